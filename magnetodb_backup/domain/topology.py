@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ring as Cassandra sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RingMember:
+    """One Cassandra node: ``tokens`` are Murmur3 tokens (signed 64 bit), sorted."""
+
+    host_id: str
+    address: str
+    dc: str
+    rack: str
+    version: str
+    tokens: tuple[int, ...]
+    schema_version: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "tokens": [str(t) for t in self.tokens]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RingMember:
+        return cls(**{**data, "tokens": tuple(int(t) for t in data["tokens"])})
+
+
+@dataclass(frozen=True)
+class DirectorySpace:
+    """A data directory and its file system's room, in bytes."""
+
+    path: str
+    free: int
+    total: int
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a worker sees of its node; sent with every heartbeat.
+
+    ``problem`` says why the node cannot be backed up now, and is empty otherwise.
+    """
+
+    worker_id: str
+    cluster: str
+    hostname: str
+    member: RingMember | None
+    directories: tuple[DirectorySpace, ...]
+    node_control: str
+    problem: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "member": self.member.as_json() if self.member else None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> NodeReport:
+        member = data.get("member")
+        return cls(
+            worker_id=str(data["worker_id"]),
+            cluster=str(data["cluster"]),
+            hostname=str(data["hostname"]),
+            member=RingMember.from_json(member) if member else None,
+            directories=tuple(DirectorySpace(**d) for d in data["directories"]),
+            node_control=str(data["node_control"]),
+            problem=str(data.get("problem", "")),
+        )
