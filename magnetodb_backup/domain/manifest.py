@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of repository format 1: node manifests and the backup manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """``length`` bytes at ``offset`` of the pack whose stored bytes have this SHA-256 (hex)."""
+
+    pack: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class SnapshotFile:
+    """One hard link of a snapshot on the node's disk.
+
+    ``data_directory`` is the index in the list of data directories; ``index`` the secondary
+    index whose directory holds the file, or None. ``device``, ``inode``, ``size`` (bytes) and
+    ``mtime_ns`` are the file's identity.
+    """
+
+    keyspace: str
+    table: str
+    table_id: str
+    index: str | None
+    data_directory: int
+    name: str
+    path: str
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One line of a node manifest: a file of the snapshot and where its bytes lie.
+
+    ``sha256`` is of the whole file; ``crc32`` is the value in Digest.crc32, for Data.db;
+    ``corrupt`` is true when the bytes did not match it. Extents are in file order; an empty
+    file has none.
+    """
+
+    keyspace: str
+    table: str
+    table_id: str
+    index: str | None
+    data_directory: int
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    crc32: int | None
+    extents: tuple[Extent, ...]
+    corrupt: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["extents"] = [[e.pack, e.offset, e.length] for e in self.extents]
+        if not self.corrupt:
+            del data["corrupt"]
+        return data
+
+
+@dataclass(frozen=True)
+class NodeManifestHeader:
+    """First line of a node manifest. Times are ISO 8601 in UTC."""
+
+    backup_id: str
+    cluster: str
+    host_id: str
+    address: str
+    dc: str
+    rack: str
+    version: str
+    tokens: tuple[int, ...]
+    data_directories: tuple[str, ...]
+    snapshot_tag: str
+    snapshot_started_at: str
+    snapshot_finished_at: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            **asdict(self),
+            "tokens": [str(t) for t in self.tokens],
+            "data_directories": list(self.data_directories),
+        }
+
+
+@dataclass(frozen=True)
+class NodeManifestTrailer:
+    """Last line of a node manifest: what a whole one must contain."""
+
+    files: int
+    bytes: int
+    corrupt_files: int
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in a container: its name, size in bytes and SHA-256 (hex)."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NodeShare:
+    """A node backup as the backup manifest names it."""
+
+    host_id: str
+    address: str
+    dc: str
+    rack: str
+    version: str
+    tokens: tuple[int, ...]
+    manifest: StoredObject
+    files: int
+    bytes: int
+    corrupt_files: int
+    snapshot_started_at: str
+    snapshot_finished_at: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "tokens": [str(t) for t in self.tokens]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> NodeShare:
+        return cls(
+            **{
+                **data,
+                "tokens": tuple(int(t) for t in data["tokens"]),
+                "manifest": StoredObject(**data["manifest"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class BackupManifest:
+    """The commit of a backup. ``coverage`` is per keyspace; ``skew_ms`` the snapshots' spread.
+
+    ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``.
+    """
+
+    backup_id: str
+    name: str
+    cluster: str
+    status: str
+    created_at: str
+    committed_at: str
+    scope: Mapping[str, Any]
+    selection: Mapping[str, Any]
+    schema: StoredObject
+    schema_version: str
+    skew_ms: int
+    coverage: Mapping[str, Any]
+    nodes: tuple[NodeShare, ...]
+    missing_nodes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            **{k: getattr(self, k) for k in self.__dataclass_fields__},
+            "schema": asdict(self.schema),
+            "nodes": [n.as_json() for n in self.nodes],
+            "missing_nodes": list(self.missing_nodes),
+        }
