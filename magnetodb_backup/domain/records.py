@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the database keeps: backups, node backups, jobs and nodes. Times are aware, in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.topology import NodeReport
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What a user asks for. ``scope`` is ``{"type": …, …}``; ``cluster`` may be None if one.
+
+    ``on_corrupt`` is ``fail`` or ``mark``: what a Digest mismatch does to the backup.
+    """
+
+    scope: Mapping[str, Any]
+    name: str = ""
+    cluster: str | None = None
+    type: str = "full"
+    allow_partial: bool = False
+    on_corrupt: str = "fail"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup's record. Counts are of files, sizes in bytes.
+
+    ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
+    """
+
+    id: str
+    name: str
+    cluster: str
+    status: BackupStatus
+    scope: Mapping[str, Any]
+    type: str
+    allow_partial: bool
+    on_corrupt: str
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+    phase: str = ""
+    error: str = ""
+    selection: Mapping[str, Any] | None = None
+    coverage: Mapping[str, Any] | None = None
+    skew_ms: int | None = None
+    files: int = 0
+    bytes: int = 0
+    bytes_uploaded: int = 0
+    bytes_reused: int = 0
+    manifest_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a node backup is. Counts are of files and packs, sizes in bytes."""
+
+    files_total: int = 0
+    files_done: int = 0
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_uploaded: int = 0
+    bytes_reused: int = 0
+    packs_uploaded: int = 0
+    packs_replaced: int = 0
+
+
+@dataclass(frozen=True)
+class NodeBackup:
+    """One node's share of a backup; ``phase`` as of the backup, ``done`` or ``failed``."""
+
+    backup_id: str
+    host_id: str
+    address: str
+    dc: str
+    rack: str
+    phase: str = ""
+    error: str = ""
+    progress: Progress = field(default_factory=Progress)
+    manifest_sha256: str = ""
+    manifest_size: int = 0
+    snapshot_started_at: str = ""
+    snapshot_finished_at: str = ""
+    corrupt_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's record. ``round`` counts the restarts from the first step."""
+
+    id: str
+    kind: JobKind
+    backup_id: str
+    cluster: str
+    status: JobStatus
+    created_at: datetime
+    updated_at: datetime
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    error: str = ""
+    error_code: str = ""
+    round: int = 1
+    cancel_requested: bool = False
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A worker's last report. ``live`` as judged when it was read."""
+
+    report: NodeReport
+    first_seen: datetime
+    last_seen: datetime
+    live: bool

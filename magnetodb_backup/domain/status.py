@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""States of backups and jobs and their transitions, as data (drawn into the documentation)."""
+
+from __future__ import annotations
+
+import enum
+
+from magnetodb_backup.errors import Conflict
+
+
+class BackupStatus(str, enum.Enum):
+    """Status of a backup, as records and the API show it."""
+
+    CREATING = "CREATING"
+    CREATED = "CREATED"
+    PARTIAL = "PARTIAL"
+    CREATE_FAILED = "CREATE_FAILED"
+    CANCELLED = "CANCELLED"
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+    DELETE_FAILED = "DELETE_FAILED"
+
+
+class JobStatus(str, enum.Enum):
+    """Status of a job: PENDING until a conductor owns it."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def finished(self) -> bool:
+        return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class JobKind(str, enum.Enum):
+    """What a job does to its backup."""
+
+    BACKUP = "backup"
+    VERIFICATION = "verification"
+    DELETION = "deletion"
+
+
+class Phase(str, enum.Enum):
+    """Steps of a backup job, in order."""
+
+    RESOLVE = "resolve"
+    CENSUS = "census"
+    PREPARE = "prepare"
+    SCHEMA_BEFORE = "schema_before"
+    SNAPSHOT = "snapshot"
+    SCHEMA_AFTER = "schema_after"
+    UPLOAD = "upload"
+    RELEASE = "release"
+    COMMIT = "commit"
+
+
+TRANSITIONS: dict[BackupStatus, dict[str, BackupStatus]] = {
+    BackupStatus.CREATING: {
+        "committed with all ranges": BackupStatus.CREATED,
+        "committed with a replica of each range": BackupStatus.PARTIAL,
+        "failed": BackupStatus.CREATE_FAILED,
+        "cancelled": BackupStatus.CANCELLED,
+    },
+    BackupStatus.CREATED: {"deletion asked for": BackupStatus.DELETING},
+    BackupStatus.PARTIAL: {"deletion asked for": BackupStatus.DELETING},
+    BackupStatus.CREATE_FAILED: {"deletion asked for": BackupStatus.DELETING},
+    BackupStatus.CANCELLED: {"deletion asked for": BackupStatus.DELETING},
+    BackupStatus.DELETING: {
+        "manifests removed": BackupStatus.DELETED,
+        "deletion failed": BackupStatus.DELETE_FAILED,
+    },
+    BackupStatus.DELETE_FAILED: {"deletion asked for": BackupStatus.DELETING},
+    BackupStatus.DELETED: {},
+}
+
+
+def check_transition(backup_id: str, old: BackupStatus, new: BackupStatus) -> None:
+    """Allow staying or a transition of the table.
+
+    :raises Conflict: otherwise, naming the backup, its status and what is possible.
+    """
+    possible = TRANSITIONS[old].values()
+    if new is not old and new not in possible:
+        allowed = ", ".join(s.value for s in possible) or "nothing more"
+        raise Conflict(
+            f"backup {backup_id} is {old.value} and cannot become {new.value}; possible: {allowed}"
+        )
