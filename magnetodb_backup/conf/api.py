@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the REST API."""
+
+from oslo_config import cfg
+
+GROUP = "api"
+OPTS = [
+    cfg.HostAddressOpt("host", default="127.0.0.1", help="Address to listen on."),
+    cfg.PortOpt("port", default=9511, help="Port to listen on."),
+    cfg.IntOpt("threads", default=8, min=1, max=256, help="Threads that serve requests."),
+    cfg.StrOpt(
+        "auth_strategy",
+        default="noauth",
+        choices=[("noauth", "everybody who reaches the port is an administrator: bind to loopback")],
+        help="How callers are authenticated.",
+    ),
+    cfg.IntOpt("max_limit", default=1000, min=1, help="Most records that one page of a list has."),
+]

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the conductor."""
+
+from oslo_config import cfg
+
+GROUP = "conductor"
+OPTS = [
+    cfg.FloatOpt(
+        "poll_interval",
+        default=1.0,
+        min=0.05,
+        max=60,
+        help="Seconds between two looks for new jobs, and at most between two looks at workers.",
+    ),
+    cfg.FloatOpt(
+        "worker_timeout",
+        default=20.0,
+        min=1,
+        max=3600,
+        help="Seconds without a report after which a worker does not count as live. Must be "
+        "several times [worker] heartbeat_interval.",
+    ),
+    cfg.FloatOpt(
+        "outage_deadline",
+        default=900.0,
+        min=1,
+        max=86400,
+        help="Seconds that a job waits for a worker, Cassandra, the bus or the object store to "
+        "come back before it fails.",
+    ),
+    cfg.IntOpt(
+        "snapshot_rounds",
+        default=3,
+        min=1,
+        max=10,
+        help="How often a backup starts again when the schema or the ring changes during the "
+        "snapshot.",
+    ),
+    cfg.IntOpt("concurrent_jobs", default=4, min=1, max=64, help="Jobs that run at once."),
+]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds scopes, storage drivers and node controls by their stevedore entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from oslo_config import cfg
+from stevedore import ExtensionManager
+from stevedore.exception import NoMatches
+
+from magnetodb_backup.cassandra.control import NodeControl
+from magnetodb_backup.errors import InvalidValue
+from magnetodb_backup.scopes.driver import Scope
+from magnetodb_backup.storage.driver import StorageDriver
+
+SCOPES = "magnetodb_backup.scopes"
+STORAGE = "magnetodb_backup.storage"
+NODE_CONTROL = "magnetodb_backup.node_control"
+
+
+def _load(namespace: str, name: str, what: str) -> Any:
+    manager = ExtensionManager(namespace, invoke_on_load=False)
+    try:
+        return manager[name].plugin
+    except (KeyError, NoMatches):
+        known = ", ".join(sorted(manager.names())) or "none"
+        raise InvalidValue(f"{name!r} is no {what}; installed: {known}") from None
+
+
+def load_scope(scope: Mapping[str, Any]) -> Scope:
+    """Make the scope of a request from its ``{"type": name, …parameters}``.
+
+    :raises InvalidValue: for an unknown type or wrong parameters.
+    """
+    parameters = dict(scope)
+    name = parameters.pop("type", None)
+    if not isinstance(name, str):
+        raise InvalidValue("a scope needs a type, for example all, keyspaces or tables")
+    return cast(Scope, _load(SCOPES, name, "scope type")(parameters))
+
+
+def load_storage(conf: cfg.ConfigOpts) -> StorageDriver:
+    """Make the storage driver that ``[storage] driver`` names, undecorated."""
+    return cast(StorageDriver, _load(STORAGE, conf.storage.driver, "storage driver")(conf))
+
+
+def load_node_control(conf: cfg.ConfigOpts) -> NodeControl:
+    """Make the node control that ``[cassandra] node_control`` names."""
+    name = conf.cassandra.node_control
+    return cast(NodeControl, _load(NODE_CONTROL, name, "node control")(conf))
