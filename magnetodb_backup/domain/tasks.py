@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the conductor asks of a worker, and the names that both derive from a job."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TAG_PREFIX = "mdbb-"
+_TAG = re.compile(r"mdbb-(?P<id>[0-9a-f]{32})-(?P<round>[0-9]{1,2})")
+
+
+class TaskKind(str, enum.Enum):
+    """Kinds of node work."""
+
+    RESOLVE = "resolve"
+    DESCRIBE = "describe"
+    PREPARE = "prepare"
+    SCHEMA = "schema"
+    SNAPSHOT = "snapshot"
+    UPLOAD = "upload"
+    RELEASE = "release"
+
+
+class TaskState(str, enum.Enum):
+    """State of a task in a worker; a worker that was restarted knows none of its tasks."""
+
+    UNKNOWN = "unknown"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """A worker's answer about one task; ``error`` is ``BackupError.as_record()``."""
+
+    state: TaskState
+    progress: Mapping[str, int] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "state": self.state.value,
+            "progress": dict(self.progress),
+            "result": dict(self.result),
+            "error": dict(self.error),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TaskStatus:
+        return cls(TaskState(data["state"]), data["progress"], data["result"], data["error"])
+
+
+def snapshot_tag(backup_id: str, round_: int) -> str:
+    """Return the tag of a backup's snapshot; each round has its own."""
+    return f"{TAG_PREFIX}{backup_id.replace('-', '')}-{round_}"
+
+
+def backup_of_tag(tag: str) -> str | None:
+    """Return the backup's ID (with dashes) of one of our tags, None for a foreign tag."""
+    match = _TAG.fullmatch(tag)
+    if match is None:
+        return None
+    h = match["id"]
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"

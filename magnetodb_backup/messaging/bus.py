@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bus: topics, the transport and RPC servers with an explicit access policy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_messaging.rpc import dispatcher
+
+from magnetodb_backup.errors import BusUnavailable, InvalidValue, WorkerUnavailable
+
+CONDUCTOR_TOPIC = "magnetodb-backup-conductor"
+WORKER_TOPIC = "magnetodb-backup-worker"
+VERSION = "1.0"
+
+
+def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:
+    """Return the RPC transport that ``transport_url`` (or ``url``) names.
+
+    :raises InvalidValue: if the URL is malformed; the message leaves out any password.
+    """
+    try:
+        return oslo_messaging.get_rpc_transport(conf, url=url)
+    except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as error:
+        raise InvalidValue(
+            "transport_url is not usable "
+            f"({type(error).__name__}); write for example rabbit://user:password@host:5672/"
+        ) from None
+
+
+def make_server(transport: Any, topic: str, server: str, endpoint: object) -> Any:
+    """Return an RPC server, not started, that offers the exposed methods of ``endpoint``."""
+    return oslo_messaging.get_rpc_server(
+        transport,
+        oslo_messaging.Target(topic=topic, server=server, version=VERSION),
+        [endpoint],
+        executor="threading",
+        access_policy=dispatcher.ExplicitRPCAccessPolicy,
+    )
+
+
+def make_client(transport: Any, topic: str, timeout: float) -> Any:
+    """Return an RPC client whose calls end after ``timeout`` seconds."""
+    target = oslo_messaging.Target(topic=topic, version=VERSION)
+    return oslo_messaging.get_rpc_client(transport, target, timeout=timeout, retry=1)
+
+
+@contextlib.contextmanager
+def bus_errors(peer: str) -> Iterator[None]:
+    """Turn oslo.messaging's errors into ours; ``peer`` is who was called."""
+    try:
+        yield
+    except oslo_messaging.MessagingTimeout:
+        raise WorkerUnavailable(
+            f"{peer} did not answer; is it running, and does it reach the message bus?"
+        ) from None
+    except oslo_messaging.RemoteError as error:
+        raise WorkerUnavailable(
+            f"{peer} failed to answer: {error.exc_type}: {error.value}"
+        ) from None
+    except (oslo_messaging.MessagingException, OSError) as error:
+        raise BusUnavailable(
+            f"the message bus does not take the call to {peer} ({type(error).__name__}); "
+            "check transport_url and the broker"
+        ) from None
