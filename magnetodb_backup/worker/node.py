@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The local Cassandra node, known by its host ID."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from magnetodb_backup.cassandra.control import NodeControl
+from magnetodb_backup.domain.tables import SchemaCatalogue
+from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
+
+
+class CqlConnection(Protocol):
+    """What a worker asks over CQL, of exactly one node. Raises CassandraUnavailable."""
+
+    def cluster_name(self) -> str: ...
+    def local(self) -> RingMember: ...
+    def ring(self) -> tuple[RingMember, ...]: ...
+    def catalogue(self) -> SchemaCatalogue: ...
+    def schema_text(self) -> str: ...
+    def data_directories(self) -> tuple[str, ...]: ...
+    def close(self) -> None: ...
+
+
+class LocalNode:
+    """Joins CQL and node control and proves that both speak to the same node.
+
+    ``expected_host_id`` is the configured one, or empty: then the first one seen is kept.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], CqlConnection],
+        control: NodeControl,
+        *,
+        expected_host_id: str,
+        configured_directories: Sequence[str],
+    ) -> None:
+        self._connect = connect
+        self._connection: CqlConnection | None = None
+        self._lock = threading.Lock()
+        self._expected = expected_host_id
+        self._configured = tuple(configured_directories)
+        self.control = control
+
+    def cql(self) -> CqlConnection:
+        """Return the connection, made at the first use and again after an outage."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._connection
+
+    def forget_connection(self) -> None:
+        """Close the connection, so that the next use makes a new one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def member(self) -> RingMember:
+        """Return the node as it sees itself now.
+
+        :raises WrongNode: if it is not the node that this worker belongs to.
+        """
+        try:
+            member = self.cql().local()
+        except CassandraUnavailable:
+            self.forget_connection()
+            raise
+        if self._expected and member.host_id != self._expected:
+            raise WrongNode(
+                f"Cassandra at {member.address} has the host ID {member.host_id}, this worker "
+                f"belongs to {self._expected}; check [cassandra] address and host_id, or restart "
+                "the worker if the node was replaced on purpose"
+            )
+        self._expected = member.host_id
+        return member
+
+    def prove(self, host_id: str) -> RingMember:
+        """Return the node if CQL and node control both reach ``host_id``.
+
+        :raises WrongNode: naming what reaches which node.
+        :raises CassandraUnavailable: if the node is not in normal operation.
+        """
+        member = self.member()
+        if member.host_id != host_id:
+            raise WrongNode(
+                f"this worker's node is {member.host_id}, but the task is for {host_id}; "
+                "repeat the backup, the ring was changed meanwhile"
+            )
+        controlled = self.control.host_id()
+        if controlled != host_id:
+            raise WrongNode(
+                f"CQL reaches host ID {host_id}, but node control reaches {controlled}; check "
+                "[cassandra] address against the host and port of [nodetool] or [jolokia]"
+            )
+        return member
+
+    def data_directories(self) -> tuple[str, ...]:
+        """Return the data directories, in Cassandra's order.
+
+        :raises DataDirectoryProblem: if the configured ones are not those that Cassandra uses.
+        """
+        used = self.cql().data_directories()
+        if not self._configured:
+            return used
+        if sorted(d.rstrip("/") for d in self._configured) != sorted(d.rstrip("/") for d in used):
+            raise DataDirectoryProblem(
+                f"[cassandra] data_directories is {', '.join(self._configured)}, but Cassandra "
+                f"uses {', '.join(used)}; correct the option or leave it out"
+            )
+        return self._configured

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the conductor's tasks in threads and remembers how they ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.errors import BackupError, Cancelled, Unexpected
+
+LOG = logging.getLogger(__name__)
+_REMEMBERED = 1000
+
+
+class TaskContext:
+    """What a running task sees of its caller."""
+
+    def __init__(self) -> None:
+        self._cancelled = threading.Event()
+        self._reason: BackupError | None = None
+        self.progress = Progress()
+
+    def report(self, progress: Progress) -> None:
+        """Publish how far the task is."""
+        self.progress = progress
+
+    def cancel(self, reason: BackupError | None = None) -> None:
+        """Make the task's next ``check()`` raise ``reason`` (Cancelled if None)."""
+        self._reason = reason
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """Raise if the task has been cancelled."""
+        if self._cancelled.is_set():
+            raise self._reason or Cancelled("the task was cancelled")
+
+
+class NodeWork(Protocol):
+    """Does one task; raises BackupError."""
+
+    def perform(
+        self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
+    ) -> Mapping[str, Any]:
+        """Do the work and return its result."""
+
+
+class _Task:
+    def __init__(self) -> None:
+        self.context = TaskContext()
+        self.state = TaskState.RUNNING
+        self.result: Mapping[str, Any] = {}
+        self.error: Mapping[str, str] = {}
+        self.tag = ""
+
+
+class Tasks:
+    """The table of tasks by ID. The oldest finished ones are forgotten beyond a thousand."""
+
+    def __init__(self, work: NodeWork, spawn: Callable[[Callable[[], None], str], None]) -> None:
+        self._work = work
+        self._spawn = spawn
+        self._lock = threading.Lock()
+        self._tasks: OrderedDict[str, _Task] = OrderedDict()
+
+    def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
+        with self._lock:
+            if task_id in self._tasks:
+                return
+            task = self._tasks[task_id] = _Task()
+            task.tag = str(arguments.get("tag", ""))
+            self._forget_oldest()
+        LOG.info("task %s (%s) begins", task_id, kind.value)
+        self._spawn(lambda: self._run(task_id, task, kind, arguments), task_id)
+
+    def status(self, task_id: str) -> TaskStatus:
+        with self._lock:
+            task = self._tasks.get(task_id)
+            if task is None:
+                return TaskStatus(TaskState.UNKNOWN)
+            return TaskStatus(
+                task.state, asdict(task.context.progress), task.result, task.error
+            )
+
+    def cancel(self, task_id: str) -> None:
+        with self._lock:
+            task = self._tasks.get(task_id)
+        if task is not None:
+            LOG.info("task %s is to be cancelled", task_id)
+            task.context.cancel()
+
+    def running(self) -> tuple[TaskContext, ...]:
+        """Return the contexts of the running tasks."""
+        with self._lock:
+            return tuple(t.context for t in self._tasks.values() if t.state is TaskState.RUNNING)
+
+    def busy_tags(self) -> frozenset[str]:
+        """Return the snapshot tags that running tasks work with."""
+        with self._lock:
+            return frozenset(
+                t.tag for t in self._tasks.values() if t.state is TaskState.RUNNING and t.tag
+            )
+
+    def cancel_all(self, reason: BackupError) -> None:
+        """End all running tasks with ``reason``."""
+        for context in self.running():
+            context.cancel(reason)
+
+    def _run(
+        self, task_id: str, task: _Task, kind: TaskKind, arguments: Mapping[str, Any]
+    ) -> None:
+        error: BackupError
+        try:
+            result = self._work.perform(kind, arguments, task.context)
+        except BackupError as raised:
+            error = raised
+            LOG.warning("task %s (%s) failed: %s: %s", task_id, kind.value, error.code, error)
+        except Exception as raised:  # noqa: BLE001 - reported to the conductor, never swallowed
+            error = Unexpected(
+                f"{kind.value} ended with {type(raised).__name__}: {raised}; see the worker's log"
+            )
+            LOG.exception("task %s (%s) failed", task_id, kind.value)
+        else:
+            with self._lock:
+                task.result, task.state = result, TaskState.DONE
+            LOG.info("task %s (%s) is done", task_id, kind.value)
+            return
+        with self._lock:
+            task.error, task.state = error.as_record(), TaskState.FAILED
+
+    def _forget_oldest(self) -> None:
+        if len(self._tasks) <= _REMEMBERED:
+            return
+        for task_id, task in self._tasks.items():
+            if task.state is not TaskState.RUNNING:
+                del self._tasks[task_id]
+                return
