@@ -11,7 +11,9 @@ OPTS = [
     cfg.StrOpt(
         "auth_strategy",
         default="noauth",
-        choices=[("noauth", "everybody who reaches the port is an administrator: bind to loopback")],
+        choices=[
+            ("noauth", "everybody who reaches the port is an administrator: bind to loopback")
+        ],
         help="How callers are authenticated.",
     ),
     cfg.IntOpt("max_limit", default=1000, min=1, help="Most records that one page of a list has."),

@@ -40,7 +40,7 @@ def parse_name(text: str, what: str = "keyspace") -> str:
     """
     match = _PART.fullmatch(text.strip())
     if match is None:
-        raise InvalidValue(f"{text!r} is not a {what} name; write name or \"Name\"")
+        raise InvalidValue(f'{text!r} is not a {what} name; write name or "Name"')
     return check_name(match["quoted"] or match["plain"], what)
 
 

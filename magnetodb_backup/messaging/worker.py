@@ -64,9 +64,7 @@ class WorkerClient:
 
     def status(self, worker_id: str, task_id: str) -> TaskStatus:
         with bus_errors(f"worker {worker_id}"):
-            answer = self._client.prepare(server=worker_id).call(
-                {}, "task_status", task_id=task_id
-            )
+            answer = self._client.prepare(server=worker_id).call({}, "task_status", task_id=task_id)
         return TaskStatus.from_json(answer)
 
     def cancel(self, worker_id: str, task_id: str) -> None:

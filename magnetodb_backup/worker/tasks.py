@@ -83,9 +83,7 @@ class Tasks:
             task = self._tasks.get(task_id)
             if task is None:
                 return TaskStatus(TaskState.UNKNOWN)
-            return TaskStatus(
-                task.state, asdict(task.context.progress), task.result, task.error
-            )
+            return TaskStatus(task.state, asdict(task.context.progress), task.result, task.error)
 
     def cancel(self, task_id: str) -> None:
         with self._lock:
@@ -111,9 +109,7 @@ class Tasks:
         for context in self.running():
             context.cancel(reason)
 
-    def _run(
-        self, task_id: str, task: _Task, kind: TaskKind, arguments: Mapping[str, Any]
-    ) -> None:
+    def _run(self, task_id: str, task: _Task, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
         error: BackupError
         try:
             result = self._work.perform(kind, arguments, task.context)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports the node to the conductor, removes left-over snapshots, watches the disks."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from magnetodb_backup.cassandra.layout import SnapshotTree
+from magnetodb_backup.domain.tasks import TAG_PREFIX, backup_of_tag
+from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
+from magnetodb_backup.errors import BackupError, Transient
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.space import check_head_room
+from magnetodb_backup.worker.tasks import Tasks
+
+LOG = logging.getLogger(__name__)
+
+
+class Conductor(Protocol):
+    """Takes reports."""
+
+    def report(self, report: NodeReport) -> frozenset[str]:
+        """Return the IDs of live backups; raises BackupError if nobody answers."""
+
+
+class Reporter:
+    """Sends a report every ``interval`` seconds in a thread of its own."""
+
+    def __init__(
+        self,
+        node: LocalNode,
+        conductor: Conductor,
+        tasks: Tasks,
+        release: Callable[[str], None],
+        *,
+        worker_id: str,
+        node_control: str,
+        interval: float,
+        head_room_percent: float,
+    ) -> None:
+        self._node, self._conductor, self._tasks = node, conductor, tasks
+        self._release = release
+        self._worker_id, self._node_control = worker_id, node_control
+        self._interval, self._head_room = interval, head_room_percent
+        self._stopped = threading.Event()
+        self._member: RingMember | None = None
+        self._cluster = ""
+        self._directories: tuple[str, ...] = ()
+        self._trouble = ""
+
+    def run(self) -> None:
+        """Report until ``stop()``; an error is logged once per kind and never ends the loop."""
+        while not self._stopped.is_set():
+            try:
+                self.report_once()
+            except BackupError as error:
+                self._note(f"{error.code}: {error}")
+            except Exception:
+                LOG.exception("the report failed; the next one follows")
+            else:
+                self._note("")
+            self._stopped.wait(self._interval)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def report_once(self) -> None:
+        """Look at the node, report it, and remove snapshots of backups that do not live.
+
+        The snapshots are listed before the conductor is asked: one that is taken in between
+        belongs to a live backup and is not on the list.
+        """
+        report = self.look()
+        tags = SnapshotTree(self._directories).tags(TAG_PREFIX) if self._directories else ()
+        live = self._conductor.report(report)
+        for tag in tags:
+            backup_id = backup_of_tag(tag)
+            if backup_id is None or backup_id in live or tag in self._tasks.busy_tags():
+                continue
+            LOG.warning("removing snapshot %s: its backup does not run", tag)
+            self._release(tag)
+
+    def look(self) -> NodeReport:
+        """Return what can be seen of the node now; a problem is told in the report."""
+        problem = ""
+        spaces: tuple[DirectorySpace, ...] = ()
+        try:
+            self._member = self._node.member()
+            self._cluster = self._node.cql().cluster_name()
+            self._directories = self._node.data_directories()
+            tree = SnapshotTree(self._directories)
+            tree.check()
+            spaces = tree.space()
+            check_head_room(spaces, self._head_room)
+        except BackupError as error:
+            problem = str(error)
+            if not isinstance(error, Transient):
+                self._tasks.cancel_all(error)
+        return NodeReport(
+            worker_id=self._worker_id,
+            cluster=self._cluster,
+            hostname=socket.gethostname(),
+            member=self._member,
+            directories=spaces,
+            node_control=self._node_control,
+            problem=problem,
+        )
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            if trouble:
+                LOG.warning("cannot report: %s", trouble)
+            else:
+                LOG.info("reports reach the conductor again")
+        self._trouble = trouble

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker process: an RPC server and a reporter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from magnetodb_backup.worker.reporting import Reporter
+
+
+class RpcServer(Protocol):
+    """The part of oslo.messaging's server that a process needs."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def wait(self) -> None: ...
+
+
+def spawn(run: Callable[[], None], name: str) -> None:
+    """Run in a daemon thread: a process that ends does not wait for tasks, they are repeated."""
+    threading.Thread(target=run, name=name, daemon=True).start()
+
+
+class WorkerService:
+    """Starts and stops the worker's parts."""
+
+    def __init__(self, server: RpcServer, reporter: Reporter) -> None:
+        self._server, self._reporter = server, reporter
+
+    def start(self) -> None:
+        """Serve tasks, then report: whoever hears of this worker can call it."""
+        self._server.start()
+        spawn(self._reporter.run, "reporter")
+
+    def stop(self) -> None:
+        self._reporter.stop()
+        self._server.stop()
+        self._server.wait()
