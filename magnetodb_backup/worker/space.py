@@ -18,6 +18,6 @@ def check_head_room(spaces: Iterable[DirectorySpace], percent: float) -> None:
         if space.free * 100 < space.total * percent:
             raise NoSpace(
                 f"data directory {space.path} has {space.free >> 20} MiB of "
-                f"{space.total >> 20} MiB free, less than [worker] head_room_percent = {percent:g}; "
-                "free some room or lower the option"
+                f"{space.total >> 20} MiB free, less than [worker] head_room_percent = "
+                f"{percent:g}; free some room or lower the option"
             )

@@ -116,7 +116,7 @@ class Tasks:
         except BackupError as raised:
             error = raised
             LOG.warning("task %s (%s) failed: %s: %s", task_id, kind.value, error.code, error)
-        except Exception as raised:  # noqa: BLE001 - reported to the conductor, never swallowed
+        except Exception as raised:  # reported to the conductor
             error = Unexpected(
                 f"{kind.value} ended with {type(raised).__name__}: {raised}; see the worker's log"
             )

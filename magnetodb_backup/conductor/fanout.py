@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one task on each of several workers and outlives outages of either side."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.errors import BackupError, Cancelled, Transient, from_record
+
+LOG = logging.getLogger(__name__)
+
+
+class Workers(Protocol):
+    """Calls workers by their ID; raises Transient errors."""
+
+    def start(
+        self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
+    ) -> None: ...
+
+    def status(self, worker_id: str, task_id: str) -> TaskStatus: ...
+
+    def cancel(self, worker_id: str, task_id: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """One worker's task. ``host`` names the node in messages."""
+
+    host_id: str
+    host: str
+    worker_id: str
+    task_id: str
+    kind: TaskKind
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended: either a result or an error."""
+
+    call: Call
+    result: Mapping[str, Any]
+    error: BackupError | None = None
+
+
+class Fanout:
+    """Runs calls side by side. ``outage_deadline`` and ``poll_interval`` in seconds.
+
+    ``check`` is called between polls and raises to give everything up (Cancelled, lost lease).
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        *,
+        poll_interval: float,
+        outage_deadline: float,
+        check: Callable[[], None],
+    ) -> None:
+        self._workers = workers
+        self._poll_interval = poll_interval
+        self._outage_deadline = outage_deadline
+        self._check = check
+
+    def run(
+        self,
+        calls: list[Call],
+        *,
+        progress: Callable[[Call, Mapping[str, int]], None] | None = None,
+        stop_at_first_error: bool = True,
+    ) -> list[Outcome]:
+        """Return the outcomes in the order of ``calls``.
+
+        A permanent error makes the other workers stop, unless told otherwise. A transient one
+        is tried again until it has lasted for the outage deadline.
+        """
+        if not calls:
+            return []
+        abandon = threading.Event()
+        outcomes: dict[str, Outcome] = {}
+
+        def one(call: Call) -> None:
+            outcome = self._follow(call, progress, abandon)
+            outcomes[call.host_id] = outcome
+            if outcome.error is not None and stop_at_first_error:
+                abandon.set()
+
+        with ThreadPoolExecutor(min(len(calls), 128), thread_name_prefix="call") as pool:
+            futures = [pool.submit(one, call) for call in calls]
+            for future in futures:
+                future.result()
+        return [outcomes[call.host_id] for call in calls]
+
+    def _follow(
+        self,
+        call: Call,
+        progress: Callable[[Call, Mapping[str, int]], None] | None,
+        abandon: threading.Event,
+    ) -> Outcome:
+        attempt, trouble_since = 1, None
+        pause = self._poll_interval / 10
+        while True:
+            task_id = f"{call.task_id}:{attempt}"
+            try:
+                if abandon.is_set():
+                    raise Cancelled("stopped, because another node failed")
+                self._check()
+                status = self._workers.status(call.worker_id, task_id)
+                if status.state is TaskState.UNKNOWN:
+                    self._workers.start(call.worker_id, task_id, call.kind, call.arguments)
+                elif status.state is TaskState.DONE:
+                    return Outcome(call, status.result)
+                elif status.state is TaskState.FAILED:
+                    attempt += 1
+                    raise from_record(status.error)
+                elif progress is not None:
+                    progress(call, status.progress)
+                if status.state is TaskState.RUNNING:
+                    trouble_since = None
+                pause = min(pause * 1.5, self._poll_interval)
+            except Transient as error:
+                now = time.monotonic()
+                trouble_since = trouble_since or now
+                LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
+                if now - trouble_since > self._outage_deadline:
+                    return Outcome(call, {}, _with_host(call, error))
+                pause = self._poll_interval
+            except BackupError as error:
+                self._stop(call, task_id)
+                return Outcome(call, {}, _with_host(call, error))
+            abandon.wait(pause)
+
+    def _stop(self, call: Call, task_id: str) -> None:
+        try:
+            self._workers.cancel(call.worker_id, task_id)
+        except Transient as error:
+            LOG.info("%s is not told to stop: %s", call.host, error)
+
+
+def _with_host(call: Call, error: BackupError) -> BackupError:
+    if isinstance(error, Cancelled):
+        return error
+    return type(error)(f"node {call.host}: {error}")
+
+
+def first_error(outcomes: list[Outcome]) -> BackupError | None:
+    """Return the error that ends the step: one that is not merely a consequence of another."""
+    errors = [o.error for o in outcomes if o.error is not None]
+    causes = [e for e in errors if not isinstance(e, Cancelled)]
+    return (causes or errors or [None])[0]

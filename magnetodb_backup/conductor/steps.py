@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs as lists of typed steps whose results are stored before the next one begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Job
+from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged
+
+LOG = logging.getLogger(__name__)
+Results = Mapping[str, Mapping[str, Any]]
+
+
+class StartAgain(Exception):  # noqa: N818 - not an error: the job goes back to its first step
+    """A step found that what earlier steps saw has changed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Step:
+    """One idempotent step: ``run`` gets the earlier results by step name and returns its own."""
+
+    name: str
+    run: Callable[[Results], Mapping[str, Any]]
+
+
+class StepRunner:
+    """Runs a job's steps, leaving out those whose result is stored.
+
+    ``check`` raises when the job must not go on; ``entered`` hears of each step that begins.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        check: Callable[[], None],
+        entered: Callable[[str], None],
+        rounds: int,
+    ) -> None:
+        self._database, self._check, self._entered = database, check, entered
+        self._rounds = rounds
+
+    def run(
+        self,
+        job: Job,
+        steps_of: Callable[[int], Sequence[Step]],
+        undo_round: Callable[[int], None],
+    ) -> Results:
+        """Run all steps; on ``StartAgain`` undo the round and begin the next one.
+
+        :raises SchemaChanged: if the last round asked for another one.
+        :raises BackupError: what a step raised.
+        """
+        while True:
+            try:
+                return self._one_round(job, steps_of(job.round))
+            except StartAgain as again:
+                LOG.warning("job %s, round %d: %s", job.id, job.round, again.reason)
+                undo_round(job.round)
+                if job.round >= self._rounds:
+                    raise SchemaChanged(
+                        f"{again.reason}, in each of {self._rounds} rounds; repeat the backup "
+                        "when nobody changes the schema or the ring"
+                    ) from None
+                job = self._database.jobs.next_round(job.id)
+
+    def _one_round(self, job: Job, steps: Sequence[Step]) -> Results:
+        results: dict[str, Mapping[str, Any]] = dict(
+            self._database.jobs.step_results(job.id, job.round)
+        )
+        for step in steps:
+            if step.name in results:
+                continue
+            self._check()
+            self._entered(step.name)
+            LOG.info("job %s: %s", job.id, step.name)
+            result = step.run(results)
+            self._database.jobs.save_step(job.id, job.round, step.name, result)
+            results[step.name] = result
+        return results
+
+
+def describe(error: BackupError) -> str:
+    """Return the text that a record shows for ``error``."""
+    return "cancelled on request" if isinstance(error, Cancelled) else str(error)
