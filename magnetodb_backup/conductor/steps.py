@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 Results = Mapping[str, Mapping[str, Any]]
 
 
-class StartAgain(Exception):  # noqa: N818 - not an error: the job goes back to its first step
+class StartAgain(Exception):
     """A step found that what earlier steps saw has changed."""
 
     def __init__(self, reason: str) -> None:

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backup job, from resolve to release. The commit is a module of its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from magnetodb_backup.conductor.census import Census, require_all, take_census
+from magnetodb_backup.conductor.commit import commit_backup, coverage_of
+from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
+from magnetodb_backup.conductor.steps import Results, StartAgain, Step
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Backup, Job, NodeBackup, Progress
+from magnetodb_backup.domain.status import Phase
+from magnetodb_backup.domain.tables import Selection
+from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
+from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.errors import MissingWorker, Unexpected
+from magnetodb_backup.repository.cluster import ClusterRepository
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackupTools:
+    """What a backup job works with. ``worker_timeout`` in seconds."""
+
+    database: Database
+    fanout: Fanout
+    repository: ClusterRepository
+    check: Callable[[], None]
+    wait: Callable[[float], None]
+    worker_timeout: float
+    distrusted: Callable[[str], Mapping[str, Sequence[str]]]
+
+
+class BackupJob:
+    """The steps of one backup."""
+
+    def __init__(self, job: Job, backup: Backup, tools: BackupTools) -> None:
+        self._job, self._backup, self._tools = job, backup, tools
+        self._written: dict[str, float] = {}
+
+    def steps(self, round_: int) -> Sequence[Step]:
+        """Return the steps of a round, in order."""
+        work: Sequence[tuple[Phase, Callable[[int, Results], Mapping[str, Any]]]] = (
+            (Phase.RESOLVE, self._resolve),
+            (Phase.CENSUS, self._census),
+            (Phase.PREPARE, self._prepare),
+            (Phase.SCHEMA_BEFORE, self._schema_before),
+            (Phase.SNAPSHOT, self._snapshot),
+            (Phase.SCHEMA_AFTER, self._schema_after),
+            (Phase.UPLOAD, self._upload),
+            (Phase.RELEASE, self._release),
+            (Phase.COMMIT, self._commit),
+        )
+        return [
+            Step(phase.value, lambda results, run=run: run(round_, results))  # type: ignore[misc]
+            for phase, run in work
+        ]
+
+    def drop_snapshots(self, round_: int, fanout: Fanout | None = None) -> list[Outcome]:
+        """Remove the round's snapshots from every node that may have one."""
+        stored = self._tools.database.jobs.step_results(self._job.id, round_)
+        census = stored.get(Phase.CENSUS.value)
+        if census is None:
+            return []
+        calls = self._calls(TaskKind.RELEASE, round_, stored, step="undo", hosts=None)
+        return (fanout or self._tools.fanout).run(calls, stop_at_first_error=False)
+
+    # The steps, in their order.
+
+    def _resolve(self, round_: int, results: Results) -> Mapping[str, Any]:
+        outcome = self._ask_any(round_, "resolve", TaskKind.RESOLVE, {"scope": self._backup.scope})
+        selection = outcome["selection"]
+        self._tools.database.backups.update(self._backup.id, selection=selection)
+        return {"selection": selection}
+
+    def _census(self, round_: int, results: Results) -> Mapping[str, Any]:
+        selection = Selection.from_json(results["resolve"]["selection"])
+        deadline = time.monotonic() + self._tools.worker_timeout
+        while True:
+            answer = self._ask_any(round_, "census", TaskKind.DESCRIBE, {})
+            ring = [RingMember.from_json(m) for m in answer["ring"]]
+            census = take_census(ring, self._nodes())
+            if not census.missing or time.monotonic() > deadline:
+                break
+            self._tools.wait(1.0)
+        if not self._backup.allow_partial:
+            require_all(census)
+        coverage_of(ring, selection, {m.host_id for m, _ in census.present}, require=True)
+        self._record_nodes(census)
+        return {
+            "ring": [m.as_json() for m in ring],
+            "present": [{"member": m.as_json(), "worker_id": w} for m, w in census.present],
+            "missing": {m.host_id: f"{m.address}: {reason}" for m, reason in census.missing},
+        }
+
+    def _prepare(self, round_: int, results: Results) -> Mapping[str, Any]:
+        tables = {"tables": results["resolve"]["selection"]["tables"]}
+        return self._on_all(round_, results, Phase.PREPARE, TaskKind.PREPARE, tables)
+
+    def _schema_before(self, round_: int, results: Results) -> Mapping[str, Any]:
+        return self._ask_any(round_, "schema-before", TaskKind.SCHEMA, {"store": True})
+
+    def _snapshot(self, round_: int, results: Results) -> Mapping[str, Any]:
+        tables = {"tables": results["resolve"]["selection"]["tables"]}
+        return self._on_all(round_, results, Phase.SNAPSHOT, TaskKind.SNAPSHOT, tables)
+
+    def _schema_after(self, round_: int, results: Results) -> Mapping[str, Any]:
+        before = results[Phase.SCHEMA_BEFORE.value]
+        after = self._ask_any(round_, "schema-after", TaskKind.SCHEMA, {"store": False})
+        if after["ring"] != before["ring"]:
+            raise StartAgain("the ring changed while the snapshot was taken")
+        if after["sha256"] != before["sha256"]:
+            raise StartAgain("the schema changed while the snapshot was taken")
+        return after
+
+    def _upload(self, round_: int, results: Results) -> Mapping[str, Any]:
+        snapshots = results[Phase.SNAPSHOT.value]["results"]
+        distrusted = self._tools.distrusted(self._backup.cluster)
+        own = {
+            host_id: {
+                "tables": results["resolve"]["selection"]["tables"],
+                "on_corrupt": self._backup.on_corrupt,
+                "snapshot_started_at": snapshots[host_id]["started_at"],
+                "snapshot_finished_at": snapshots[host_id]["finished_at"],
+                "distrusted": list(distrusted.get(host_id, ())),
+            }
+            for host_id in snapshots
+        }
+        done = self._on_all(round_, results, Phase.UPLOAD, TaskKind.UPLOAD, {}, own=own)
+        for host_id, result in done["results"].items():
+            self._finish_node(host_id, result, snapshots[host_id])
+        return done
+
+    def _release(self, round_: int, results: Results) -> Mapping[str, Any]:
+        return self._on_all(round_, results, Phase.RELEASE, TaskKind.RELEASE, {})
+
+    def _commit(self, round_: int, results: Results) -> Mapping[str, Any]:
+        return commit_backup(self._tools.database, self._tools.repository, self._backup, results)
+
+    # How the steps reach workers.
+
+    def _nodes(self) -> Sequence[Any]:
+        return self._tools.database.nodes.list(
+            live_within=self._tools.worker_timeout, cluster=self._backup.cluster
+        )
+
+    def _ask_any(
+        self, round_: int, step: str, kind: TaskKind, arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Let one usable worker of the cluster do what any of them can do."""
+        deadline = time.monotonic() + self._tools.worker_timeout
+        while True:
+            nodes = self._nodes()
+            usable = [n for n in nodes if n.live and n.report.member and not n.report.problem]
+            if usable or time.monotonic() > deadline:
+                break
+            self._tools.wait(1.0)
+        if not usable:
+            seen = "; ".join(
+                f"{n.report.hostname}: {n.report.problem or 'no report since'} "
+                f"{n.last_seen:%H:%M:%S} UTC"
+                for n in nodes
+            )
+            raise MissingWorker(
+                f"cluster {self._backup.cluster!r} has no usable worker ({seen or 'none known'}); "
+                "start magnetodb-backup-worker on its nodes"
+            )
+        node = usable[0]
+        call = Call(
+            host_id=node.report.member.host_id,
+            host=node.report.member.address,
+            worker_id=node.report.worker_id,
+            task_id=f"{self._job.id}:{round_}:{step}:{time.time_ns()}",
+            kind=kind,
+            arguments=self._arguments(node.report.member.host_id, round_, arguments),
+        )
+        (outcome,) = self._tools.fanout.run([call])
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    def _on_all(
+        self,
+        round_: int,
+        results: Results,
+        phase: Phase,
+        kind: TaskKind,
+        arguments: Mapping[str, Any],
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Mapping[str, Any]:
+        """Run a task on each node that is still in the backup; return results and failures.
+
+        A node that fails leaves the backup where partial backups are allowed; otherwise its
+        error ends the job.
+        """
+        calls = self._calls(kind, round_, results, phase.value, _hosts_in(results), arguments, own)
+        outcomes = self._tools.fanout.run(
+            calls,
+            progress=self._write_progress if kind is TaskKind.UPLOAD else None,
+            stop_at_first_error=not self._backup.allow_partial,
+        )
+        failed = {o.call.host_id: str(o.error) for o in outcomes if o.error is not None}
+        for outcome in outcomes:
+            self._mark_node(outcome, phase)
+        error = first_error(outcomes)
+        if error is not None and (not self._backup.allow_partial or len(failed) == len(calls)):
+            raise error
+        return {
+            "results": {o.call.host_id: dict(o.result) for o in outcomes if o.error is None},
+            "failed": failed,
+        }
+
+    def _calls(
+        self,
+        kind: TaskKind,
+        round_: int,
+        results: Results,
+        step: str,
+        hosts: frozenset[str] | None,
+        arguments: Mapping[str, Any] | None = None,
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> list[Call]:
+        calls = []
+        for entry in results[Phase.CENSUS.value]["present"]:
+            host_id = entry["member"]["host_id"]
+            if hosts is not None and host_id not in hosts:
+                continue
+            extra = {**(arguments or {}), **(own or {}).get(host_id, {})}
+            calls.append(
+                Call(
+                    host_id=host_id,
+                    host=entry["member"]["address"],
+                    worker_id=entry["worker_id"],
+                    task_id=f"{self._job.id}:{round_}:{step}",
+                    kind=kind,
+                    arguments=self._arguments(host_id, round_, extra),
+                )
+            )
+        return calls
+
+    def _arguments(self, host_id: str, round_: int, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {
+            "host_id": host_id,
+            "cluster": self._backup.cluster,
+            "backup_id": self._backup.id,
+            "tag": snapshot_tag(self._backup.id, round_),
+            **extra,
+        }
+
+    # What the records show of each node.
+
+    def _record_nodes(self, census: Census) -> None:
+        for member, _ in census.present:
+            self._put_node(member, phase=Phase.CENSUS.value)
+        for member, reason in census.missing:
+            self._put_node(member, phase="missing", error=reason)
+
+    def _put_node(self, member: RingMember, *, phase: str, error: str = "") -> None:
+        self._tools.database.backups.put_node_backup(
+            NodeBackup(
+                self._backup.id,
+                member.host_id,
+                member.address,
+                member.dc,
+                member.rack,
+                phase,
+                error,
+            )
+        )
+
+    def _node_backup(self, host_id: str) -> NodeBackup:
+        for node in self._tools.database.backups.node_backups(self._backup.id):
+            if node.host_id == host_id:
+                return node
+        raise Unexpected(f"backup {self._backup.id} has no record of node {host_id}")
+
+    def _mark_node(self, outcome: Outcome, phase: Phase) -> None:
+        node = self._node_backup(outcome.call.host_id)
+        if outcome.error is not None:
+            node = replace(node, phase="failed", error=str(outcome.error))
+        else:
+            node = replace(node, phase=phase.value, error="")
+        self._tools.database.backups.put_node_backup(node)
+
+    def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:
+        now = time.monotonic()
+        if now - self._written.get(call.host_id, 0.0) < 1.0:
+            return
+        self._written[call.host_id] = now
+        node = self._node_backup(call.host_id)
+        self._tools.database.backups.put_node_backup(
+            replace(node, phase=Phase.UPLOAD.value, progress=Progress(**progress))
+        )
+
+    def _finish_node(
+        self, host_id: str, result: Mapping[str, Any], snapshot: Mapping[str, Any]
+    ) -> None:
+        self._tools.database.backups.put_node_backup(
+            replace(
+                self._node_backup(host_id),
+                phase="done",
+                progress=Progress(**result["progress"]),
+                manifest_sha256=result["manifest"]["sha256"],
+                manifest_size=result["manifest"]["size"],
+                snapshot_started_at=snapshot["started_at"],
+                snapshot_finished_at=snapshot["finished_at"],
+                corrupt_files=tuple(result["corrupt_files"]),
+            )
+        )
+
+
+def _hosts_in(results: Results) -> frozenset[str]:
+    """Return the host IDs that no step so far has lost."""
+    hosts = {e["member"]["host_id"] for e in results[Phase.CENSUS.value]["present"]}
+    for phase in (Phase.PREPARE, Phase.SNAPSHOT, Phase.UPLOAD):
+        hosts -= set(results.get(phase.value, {}).get("failed", {}))
+    return frozenset(hosts)
