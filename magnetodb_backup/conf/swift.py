@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the Swift storage driver: its own, and those of keystoneauth1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+GROUP = "swift"
+OPTS = [
+    cfg.StrOpt(
+        "region_name",
+        sample_default="RegionOne",
+        help="Region whose object store is used. Needed where the catalogue has several.",
+    ),
+    cfg.StrOpt(
+        "interface",
+        default="public",
+        choices=["public", "internal", "admin"],
+        help="Which of the catalogue's endpoints is used.",
+    ),
+    cfg.URIOpt(
+        "storage_url",
+        schemes=["http", "https"],
+        sample_default="https://swift.example.org/v1/AUTH_account",
+        help="URL of the account, instead of the one in the catalogue.",
+    ),
+    cfg.FloatOpt(
+        "connect_timeout", default=10.0, min=0.1, max=600, help="Seconds for making a connection."
+    ),
+    cfg.FloatOpt(
+        "read_timeout",
+        default=60.0,
+        min=0.1,
+        max=3600,
+        help="Seconds of silence after which a request counts as failed.",
+    ),
+]
+# The plugins that appear in the sample configuration; any installed one may be used.
+_SAMPLE_PLUGINS = ("password", "v3applicationcredential", "v1password")
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register the driver's own options and keystoneauth1's for sessions and plugins."""
+    conf.register_opts(OPTS, group=GROUP)
+    loading.register_session_conf_options(conf, GROUP)
+    loading.register_auth_conf_options(conf, GROUP)
+    conf.set_default("auth_type", "password", group=GROUP)
+
+
+def list_opts() -> list[Any]:
+    """Return every option of the group for the sample configuration, each name once."""
+    found: dict[str, Any] = {option.dest: option for option in OPTS}
+    listed = [*loading.get_session_conf_options(), *loading.get_auth_common_conf_options()]
+    for plugin in _SAMPLE_PLUGINS:
+        listed += loading.get_auth_plugin_conf_options(plugin)
+    for option in listed:
+        found.setdefault(option.dest, option)
+    return list(found.values())

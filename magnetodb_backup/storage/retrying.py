@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Repeats what failed for a passing reason, with back-off, inside a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TypeVar
+
+import tenacity
+
+from magnetodb_backup.errors import Transient
+from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
+
+_T = TypeVar("_T")
+_FIRST_WAIT = 0.25
+_LONGEST_WAIT = 20.0
+
+
+class Retrying:
+    """A driver around another one: every Transient error is retried for ``deadline`` seconds.
+
+    A read or listing that was cut goes on where it stopped, and each piece that arrives starts
+    the deadline anew. ``on_retry`` is told each failure that will be retried; what it raises
+    ends the operation.
+    """
+
+    def __init__(
+        self,
+        driver: StorageDriver,
+        *,
+        deadline: float,
+        on_retry: Callable[[str], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._driver = driver
+        self._deadline = deadline
+        self._on_retry = on_retry
+        self._sleep = sleep
+
+    def ensure_container(self, container: str) -> None:
+        self._call(lambda: self._driver.ensure_container(container))
+
+    def put(
+        self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
+    ) -> None:
+        self._call(lambda: self._driver.put(container, name, body, size=size, md5=md5))
+
+    def read(
+        self, container: str, name: str, *, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes]:
+        done = 0
+
+        def reopen() -> Iterator[bytes]:
+            rest = None if length is None else length - done
+            return self._driver.read(container, name, offset=offset + done, length=rest)
+
+        for chunk in self._pieces(reopen):
+            done += len(chunk)
+            yield chunk
+
+    def head(self, container: str, name: str) -> ObjectInfo | None:
+        return self._call(lambda: self._driver.head(container, name))
+
+    def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        last: str | None = None
+
+        def reopen() -> Iterator[ObjectInfo]:
+            listing = self._driver.list(container, prefix)
+            return (info for info in listing if last is None or info.name > last)
+
+        for info in self._pieces(reopen):
+            last = info.name
+            yield info
+
+    def delete(self, container: str, name: str) -> None:
+        self._call(lambda: self._driver.delete(container, name))
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def _pieces(self, reopen: Callable[[], Iterator[_T]]) -> Iterator[_T]:
+        """Yield what ``reopen()`` gives; after a failure go on with a new ``reopen()``."""
+        source: Iterator[_T] | None = None
+
+        def step() -> tuple[_T] | None:
+            nonlocal source
+            if source is None:
+                source = reopen()
+            try:
+                return (next(source),)
+            except StopIteration:
+                return None
+            except Transient:
+                source = None
+                raise
+
+        while (piece := self._call(step)) is not None:
+            yield piece[0]
+
+    def _call(self, action: Callable[[], _T]) -> _T:
+        started = time.monotonic()
+        try:
+            return action()  # most calls succeed at once: spare them the machinery
+        except Transient as error:
+            if self._deadline <= 0:
+                raise
+            first = error
+        return self._repeat(action, first, started)
+
+    def _repeat(self, action: Callable[[], _T], first: Transient, started: float) -> _T:
+        pending: list[Transient] = [first]
+
+        def once_more() -> _T:
+            if pending:
+                raise pending.pop()  # the attempt that was already made counts as the first
+            return action()
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Transient),
+            wait=tenacity.wait_exponential_jitter(
+                initial=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=_FIRST_WAIT
+            ),
+            stop=tenacity.stop_after_delay(self._deadline),
+            before_sleep=self._before_sleep,
+            sleep=self._sleep_within(started),
+            reraise=True,
+        )
+        try:
+            return retrying(once_more)
+        except Transient as error:
+            tried = time.monotonic() - started
+            attempts = retrying.statistics.get("attempt_number", 1)
+            raise type(error)(f"{error} (tried {attempts} times in {tried:.0f} s)") from error
+
+    def _sleep_within(self, started: float) -> Callable[[float], None]:
+        def sleep(seconds: float) -> None:
+            # The last wait ends with the deadline, so that one try is made at its very end.
+            rest = started + self._deadline - time.monotonic()
+            self._sleep(max(0.0, min(seconds, rest)))
+
+        return sleep
+
+    def _before_sleep(self, state: tenacity.RetryCallState) -> None:
+        if self._on_retry is not None and state.outcome is not None:
+            self._on_retry(str(state.outcome.exception()))
