@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one job to its end, whatever kind it is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from magnetodb_backup.conductor.backup import BackupJob, BackupTools
+from magnetodb_backup.conductor.fanout import Fanout, Workers
+from magnetodb_backup.conductor.steps import StepRunner, describe
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Backup, Job
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.errors import BackupError, Cancelled, Transient, from_record
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.verify import verify_backup
+from magnetodb_backup.storage.driver import StorageDriver
+
+LOG = logging.getLogger(__name__)
+_CLEANING = 10.0  # seconds; workers remove what is left when they report next
+_LOOKED_AT = 50  # latest backups whose verification tells which packs are damaged
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """Times in seconds."""
+
+    prefix: str
+    poll_interval: float
+    worker_timeout: float
+    outage_deadline: float
+    rounds: int
+
+
+class JobRunner:
+    """Runs jobs; one object serves all threads of a conductor."""
+
+    def __init__(
+        self,
+        database: Database,
+        workers: Workers,
+        storage: Callable[[], StorageDriver],
+        settings: RunnerSettings,
+        stopping: threading.Event,
+    ) -> None:
+        self._database, self._workers, self._storage = database, workers, storage
+        self._settings, self._stopping = settings, stopping
+
+    def run(self, job: Job, still_owner: Callable[[], bool]) -> None:
+        """Run ``job`` until it is finished in the database, or until this process gives it up.
+
+        A permanent error is recorded. Outages are waited for until the deadline; an outage of
+        the database itself leaves the job to whoever finds it when the database is back.
+        """
+        trouble_since: float | None = None
+        while True:
+            started = time.monotonic()
+            try:
+                self._run_once(job, still_owner)
+                return
+            except _GivenUp:
+                LOG.info("job %s is left to another conductor", job.id)
+                return
+            except Transient as error:
+                now = time.monotonic()
+                if now - started > self._settings.outage_deadline:
+                    trouble_since = None
+                trouble_since = trouble_since or now
+                LOG.warning("job %s: %s; trying again", job.id, error)
+                if now - trouble_since > self._settings.outage_deadline:
+                    self._fail(job, error)
+                    return
+            if self._stopping.wait(self._settings.poll_interval):
+                return
+
+    def _run_once(self, job: Job, still_owner: Callable[[], bool]) -> None:
+        job = self._database.jobs.get(job.id)
+        if job.status.finished:
+            return
+        try:
+            backup = self._database.backups.get(job.backup_id)
+            run = {
+                JobKind.BACKUP: self._backup,
+                JobKind.DELETION: self._deletion,
+                JobKind.VERIFICATION: self._verification,
+            }[job.kind]
+            result = run(job, backup, lambda: self._check(job, still_owner))
+        except Transient:
+            raise
+        except BackupError as error:
+            self._fail(job, error)
+        except _GivenUp:
+            raise
+        except Exception as error:
+            LOG.exception("job %s failed", job.id)
+            self._fail(
+                job, from_record({"code": "", "message": f"{type(error).__name__}: {error}"})
+            )
+        else:
+            self._database.jobs.finish(job.id, JobStatus.DONE, result=result)
+
+    def _check(self, job: Job, still_owner: Callable[[], bool]) -> None:
+        if self._stopping.is_set() or not still_owner():
+            raise _GivenUp
+        if self._database.jobs.get(job.id).cancel_requested:
+            raise Cancelled("cancelled on request")
+
+    # The kinds of jobs.
+
+    def _backup(
+        self, job: Job, backup: Backup, check: Callable[[], None]
+    ) -> Mapping[str, Any] | None:
+        if backup.status in (BackupStatus.CREATED, BackupStatus.PARTIAL):
+            return None  # the process died between the commit and the end of the job
+        decided = self._database.jobs.step_results(job.id, job.round).get("failed")
+        if decided is not None:
+            raise from_record(decided)
+        steps = self._backup_job(job, backup, check)
+        results = StepRunner(
+            self._database,
+            check=check,
+            entered=lambda phase: _ignore(self._database.backups.update(backup.id, phase=phase)),
+            rounds=self._settings.rounds,
+        ).run(job, steps.steps, lambda round_: _ignore(steps.drop_snapshots(round_)))
+        return results["commit"]
+
+    def _deletion(
+        self, job: Job, backup: Backup, check: Callable[[], None]
+    ) -> Mapping[str, Any] | None:
+        if backup.status is BackupStatus.CREATING:
+            raise Transient(f"backup {backup.id} is still being cancelled")
+        if backup.status is BackupStatus.DELETED:
+            return None
+        self._database.backups.set_status(backup.id, BackupStatus.DELETING)
+        removed = self._repository(backup.cluster).delete_backup(backup.id)
+        self._database.backups.set_status(backup.id, BackupStatus.DELETED)
+        return {"objects_removed": removed}
+
+    def _verification(
+        self, job: Job, backup: Backup, check: Callable[[], None]
+    ) -> Mapping[str, Any] | None:
+        report = verify_backup(
+            self._repository(backup.cluster),
+            lambda host_id: NodeRepository(
+                self._storage(), self._settings.prefix, backup.cluster, host_id
+            ),
+            backup.id,
+            read_data=bool(job.parameters.get("read_data")),
+            progress=lambda *_: None,
+            check_cancelled=check,
+        )
+        return asdict(report)
+
+    # Ends.
+
+    def _fail(self, job: Job, error: BackupError) -> None:
+        """Record the decision first, clean up, then show the end: none can be lost."""
+        cancelled = isinstance(error, Cancelled)
+        job = self._database.jobs.get(job.id)
+        if job.kind is JobKind.BACKUP:
+            self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
+            backup = self._database.backups.get(job.backup_id)
+            self._drop_snapshots(job, backup)
+            status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
+            self._database.backups.set_status(backup.id, status, error=describe(error))
+        elif job.kind is JobKind.DELETION:
+            self._database.backups.set_status(
+                job.backup_id, BackupStatus.DELETE_FAILED, error=describe(error)
+            )
+        status_of_job = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
+        self._database.jobs.finish(
+            job.id, status_of_job, error=describe(error), error_code=error.code
+        )
+        LOG.warning("job %s (%s): %s: %s", job.id, job.kind.value, status_of_job.value, error)
+
+    def _drop_snapshots(self, job: Job, backup: Backup) -> None:
+        fanout = Fanout(
+            self._workers,
+            poll_interval=min(0.5, self._settings.poll_interval),
+            outage_deadline=min(_CLEANING, self._settings.outage_deadline),
+            check=lambda: None,
+        )
+        outcomes = self._backup_job(job, backup, lambda: None).drop_snapshots(job.round, fanout)
+        for outcome in outcomes:
+            if outcome.error is not None:
+                LOG.warning(
+                    "the snapshot on %s stays until its worker reports again: %s",
+                    outcome.call.host,
+                    outcome.error,
+                )
+
+    # Parts.
+
+    def _repository(self, cluster: str) -> ClusterRepository:
+        return ClusterRepository(self._storage(), self._settings.prefix, cluster)
+
+    def _backup_job(self, job: Job, backup: Backup, check: Callable[[], None]) -> BackupJob:
+        fanout = Fanout(
+            self._workers,
+            poll_interval=self._settings.poll_interval,
+            outage_deadline=self._settings.outage_deadline,
+            check=check,
+        )
+        tools = BackupTools(
+            database=self._database,
+            fanout=fanout,
+            repository=self._repository(backup.cluster),
+            check=check,
+            wait=lambda seconds: _ignore(self._stopping.wait(seconds)),
+            worker_timeout=self._settings.worker_timeout,
+            distrusted=self._distrusted,
+        )
+        return BackupJob(job, backup, tools)
+
+    def _distrusted(self, cluster: str) -> Mapping[str, Sequence[str]]:
+        """Return, by host ID, the packs that the latest verifications found damaged."""
+        packs: dict[str, set[str]] = {}
+        for backup in self._database.backups.list(cluster=cluster, limit=_LOOKED_AT):
+            job = self._database.jobs.latest(backup.id, JobKind.VERIFICATION)
+            if job is None or not job.result:
+                continue
+            for problem in job.result.get("problems", ()):
+                if problem.get("pack"):
+                    packs.setdefault(problem["host_id"], set()).add(problem["pack"])
+        return {host_id: sorted(names) for host_id, names in packs.items()}
+
+
+class _GivenUp(Exception):
+    """This process stops, or lost the lease; the job goes on elsewhere."""
+
+
+def _ignore(_: object) -> None:
+    """Drop a value where a callback must return None."""

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conductor process: finds unfinished jobs and runs those whose lease it gets."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from magnetodb_backup.conductor.runner import JobRunner
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Job
+from magnetodb_backup.domain.status import JobKind
+from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.errors import BackupError
+
+LOG = logging.getLogger(__name__)
+
+
+class Leases(Protocol):
+    """Gives out leases by name: a tooz coordinator."""
+
+    def get_lock(self, name: bytes) -> Any: ...
+
+
+class RpcServer(Protocol):
+    """The part of oslo.messaging's server that a process needs."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def wait(self) -> None: ...
+
+
+class JobLoop:
+    """Polls the database for jobs; ``wake()`` makes it look at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        leases: Leases,
+        runner: JobRunner,
+        *,
+        name: str,
+        poll_interval: float,
+        concurrent_jobs: int,
+        stopping: threading.Event,
+    ) -> None:
+        self._database, self._leases, self._runner = database, leases, runner
+        self._name, self._poll_interval = name, poll_interval
+        self._stopping = stopping
+        self._woken = threading.Event()
+        self._slots = threading.Semaphore(concurrent_jobs)
+        self._pool = ThreadPoolExecutor(concurrent_jobs, thread_name_prefix="job")
+        self._running: set[str] = set()
+        self._trouble = ""
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def take_report(self, report: NodeReport) -> tuple[str, ...]:
+        """Record a worker's report; return the IDs of its cluster's live backups."""
+        self._database.nodes.report(report)
+        return self._database.backups.live_ids(report.cluster)
+
+    def run(self) -> None:
+        """Poll until stopped; an outage of the database is logged once and waited for."""
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                self._database.nodes.conductor_seen(self._name)
+                for job in self._database.jobs.unfinished():
+                    self._take(job)
+                self._trouble = ""
+            except BackupError as error:
+                if str(error) != self._trouble:
+                    LOG.warning("cannot look for jobs: %s", error)
+                self._trouble = str(error)
+            except Exception:
+                LOG.exception("looking for jobs failed; the next look follows")
+            self._woken.wait(self._poll_interval)
+        self._pool.shutdown(wait=True)
+
+    def _take(self, job: Job) -> None:
+        if job.id in self._running or not self._slots.acquire(blocking=False):
+            return
+        leases = self._acquire(job)
+        if leases is None:
+            self._slots.release()
+            return
+        self._running.add(job.id)
+        self._pool.submit(self._run, job, leases)
+
+    def _acquire(self, job: Job) -> list[Any] | None:
+        """Get the job's lease and, for a backup, its cluster's: one backup at a time there."""
+        names = [f"job-{job.id}"]
+        if job.kind is JobKind.BACKUP:
+            names.append(f"cluster-{job.cluster.encode().hex()}")
+        held: list[Any] = []
+        for name in names:
+            lock = self._leases.get_lock(name.encode())
+            if not lock.acquire(blocking=False):
+                _release(held)
+                return None
+            held.append(lock)
+        return held
+
+    def _run(self, job: Job, leases: list[Any]) -> None:
+        try:
+            self._runner.run(
+                self._database.jobs.claim(job.id, self._name),
+                lambda: all(lock.acquired for lock in leases),
+            )
+        except BackupError as error:
+            LOG.warning("job %s stops for now: %s", job.id, error)
+        except Exception:
+            LOG.exception("job %s stops for now", job.id)
+        finally:
+            _release(leases)
+            self._running.discard(job.id)
+            self._slots.release()
+            self.wake()
+
+
+def _release(locks: list[Any]) -> None:
+    for lock in reversed(locks):
+        try:
+            lock.release()
+        except Exception:
+            LOG.exception("a lease could not be given back; it ends with this process")
+
+
+class ConductorService:
+    """Starts and stops the conductor's parts."""
+
+    def __init__(
+        self,
+        server: RpcServer,
+        loop: JobLoop,
+        stopping: threading.Event,
+        *,
+        heartbeat: Callable[[], None] | None = None,
+    ) -> None:
+        self._server, self._loop, self._stopping = server, loop, stopping
+        self._threads = [threading.Thread(target=loop.run, name="job-loop", daemon=True)]
+        if heartbeat is not None:
+            self._threads.append(
+                threading.Thread(target=heartbeat, name="lease-heartbeat", daemon=True)
+            )
+
+    def start(self) -> None:
+        self._server.start()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let running steps end at their next check; others adopt their jobs."""
+        self._stopping.set()
+        self._loop.wake()
+        self._server.stop()
+        self._server.wait()
+        self._threads[0].join(30)
