@@ -36,7 +36,16 @@ _PART = ".part-"
 _CHUNK = 1024 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EAGAIN)
+# ENOENT: a deletion removed the emptied directory under a put; the next try makes it again.
+_PASSING = (
+    errno.EAGAIN,
+    errno.EHOSTDOWN,
+    errno.EIO,
+    errno.ENOENT,
+    errno.ENOTCONN,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+)
 
 
 def from_conf(conf: cfg.ConfigOpts) -> FilesystemDriver:
@@ -256,8 +265,11 @@ class FilesystemDriver:
             if identity != self._identity(stat):
                 if not path.is_file():
                     return None
+                digest = hashlib.md5(usedforsecurity=False)
                 with path.open("rb") as file:
-                    md5 = hashlib.file_digest(file, "md5").hexdigest()
+                    while piece := file.read(_CHUNK):
+                        digest.update(piece)
+                md5 = digest.hexdigest()
                 with contextlib.suppress(OSError):
                     self._remember(container, name, md5, stat)
             return ObjectInfo(name, stat.st_size, md5)
@@ -267,8 +279,16 @@ class FilesystemDriver:
     @staticmethod
     def _names(directory: Path, prefix: str) -> Iterator[str]:
         """Yield the names below ``directory``, looking only where ``prefix`` can be."""
+        if prefix.startswith(("/", f"{_SUMS}/")) or ".." in prefix.split("/"):
+            raise InvalidValue(f"{prefix!r} cannot begin an object's name")
+
+        def fail(error: OSError) -> None:
+            # A directory that vanished is a deletion; one that cannot be read hides objects.
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise error
+
         start = directory / prefix.rpartition("/")[0]
-        for current, directories, files in os.walk(start):
+        for current, directories, files in os.walk(start, onerror=fail):
             if Path(current) == directory and _SUMS in directories:
                 directories.remove(_SUMS)
             base = Path(current).relative_to(directory)

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storage driver for OpenStack Swift, by any keystoneauth1 plugin (v1password for v1)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeVar
+
+import requests
+import urllib3
+from keystoneauth1 import exceptions as auth_errors
+from keystoneauth1 import loading
+from oslo_config import cfg
+from swiftclient import client
+from swiftclient.exceptions import ClientException
+
+from magnetodb_backup.errors import (
+    IncompleteBody,
+    InvalidValue,
+    NotFound,
+    StorageRefused,
+    StorageUnavailable,
+)
+from magnetodb_backup.storage.body import Body
+from magnetodb_backup.storage.driver import ObjectInfo
+from magnetodb_backup.storage.swift_access import SwiftAccess, SwiftSettings
+from magnetodb_backup.storage.swift_errors import from_answer, from_connection
+
+_T = TypeVar("_T")
+_GROUP = "swift"
+_CHUNK = 256 * 1024
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_IDENTITY = ("username", "user_id", "application_credential_id", "project_name", "project_id")
+
+
+def from_conf(conf: cfg.ConfigOpts) -> SwiftDriver:
+    """Make the driver from ``[swift]``; nothing is asked of the network yet.
+
+    :raises InvalidValue: if the authentication options are wrong or incomplete.
+    """
+    options = conf[_GROUP]
+    try:
+        auth = loading.load_auth_from_conf_options(conf, _GROUP)
+        if auth is None:
+            raise InvalidValue("[swift] auth_type is empty; set it, for example to password")
+        session = loading.load_session_from_conf_options(
+            conf,
+            _GROUP,
+            auth=auth,
+            timeout=options.timeout or max(options.connect_timeout, options.read_timeout),
+        )
+    except (auth_errors.NoMatchingPlugin, auth_errors.MissingRequiredOptions) as error:
+        raise InvalidValue(f"[swift]: {error}") from error
+    named = conf[options.auth_section or _GROUP]
+    known = [(name, getattr(named, name, None)) for name in _IDENTITY]
+    who = ", ".join(f"{name} {value!r}" for name, value in known if value)
+    settings = SwiftSettings(
+        who=who or f"the identity of auth_type {options.auth_type!r}",
+        where=str(getattr(named, "auth_url", None) or "the identity service"),
+        region_name=options.region_name,
+        interface=options.interface,
+        storage_url=options.storage_url,
+        connect_timeout=options.connect_timeout,
+        read_timeout=options.read_timeout,
+    )
+    return SwiftDriver(SwiftAccess(session, auth, settings))
+
+
+class SwiftDriver:
+    """One object is one Swift object, as plain as it comes; MD5s are checked by both sides."""
+
+    def __init__(self, access: SwiftAccess) -> None:
+        self._access = access
+
+    def ensure_container(self, container: str) -> None:
+        self._ask(
+            f"creating container {container}",
+            lambda url, token, conn: client.put_container(url, token, container, http_conn=conn),
+        )
+
+    def put(
+        self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
+    ) -> None:
+        source = Body(body, size)
+        what = f"storing {container}/{name} ({size} bytes)"
+
+        def send(url: str, token: str, conn: Any) -> str:
+            source.seek(0)
+            return str(
+                client.put_object(
+                    url,
+                    token,
+                    container,
+                    name,
+                    source if size else b"",
+                    content_length=size,
+                    etag=md5,
+                    content_type="application/octet-stream",
+                    http_conn=conn,
+                )
+            )
+
+        try:
+            etag = self._ask(what, send)
+        except StorageUnavailable as error:
+            if not _cut_off(error):
+                raise
+            # A store that refuses a token while the body is still on its way may be heard only
+            # as a broken connection: let a small request find out, so that the next try works.
+            with contextlib.suppress(StorageUnavailable, NotFound):
+                self.head(container, name)
+            raise
+        except NotFound as error:
+            raise NotFound(f"{error}; create the container first") from error
+        if not etag:  # another PUT of the same name won; ask what is there now
+            there = self.head(container, name)
+            if there is None or there.md5 != md5:
+                raise IncompleteBody(f"{what}: another request stored something else meanwhile")
+        elif etag != md5:
+            self.delete(container, name)
+            raise IncompleteBody(f"{what}: the store has MD5 {etag}, not {md5}; it was removed")
+
+    def read(
+        self, container: str, name: str, *, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes]:
+        what = f"reading {container}/{name} from byte {offset}"
+        headers = {"Accept-Encoding": "identity"}
+        if offset or length is not None:
+            last = "" if length is None else str(offset + length - 1)
+            headers["Range"] = f"bytes={offset}-{last}"
+        if length == 0:
+            self._need(container, name)
+            return
+        result: dict[str, Any] = {}
+
+        def fetch(url: str, token: str, conn: Any) -> tuple[Any, Any]:
+            return client.get_object(  # type: ignore[no-any-return]
+                url,
+                token,
+                container,
+                name,
+                resp_chunk_size=_CHUNK,
+                headers=headers,
+                response_dict=result,
+                http_conn=conn,
+            )
+
+        try:
+            answer, content = self._ask(what, fetch)
+        except _OutsideObject:
+            if length is None and self._need(container, name).size == offset:
+                return
+            raise IncompleteBody(f"{what}: the object ends before") from None
+        try:
+            expected = _expected_length(what, result["status"], answer, offset, length)
+            yield from self._pieces(what, content, expected)
+        finally:
+            content.close()
+        if length is not None and expected != length:
+            raise IncompleteBody(f"{what}: the object has {expected} of the {length} bytes")
+
+    def head(self, container: str, name: str) -> ObjectInfo | None:
+        try:
+            headers = self._ask(
+                f"looking at {container}/{name}",
+                lambda url, token, conn: client.head_object(
+                    url, token, container, name, http_conn=conn
+                ),
+            )
+        except NotFound:
+            return None
+        return ObjectInfo(name, int(headers["content-length"]), headers["etag"].strip('"'))
+
+    def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        marker = ""
+        while page := self._page(container, prefix, marker):
+            if page[0].name <= marker:
+                raise StorageRefused(f"listing {container}: {page[0].name!r} after {marker!r}")
+            yield from page
+            marker = page[-1].name
+
+    def delete(self, container: str, name: str) -> None:
+        with contextlib.suppress(NotFound):
+            self._ask(
+                f"deleting {container}/{name}",
+                lambda url, token, conn: client.delete_object(
+                    url, token, container, name, http_conn=conn
+                ),
+            )
+
+    def close(self) -> None:
+        self._access.close()
+
+    def _page(self, container: str, prefix: str, marker: str) -> tuple[ObjectInfo, ...]:
+        what = f"listing {container}/{prefix} after {marker!r}"
+
+        def fetch(url: str, token: str, conn: Any) -> Any:
+            return client.get_container(
+                url, token, container, marker=marker, prefix=prefix, http_conn=conn
+            )[1]
+
+        try:
+            rows = self._ask(what, fetch)
+        except NotFound:
+            return ()
+        except ValueError as error:
+            raise StorageUnavailable(f"{what}: the answer is no listing: {error}") from error
+        return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
+
+    def _need(self, container: str, name: str) -> ObjectInfo:
+        found = self.head(container, name)
+        if found is None:
+            raise NotFound(f"there is no object {name!r} in container {container!r}")
+        return found
+
+    def _pieces(self, what: str, content: Any, expected: int) -> Iterator[bytes]:
+        done = 0
+        while done < expected:
+            try:
+                piece = content.read(min(_CHUNK, expected - done))
+            except _BROKEN as error:
+                if not _ended_early(error):
+                    raise self._connection_error(error, what) from error
+                piece = b""
+            if not piece:
+                raise IncompleteBody(f"{what}: the body ended after {done} of {expected} bytes")
+            done += len(piece)
+            yield piece
+        with contextlib.suppress(*_BROKEN):
+            content.read(1)  # lets the library see the end, so that the connection is kept
+
+    def _connection_error(self, error: Exception, what: str) -> Exception:
+        return from_connection(error, what, self._access.settings.storage_url or "the store")
+
+    def _ask(self, what: str, request: Callable[[str, str, Any], _T]) -> _T:
+        """Send a request, and once more with a new token if the one it had is refused."""
+        token = self._access.token()
+        try:
+            return self._send(what, request, token)
+        except ClientException as error:
+            if error.http_status != 401:
+                raise self._meaning(error, what) from error
+        try:
+            return self._send(what, request, self._access.renew(token))
+        except ClientException as error:
+            raise self._meaning(error, what) from error
+
+    def _send(self, what: str, request: Callable[[str, str, Any], _T], token: str) -> _T:
+        url = self._access.url()
+        with self._access.connection(url) as connection:
+            try:
+                return request(url, token, (connection.parsed_url, connection))
+            except _BROKEN as error:
+                where = connection.host
+                raise from_connection(error, what, where) from error
+
+    def _meaning(self, error: ClientException, what: str) -> Exception:
+        if error.http_status == 416:
+            return _OutsideObject(what)
+        return from_answer(error, what, self._access.settings.who)
+
+
+class _OutsideObject(Exception):
+    """The store has no byte of the range that was asked for."""
+
+
+def _cut_off(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, requests.ConnectionError) and not isinstance(cause, requests.Timeout)
+
+
+def _ended_early(error: Exception) -> bool:
+    return isinstance(error.__cause__, urllib3.exceptions.IncompleteRead)
+
+
+def _expected_length(
+    what: str, status: int, headers: dict[str, str], offset: int, length: int | None
+) -> int:
+    """Return how many bytes the answer's body must have."""
+    announced = int(headers.get("content-length", -1))
+    if offset or length is not None:
+        begins = headers.get("content-range", "").startswith(f"bytes {offset}-")
+        if status == 200 and announced == 0:  # there is no part of an empty object
+            return 0
+        if status != 206 or not begins:
+            raise StorageRefused(
+                f"{what}: the store ignores ranges (status {status}); is there a proxy between?"
+            )
+    if announced < 0:
+        raise StorageRefused(f"{what}: the answer has no length; is there a proxy between?")
+    return announced
