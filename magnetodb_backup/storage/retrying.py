@@ -118,9 +118,8 @@ class Retrying:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
-            wait=tenacity.wait_exponential_jitter(
-                initial=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=_FIRST_WAIT
-            ),
+            wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
+            + tenacity.wait_random(0, _FIRST_WAIT),
             stop=tenacity.stop_after_delay(self._deadline),
             before_sleep=self._before_sleep,
             sleep=self._sleep_within(started),

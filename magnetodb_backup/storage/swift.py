@@ -73,6 +73,10 @@ class SwiftDriver:
     def __init__(self, access: SwiftAccess) -> None:
         self._access = access
 
+    def account_url(self) -> str:
+        """Return the URL that requests go to; asks the identity service if need be."""
+        return self._access.url()
+
     def ensure_container(self, container: str) -> None:
         self._ask(
             f"creating container {container}",

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny object store over HTTP in this process, which misbehaves as it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+PASSWORD = "open-sesame-4711"
+
+
+@dataclass
+class Fault:
+    """What happens to the next ``times`` requests of ``method``: a status, or a deed."""
+
+    method: str
+    status: int = 0
+    deed: str = ""
+    times: int = 1
+
+
+@dataclass
+class FakeSwift:
+    """State of the store; ``faults`` are used up in order."""
+
+    port: int = 0
+    page: int = 3
+    token: str = "token-1"
+    tokens: int = 1
+    identity_status: int = 200
+    containers: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    connections: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def auth_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/auth/v1.0"
+
+    @property
+    def storage_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/AUTH_test"
+
+    def expire_token(self) -> None:
+        self.tokens += 1
+        self.token = f"token-{self.tokens}"
+
+    def count(self, method: str) -> int:
+        return sum(1 for found, _ in self.requests if found == method)
+
+    def fault(self, method: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.method == method and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    store: FakeSwift
+
+    def setup(self) -> None:
+        super().setup()
+        self.store.connections += 1
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if "Content_Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _serve(self) -> None:
+        store = self.store
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        store.requests.append((self.command, url.path))
+        if url.path.startswith("/auth"):
+            self._authenticate()
+            return
+        fault = store.fault(self.command)
+        if fault is not None and fault.deed == "hang":
+            store.released.wait(30)
+            self.close_connection = True
+            return
+        if fault is not None and fault.deed == "drop":
+            self.close_connection = True
+            return
+        if fault is not None and fault.status:
+            self._answer(fault.status, b"told to fail")
+            return
+        if self.headers.get("X-Auth-Token") != store.token:
+            self._answer(401, b"no such token")
+            return
+        parts = [unquote(part) for part in url.path.split("/", 4)[3:]]
+        deed = fault.deed if fault else ""
+        if len(parts) == 1:
+            self._container(parts[0], parse_qs(url.query))
+        else:
+            self._object(parts[0], parts[1], body, deed)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = _serve
+
+    def _authenticate(self) -> None:
+        if self.store.identity_status != 200:
+            self._answer(self.store.identity_status)
+        elif self.headers.get("X-Auth-Key") != PASSWORD:
+            self._answer(401)
+        else:
+            self._answer(200, X_Auth_Token=self.store.token, X_Storage_Url=self.store.storage_url)
+
+    def _container(self, container: str, query: dict[str, list[str]]) -> None:
+        store = self.store
+        if self.command == "PUT":
+            store.containers.setdefault(container, {})
+            self._answer(201)
+        elif container not in store.containers:
+            self._answer(404)
+        else:
+            marker, prefix = query.get("marker", [""])[0], query.get("prefix", [""])[0]
+            rows = [
+                {"name": name, "bytes": len(body), "hash": _md5(body)}
+                for name, body in sorted(store.containers[container].items())
+                if name > marker and name.startswith(prefix)
+            ]
+            text = json.dumps(rows[: store.page]).encode()
+            self._answer(200, text, Content_Type="application/json")
+
+    def _object(self, container: str, name: str, body: bytes, deed: str) -> None:
+        objects = self.store.containers.get(container)
+        if self.command == "PUT" and objects is not None:
+            if deed == "corrupt":
+                body = bytes([body[0] ^ 1]) + body[1:]
+            if deed == "lie":
+                objects[name] = body
+                self._answer(201, ETag="0" * 32)
+            elif self.headers.get("ETag") != _md5(body):
+                self._answer(422)
+            else:
+                objects[name] = body
+                self._answer(201, ETag=_md5(body))
+            return
+        if objects is None or name not in objects:
+            self._answer(404)
+        elif self.command == "DELETE":
+            del objects[name]
+            self._answer(204)
+        else:
+            self._content(objects[name], deed)
+
+    def _content(self, content: bytes, deed: str) -> None:
+        headers = {"ETag": f'"{_md5(content)}"'}
+        wanted, status = content, 200
+        asked = self.headers.get("Range")
+        if asked and deed != "ignore-range":
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            if int(first) >= len(content):
+                self._answer(416)
+                return
+            wanted = content[int(first) : int(last) + 1 if last else None]
+            end = int(first) + len(wanted) - 1
+            status, headers["Content_Range"] = 206, f"bytes {first}-{end}/{len(content)}"
+        headers["Content_Length"] = str(len(wanted))
+        if deed == "cut":
+            wanted = wanted[: len(wanted) // 2]
+            self.close_connection = True
+        self._answer(status, wanted, **headers)
+
+
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body).hexdigest()
+
+
+@contextmanager
+def fake_swift() -> Iterator[FakeSwift]:
+    """Serve an empty store on a free loopback port."""
+    store = FakeSwift()
+    handler = type("Handler", (_Handler,), {"store": store})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    store.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield store
+    finally:
+        store.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

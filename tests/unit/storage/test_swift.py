@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Swift driver against a store that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+from magnetodb_backup.conf import swift as options
+from magnetodb_backup.errors import (
+    AccessDenied,
+    IncompleteBody,
+    InvalidValue,
+    NoSpace,
+    NotFound,
+    StorageRefused,
+    StorageUnavailable,
+)
+from magnetodb_backup.storage.retrying import Retrying
+from magnetodb_backup.storage.swift import SwiftDriver, from_conf
+from tests.unit.storage.fake_swift import PASSWORD, FakeSwift, Fault, fake_swift
+
+BODY = bytes(range(256)) * 3000
+MD5 = hashlib.md5(BODY).hexdigest()
+Make = Callable[..., SwiftDriver]
+
+
+@pytest.fixture
+def store() -> Iterator[FakeSwift]:
+    with fake_swift() as store:
+        yield store
+
+
+@pytest.fixture
+def make(store: FakeSwift) -> Iterator[Make]:
+    made: list[SwiftDriver] = []
+
+    def make(**overrides: object) -> SwiftDriver:
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[], default_config_dirs=[])
+        options.register(conf)
+        values: dict[str, object] = {
+            "auth_type": "v1password",
+            "connect_timeout": 2.0,
+            "read_timeout": 5.0,
+        }
+        values |= overrides
+        conf.set_override("auth_type", values["auth_type"], "swift")
+        plugin = loading.get_auth_plugin_conf_options(str(values["auth_type"]))
+        conf.register_opts(plugin, group="swift")
+        defaults = {"auth_url": store.auth_url, "username": "test:tester", "password": PASSWORD}
+        for name, value in (defaults | values).items():
+            conf.set_override(name, value, "swift")
+        made.append(from_conf(conf))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.close()
+
+
+@pytest.fixture
+def driver(make: Make) -> SwiftDriver:
+    driver = make()
+    driver.ensure_container("c")
+    return driver
+
+
+def _put(driver: SwiftDriver | Retrying, name: str = "o") -> None:
+    driver.put("c", name, BODY, size=len(BODY), md5=MD5)
+
+
+def test_connection_is_kept_over_requests_and_whole_reads(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    before = store.connections
+    for number in range(5):
+        _put(driver, f"o{number}")
+        assert b"".join(driver.read("c", f"o{number}")) == BODY
+        assert driver.head("c", f"o{number}") is not None
+    assert store.connections == before
+    assert store.count("PUT") == 6
+
+
+def test_memoryview_and_file_arrive_whole(driver: SwiftDriver, store: FakeSwift) -> None:
+    driver.put("c", "view", memoryview(BODY), size=len(BODY), md5=MD5)
+    file = io.BytesIO(BODY)
+    file.seek(77)
+    driver.put("c", "file", file, size=len(BODY), md5=MD5)
+    assert store.containers["c"] == {"view": BODY, "file": BODY}
+
+
+@pytest.mark.parametrize("body", [BODY, io.BytesIO(BODY)])
+def test_refused_token_is_renewed_and_the_body_sent_again(
+    driver: SwiftDriver, store: FakeSwift, body: bytes | io.BytesIO
+) -> None:
+    store.expire_token()
+    driver.put("c", "o", body, size=len(BODY), md5=MD5)
+    assert store.containers["c"]["o"] == BODY
+
+
+def test_token_refused_twice_is_access_denied_without_secret(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    store.faults.append(Fault("PUT", status=401, times=2))
+    with pytest.raises(AccessDenied, match="test:tester") as caught:
+        _put(driver)
+    assert PASSWORD not in str(caught.value)
+    assert "storing c/o" in str(caught.value)
+
+
+def test_wrong_password_names_user_and_not_the_secret(make: Make) -> None:
+    with pytest.raises(AccessDenied, match="test:tester") as caught:
+        make(password="a-wrong-secret").head("c", "o")
+    assert "a-wrong-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_identity_service_in_trouble_is_transient(
+    make: Make, store: FakeSwift, status: int
+) -> None:
+    store.identity_status = status
+    with pytest.raises(StorageUnavailable, match="no token"):
+        make().head("c", "o")
+
+
+def test_identity_service_unreachable_is_transient(make: Make) -> None:
+    with pytest.raises(StorageUnavailable, match="no token"):
+        make(auth_url="http://127.0.0.1:9/auth/v1.0").head("c", "o")
+
+
+@pytest.mark.parametrize("status", [408, 429, 498, 500, 502, 503, 504])
+def test_passing_statuses(driver: SwiftDriver, store: FakeSwift, status: int) -> None:
+    store.faults.append(Fault("PUT", status=status))
+    with pytest.raises(StorageUnavailable, match=f"storing c/o .*{status}"):
+        _put(driver)
+    _put(driver)
+
+
+@pytest.mark.parametrize("status", [413, 507])
+def test_no_room(driver: SwiftDriver, store: FakeSwift, status: int) -> None:
+    store.faults.append(Fault("PUT", status=status))
+    with pytest.raises(NoSpace, match="told to fail"):
+        _put(driver)
+
+
+def test_forbidden_and_odd_statuses(driver: SwiftDriver, store: FakeSwift) -> None:
+    store.faults += [Fault("PUT", status=403), Fault("PUT", status=412)]
+    with pytest.raises(AccessDenied, match="c/o"):
+        _put(driver)
+    with pytest.raises(StorageRefused, match="412"):
+        _put(driver)
+
+
+def test_missing_container_is_named(driver: SwiftDriver) -> None:
+    with pytest.raises(NotFound, match="nowhere/o.*create the container"):
+        driver.put("nowhere", "o", BODY, size=len(BODY), md5=MD5)
+
+
+def test_corrupt_body_is_refused_and_retried(driver: SwiftDriver, store: FakeSwift) -> None:
+    store.faults.append(Fault("PUT", deed="corrupt", times=2))
+    with pytest.raises(IncompleteBody):
+        _put(driver)
+    assert driver.head("c", "o") is None
+    _put(Retrying(driver, deadline=10, sleep=lambda _: None))
+    assert store.containers["c"]["o"] == BODY
+
+
+def test_answered_md5_is_compared_and_a_wrong_object_removed(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    store.faults.append(Fault("PUT", deed="lie"))
+    with pytest.raises(IncompleteBody, match="00000000"):
+        _put(driver)
+    assert store.containers["c"] == {}
+
+
+def test_cut_body_is_incomplete_and_resumed(driver: SwiftDriver, store: FakeSwift) -> None:
+    _put(driver)
+    store.faults.append(Fault("GET", deed="cut", times=3))
+    with pytest.raises(IncompleteBody, match="reading c/o"):
+        list(driver.read("c", "o"))
+    retrying = Retrying(driver, deadline=10, sleep=lambda _: None)
+    assert b"".join(retrying.read("c", "o")) == BODY
+
+
+def test_ignored_range_is_noticed(driver: SwiftDriver, store: FakeSwift) -> None:
+    _put(driver)
+    store.faults.append(Fault("GET", deed="ignore-range"))
+    with pytest.raises(StorageRefused, match="ignores ranges"):
+        list(driver.read("c", "o", offset=10, length=5))
+
+
+def test_silence_is_a_time_out(make: Make, store: FakeSwift) -> None:
+    driver = make(read_timeout=0.3)
+    driver.ensure_container("c")
+    store.faults.append(Fault("PUT", deed="hang"))
+    with pytest.raises(StorageUnavailable, match="in time"):
+        _put(driver)
+    assert store.count("HEAD") == 0
+
+
+def test_broken_connection_is_transient_and_finds_a_refused_token(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    store.faults.append(Fault("PUT", deed="drop"))
+    store.expire_token()
+    with pytest.raises(StorageUnavailable, match="failed"):
+        _put(driver)
+    refused = store.count("PUT")
+    _put(driver)
+    assert store.count("PUT") == refused + 1  # the token was renewed before
+
+
+def test_threads_share_one_renewal(driver: SwiftDriver, store: FakeSwift) -> None:
+    store.expire_token()
+    before = sum(1 for _, path in store.requests if path.startswith("/auth"))
+    threads = [threading.Thread(target=_put, args=(driver, f"o{n}")) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(store.containers["c"]) == [f"o{n}" for n in range(8)]
+    assert sum(1 for _, path in store.requests if path.startswith("/auth")) == before + 1
+
+
+def test_listing_goes_over_all_pages(driver: SwiftDriver, store: FakeSwift) -> None:
+    store.containers["c"] = {f"p/{n:02}": b"x" * n for n in range(10)} | {"q": b""}
+    found = list(driver.list("c", "p/"))
+    assert [(info.name, info.size) for info in found] == [(f"p/{n:02}", n) for n in range(10)]
+
+
+def test_wrong_options_are_named(make: Make) -> None:
+    with pytest.raises(InvalidValue, match="auth_url"):
+        make(auth_url=None)
