@@ -1,1 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The database: an index of backups that can be rebuilt from the store, and the jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from magnetodb_backup.database import migration
+from magnetodb_backup.database.backups import BackupStore
+from magnetodb_backup.database.jobs import JobStore
+from magnetodb_backup.database.nodes import NodeStore
+from magnetodb_backup.database.session import Transactions, database_errors, make_engine
+from magnetodb_backup.errors import InvalidValue
+
+__all__ = ["BackupStore", "Database", "JobStore", "NodeStore", "connect"]
+
+
+class Database:
+    """The stores over one engine."""
+
+    def __init__(self, transactions: Transactions, clock: Callable[[], float]) -> None:
+        self._engine = transactions.engine
+        self.backups = BackupStore(transactions)
+        self.jobs = JobStore(transactions)
+        self.nodes = NodeStore(transactions, clock)
+
+    def sync(self) -> None:
+        """Bring the schema to this version's; may be repeated."""
+        with database_errors():
+            migration.upgrade(self._engine)
+
+    def version(self) -> str | None:
+        """Return the revision that the database has, None if it is empty."""
+        with database_errors():
+            return migration.current(self._engine)
+
+    def expected_version(self) -> str:
+        """Return the revision that this version of the service needs."""
+        return migration.head()
+
+    def check(self) -> None:
+        """Raise unless the database has the expected revision.
+
+        :raises InvalidValue: saying what to do.
+        """
+        found, expected = self.version(), self.expected_version()
+        if found == expected:
+            return
+        if found is None or migration.is_known(found):
+            raise InvalidValue(
+                f"the database is at version {found or 'none'}, this service needs {expected}; "
+                "run magnetodb-backup-manage db sync"
+            )
+        raise InvalidValue(
+            f"the database is at version {found}, which this service does not know (it needs "
+            f"{expected}); install the newer magnetodb-backup"
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def connect(connection_url: str, clock: Callable[[], float] = time.time) -> Database:
+    """Return the database behind an SQLAlchemy URL.
+
+    :raises InvalidValue: if the URL is wrong.
+    :raises DatabaseUnavailable: if the server does not answer.
+    """
+    return Database(Transactions(make_engine(connection_url)), clock)

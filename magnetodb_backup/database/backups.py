@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backups and node backups."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow
+from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.records import Backup, BackupRequest, NodeBackup, Progress
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, check_transition
+from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
+
+_SORT_KEYS = ("created_at", "updated_at", "name", "status")
+_UPDATABLE = frozenset(
+    {
+        "phase", "selection", "coverage", "skew_ms", "files", "bytes",
+        "bytes_uploaded", "bytes_reused", "manifest_sha256",
+    }
+)  # fmt: skip
+_ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
+
+
+def now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def _backup(row: BackupRow) -> Backup:
+    values = {f.name: getattr(row, f.name) for f in fields(Backup)}
+    return Backup(**{**values, "status": BackupStatus(row.status)})
+
+
+def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
+    return NodeBackup(
+        **{
+            **record,
+            "progress": Progress(**record["progress"]),
+            "corrupt_files": tuple(record["corrupt_files"]),
+        }
+    )
+
+
+def row_of(session: Session, backup_id: str, *, lock: bool = False) -> BackupRow:
+    """Return the row, locked until the transaction ends if asked.
+
+    :raises NotFound: naming the ID.
+    """
+    row = session.get(BackupRow, backup_id, with_for_update=lock or None)
+    if row is None:
+        raise NotFound(f"there is no backup {backup_id!r}; see backup list")
+    return row
+
+
+class BackupStore:
+    """Reads and writes backups; each method is one transaction."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def create(self, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
+        """Record a backup that is CREATING, and its job.
+
+        :raises InvalidValue: if the name is too long.
+        :raises Conflict: if a backup that is not deleted has the name.
+        """
+        if len(request.name) > 255:
+            raise InvalidValue(f"the name has {len(request.name)} characters; 255 are possible")
+
+        def work(session: Session) -> Backup:
+            if request.name and (same := self._named(session, request.name)):
+                raise Conflict(f"backup {same[0].id} already has the name {request.name!r}")
+            created = now()
+            row = BackupRow(
+                id=backup_id,
+                name=request.name,
+                cluster=cluster,
+                status=BackupStatus.CREATING.value,
+                scope=dict(request.scope),
+                type=request.type,
+                allow_partial=request.allow_partial,
+                on_corrupt=request.on_corrupt,
+                created_at=created,
+                updated_at=created,
+                phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
+                manifest_sha256="",
+            )  # fmt: skip
+            session.add(row)
+            session.add(
+                JobRow(
+                    id=str(uuid.uuid4()),
+                    kind=JobKind.BACKUP.value,
+                    backup_id=backup_id,
+                    cluster=cluster,
+                    status=JobStatus.PENDING.value,
+                    created_at=created,
+                    updated_at=created,
+                    parameters={},
+                    round=1,
+                    cancel_requested=False,
+                    error="",
+                    error_code="",
+                    owner="",
+                )  # fmt: skip
+            )
+            session.flush()
+            return _backup(row)
+
+        return self._transactions.run(work)
+
+    def get(self, backup_id: str) -> Backup:
+        """Return the backup with exactly this ID; NotFound otherwise."""
+        return self._transactions.run(lambda s: _backup(row_of(s, backup_id)))
+
+    def find(self, id_or_name: str) -> Backup:
+        """Return the backup by ID, by name (not deleted), or by 8 or more digits of its ID.
+
+        :raises NotFound: if there is none.
+        :raises Conflict: if several match, naming them.
+        """
+
+        def work(session: Session) -> Backup:
+            row = session.get(BackupRow, id_or_name)
+            rows = [row] if row else self._named(session, id_or_name)
+            if not rows and re.fullmatch("[0-9a-f-]{8,36}", id_or_name):
+                query = select(BackupRow).where(
+                    BackupRow.id.startswith(id_or_name, autoescape=True)
+                )
+                rows = list(session.scalars(query))
+            if not rows:
+                raise NotFound(f"there is no backup {id_or_name!r}; see backup list")
+            if len(rows) > 1:
+                ids = ", ".join(r.id for r in rows)
+                raise Conflict(f"{id_or_name!r} may be any of {ids}; name one of them")
+            return _backup(rows[0])
+
+        return self._transactions.run(work)
+
+    @staticmethod
+    def _named(session: Session, name: str) -> list[BackupRow]:
+        deleted = BackupStatus.DELETED.value
+        query = select(BackupRow).where(BackupRow.name == name, BackupRow.status != deleted)
+        return list(session.scalars(query))
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        marker: str | None = None,
+        status: str | None = None,
+        cluster: str | None = None,
+        sort: str = "created_at:desc",
+        include_deleted: bool = False,
+    ) -> tuple[Backup, ...]:
+        """Return backups, sorted by ``key`` or ``key:asc|desc``, after the backup ``marker``.
+
+        :raises InvalidValue: for a sort key, status or marker that does not exist.
+        """
+        key, _, direction = sort.partition(":")
+        if key not in _SORT_KEYS or direction not in ("", "asc", "desc"):
+            raise InvalidValue(
+                f"sort is {sort!r}; use one of {', '.join(_SORT_KEYS)}, with :asc or :desc"
+            )
+        if status is not None and status not in set(BackupStatus):
+            known = ", ".join(s.value for s in BackupStatus)
+            raise InvalidValue(f"status is {status!r}; use one of {known}")
+        column, descending = getattr(BackupRow, key), direction == "desc"
+
+        def work(session: Session) -> tuple[Backup, ...]:
+            query = select(BackupRow)
+            if status is not None:
+                query = query.where(BackupRow.status == status)
+            elif not include_deleted:
+                query = query.where(BackupRow.status != BackupStatus.DELETED.value)
+            if cluster is not None:
+                query = query.where(BackupRow.cluster == cluster)
+            if marker is not None:
+                last = session.get(BackupRow, marker)
+                if last is None:
+                    raise InvalidValue(f"marker {marker!r} is no backup; use the last one's ID")
+                value = getattr(last, key)
+                if descending:
+                    after = or_(column < value, and_(column == value, BackupRow.id < last.id))
+                else:
+                    after = or_(column > value, and_(column == value, BackupRow.id > last.id))
+                query = query.where(after)
+            if descending:
+                query = query.order_by(column.desc(), BackupRow.id.desc())
+            else:
+                query = query.order_by(column, BackupRow.id)
+            return tuple(_backup(row) for row in session.scalars(query.limit(limit)))
+
+        return self._transactions.run(work)
+
+    def set_status(self, backup_id: str, status: BackupStatus, *, error: str = "") -> Backup:
+        """Move the backup to ``status``; staying is no error.
+
+        :raises Conflict: if the transition table does not know it.
+        """
+
+        def work(session: Session) -> Backup:
+            row = row_of(session, backup_id, lock=True)
+            check_transition(backup_id, BackupStatus(row.status), status)
+            row.status, row.error, row.updated_at = status.value, error, now()
+            if status in _ENDS:
+                row.finished_at = row.updated_at
+            session.flush()
+            return _backup(row)
+
+        return self._transactions.run(work)
+
+    def update(self, backup_id: str, **values: Any) -> Backup:
+        """Set fields that carry no state."""
+        unknown = set(values) - _UPDATABLE
+        if unknown:
+            raise InvalidValue(f"not to be set this way: {', '.join(sorted(unknown))}")
+
+        def work(session: Session) -> Backup:
+            row = row_of(session, backup_id, lock=True)
+            for name, value in values.items():
+                setattr(row, name, value)
+            row.updated_at = now()
+            session.flush()
+            return _backup(row)
+
+        return self._transactions.run(work)
+
+    def node_backups(self, backup_id: str) -> tuple[NodeBackup, ...]:
+        """Return the backup's node backups, by host ID."""
+
+        def work(session: Session) -> tuple[NodeBackup, ...]:
+            query = select(NodeBackupRow).where(NodeBackupRow.backup_id == backup_id)
+            rows = session.scalars(query.order_by(NodeBackupRow.host_id))
+            return tuple(_node_backup(row.record) for row in rows)
+
+        return self._transactions.run(work)
+
+    def put_node_backup(self, node: NodeBackup) -> None:
+        """Write a node backup over what was there."""
+
+        def work(session: Session) -> None:
+            row = NodeBackupRow(backup_id=node.backup_id, host_id=node.host_id, record=asdict(node))
+            session.merge(row)
+
+        self._transactions.run(work)
+
+    def live_ids(self, cluster: str) -> tuple[str, ...]:
+        """Return the IDs of the cluster's backups that are CREATING."""
+
+        def work(session: Session) -> tuple[str, ...]:
+            creating = BackupStatus.CREATING.value
+            query = select(BackupRow.id)
+            query = query.where(BackupRow.cluster == cluster, BackupRow.status == creating)
+            return tuple(session.scalars(query))
+
+        return self._transactions.run(work)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs and the stored results of their steps."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from magnetodb_backup.database.backups import now, row_of
+from magnetodb_backup.database.models import JobRow, JobStepRow
+from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.records import Job
+from magnetodb_backup.domain.status import JobKind, JobStatus
+from magnetodb_backup.errors import Conflict, NotFound
+
+_UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
+
+
+def _job(row: JobRow) -> Job:
+    values = {f.name: getattr(row, f.name) for f in fields(Job)}
+    return Job(**{**values, "kind": JobKind(row.kind), "status": JobStatus(row.status)})
+
+
+def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
+    row = session.get(JobRow, job_id, with_for_update=lock or None)
+    if row is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    return row
+
+
+class JobStore:
+    """Reads and writes jobs; each method is one transaction."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def create(
+        self, kind: JobKind, backup_id: str, cluster: str, parameters: Mapping[str, Any]
+    ) -> Job:
+        """Record a job. A deletion cancels the backup's other jobs and follows them.
+
+        :raises Conflict: if another job of the backup is not finished.
+        """
+
+        def work(session: Session) -> Job:
+            row_of(session, backup_id, lock=True)  # serialises requests about one backup
+            query = select(JobRow).where(
+                JobRow.backup_id == backup_id, JobRow.status.in_(_UNFINISHED)
+            )
+            for other in session.scalars(query.with_for_update()):
+                if kind is not JobKind.DELETION or other.kind == JobKind.DELETION.value:
+                    raise Conflict(
+                        f"a {other.kind} of backup {backup_id} is {other.status}; wait for its end"
+                    )
+                other.cancel_requested, other.updated_at = True, now()
+            created = now()
+            row = JobRow(
+                id=str(uuid.uuid4()),
+                kind=kind.value,
+                backup_id=backup_id,
+                cluster=cluster,
+                status=JobStatus.PENDING.value,
+                created_at=created,
+                updated_at=created,
+                parameters=dict(parameters),
+                round=1, cancel_requested=False, error="", error_code="", owner="",
+            )  # fmt: skip
+            session.add(row)
+            session.flush()
+            return _job(row)
+
+        return self._transactions.run(work)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job; NotFound if there is none."""
+        return self._transactions.run(lambda s: _job(_row(s, job_id)))
+
+    def latest(self, backup_id: str, kind: JobKind) -> Job | None:
+        """Return the backup's newest job of a kind."""
+
+        def work(session: Session) -> Job | None:
+            query = select(JobRow).where(JobRow.backup_id == backup_id, JobRow.kind == kind.value)
+            row = session.scalars(query.order_by(JobRow.created_at.desc()).limit(1)).first()
+            return _job(row) if row else None
+
+        return self._transactions.run(work)
+
+    def unfinished(self) -> tuple[Job, ...]:
+        """Return the jobs that are not finished, oldest first."""
+
+        def work(session: Session) -> tuple[Job, ...]:
+            query = select(JobRow).where(JobRow.status.in_(_UNFINISHED))
+            rows = session.scalars(query.order_by(JobRow.created_at, JobRow.id))
+            return tuple(_job(row) for row in rows)
+
+        return self._transactions.run(work)
+
+    def _change(self, job_id: str, **values: Any) -> Job:
+        def work(session: Session) -> Job:
+            row = _row(session, job_id, lock=True)
+            for name, value in values.items():
+                setattr(row, name, value)
+            row.updated_at = now()
+            session.flush()
+            return _job(row)
+
+        return self._transactions.run(work)
+
+    def claim(self, job_id: str, owner: str) -> Job:
+        """Record who runs the job. The lease, not this record, decides who may.
+
+        :raises Conflict: if the job is finished.
+        """
+
+        def work(session: Session) -> Job:
+            row = _row(session, job_id, lock=True)
+            if JobStatus(row.status).finished:
+                raise Conflict(f"job {job_id} is already {row.status}")
+            row.status, row.owner, row.updated_at = JobStatus.RUNNING.value, owner, now()
+            session.flush()
+            return _job(row)
+
+        return self._transactions.run(work)
+
+    def finish(
+        self,
+        job_id: str,
+        status: JobStatus,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str = "",
+        error_code: str = "",
+    ) -> Job:
+        """Record how the job ended."""
+        return self._change(
+            job_id,
+            status=status.value,
+            result=dict(result) if result is not None else None,
+            error=error,
+            error_code=error_code,
+        )
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ask the job to end; it does at its next check."""
+        return self._change(job_id, cancel_requested=True)
+
+    def next_round(self, job_id: str) -> Job:
+        """Begin the next round: no step of it has a result yet."""
+
+        def work(session: Session) -> Job:
+            row = _row(session, job_id, lock=True)
+            row.round, row.updated_at = row.round + 1, now()
+            session.flush()
+            return _job(row)
+
+        return self._transactions.run(work)
+
+    def step_results(self, job_id: str, round_: int) -> dict[str, dict[str, Any]]:
+        """Return the round's stored results by step name."""
+
+        def work(session: Session) -> dict[str, dict[str, Any]]:
+            query = select(JobStepRow).where(
+                JobStepRow.job_id == job_id, JobStepRow.round == round_
+            )
+            return {row.name: row.result for row in session.scalars(query)}
+
+        return self._transactions.run(work)
+
+    def save_step(self, job_id: str, round_: int, name: str, result: Mapping[str, Any]) -> None:
+        """Store a step's result; the first one stays."""
+
+        def work(session: Session) -> None:
+            if session.get(JobStepRow, (job_id, round_, name)) is None:
+                session.add(
+                    JobStepRow(
+                        job_id=job_id,
+                        round=round_,
+                        name=name,
+                        result=dict(result),
+                        finished_at=now(),
+                    )
+                )
+
+        self._transactions.run(work)

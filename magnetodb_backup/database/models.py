@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of the catalogue."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, DateTime, Float, Index, Integer, String, Text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, stored as UTC with microseconds, whatever the database does with zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "mysql":
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(timezone.utc).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=timezone.utc) if value else None
+
+
+class Document(TypeDecorator[Any]):
+    """A JSON document of up to 16 MB."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "mysql":
+            return dialect.type_descriptor(mysql.MEDIUMTEXT())
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; MariaDB gets a collation that tells a from A."""
+
+    __table_args__: Any = {
+        "mysql_engine": "InnoDB",
+        "mysql_charset": "utf8mb4",
+        "mysql_collate": "utf8mb4_bin",
+    }
+
+
+class BackupRow(Base):
+    """One backup."""
+
+    __tablename__ = "backups"
+    __table_args__ = (
+        Index("ix_backups_created_at", "created_at", "id"),
+        Index("ix_backups_name", "name"),
+        Base.__table_args__,
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    cluster: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16))
+    scope: Mapped[Any] = mapped_column(Document)
+    type: Mapped[str] = mapped_column(String(16))
+    allow_partial: Mapped[bool] = mapped_column(Boolean)
+    on_corrupt: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    phase: Mapped[str] = mapped_column(String(32), default="")
+    error: Mapped[str] = mapped_column(Text, default="")
+    selection: Mapped[Any] = mapped_column(Document, nullable=True)
+    coverage: Mapped[Any] = mapped_column(Document, nullable=True)
+    skew_ms: Mapped[int | None] = mapped_column(BigInteger, nullable=True)
+    files: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_uploaded: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_reused: Mapped[int] = mapped_column(BigInteger, default=0)
+    manifest_sha256: Mapped[str] = mapped_column(String(64), default="")
+
+
+class NodeBackupRow(Base):
+    """One node's share of a backup."""
+
+    __tablename__ = "node_backups"
+
+    backup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    record: Mapped[Any] = mapped_column(Document)
+
+
+class JobRow(Base):
+    """One job."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_backup_id", "backup_id"),
+        Index("ix_jobs_status", "status"),
+        Base.__table_args__,
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    backup_id: Mapped[str] = mapped_column(String(36))
+    cluster: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    parameters: Mapped[Any] = mapped_column(Document)
+    result: Mapped[Any] = mapped_column(Document, nullable=True)
+    error: Mapped[str] = mapped_column(Text, default="")
+    error_code: Mapped[str] = mapped_column(String(64), default="")
+    round: Mapped[int] = mapped_column(Integer, default=1)
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    owner: Mapped[str] = mapped_column(String(255), default="")
+
+
+class JobStepRow(Base):
+    """The stored result of one step of one round of a job."""
+
+    __tablename__ = "job_steps"
+
+    job_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    result: Mapped[Any] = mapped_column(Document)
+    finished_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class NodeRow(Base):
+    """A worker's last report. ``last_seen`` is in seconds since the epoch."""
+
+    __tablename__ = "nodes"
+
+    worker_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+    report: Mapped[Any] = mapped_column(Document)
+    first_seen: Mapped[float] = mapped_column(Float(53))
+    last_seen: Mapped[float] = mapped_column(Float(53))
+
+
+class ConductorRow(Base):
+    """A conductor's last look at the jobs, in seconds since the epoch."""
+
+    __tablename__ = "conductors"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    last_seen: Mapped[float] = mapped_column(Float(53))

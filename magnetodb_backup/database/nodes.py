@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of workers and signs of life of conductors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from magnetodb_backup.database.models import ConductorRow, NodeRow
+from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.records import Node
+from magnetodb_backup.domain.topology import NodeReport
+
+_FORGOTTEN_AFTER = 86400.0  # seconds; a conductor's name has its process ID and never comes again
+
+
+class NodeStore:
+    """Reads and writes reports; ``clock`` returns seconds since the epoch."""
+
+    def __init__(self, transactions: Transactions, clock: Callable[[], float]) -> None:
+        self._transactions, self._clock = transactions, clock
+
+    def report(self, report: NodeReport) -> None:
+        """Record a worker's report as just received."""
+
+        def work(session: Session) -> None:
+            row = session.get(NodeRow, report.worker_id, with_for_update=True)
+            seen = self._clock()
+            if row is None:
+                row = NodeRow(worker_id=report.worker_id, first_seen=seen)
+                session.add(row)
+            row.cluster, row.report, row.last_seen = report.cluster, report.as_json(), seen
+
+        self._transactions.run(work)
+
+    def list(self, *, live_within: float, cluster: str | None = None) -> tuple[Node, ...]:
+        """Return all workers' last reports, by ID; live ones reported in the last seconds."""
+        alive_since = self._clock() - live_within
+
+        def work(session: Session) -> tuple[Node, ...]:
+            query = select(NodeRow).order_by(NodeRow.cluster, NodeRow.worker_id)
+            if cluster is not None:
+                query = query.where(NodeRow.cluster == cluster)
+            return tuple(
+                Node(
+                    NodeReport.from_json(row.report),
+                    datetime.fromtimestamp(row.first_seen, timezone.utc),
+                    datetime.fromtimestamp(row.last_seen, timezone.utc),
+                    row.last_seen >= alive_since,
+                )
+                for row in session.scalars(query)
+            )
+
+        return self._transactions.run(work)
+
+    def clusters(self, live_within: float) -> tuple[str, ...]:
+        """Return the names of the clusters that a worker reported in the last seconds."""
+        nodes = self.list(live_within=live_within)
+        return tuple(sorted({n.report.cluster for n in nodes if n.live and n.report.cluster}))
+
+    def forget(self, worker_id: str) -> None:
+        """Remove a worker's report."""
+
+        def work(session: Session) -> None:
+            session.execute(delete(NodeRow).where(NodeRow.worker_id == worker_id))
+
+        self._transactions.run(work)
+
+    def conductor_seen(self, name: str) -> None:
+        """Record a conductor's sign of life."""
+
+        def work(session: Session) -> None:
+            seen = self._clock()
+            session.merge(ConductorRow(name=name, last_seen=seen))
+            old = ConductorRow.last_seen < seen - _FORGOTTEN_AFTER
+            session.execute(delete(ConductorRow).where(old))
+
+        self._transactions.run(work)
+
+    def conductors(self, live_within: float) -> tuple[str, ...]:
+        """Return the names of conductors that gave a sign of life in the last seconds."""
+
+        def work(session: Session) -> tuple[str, ...]:
+            alive_since = self._clock() - live_within
+            query = select(ConductorRow.name).where(ConductorRow.last_seen >= alive_since)
+            return tuple(session.scalars(query.order_by(ConductorRow.name)))
+
+        return self._transactions.run(work)
