@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._object(parts[0], parts[1], body, deed)
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = _serve
+    do_GET = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 (names of http.server)
 
     def _authenticate(self) -> None:
         if self.store.identity_status != 200:

@@ -159,7 +159,7 @@ def test_forbidden_and_odd_statuses(driver: SwiftDriver, store: FakeSwift) -> No
 
 
 def test_missing_container_is_named(driver: SwiftDriver) -> None:
-    with pytest.raises(NotFound, match="nowhere/o.*create the container"):
+    with pytest.raises(NotFound, match=r"nowhere/o.*create the container"):
         driver.put("nowhere", "o", BODY, size=len(BODY), md5=MD5)
 
 
