@@ -109,7 +109,7 @@ class BackupStore:
                     error="",
                     error_code="",
                     owner="",
-                )  # fmt: skip
+                )
             )
             session.flush()
             return _backup(row)

@@ -7,19 +7,19 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import tenacity
 from oslo_db import exception as db_errors
 from oslo_db.sqlalchemy import engines
-from sqlalchemy import event, exc
+from sqlalchemy import create_engine, event, exc
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.errors import DatabaseUnavailable, InvalidValue
 
 Result = TypeVar("Result")
-_RETRIED = (db_errors.DBDeadlock, db_errors.DBDuplicateEntry)
+_RETRIED = (db_errors.DBDeadlock, db_errors.DBDuplicateEntry, exc.IntegrityError)
 
 
 def make_engine(url: str) -> Engine:
@@ -39,15 +39,18 @@ def make_engine(url: str) -> Engine:
     if sqlite and parsed.database:
         _make_private(Path(parsed.database))
     try:
-        engine: Engine = engines.create_engine(
-            url, sqlite_fk=True, max_retries=0, max_pool_size=20, max_overflow=40
+        if sqlite:
+            engine = create_engine(parsed)
+            _tune_sqlite(engine)
+            return engine
+        engine = cast(
+            Engine,
+            engines.create_engine(url, max_retries=0, max_pool_size=20, max_overflow=40),
         )
     except exc.NoSuchModuleError as error:
         raise InvalidValue(f"[database] connection: {error}") from None
     except (db_errors.DBConnectionError, exc.OperationalError) as error:
         raise DatabaseUnavailable(_unavailable(error)) from None
-    if sqlite:
-        _tune_sqlite(engine)
     return engine
 
 
@@ -62,6 +65,11 @@ def _make_private(path: Path) -> None:
 
 
 def _tune_sqlite(engine: Engine) -> None:
+    """Begin each transaction with the write lock.
+
+    oslo.db's own handling begins with a read lock, and two writers then fail each other.
+    """
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions begin below, with a write lock
@@ -72,8 +80,6 @@ def _tune_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()
 
 
 def _unavailable(error: BaseException) -> str:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first catalogue: backups, jobs, nodes."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -10,18 +12,18 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_TABLE = {
+_TABLE: Any = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",
 }
 
 
-def _time() -> sa.types.TypeEngine:
+def _time() -> sa.types.TypeEngine[Any]:
     return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
-def _document() -> sa.types.TypeEngine:
+def _document() -> sa.types.TypeEngine[Any]:
     return sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
