@@ -12,7 +12,12 @@ import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
-from cassandra import AuthenticationFailed, OperationTimedOut, RequestExecutionException
+from cassandra import (
+    AuthenticationFailed,
+    DependencyException,
+    OperationTimedOut,
+    RequestExecutionException,
+)
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
@@ -33,12 +38,11 @@ _CONNECT, _REQUEST = 5.0, 30.0  # seconds
 def _connection_class() -> Any:
     try:
         from cassandra.io.libevreactor import LibevConnection
-
-        return LibevConnection
-    except Exception:
+    except (ImportError, DependencyException):
         from cassandra.io.asyncioreactor import AsyncioConnection
 
         return AsyncioConnection
+    return LibevConnection
 
 
 class PinnedSession:

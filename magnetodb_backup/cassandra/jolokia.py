@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Node control by a Jolokia agent: JMX over one persistent HTTP connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import requests
+from oslo_config import cfg
+
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
+
+_STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
+_TAKE = "takeSnapshot(java.lang.String,java.util.Map,[Ljava.lang.String;)"
+_CLEAR = "clearSnapshot(java.util.Map,java.lang.String,[Ljava.lang.String;)"
+_CLEAR_4 = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
+_FLUSH = "forceKeyspaceFlush(java.lang.String,[Ljava.lang.String;)"
+
+
+def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
+    """Make the control that group ``[jolokia]`` describes."""
+    options = conf.jolokia
+    return JolokiaControl(
+        options.url,
+        username=options.username or "",
+        password=options.password or "",
+        ca_file=options.ca_file or "",
+        timeout=options.timeout,
+    )
+
+
+class JolokiaControl:
+    """Posts to the agent; ``timeout`` in seconds for one request."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str = "",
+        password: str = "",
+        ca_file: str = "",
+        timeout: float = 600.0,
+    ) -> None:
+        self._url, self._timeout = url.rstrip("/") + "/", timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        if username:
+            self._session.auth = (username, password)
+        if ca_file:
+            self._session.verify = ca_file
+
+    def host_id(self) -> str:
+        """Return the attribute LocalHostId."""
+        return str(self._read("LocalHostId"))
+
+    def operation_mode(self) -> str:
+        """Return the attribute OperationMode."""
+        return str(self._read("OperationMode"))
+
+    def flush(self, tables: Sequence[TableName]) -> None:
+        """Flush, keyspace by keyspace."""
+        for keyspace, group in groupby(sorted(tables), key=lambda t: t.keyspace):
+            self._execute(_FLUSH, [keyspace, [t.table for t in group]])
+
+    def take_snapshot(
+        self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
+    ) -> None:
+        """Snapshot all tables by one request."""
+        options = {"skipFlush": "true"}
+        if ttl_seconds:
+            options["ttl"] = f"{ttl_seconds}s"
+        names = [f"{t.keyspace}.{t.table}" for t in sorted(tables)]
+        self._execute(_TAKE, [tag, options, names])
+
+    def clear_snapshot(self, tag: str) -> None:
+        """Clear the tag in all keyspaces."""
+        try:
+            self._execute(_CLEAR, [{}, tag, []])
+        except CommandFailed as error:
+            if "No operation" not in str(error):
+                raise
+            self._execute(_CLEAR_4, [tag, []])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _read(self, attribute: str) -> Any:
+        return self._post({"type": "read", "mbean": _STORAGE_SERVICE, "attribute": attribute})
+
+    def _execute(self, operation: str, arguments: list[Any]) -> Any:
+        return self._post(
+            {
+                "type": "exec",
+                "mbean": _STORAGE_SERVICE,
+                "operation": operation,
+                "arguments": arguments,
+            }
+        )
+
+    def _post(self, body: dict[str, Any]) -> Any:
+        what = str(body.get("operation", body.get("attribute"))).partition("(")[0]
+        try:
+            answer = self._session.post(self._url, json=body, timeout=(5.0, self._timeout))
+        except requests.exceptions.SSLError:
+            raise AccessDenied(
+                f"the certificate of {self._url} is not trusted; set [jolokia] ca_file"
+            ) from None
+        except requests.RequestException as error:
+            raise CassandraUnavailable(
+                f"{what}: Jolokia at {self._url} does not answer ({type(error).__name__}); is "
+                "Cassandra running with the agent?"
+            ) from None
+        if answer.status_code in (401, 403):
+            raise AccessDenied(
+                f"Jolokia at {self._url} refuses {what}; check [jolokia] username and password"
+            )
+        try:
+            document = answer.json()
+        except ValueError:
+            document = {}
+        status = document.get("status") if isinstance(document, dict) else None
+        if status == 200:
+            return document.get("value")
+        if status is None or answer.status_code >= 500:
+            raise CassandraUnavailable(
+                f"{what}: Jolokia at {self._url} answers HTTP {answer.status_code} without a result"
+            )
+        if status == 404 and "InstanceNotFound" in str(document.get("error_type")):
+            raise CassandraUnavailable(f"{what}: Cassandra at {self._url} is still starting")
+        raise CommandFailed(f"{what}: {str(document.get('error'))[:500]}")
