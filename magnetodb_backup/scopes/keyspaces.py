@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scope ``keyspaces``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from magnetodb_backup.domain.tables import SchemaCatalogue, Selection, parse_name
+from magnetodb_backup.scopes.selecting import look_up_keyspaces, names, only, selection
+
+
+class Keyspaces:
+    """One keyspace or several: ``{"keyspaces": ["k1", "K2"]}``."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        only(parameters, "keyspaces", ("keyspaces",))
+        self._wanted = [parse_name(n) for n in names(parameters, "keyspaces", "keyspaces")]
+
+    def select(self, catalogue: SchemaCatalogue) -> Selection:
+        keyspaces = look_up_keyspaces(catalogue, self._wanted)
+        return selection(
+            keyspaces.values(), (t for name in keyspaces for t in catalogue.tables_of(name))
+        )
