@@ -61,7 +61,7 @@ class Pace:
             gained = (now - self._filled_at) * rate
             self._tokens = min(self._tokens + gained, rate * _BURST)
             self._filled_at = now
-            if self._tokens < 0:
+            if self._tokens <= -1:  # less than a byte is rounding
                 return -self._tokens / rate
             self._tokens -= amount
             return 0.0
