@@ -39,6 +39,10 @@ class IncompleteBody(Transient):
     """A body was shorter, longer or other than announced; a repetition may give it whole."""
 
 
+class FileChanged(Transient):
+    """A file was written while it was read; it has to be read again."""
+
+
 class BusUnavailable(Transient):
     """The message bus does not answer."""
 

@@ -114,7 +114,7 @@ class NodetoolControl:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise CassandraUnavailable(
-                f"nodetool {arguments[0]} did not end within {self._timeout:g} s ([nodetool] timeout)"
+                f"nodetool {arguments[0]} took longer than {self._timeout:g} s ([nodetool] timeout)"
             ) from None
         if process.returncode == 0:
             return out

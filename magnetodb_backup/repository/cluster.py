@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster's part of the repository: schemas, node manifests, backup manifests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from magnetodb_backup.domain.manifest import BackupManifest, StoredObject
+from magnetodb_backup.errors import NotFound
+from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.manifests import (
+    NodeManifestReader,
+    backup_manifest_bytes,
+    parse_backup_manifest,
+)
+from magnetodb_backup.storage.driver import StorageDriver
+
+
+class ClusterRepository:
+    """Reads and writes the container ``<prefix>.<cluster>``."""
+
+    def __init__(self, driver: StorageDriver, prefix: str, cluster: str) -> None:
+        self._driver = driver
+        self._container = layout.cluster_container(prefix, cluster)
+
+    def ensure(self) -> None:
+        """Make the container if it does not exist."""
+        self._driver.ensure_container(self._container)
+
+    def put_schema(self, backup_id: str, text: str) -> StoredObject:
+        """Store the schema of a backup."""
+        return self._put(layout.schema_name(backup_id), text.encode())
+
+    def read_schema(self, backup_id: str) -> str:
+        """Return the schema of a backup; NotFound if there is none."""
+        return self._read(layout.schema_name(backup_id)).decode()
+
+    def node_manifest(self, backup_id: str, host_id: str) -> NodeManifestReader:
+        """Return a reader of a node manifest; NotFound if there is none."""
+        name = layout.node_manifest_name(backup_id, host_id)
+        return NodeManifestReader(self._driver.read(self._container, name), name)
+
+    def digest_node_manifest(self, backup_id: str, host_id: str) -> StoredObject:
+        """Read a stored node manifest as a whole and return its size and digest."""
+        name = layout.node_manifest_name(backup_id, host_id)
+        digest, size = hashlib.sha256(), 0
+        for chunk in self._driver.read(self._container, name):
+            digest.update(chunk)
+            size += len(chunk)
+        return StoredObject(name, size, digest.hexdigest())
+
+    def commit(self, manifest: BackupManifest) -> StoredObject:
+        """Write the backup manifest: from now on the backup exists."""
+        return self._put(layout.manifest_name(manifest.backup_id), backup_manifest_bytes(manifest))
+
+    def read_backup(self, backup_id: str) -> BackupManifest:
+        """Return a backup's manifest; NotFound if it was never committed or is deleted."""
+        name = layout.manifest_name(backup_id)
+        try:
+            return parse_backup_manifest(self._read(name), name)
+        except NotFound:
+            raise NotFound(
+                f"the store has no manifest of backup {backup_id}: it was not committed, or it "
+                "was deleted"
+            ) from None
+
+    def backup_ids(self) -> Iterator[str]:
+        """Yield the IDs of the committed backups."""
+        for info in self._driver.list(self._container, layout.BACKUPS):
+            _, backup_id, *rest = info.name.split("/")
+            if rest == ["manifest.json"]:
+                yield backup_id
+
+    def delete_backup(self, backup_id: str) -> int:
+        """Remove a backup's manifests, that which makes it a backup first.
+
+        Packs stay: only collection removes data. May be repeated; returns the number of objects.
+        """
+        first = layout.manifest_name(backup_id)
+        prefix = layout.backup_prefix(backup_id)
+        names = {info.name for info in self._driver.list(self._container, prefix)} | {first}
+        for name in sorted(names, key=lambda n: (n != first, n)):
+            self._driver.delete(self._container, name)
+        return len(names)
+
+    def _put(self, name: str, body: bytes) -> StoredObject:
+        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        self._driver.put(self._container, name, body, size=len(body), md5=md5)
+        return StoredObject(name, len(body), hashlib.sha256(body).hexdigest())
+
+    def _read(self, name: str) -> bytes:
+        return b"".join(self._driver.read(self._container, name))

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of containers and objects of repository format 1."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from magnetodb_backup.errors import InvalidValue
+
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SHA256 = re.compile("[0-9a-f]{64}")
+_LONGEST_CONTAINER = 256
+BACKUPS = "backups/"
+PACKS = "packs/"
+
+
+def check_uuid(text: str, what: str) -> str:
+    """Return ``text`` if it is a UUID in lower case with dashes; InvalidValue otherwise."""
+    if not _UUID.fullmatch(text):
+        raise InvalidValue(f"{text!r} is not the ID of a {what}")
+    return text
+
+
+def check_sha256(text: str) -> str:
+    """Return ``text`` if it is a SHA-256 in lower-case hexadecimal; InvalidValue otherwise."""
+    if not _SHA256.fullmatch(text):
+        raise InvalidValue(f"{text!r} is not a SHA-256")
+    return text
+
+
+def _encode(part: str) -> str:
+    # The dot separates the parts, so it must not occur in the cluster's name.
+    return quote(part, safe="").replace(".", "%2E")
+
+
+def cluster_container(prefix: str, cluster: str) -> str:
+    """Return the container of a cluster's manifests: ``<prefix>.<cluster>``."""
+    if not cluster:
+        raise InvalidValue("a cluster needs a name")
+    name = f"{quote(prefix, safe='')}.{_encode(cluster)}"
+    if len(name) > _LONGEST_CONTAINER - 37:
+        raise InvalidValue(
+            f"the container name {name} is too long for Swift; set a shorter [storage] prefix"
+        )
+    return name
+
+
+def node_container(prefix: str, cluster: str, host_id: str) -> str:
+    """Return the container of one node's packs: ``<prefix>.<cluster>.<host ID>``."""
+    return f"{cluster_container(prefix, cluster)}.{check_uuid(host_id, 'node')}"
+
+
+def backup_prefix(backup_id: str) -> str:
+    """Return what all object names of a backup begin with."""
+    return f"{BACKUPS}{check_uuid(backup_id, 'backup')}/"
+
+
+def manifest_name(backup_id: str) -> str:
+    """Return the name of the backup manifest."""
+    return f"{backup_prefix(backup_id)}manifest.json"
+
+
+def schema_name(backup_id: str) -> str:
+    """Return the name of the schema."""
+    return f"{backup_prefix(backup_id)}schema.cql"
+
+
+def node_manifest_name(backup_id: str, host_id: str) -> str:
+    """Return the name of a node manifest."""
+    return f"{backup_prefix(backup_id)}nodes/{check_uuid(host_id, 'node')}.jsonl.zst"
+
+
+def pack_name(sha256: str) -> str:
+    """Return the name of the pack with this SHA-256 of its stored bytes."""
+    return f"{PACKS}{check_sha256(sha256)[:2]}/{sha256}"

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One node's part of the repository: its packs, and its node manifests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from magnetodb_backup.domain.manifest import StoredObject
+from magnetodb_backup.errors import CorruptObject
+from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.manifests import NodeManifestReader
+from magnetodb_backup.storage.driver import StorageDriver
+
+_SLICE = 1024 * 1024
+
+
+class NodeRepository:
+    """Reads and writes the container ``<prefix>.<cluster>.<host ID>`` and the node manifests."""
+
+    def __init__(self, driver: StorageDriver, prefix: str, cluster: str, host_id: str) -> None:
+        self._driver = driver
+        self._cluster_container = layout.cluster_container(prefix, cluster)
+        self._container = layout.node_container(prefix, cluster, host_id)
+        self.host_id = host_id
+
+    def ensure(self) -> None:
+        """Make the container if it does not exist."""
+        self._driver.ensure_container(self._container)
+
+    def packs(self) -> dict[str, int]:
+        """Return the listed packs: size in bytes by SHA-256. The listing may lag."""
+        return {
+            info.name.rpartition("/")[2]: info.size
+            for info in self._driver.list(self._container, layout.PACKS)
+        }
+
+    def pack_size(self, sha256: str) -> int | None:
+        """Ask for one pack by HEAD; None if there is none."""
+        info = self._driver.head(self._container, layout.pack_name(sha256))
+        return info.size if info else None
+
+    def put_pack(self, sha256: str, body: bytes | memoryview, md5: str) -> None:
+        """Store a pack under the SHA-256 of its bytes."""
+        name = layout.pack_name(sha256)
+        self._driver.put(self._container, name, body, size=len(body), md5=md5)
+
+    def read_pack(self, sha256: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield a pack's bytes; NotFound if it is missing."""
+        return self._driver.read(
+            self._container, layout.pack_name(sha256), offset=offset, length=length
+        )
+
+    def put_node_manifest(self, backup_id: str, file: BinaryIO) -> StoredObject:
+        """Store the manifest that ``file`` holds, and read it again as a whole.
+
+        :raises CorruptObject: if the store returns something else.
+        """
+        name = layout.node_manifest_name(backup_id, self.host_id)
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        file.seek(0)
+        size = 0
+        while piece := file.read(_SLICE):
+            sha256.update(piece)
+            md5.update(piece)
+            size += len(piece)
+        file.seek(0)
+        self._driver.put(self._cluster_container, name, file, size=size, md5=md5.hexdigest())
+        found = hashlib.sha256()
+        for piece in self._driver.read(self._cluster_container, name):
+            found.update(piece)
+        if found.digest() != sha256.digest():
+            raise CorruptObject(
+                f"{name} reads back as SHA-256 {found.hexdigest()}, {sha256.hexdigest()} was stored"
+            )
+        return StoredObject(name, size, sha256.hexdigest())
+
+    def latest_manifests(self, count: int) -> Iterator[NodeManifestReader]:
+        """Yield readers of this node's newest manifests, by the time of their snapshot."""
+        suffix = f"/nodes/{self.host_id}.jsonl.zst"
+        names = [
+            info.name
+            for info in self._driver.list(self._cluster_container, layout.BACKUPS)
+            if info.name.endswith(suffix)
+        ]
+        by_time = sorted(
+            ((self._reader(name).header.snapshot_started_at, name) for name in names), reverse=True
+        )
+        for _, name in by_time[:count]:
+            yield self._reader(name)
+
+    def _reader(self, name: str) -> NodeManifestReader:
+        return NodeManifestReader(self._driver.read(self._cluster_container, name), name)
