@@ -86,6 +86,7 @@ class SwiftDriver:
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
+        _check_name(name)
         source = Body(body, size)
         what = f"storing {container}/{name} ({size} bytes)"
 
@@ -128,6 +129,7 @@ class SwiftDriver:
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
+        _check_name(name)
         what = f"reading {container}/{name} from byte {offset}"
         headers = {"Accept-Encoding": "identity"}
         if offset or length is not None:
@@ -165,6 +167,7 @@ class SwiftDriver:
             raise IncompleteBody(f"{what}: the object has {expected} of the {length} bytes")
 
     def head(self, container: str, name: str) -> ObjectInfo | None:
+        _check_name(name)
         try:
             headers = self._ask(
                 f"looking at {container}/{name}",
@@ -185,6 +188,7 @@ class SwiftDriver:
             marker = page[-1].name
 
     def delete(self, container: str, name: str) -> None:
+        _check_name(name)
         with contextlib.suppress(NotFound):
             self._ask(
                 f"deleting {container}/{name}",
@@ -267,6 +271,12 @@ class SwiftDriver:
 
 class _OutsideObject(Exception):
     """The store has no byte of the range that was asked for."""
+
+
+def _check_name(name: str) -> None:
+    # HTTP libraries resolve dots in paths, so that such a name would reach another container.
+    if not name or {".", ".."} & set(name.split("/")):
+        raise InvalidValue(f"{name!r} cannot name an object")
 
 
 def _cut_off(error: BaseException) -> bool:

@@ -13,25 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keystoneauth1 import loading
-from oslo_config import cfg
 
-from magnetodb_backup.conf import swift as swift_options
 from magnetodb_backup.errors import (
     AccessDenied,
     IncompleteBody,
     InvalidValue,
     NoSpace,
     NotFound,
-    StorageRefused,
     StorageUnavailable,
 )
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.storage.filesystem import FilesystemDriver
 from magnetodb_backup.storage.memory import MemoryDriver
 from magnetodb_backup.storage.retrying import Retrying
-from magnetodb_backup.storage.swift import SwiftDriver, from_conf
+from magnetodb_backup.storage.swift import SwiftDriver
 from magnetodb_backup.storage.throttling import Throttled
+from tests.unit.storage.configured import swift_driver
 
 BODY = secrets.token_bytes(700_001)
 KEYSTONE: dict[str, object] = {
@@ -57,17 +54,6 @@ def put(driver: StorageDriver, container: str, name: str, body: bytes = BODY) ->
 
 def get(driver: StorageDriver, container: str, name: str, **part: int) -> bytes:
     return b"".join(driver.read(container, name, **part))
-
-
-def swift_driver(values: dict[str, object]) -> SwiftDriver:
-    conf = cfg.ConfigOpts()
-    conf([], default_config_files=[], default_config_dirs=[])
-    swift_options.register(conf)
-    plugin = loading.get_auth_plugin_conf_options(str(values["auth_type"]))
-    conf.register_opts(plugin, group="swift")
-    for name, value in values.items():
-        conf.set_override(name, value, "swift")
-    return from_conf(conf)
 
 
 @pytest.fixture
@@ -332,24 +318,3 @@ def test_refusals_name_the_identity(make: Make, v1: dict[str, object]) -> None:
 def test_unknown_region_is_named(make: Make) -> None:
     with pytest.raises(AccessDenied, match="Atlantis"):
         make(region_name="Atlantis").head("contract.faults", "o")
-
-
-def test_certificates(make: Make, swift: Any, loopback: Any, tmp_path: Path) -> None:
-    from tests.lab.fault_proxy import FaultProxy, make_ca
-
-    address = loopback.address(1)
-    ca, certificate, key = make_ca(tmp_path, address)
-    proxy = FaultProxy(address, swift.port, address=address, certificate=(certificate, key))
-    proxy.start()
-    try:
-        plain = make()
-        path = plain.account_url().partition("/v1/")[2]
-        url = f"https://{address}:{proxy.port}/v1/{path}"
-        trusting = make(storage_url=url, cafile=str(ca))
-        trusting.ensure_container("contract.tls")
-        put(trusting, "contract.tls", "o")
-        assert get(trusting, "contract.tls", "o") == BODY
-        with pytest.raises(StorageRefused, match="cafile"):
-            make(storage_url=url).head("contract.tls", "o")
-    finally:
-        proxy.stop()

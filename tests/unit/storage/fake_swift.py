@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ class FakeSwift:
     """State of the store; ``faults`` are used up in order."""
 
     port: int = 0
+    scheme: str = "http"
     page: int = 3
     token: str = "token-1"
     tokens: int = 1
@@ -44,11 +46,11 @@ class FakeSwift:
 
     @property
     def auth_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/auth/v1.0"
+        return f"{self.scheme}://127.0.0.1:{self.port}/auth/v1.0"
 
     @property
     def storage_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1/AUTH_test"
+        return f"{self.scheme}://127.0.0.1:{self.port}/v1/AUTH_test"
 
     def expire_token(self) -> None:
         self.tokens += 1
@@ -196,11 +198,13 @@ def _md5(body: bytes) -> str:
 
 
 @contextmanager
-def fake_swift() -> Iterator[FakeSwift]:
-    """Serve an empty store on a free loopback port."""
-    store = FakeSwift()
+def fake_swift(tls: ssl.SSLContext | None = None) -> Iterator[FakeSwift]:
+    """Serve an empty store on a free loopback port, by HTTPS if there is a ``tls`` context."""
+    store = FakeSwift(scheme="https" if tls else "http")
     handler = type("Handler", (_Handler,), {"store": store})
     server = _Server(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     store.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -9,10 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from keystoneauth1 import loading
-from oslo_config import cfg
 
-from magnetodb_backup.conf import swift as options
 from magnetodb_backup.errors import (
     AccessDenied,
     IncompleteBody,
@@ -23,7 +20,8 @@ from magnetodb_backup.errors import (
     StorageUnavailable,
 )
 from magnetodb_backup.storage.retrying import Retrying
-from magnetodb_backup.storage.swift import SwiftDriver, from_conf
+from magnetodb_backup.storage.swift import SwiftDriver
+from tests.unit.storage.configured import swift_driver
 from tests.unit.storage.fake_swift import PASSWORD, FakeSwift, Fault, fake_swift
 
 BODY = bytes(range(256)) * 3000
@@ -42,22 +40,15 @@ def make(store: FakeSwift) -> Iterator[Make]:
     made: list[SwiftDriver] = []
 
     def make(**overrides: object) -> SwiftDriver:
-        conf = cfg.ConfigOpts()
-        conf([], default_config_files=[], default_config_dirs=[])
-        options.register(conf)
         values: dict[str, object] = {
             "auth_type": "v1password",
+            "auth_url": store.auth_url,
+            "username": "test:tester",
+            "password": PASSWORD,
             "connect_timeout": 2.0,
             "read_timeout": 5.0,
         }
-        values |= overrides
-        conf.set_override("auth_type", values["auth_type"], "swift")
-        plugin = loading.get_auth_plugin_conf_options(str(values["auth_type"]))
-        conf.register_opts(plugin, group="swift")
-        defaults = {"auth_url": store.auth_url, "username": "test:tester", "password": PASSWORD}
-        for name, value in (defaults | values).items():
-            conf.set_override(name, value, "swift")
-        made.append(from_conf(conf))
+        made.append(swift_driver(values | overrides))
         return made[-1]
 
     yield make
@@ -239,3 +230,17 @@ def test_listing_goes_over_all_pages(driver: SwiftDriver, store: FakeSwift) -> N
 def test_wrong_options_are_named(make: Make) -> None:
     with pytest.raises(InvalidValue, match="auth_url"):
         make(auth_url=None)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../other/o", "a/../../other/o", "a/./b"])
+def test_names_cannot_leave_the_container(driver: SwiftDriver, store: FakeSwift, name: str) -> None:
+    asked = len(store.requests)
+    with pytest.raises(InvalidValue):
+        _put(driver, name)
+    with pytest.raises(InvalidValue):
+        list(driver.read("c", name))
+    with pytest.raises(InvalidValue):
+        driver.head("c", name)
+    with pytest.raises(InvalidValue):
+        driver.delete("c", name)
+    assert len(store.requests) == asked

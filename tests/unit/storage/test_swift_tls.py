@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Swift driver and its token request over TLS."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from keystoneauth1 import session
+from swiftclient.authv1 import PasswordPlugin
+
+from magnetodb_backup.errors import StorageRefused
+from magnetodb_backup.storage.retrying import Retrying
+from magnetodb_backup.storage.swift import SwiftDriver
+from magnetodb_backup.storage.swift_access import SwiftAccess, SwiftSettings
+from tests.unit.storage.configured import swift_driver
+from tests.unit.storage.fake_swift import PASSWORD, FakeSwift, fake_swift
+
+
+def _certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a self-signed certificate for 127.0.0.1: its file, and a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake swift")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    public, private = directory / "ca.pem", directory / "key.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return public, context
+
+
+def _driver(store: FakeSwift, *, auth_verify: str | bool, verify: str | bool) -> SwiftDriver:
+    auth = PasswordPlugin(store.auth_url, "test:tester", PASSWORD)
+    shared = session.Session(auth=auth, verify=auth_verify)
+    if auth_verify is not True:
+        auth.get_access(shared)
+    shared.verify = verify
+    return SwiftDriver(SwiftAccess(shared, auth, SwiftSettings("test:tester", store.auth_url)))
+
+
+def test_certificate_authority_is_honoured(tmp_path: Path) -> None:
+    authority, context = _certificate(tmp_path)
+    body = b"over TLS" * 100_000
+    with fake_swift(context) as store:
+        driver = swift_driver(
+            {
+                "auth_type": "v1password",
+                "auth_url": store.auth_url,
+                "username": "test:tester",
+                "password": PASSWORD,
+                "cafile": str(authority),
+            }
+        )
+        driver.ensure_container("c")
+        driver.put("c", "o", memoryview(body), size=len(body), md5=hashlib.md5(body).hexdigest())
+        assert b"".join(driver.read("c", "o")) == body
+        driver.close()
+
+
+@pytest.mark.parametrize("token_too", [True, False])
+def test_unknown_authority_is_refused_at_once(tmp_path: Path, token_too: bool) -> None:
+    authority, context = _certificate(tmp_path)
+    with fake_swift(context) as store:
+        first: str | bool = True if token_too else str(authority)
+        driver = _driver(store, auth_verify=first, verify=True)
+        with pytest.raises(StorageRefused, match="cafile"):
+            Retrying(driver, deadline=60).ensure_container("c")
+        assert store.count("PUT") == 0
+        driver.close()
