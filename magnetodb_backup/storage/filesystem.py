@@ -2,8 +2,8 @@
 """A storage driver that keeps objects as files below a directory, which may be shared.
 
 ``<path>/<container>/<name>`` is the object. ``<path>/<container>/.md5/<name>`` remembers its MD5
-with the file's identity; it is only a cache, made again from the object where it does not fit. Unlike in Swift, a name
-cannot be an object and the beginning of another one's path.
+with the file's identity; it is only a cache, made again from the object where it does not fit.
+Unlike in Swift, a name cannot be an object and also the directory of another one.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Retrying:
             retry=tenacity.retry_if_exception_type(Transient),
             wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
             + tenacity.wait_random(0, _FIRST_WAIT),
-            stop=tenacity.stop_after_delay(self._deadline),
+            stop=lambda _: time.monotonic() - started >= self._deadline,
             before_sleep=self._before_sleep,
             sleep=self._sleep_within(started),
             reraise=True,

@@ -287,13 +287,13 @@ def test_full_store(proxied: SwiftDriver, swift_proxy: Any) -> None:
 
 
 def test_silence(make: Make, swift_proxy: Any) -> None:
-    driver = make(region_name="ProxyRegion", read_timeout=1.0)
+    driver = make(region_name="ProxyRegion", read_timeout=3.0)
     driver.ensure_container("contract.faults")
     swift_proxy.hang(method="PUT", path_contains="/silent")
     started = time.monotonic()
     with pytest.raises(StorageUnavailable, match="in time"):
         put(driver, "contract.faults", "silent", b"x")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 def test_token_that_is_refused(proxied: SwiftDriver, swift_proxy: Any) -> None:

@@ -153,3 +153,15 @@ def test_the_one_who_is_told_may_end_it() -> None:
 
     with pytest.raises(Cancelled, match="out of order"):
         Retrying(Flaky(10), deadline=100, on_retry=stop).head("c", "o")
+
+
+def test_slow_failures_count_towards_the_deadline() -> None:
+    class Slow(Flaky):
+        def head(self, container: str, name: str) -> ObjectInfo | None:
+            time.sleep(0.5)
+            return super().head(container, name)
+
+    flaky = Slow(10**9)
+    with pytest.raises(StorageUnavailable, match="tried 1 times"):
+        Retrying(flaky, deadline=0.4).head("c", "o")
+    assert flaky.failures == 10**9 - 1
