@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker's index of what the store has: file identity → content → extents.
+
+It only saves work: without it, files are hashed again and nothing is uploaded twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from magnetodb_backup.domain.manifest import Extent, SnapshotFile
+
+LOG = logging.getLogger(__name__)
+_VERSION = 1
+_BATCH = 500
+_SCHEMA = """
+CREATE TABLE packs (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE contents (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, extents TEXT NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX contents_size ON contents (size);
+CREATE TABLE identities (
+    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
+    sha256 TEXT NOT NULL, crc32 INTEGER, corrupt INTEGER NOT NULL, used INTEGER NOT NULL,
+    PRIMARY KEY (device, inode, size, mtime_ns)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a file's content."""
+
+    sha256: str
+    crc32: int | None
+    corrupt: bool
+    extents: tuple[Extent, ...]
+
+
+class FileIndex:
+    """An SQLite file; one that cannot be used is moved aside and begun anew. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._changes = 0
+        self._now = int(time.time())
+        try:
+            self._db = self._open(path)
+        except sqlite3.DatabaseError as error:
+            aside = path.with_suffix(".unusable")
+            LOG.warning("index %s is unusable (%s); moved to %s", path, error, aside)
+            path.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            self._db = self._open(path)
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        path.touch(mode=0o600)
+        db = sqlite3.connect(path, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                db.executescript(_SCHEMA)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+                db.commit()
+            elif version != _VERSION:
+                raise sqlite3.DatabaseError(f"version {version}, {_VERSION} is needed")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        """Write what is pending and close."""
+        with self._lock:
+            self._db.commit()
+            self._db.close()
+
+    def is_empty(self) -> bool:
+        """Return whether no content is known."""
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is None
+
+    def by_identity(self, file: SnapshotFile) -> Known | None:
+        """Return what is known of exactly this file: device, inode, size and mtime."""
+        key = (file.device, file.inode, file.size, file.mtime_ns)
+        with self._lock:
+            row = self._db.execute(
+                "SELECT i.sha256, i.crc32, i.corrupt, c.extents FROM identities i "
+                "JOIN contents c ON c.sha256 = i.sha256 "
+                "WHERE i.device = ? AND i.inode = ? AND i.size = ? AND i.mtime_ns = ?",
+                key,
+            ).fetchone()
+            if row is None:
+                return None
+            self._write(
+                "UPDATE identities SET used = ? "
+                "WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ?",
+                (self._now, *key),
+            )
+        return Known(row[0], row[1], bool(row[2]), _extents(row[3]))
+
+    def has_size(self, size: int) -> bool:
+        """Return whether some known content has this size in bytes."""
+        with self._lock:
+            query = "SELECT 1 FROM contents WHERE size = ? LIMIT 1"
+            return self._db.execute(query, (size,)).fetchone() is not None
+
+    def by_content(self, sha256: str) -> tuple[Extent, ...] | None:
+        """Return where the content with this SHA-256 lies."""
+        with self._lock:
+            query = "SELECT extents FROM contents WHERE sha256 = ?"
+            row = self._db.execute(query, (sha256,)).fetchone()
+        return _extents(row[0]) if row else None
+
+    def pack_size(self, sha256: str) -> int | None:
+        """Return the size that a pack had when it was stored."""
+        with self._lock:
+            query = "SELECT size FROM packs WHERE sha256 = ?"
+            row = self._db.execute(query, (sha256,)).fetchone()
+        return int(row[0]) if row else None
+
+    def learn_pack(self, sha256: str, size: int) -> None:
+        """Remember a stored pack."""
+        with self._lock:
+            self._write("INSERT OR REPLACE INTO packs VALUES (?, ?)", (sha256, size))
+
+    def learn_content(self, sha256: str, size: int, extents: tuple[Extent, ...]) -> None:
+        """Remember where a content lies; the newest place counts."""
+        text = json.dumps([[e.pack, e.offset, e.length] for e in extents])
+        with self._lock:
+            self._write("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (sha256, size, text))
+
+    def learn_identity(
+        self, file: SnapshotFile, sha256: str, crc32: int | None, corrupt: bool
+    ) -> None:
+        """Remember a file's content."""
+        with self._lock:
+            self._write(
+                "INSERT OR REPLACE INTO identities VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    file.device, file.inode, file.size, file.mtime_ns,
+                    sha256, crc32, corrupt, self._now,
+                ),
+            )  # fmt: skip
+
+    def prune(self, unused_for: int) -> None:
+        """Forget identities that no backup has met for so many seconds."""
+        with self._lock:
+            self._write("DELETE FROM identities WHERE used < ?", (self._now - unused_for,))
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        self._db.execute(statement, values)
+        self._changes += 1
+        if self._changes % _BATCH == 0:
+            self._db.commit()
+
+
+def _extents(text: str) -> tuple[Extent, ...]:
+    return tuple(Extent(*e) for e in json.loads(text))

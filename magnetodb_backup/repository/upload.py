@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads one node's snapshot: reads each changed file once, stores packs, writes the manifest."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from magnetodb_backup.domain.manifest import NodeManifestHeader, SnapshotFile, StoredObject
+from magnetodb_backup.domain.packing import Unit, group
+from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.errors import CorruptSSTable, FormatProblem
+from magnetodb_backup.repository.engine import Engine
+from magnetodb_backup.repository.index import FileIndex
+from magnetodb_backup.repository.manifests import NodeManifestWriter
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.packs import StoredPacks
+from magnetodb_backup.repository.recording import Recorder
+
+LOG = logging.getLogger(__name__)
+_LEARNED_FROM = 3
+_FORGOTTEN_AFTER = 90 * 86400
+
+
+@dataclass(frozen=True)
+class UploadSettings:
+    """``pack_size`` in bytes; ``on_corrupt`` is ``fail`` or ``mark``."""
+
+    pack_size: int = 32 * 1024 * 1024
+    concurrency: int = 4
+    readers: int = 2
+    on_corrupt: str = "fail"
+
+
+@dataclass(frozen=True)
+class NodeUpload:
+    """A finished upload; sizes in bytes, ``corrupt_files`` are paths."""
+
+    manifest: StoredObject
+    progress: Progress
+    files: int
+    bytes: int
+    corrupt_files: tuple[str, ...]
+
+
+def upload_node(
+    repository: NodeRepository,
+    index: FileIndex,
+    header: NodeManifestHeader,
+    files: Callable[[], Iterator[SnapshotFile]],
+    *,
+    settings: UploadSettings,
+    spool_directory: Path,
+    progress: Callable[[Progress], None],
+    check_cancelled: Callable[[], None],
+    distrusted: frozenset[str] = frozenset(),
+) -> NodeUpload:
+    """Store what the store lacks of ``files()``, then the node manifest, and re-read that.
+
+    Memory is bounded by the packs in flight. ``distrusted`` packs are uploaded again.
+
+    :raises CorruptSSTable: for a Data.db that does not match its Digest.crc32, unless marked.
+    :raises FileVanished: if a hard link disappears.
+    :raises FileChanged: if a file is written while it is read.
+    """
+    if index.is_empty():
+        rebuild(index, repository)
+    packs = StoredPacks(repository, index, distrusted)
+    with tempfile.TemporaryFile(dir=spool_directory) as spool:
+        file = cast(BinaryIO, spool)
+        writer = NodeManifestWriter(file, header)
+        recorder = Recorder(writer, index, packs, progress)
+
+        def check_corrupt(path: str) -> None:
+            if settings.on_corrupt != "mark":
+                raise CorruptSSTable(
+                    f"{path} does not match its Digest.crc32; repair it with nodetool scrub or "
+                    "nodetool repair, or ask for --on-corrupt mark"
+                )
+
+        def changed() -> Iterator[Unit]:
+            def unknown() -> Iterator[SnapshotFile]:
+                for found in files():
+                    known = index.by_identity(found)
+                    if known is None or not packs.confirm(known.extents):
+                        yield found
+                        continue
+                    if known.corrupt:
+                        check_corrupt(found.path)
+                    recorder.reuse(found, known)
+
+            return group(unknown(), settings.pack_size)
+
+        engine = Engine(
+            repository,
+            packs,
+            recorder,
+            index,
+            pack_size=settings.pack_size,
+            readers=settings.readers,
+            concurrency=settings.concurrency,
+            check_corrupt=check_corrupt,
+            check_cancelled=check_cancelled,
+        )
+        engine.run(changed())
+        check_cancelled()
+        recorder.report(force=True)
+        trailer = writer.finish()
+        stored = repository.put_node_manifest(header.backup_id, file)
+    index.prune(_FORGOTTEN_AFTER)
+    return NodeUpload(
+        stored, recorder.progress, trailer.files, trailer.bytes, tuple(recorder.corrupt_files)
+    )
+
+
+def rebuild(index: FileIndex, repository: NodeRepository) -> None:
+    """Learn from this node's newest manifests what the store has. Files are hashed again."""
+    try:
+        for manifest in repository.latest_manifests(_LEARNED_FROM):
+            LOG.info("learning from backup %s what is stored", manifest.header.backup_id)
+            for entry in manifest:
+                if entry.extents:
+                    index.learn_content(entry.sha256, entry.size, entry.extents)
+    except FormatProblem as error:
+        LOG.warning("an older manifest is of no use for the index: %s", error)
