@@ -136,9 +136,7 @@ class Unexpected(Permanent):
 
 
 _BY_CODE: dict[str, type[BackupError]] = {
-    cls.__name__: cls
-    for parent in (Transient, Permanent)
-    for cls in parent.__subclasses__()
+    cls.__name__: cls for parent in (Transient, Permanent) for cls in parent.__subclasses__()
 }
 
 

@@ -59,20 +59,20 @@ class Engine:
 
     def run(self, units: Iterable[Unit]) -> None:
         """Upload all units; the first error of any thread ends everything and is raised."""
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="put") as self._putting:
-            with ThreadPoolExecutor(self._readers, thread_name_prefix="read") as reading:
-                try:
-                    for unit in units:
-                        while not self._slots.acquire(timeout=_WAIT):
-                            self._go_on()
-                        self._go_on()
-                        reading.submit(self._guarded, self._read, unit)
-                except _Stopped:
-                    pass
-                except BaseException as error:
-                    self._fail(error)
+        with (
+            ThreadPoolExecutor(self._concurrency, thread_name_prefix="put") as self._putting,
+            ThreadPoolExecutor(self._readers, thread_name_prefix="read") as reading,
+        ):
+            self._guarded(self._submit_all, units, reading)
         if self._error is not None:
             raise self._error
+
+    def _submit_all(self, units: Iterable[Unit], reading: ThreadPoolExecutor) -> None:
+        for unit in units:
+            while not self._slots.acquire(timeout=_WAIT):
+                self._go_on()
+            self._go_on()
+            reading.submit(self._guarded, self._read, unit)
 
     def _go_on(self) -> None:
         if self._failed.is_set():
@@ -90,7 +90,7 @@ class Engine:
             action(*arguments)
         except _Stopped:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - run() raises it
             self._fail(error)
 
     def _take_buffer(self) -> bytearray:

@@ -25,7 +25,8 @@ class StoredPacks:
 
     def confirm(self, extents: Iterable[Extent]) -> bool:
         """Return whether every pack of ``extents`` is stored with the size that it should have."""
-        return all([self._has(extent.pack) for extent in extents])
+        verdicts = [self._has(extent.pack) for extent in extents]  # all, to count the missing
+        return all(verdicts)
 
     def has(self, sha256: str, size: int) -> bool:
         """Return whether a pack of these bytes needs no upload."""

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proves that a backup's bytes are in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from magnetodb_backup.domain.manifest import Extent, NodeShare
+from magnetodb_backup.errors import FormatProblem, NotFound
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.node import NodeRepository
+
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
+
+    ``files`` names the first affected files, ``file_count`` counts all of them.
+    """
+
+    host_id: str
+    kind: str
+    pack: str
+    detail: str
+    files: tuple[str, ...] = ()
+    file_count: int = 0
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What was checked, and what was found. Sizes in bytes."""
+
+    backup_id: str
+    read_data: bool
+    files: int
+    bytes: int
+    packs: int
+    bytes_read: int
+    problems: tuple[Problem, ...]
+
+
+class _Extents:
+    """A node backup's extents by pack, in a temporary database: memory stays bounded."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute(
+            "CREATE TABLE extents (pack TEXT, start INTEGER, length INTEGER, file INTEGER, part INTEGER)"
+        )
+        self._db.execute("CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT, sha256 TEXT)")
+
+    def add(self, number: int, path: str, sha256: str, extents: tuple[Extent, ...]) -> None:
+        self._db.execute("INSERT INTO files VALUES (?, ?, ?)", (number, path, sha256))
+        self._db.executemany(
+            "INSERT INTO extents VALUES (?, ?, ?, ?, ?)",
+            ((e.pack, e.offset, e.length, number, part) for part, e in enumerate(extents)),
+        )
+
+    def packs(self) -> list[tuple[str, int]]:
+        """Return each pack and the size that it must have at least."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_pack ON extents (pack)")
+        query = "SELECT pack, MAX(start + length) FROM extents GROUP BY pack ORDER BY pack"
+        return self._db.execute(query).fetchall()
+
+    def affected(self, pack: str) -> tuple[tuple[str, ...], int]:
+        query = (
+            "SELECT DISTINCT path FROM extents JOIN files ON number = file "
+            "WHERE pack = ? ORDER BY path"
+        )
+        paths = [row[0] for row in self._db.execute(query, (pack,))]
+        return tuple(paths[:_NAMED]), len(paths)
+
+    def whole_in(self, pack: str) -> Iterator[tuple[str, str, int, int]]:
+        """Yield path, digest, offset and length of files that lie in this pack alone."""
+        query = (
+            "SELECT path, sha256, start, length FROM extents e JOIN files ON number = file "
+            "WHERE pack = ? AND (SELECT COUNT(*) FROM extents o WHERE o.file = e.file) = 1"
+        )
+        yield from self._db.execute(query, (pack,))
+
+    def spread(self) -> Iterator[tuple[str, str, list[Extent]]]:
+        """Yield path, digest and extents of files that lie in several packs."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_file ON extents (file)")
+        numbers = self._db.execute(
+            "SELECT file FROM extents GROUP BY file HAVING COUNT(*) > 1"
+        ).fetchall()
+        for (number,) in numbers:
+            path, sha256 = self._db.execute(
+                "SELECT path, sha256 FROM files WHERE number = ?", (number,)
+            ).fetchone()
+            rows = self._db.execute(
+                "SELECT pack, start, length FROM extents WHERE file = ? ORDER BY part", (number,)
+            )
+            yield path, sha256, [Extent(*row) for row in rows]
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class _NodeCheck:
+    def __init__(
+        self,
+        repository: NodeRepository,
+        share: NodeShare,
+        *,
+        read_data: bool,
+        check_cancelled: Callable[[], None],
+    ) -> None:
+        self._repository, self._share = repository, share
+        self._read_data, self._check_cancelled = read_data, check_cancelled
+        self.files = self.bytes = self.packs = self.bytes_read = 0
+        self.problems: list[Problem] = []
+
+    def run(self, cluster: ClusterRepository, backup_id: str) -> None:
+        extents = _Extents()
+        try:
+            if self._manifest(cluster, backup_id, extents):
+                self._packs(extents)
+        finally:
+            extents.close()
+
+    def _problem(self, kind: str, detail: str, pack: str = "", *, of: _Extents | None) -> None:
+        files, count = of.affected(pack) if of is not None else ((), 0)
+        self.problems.append(Problem(self._share.host_id, kind, pack, detail, files, count))
+
+    def _manifest(self, cluster: ClusterRepository, backup_id: str, extents: _Extents) -> bool:
+        try:
+            found = cluster.digest_node_manifest(backup_id, self._share.host_id)
+            if found != self._share.manifest:
+                self._problem(
+                    "manifest", f"{found.name} is not what the backup manifest names", of=None
+                )
+                return False
+            for entry in cluster.node_manifest(backup_id, self._share.host_id):
+                path = "/".join(
+                    p for p in (entry.keyspace, entry.table, entry.index, entry.name) if p
+                )
+                extents.add(self.files, path, entry.sha256, entry.extents)
+                self.files += 1
+                self.bytes += entry.size
+        except (FormatProblem, NotFound) as error:
+            self._problem("manifest", str(error), of=None)
+            return False
+        return True
+
+    def _packs(self, extents: _Extents) -> None:
+        listed = self._repository.packs()
+        damaged = set()
+        for pack, least in extents.packs():
+            self._check_cancelled()
+            self.packs += 1
+            size = listed.get(pack)
+            if size is None or size < least:
+                size = self._repository.pack_size(pack)
+            if size is None:
+                damaged.add(pack)
+                self._problem("missing", "the pack is not in the store", pack, of=extents)
+            elif size < least:
+                damaged.add(pack)
+                detail = f"the pack has {size} bytes, at least {least} are needed"
+                self._problem("size", detail, pack, of=extents)
+            elif self._read_data and not self._read_pack(pack, extents):
+                damaged.add(pack)
+        if self._read_data:
+            for path, sha256, parts in extents.spread():
+                if not damaged & {e.pack for e in parts}:
+                    self._read_spread(path, sha256, parts)
+
+    def _read_pack(self, pack: str, extents: _Extents) -> bool:
+        try:
+            body = b"".join(self._repository.read_pack(pack))
+        except NotFound:
+            # The listing still had it: it lags behind a deletion.
+            self._problem("missing", "the pack is listed, but not in the store", pack, of=extents)
+            return False
+        self.bytes_read += len(body)
+        digest = hashlib.sha256(body).hexdigest()
+        if digest != pack:
+            detail = f"the pack's bytes have SHA-256 {digest}"
+            self._problem("corrupt", detail, pack, of=extents)
+            return False
+        view = memoryview(body)
+        for path, sha256, start, length in extents.whole_in(pack):
+            if hashlib.sha256(view[start : start + length]).hexdigest() != sha256:
+                self._problem("content", f"{path} is not what the manifest says", pack, of=None)
+        return True
+
+    def _read_spread(self, path: str, sha256: str, parts: list[Extent]) -> None:
+        digest = hashlib.sha256()
+        for part in parts:
+            self._check_cancelled()
+            for piece in self._repository.read_pack(part.pack, part.offset, part.length):
+                digest.update(piece)
+                self.bytes_read += len(piece)
+        if digest.hexdigest() != sha256:
+            self._problem("content", f"{path} is not what the manifest says", of=None)
+
+
+def verify_backup(
+    cluster: ClusterRepository,
+    node_repository_of: Callable[[str], NodeRepository],
+    backup_id: str,
+    *,
+    read_data: bool,
+    progress: Callable[[int, int], None],
+    check_cancelled: Callable[[], None],
+) -> VerificationReport:
+    """Check that every pack of a backup is stored; with ``read_data`` read back every byte.
+
+    ``progress`` hears of files and bytes checked, after each node.
+
+    :raises NotFound: if the backup has no manifest.
+    """
+    manifest = cluster.read_backup(backup_id)
+    totals: dict[str, int] = defaultdict(int)
+    problems: list[Problem] = []
+    for share in manifest.nodes:
+        check = _NodeCheck(
+            node_repository_of(share.host_id),
+            share,
+            read_data=read_data,
+            check_cancelled=check_cancelled,
+        )
+        check.run(cluster, backup_id)
+        for name in ("files", "bytes", "packs", "bytes_read"):
+            totals[name] += getattr(check, name)
+        problems += check.problems
+        progress(totals["files"], totals["bytes"])
+    return VerificationReport(
+        backup_id,
+        read_data,
+        totals["files"],
+        totals["bytes"],
+        totals["packs"],
+        totals["bytes_read"],
+        tuple(problems),
+    )
