@@ -154,4 +154,4 @@ def first_error(outcomes: list[Outcome]) -> BackupError | None:
     """Return the error that ends the step: one that is not merely a consequence of another."""
     errors = [o.error for o in outcomes if o.error is not None]
     causes = [e for e in errors if not isinstance(e, Cancelled)]
-    return (causes or errors or [None])[0]
+    return next(iter(causes or errors), None)

@@ -21,7 +21,7 @@ NODE_CONTROL = "magnetodb_backup.node_control"
 
 
 def _load(namespace: str, name: str, what: str) -> Any:
-    manager = ExtensionManager(namespace, invoke_on_load=False)
+    manager: ExtensionManager[Any] = ExtensionManager(namespace, invoke_on_load=False)
     try:
         return manager[name].plugin
     except (KeyError, NoMatches):

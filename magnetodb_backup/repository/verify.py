@@ -51,7 +51,8 @@ class _Extents:
     def __init__(self) -> None:
         self._db = sqlite3.connect("")
         self._db.execute(
-            "CREATE TABLE extents (pack TEXT, start INTEGER, length INTEGER, file INTEGER, part INTEGER)"
+            "CREATE TABLE extents "
+            "(pack TEXT, start INTEGER, length INTEGER, file INTEGER, part INTEGER)"
         )
         self._db.execute("CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT, sha256 TEXT)")
 
