@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Cassandra cluster on loopback, each node with two data directories."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.io.asyncioreactor import AsyncioConnection
+from cassandra.policies import WhiteListRoundRobinPolicy
+
+from tests.lab import cassandra_flags as flags
+from tests.lab.artifacts import CASSANDRA_5_0, Distribution, cassandra_distribution
+from tests.lab.ports import LoopbackBlock, free_port, listens
+from tests.lab.processes import ManagedProcess, stop_all, wait_for
+
+_STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
+_START_DEADLINE = 240.0
+
+
+class CassandraNode:
+    """One node; its address is its own, so all nodes use the same ports but for JMX."""
+
+    native_port = 9042
+
+    def __init__(
+        self, home: Path, distribution: Distribution, address: str, options: Sequence[str]
+    ) -> None:
+        self.home, self.address = home, address
+        self.jmx_port = free_port("127.0.0.1")
+        self.jolokia_url = f"http://{address}:8778/jolokia"
+        self.data_directories = (home / "data1", home / "data2")
+        self._distribution = distribution
+        self._classpath = f"{home / 'conf'}:{distribution.lib}/*"
+        argv = [
+            # Without the capability Cassandra does not lock its heap into memory.
+            "setpriv", "--bounding-set=-ipc_lock",
+            "java", *flags.JVM, *self._agents(),
+            "-Xms384m", "-Xmx384m", "-Xss512k", "-XX:MaxDirectMemorySize=128m",
+            "-Djava.net.preferIPv4Stack=true",
+            f"-Dcassandra.jmx.local.port={self.jmx_port}",
+            *self._locations("logback.xml"),
+            "-Dcassandra-foreground=yes",
+            "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+            "-Dcassandra.ring_delay_ms=1000",
+            "-Dcassandra.gossip_settle_min_wait_ms=0",
+            "-Dcassandra.superuser_setup_delay_ms=0",
+            "-Dcassandra.consistent.rangemovement=false",
+            *options,
+            "-cp", self._classpath, "org.apache.cassandra.service.CassandraDaemon",
+        ]  # fmt: skip
+        self.process = ManagedProcess(
+            f"cassandra {address}", argv, log=home / "log" / "out.log", cwd=home
+        )
+
+    def _agents(self) -> list[str]:
+        (jamm,) = self._distribution.lib.glob("jamm-*.jar")
+        jolokia = f"{self._distribution.jolokia}=host={self.address},port=8778"
+        return [f"-javaagent:{jamm}", f"-javaagent:{jolokia},discoveryEnabled=false"]
+
+    def _locations(self, logback: str) -> list[str]:
+        conf = self.home / "conf"
+        return [
+            f"-Dcassandra.config=file://{conf / 'cassandra.yaml'}",
+            f"-Dcassandra.storagedir={self.home}",
+            f"-Dcassandra.logdir={self.home / 'log'}",
+            f"-Dlogback.configurationFile=file://{conf / logback}",
+        ]
+
+    def nodetool_command(self) -> list[str]:
+        """Return an argument list that runs nodetool; ``-h`` and ``-p`` are still to be given."""
+        return [
+            "java", *flags.JVM, "-Xmx128m", "-Xshare:auto", *self._locations("logback-tools.xml"),
+            "-cp", self._classpath, "org.apache.cassandra.tools.NodeTool",
+        ]  # fmt: skip
+
+    def nodetool(self, *arguments: str) -> str:
+        """Run nodetool; raises with its output if it fails."""
+        where = ["-h", "127.0.0.1", "-p", str(self.jmx_port)]
+        result = subprocess.run(
+            [*self.nodetool_command(), *where, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if result.returncode:
+            raise RuntimeError(f"nodetool {arguments}: {result.stdout}{result.stderr}")
+        return result.stdout
+
+    def jolokia(self, **request: Any) -> Any:
+        """Post a request to the agent and return its value."""
+        body = json.dumps({"mbean": _STORAGE_SERVICE, **request}).encode()
+        with urllib.request.urlopen(f"{self.jolokia_url}/", body, timeout=120) as answer:
+            document = json.load(answer)
+        if document.get("status") != 200:
+            raise RuntimeError(f"{request}: {document.get('error')}")
+        return document.get("value")
+
+    @property
+    def host_id(self) -> str:
+        return str(self.jolokia(type="read", attribute="LocalHostId"))
+
+    def flush(self, keyspace: str, *tables: str) -> None:
+        """Flush some or all tables of a keyspace."""
+        operation = "forceKeyspaceFlush(java.lang.String,[Ljava.lang.String;)"
+        self.jolokia(type="exec", operation=operation, arguments=[keyspace, list(tables)])
+
+    def snapshot(self, tag: str, tables: Sequence[str]) -> None:
+        """Take a snapshot of tables, without flushing."""
+        operation = "takeSnapshot(java.lang.String,java.util.Map,[Ljava.lang.String;)"
+        arguments: list[Any] = [tag, {"skipFlush": "true"}, list(tables)]
+        self.jolokia(type="exec", operation=operation, arguments=arguments)
+
+    def live_nodes(self) -> int:
+        """Return how many nodes this one sees alive; 0 while it does not answer."""
+        try:
+            return len(self.jolokia(type="read", attribute="LiveNodes"))
+        except (OSError, RuntimeError):
+            return 0
+
+    def start(self) -> None:
+        self.process.start()
+
+    def wait_up(self) -> None:
+        """Wait until CQL is served."""
+
+        def ready() -> bool:
+            self.process.check_alive()
+            return listens(self.address, self.native_port)
+
+        wait_for(ready, deadline=_START_DEADLINE, what=f"CQL on {self.address}", interval=0.3)
+
+    def stop(self) -> None:
+        self.process.stop(30)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+
+class CassandraCluster:
+    """``nodes`` nodes in two racks of one data centre, all seeds, started together."""
+
+    def __init__(
+        self,
+        directory: Path,
+        version: str = CASSANDRA_5_0,
+        nodes: int = 3,
+        *,
+        block: LoopbackBlock,
+        name: str = "lab cluster",
+        yaml_extra: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
+        first_host: int = 1,
+    ) -> None:
+        self.name, self.version = name, version
+        distribution = cassandra_distribution(version)
+        addresses = [block.address(first_host + i) for i in range(nodes)]
+        self.nodes = []
+        for number, address in enumerate(addresses, 1):
+            home = directory / f"node{number}"
+            _lay_out(
+                home,
+                flags.configuration(
+                    home,
+                    name=name,
+                    node=number,
+                    nodes=nodes,
+                    address=address,
+                    seeds=addresses,
+                    extra=yaml_extra or {},
+                ),
+                rack=f"r{(number - 1) % 2 + 1}",
+            )
+            self.nodes.append(CassandraNode(home, distribution, address, options))
+
+    def start(self) -> None:
+        """Start all nodes that do not run, and wait until all see all."""
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_up()
+        self.wait_whole()
+
+    def wait_whole(self) -> None:
+        """Wait until each node sees each."""
+        count = len(self.nodes)
+        wait_for(
+            lambda: all(n.live_nodes() == count for n in self.nodes),
+            deadline=_START_DEADLINE,
+            what=f"a ring of {count}",
+            interval=0.3,
+        )
+
+    def heal(self) -> None:
+        """Start whatever does not run."""
+        for node in self.nodes:
+            node.process.resume()
+        if any(not node.process.alive() for node in self.nodes):
+            self.start()
+
+    def stop(self) -> None:
+        # Nothing on these disks is needed afterwards.
+        for node in self.nodes:
+            node.process.kill()
+        stop_all(node.process for node in self.nodes)
+
+    @contextmanager
+    def session(self, node: int = 0) -> Iterator[Session]:
+        """Yield a CQL session pinned to one node (counted from 0)."""
+        address = self.nodes[node].address
+        profile = ExecutionProfile(
+            load_balancing_policy=WhiteListRoundRobinPolicy([address]), request_timeout=60
+        )
+        cluster = Cluster(
+            [address],
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            connection_class=AsyncioConnection,
+            connect_timeout=20,
+            control_connection_timeout=20,
+        )
+        try:
+            yield cluster.connect()
+        finally:
+            cluster.shutdown()
+
+
+def _lay_out(home: Path, configuration: Mapping[str, Any], *, rack: str) -> None:
+    conf = home / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    for directory in ("data1", "data2", "log"):
+        (home / directory).mkdir(exist_ok=True)
+    (conf / "cassandra.yaml").write_text(json.dumps(configuration, indent=1))
+    (conf / "cassandra-rackdc.properties").write_text(f"dc=dc1\nrack={rack}\n")
+    (conf / "logback.xml").write_text(flags.LOGBACK.format(target="System.out", level="INFO"))
+    (conf / "logback-tools.xml").write_text(
+        flags.LOGBACK.format(target="System.err", level="WARN")
+    )
+    os.chmod(conf, 0o755)
