@@ -68,7 +68,9 @@ def _run(what: str, argv: list[str], cwd: Path) -> None:
         try:
             result = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=900)
         except FileNotFoundError:
-            raise RuntimeError(f"{what}: {argv[0]} is not installed; run tools/bootstrap.sh") from None
+            raise RuntimeError(
+                f"{what}: {argv[0]} is not installed; run tools/bootstrap.sh"
+            ) from None
         if result.returncode == 0:
             return
         sys.stderr.write(f"==> {what} failed (attempt {attempt} of 3)\n")

@@ -239,7 +239,5 @@ def _lay_out(home: Path, configuration: Mapping[str, Any], *, rack: str) -> None
     (conf / "cassandra.yaml").write_text(json.dumps(configuration, indent=1))
     (conf / "cassandra-rackdc.properties").write_text(f"dc=dc1\nrack={rack}\n")
     (conf / "logback.xml").write_text(flags.LOGBACK.format(target="System.out", level="INFO"))
-    (conf / "logback-tools.xml").write_text(
-        flags.LOGBACK.format(target="System.err", level="WARN")
-    )
+    (conf / "logback-tools.xml").write_text(flags.LOGBACK.format(target="System.err", level="WARN"))
     os.chmod(conf, 0o755)
