@@ -148,7 +148,8 @@ class Swift:
                 server,
                 port,
                 f"devices = {self.data_directory}\nmount_check = false\n"
-                f"disable_fallocate = true\nfallocate_reserve = 0\nrecon_cache_path = {self._recon}\n"
+                f"disable_fallocate = true\nfallocate_reserve = 0\n"
+                f"recon_cache_path = {self._recon}\n"
                 f"[pipeline:main]\npipeline = healthcheck {server}-server\n"
                 f"[app:{server}-server]\nuse = egg:swift#{server}\n"
                 f"[filter:healthcheck]\nuse = egg:swift#healthcheck\n{daemons}",
@@ -168,10 +169,14 @@ class Swift:
     def _proxy(self) -> str:
         key = base64.urlsafe_b64encode(os.urandom(32)).decode()
         keystone = "authtoken keystoneauth " if self._keystone else ""
+        pipeline = (
+            "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk "
+            f"{keystone}tempauth copy container-quotas slo dlo proxy-logging proxy-server"
+        )
         filters = _KEYSTONE_FILTERS.format(url=self._keystone) if self._keystone else ""
         return f"""
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk {keystone}tempauth copy container-quotas slo dlo proxy-logging proxy-server
+pipeline = {pipeline}
 
 [app:proxy-server]
 use = egg:swift#proxy

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""magnetodb-backup-manage: the operators' command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+from magnetodb_backup.cli.app import ManageApp
+from magnetodb_backup.cli.services import Services
+from magnetodb_backup.cmd import configuration, parts
+from magnetodb_backup.cmd.api import make_requests
+from magnetodb_backup.cmd.requests import RecordedRequests
+from magnetodb_backup.database import Database
+from magnetodb_backup.messaging.bus import make_transport
+from magnetodb_backup.repository.cluster import ClusterRepository
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that name configuration, and the rest."""
+    ours: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        name, equals, _ = argument.partition("=")
+        if name not in ("--config-file", "--config-dir"):
+            rest.append(argument)
+            continue
+        ours.append(argument)
+        if not equals:
+            ours.extend([value] if (value := next(waiting, None)) is not None else [])
+    return ours, rest
+
+
+def make_services(arguments: Sequence[str]) -> Services:
+    """Compose what the commands need, each part when it is first asked for."""
+
+    @cache
+    def conf() -> configuration.cfg.ConfigOpts:
+        loaded = configuration.load(arguments)
+        configuration.set_up_logging(loaded)
+        logging.getLogger().setLevel(logging.ERROR)
+        return loaded
+
+    @cache
+    def unchecked() -> Database:
+        return parts.open_database(conf())
+
+    @cache
+    def database() -> Database:
+        unchecked().check()
+        return unchecked()
+
+    @cache
+    def requests() -> RecordedRequests:
+        return make_requests(conf(), database(), make_transport(conf()))
+
+    def repository(cluster: str) -> ClusterRepository:
+        return ClusterRepository(parts.open_storage(conf()), conf().storage.prefix, cluster)
+
+    return Services(
+        database=database,
+        unchecked_database=unchecked,
+        requests=requests,
+        repository=repository,
+    )
+
+
+def main() -> None:
+    """Entry point; for exit codes see the command line's documentation."""
+    ours, rest = split_arguments(sys.argv[1:])
+    sys.exit(ManageApp(make_services(ours)).run(rest))
