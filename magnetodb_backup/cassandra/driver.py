@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import logging
 import ssl
+import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
-from cassandra import (
-    AuthenticationFailed,
-    DependencyException,
-    OperationTimedOut,
-    RequestExecutionException,
-)
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import (
-    EXEC_PROFILE_DEFAULT,
-    Cluster,
-    ExecutionProfile,
-    NoHostAvailable,
-)
-from cassandra.connection import ConnectionException
-from cassandra.policies import WhiteListRoundRobinPolicy
-from cassandra.query import named_tuple_factory
-
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
+
+with warnings.catch_warnings():
+    # The driver imports eventlet where it is installed, and eventlet warns of itself.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from cassandra import (
+        AuthenticationFailed,
+        DependencyException,
+        OperationTimedOut,
+        RequestExecutionException,
+    )
+    from cassandra.auth import PlainTextAuthProvider
+    from cassandra.cluster import (
+        EXEC_PROFILE_DEFAULT,
+        Cluster,
+        ExecutionProfile,
+        NoHostAvailable,
+    )
+    from cassandra.connection import ConnectionException
+    from cassandra.policies import WhiteListRoundRobinPolicy
+    from cassandra.query import named_tuple_factory
 
 LOG = logging.getLogger(__name__)
 _CONNECT, _REQUEST = 5.0, 30.0  # seconds

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: exit codes, errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from importlib.metadata import version
+from typing import Any
+
+from cliff.app import App
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+
+from magnetodb_backup.cli.services import Services
+from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
+
+DONE, FAILED, USAGE, PARTIAL, NOT_FOUND, CONFLICT = range(6)
+NAMESPACE = "magnetodb_backup.manage"
+
+
+class ExitWith(Exception):
+    """Ends a command with an exit code after its output."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that an error means."""
+    if isinstance(error, ExitWith):
+        return error.code
+    if isinstance(error, InvalidValue):
+        return USAGE
+    if isinstance(error, NotFound):
+        return NOT_FOUND
+    if isinstance(error, Conflict):
+        return CONFLICT
+    return FAILED
+
+
+class ManageApp(App):  # type: ignore[misc]
+    """magnetodb-backup-manage."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        super().__init__(
+            description="Backs up Apache Cassandra clusters to OpenStack Swift.",
+            version=version("magnetodb-backup"),
+            command_manager=CommandManager(NAMESPACE, convert_underscores=True),
+            deferred_help=True,
+        )
+
+    def build_option_parser(self, description: str, version: str, **kwargs: Any) -> ArgumentParser:
+        parser: ArgumentParser = super().build_option_parser(description, version, **kwargs)
+        parser.add_argument(
+            "--config-file", metavar="PATH", help="configuration file (may be repeated)"
+        )
+        parser.add_argument("--config-dir", metavar="DIR", help="directory of *.conf files")
+        return parser
+
+    def configure_logging(self) -> None:
+        """Logging is set up from the configuration file, not by cliff."""
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        try:
+            found = self.command_manager.find_command(argv)
+        except ValueError as error:
+            sys.stderr.write(f"error: {error}; see magnetodb-backup-manage --help\n")
+            return USAGE
+        factory, name, arguments = found
+        command = factory(self, self.options, cmd_name=name)
+        try:
+            return int(command.run(command.get_parser(name).parse_args(arguments)) or 0)
+        except (BackupError, ExitWith) as error:
+            if str(error):
+                sys.stderr.write(f"error: {error}\n")
+            if self.options.debug:
+                raise
+            return exit_code(error)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            return FAILED
+        except BrokenPipeError:
+            return FAILED
+
+
+class ServiceCommand(Command):  # type: ignore[misc]
+    """Base of the commands: gives them the services."""
+
+    app: ManageApp
+
+    @property
+    def services(self) -> Services:
+        """The services of the application."""
+        return self.app.services

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""backup list, backup show."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from cliff.lister import Lister
+from cliff.show import ShowOne
+
+from magnetodb_backup.cli.app import ServiceCommand
+from magnetodb_backup.domain.views import backup_view
+
+_COLUMNS = ("id", "name", "cluster", "status", "created_at", "files", "bytes", "bytes_uploaded")
+
+
+def show(command: Any, parsed_args: Namespace, view: Mapping[str, Any]) -> Any:
+    """Return columns for cliff; nested values as they are in JSON and YAML, as text elsewhere."""
+    if parsed_args.formatter in ("json", "yaml"):
+        return tuple(view), tuple(view.values())
+    return tuple(view), tuple(
+        json.dumps(v) if isinstance(v, dict | list) else ("" if v is None else v)
+        for v in view.values()
+    )
+
+
+class List(ServiceCommand, Lister):  # type: ignore[misc]
+    """List backups, newest first."""
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--status", help="only backups of this status")
+        parser.add_argument("--cluster", help="only backups of this cluster")
+        parser.add_argument("--limit", type=int, help="at most so many")
+        parser.add_argument("--marker", metavar="ID", help="begin after this backup")
+        parser.add_argument("--sort", default="created_at:desc", help="KEY[:asc|:desc]")
+        parser.add_argument("--all", action="store_true", help="deleted ones too")
+        return parser
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backups = self.services.database().backups.list(
+            limit=parsed_args.limit,
+            marker=parsed_args.marker,
+            status=parsed_args.status,
+            cluster=parsed_args.cluster,
+            sort=parsed_args.sort,
+            include_deleted=parsed_args.all,
+        )
+        views = [backup_view(b) for b in backups]
+        return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in views]
+
+
+class Show(ServiceCommand, ShowOne):  # type: ignore[misc]
+    """Show a backup and its node backups."""
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
+        return parser
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backups = self.services.database().backups
+        backup = backups.find(parsed_args.backup)
+        return show(self, parsed_args, backup_view(backup, backups.node_backups(backup.id)))

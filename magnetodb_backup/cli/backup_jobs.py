@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""backup cancel, backup delete, backup verify."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from cliff.show import ShowOne
+
+from magnetodb_backup.cli.app import FAILED, ServiceCommand
+from magnetodb_backup.cli.backup import show
+from magnetodb_backup.cli.backup_create import add_waiting
+from magnetodb_backup.cli.waiting import Waiter
+from magnetodb_backup.domain.records import Backup, Job
+from magnetodb_backup.domain.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.views import backup_view, job_view
+
+
+class _OnBackup(ServiceCommand, ShowOne):  # type: ignore[misc]
+    _wait = False
+    _code = 0
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
+        add_waiting(parser, default=self._wait)
+        return parser
+
+    def run(self, parsed_args: Namespace) -> int:
+        return int(super().run(parsed_args) or 0) or self._code
+
+    def _find(self, parsed_args: Namespace) -> Backup:
+        return self.services.database().backups.find(parsed_args.backup)
+
+    def _finished(self, parsed_args: Namespace, backup: Backup, wanted: BackupStatus) -> Any:
+        if parsed_args.wait:
+            backup = Waiter(self.services.database(), parsed_args.timeout).backup(backup.id)
+            if backup.status is not wanted:
+                self._code = FAILED
+                sys.stderr.write(f"error: {backup.status.value}: {backup.error}\n")
+        return show(self, parsed_args, backup_view(backup))
+
+
+class Cancel(_OnBackup):
+    """Cancel a backup that runs."""
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self.services.requests().cancel_backup(self._find(parsed_args).id)
+        return self._finished(parsed_args, backup, BackupStatus.CANCELLED)
+
+
+class Delete(_OnBackup):
+    """Delete a backup: its manifests. Its packs stay until they are collected."""
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self.services.requests().delete_backup(self._find(parsed_args).id)
+        return self._finished(parsed_args, backup, BackupStatus.DELETED)
+
+
+class Verify(_OnBackup):
+    """Prove that a backup's bytes are in the store."""
+
+    _wait = True
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--read-data", action="store_true", help="read every byte back and check its digest"
+        )
+        return parser
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self._find(parsed_args)
+        requests = self.services.requests()
+        job = requests.verify_backup(backup.id, read_data=parsed_args.read_data)
+        if parsed_args.wait:
+            job = Waiter(self.services.database(), parsed_args.timeout).job(job.id)
+            self._code = _tell(job)
+        view = job_view(job)
+        result = view.pop("result") or {}
+        return show(self, parsed_args, {**view, **result})
+
+
+def _tell(job: Job) -> int:
+    """Write what is wrong to standard error; return the exit code."""
+    if job.status is not JobStatus.DONE:
+        sys.stderr.write(f"error: the verification is {job.status.value}: {job.error}\n")
+        return FAILED
+    problems = (job.result or {}).get("problems", [])
+    for problem in problems:
+        affected = f"; {problem['file_count']} files" if problem["file_count"] else ""
+        sys.stderr.write(
+            f"error: node {problem['host_id']}: {problem['kind']} {problem['pack']}: "
+            f"{problem['detail']}{affected}\n"
+        )
+    if problems:
+        sys.stderr.write("error: make a new backup: it uploads again what is missing\n")
+    return FAILED if problems else 0

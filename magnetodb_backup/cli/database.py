@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""db sync, db version."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from cliff.show import ShowOne
+
+from magnetodb_backup.cli.app import ServiceCommand
+
+
+class Sync(ServiceCommand):
+    """Bring the database to this version's schema; may be repeated."""
+
+    def take_action(self, parsed_args: Namespace) -> None:
+        database = self.services.unchecked_database()
+        database.sync()
+        self.app.stdout.write(f"database is at version {database.version()}\n")
+
+
+class Version(ServiceCommand, ShowOne):  # type: ignore[misc]
+    """Show the database's version and the one that this service needs."""
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        database = self.services.unchecked_database()
+        return ("version", "expected"), (database.version(), database.expected_version())

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""node list."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from cliff.lister import Lister
+
+from magnetodb_backup.cli.app import ServiceCommand
+from magnetodb_backup.domain.views import node_view
+
+LIVE_WITHIN = 30.0  # seconds
+_COLUMNS = (
+    "host_id", "address", "cluster", "dc", "rack", "version", "live", "problem", "worker_id",
+    "last_seen",
+)  # fmt: skip
+
+
+class List(ServiceCommand, Lister):  # type: ignore[misc]
+    """List the Cassandra nodes that workers report."""
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--cluster", help="only nodes of this cluster")
+        return parser
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        nodes = self.services.database().nodes.list(
+            live_within=LIVE_WITHIN, cluster=parsed_args.cluster
+        )
+        views = [node_view(n) for n in nodes]
+        return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in views]

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
+from magnetodb_backup.domain.ports import Requests
+
+
+class ManifestSource(Protocol):
+    """Reads manifests from the store."""
+
+    def read_backup(self, backup_id: str) -> BackupManifest: ...
+
+    def node_manifest(self, backup_id: str, host_id: str) -> Iterable[FileEntry]: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """Factories: a command opens only what it needs. ``repository`` takes a cluster's name."""
+
+    database: Callable[[], Database]
+    unchecked_database: Callable[[], Database]
+    requests: Callable[[], Requests]
+    repository: Callable[[str], ManifestSource]

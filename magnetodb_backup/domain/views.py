@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records as the REST API and ``-f json`` show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from magnetodb_backup.domain.records import Backup, Job, Node, NodeBackup
+
+
+def _time(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> dict[str, Any]:
+    """Return a backup's fields; with ``nodes`` its node backups too."""
+    view = {
+        "id": backup.id,
+        "name": backup.name,
+        "cluster": backup.cluster,
+        "status": backup.status.value,
+        "phase": backup.phase,
+        "error": backup.error,
+        "type": backup.type,
+        "scope": dict(backup.scope),
+        "allow_partial": backup.allow_partial,
+        "on_corrupt": backup.on_corrupt,
+        "created_at": _time(backup.created_at),
+        "updated_at": _time(backup.updated_at),
+        "finished_at": _time(backup.finished_at),
+        "files": backup.files,
+        "bytes": backup.bytes,
+        "bytes_uploaded": backup.bytes_uploaded,
+        "bytes_reused": backup.bytes_reused,
+        "skew_ms": backup.skew_ms,
+        "coverage": backup.coverage,
+    }
+    if nodes is not None:
+        view["nodes"] = [node_backup_view(n) for n in nodes]
+    return view
+
+
+def node_backup_view(node: NodeBackup) -> dict[str, Any]:
+    """Return a node backup's fields."""
+    view = asdict(node)
+    progress = view.pop("progress")
+    return {**view, **progress, "corrupt_files": list(node.corrupt_files)}
+
+
+def node_view(node: Node) -> dict[str, Any]:
+    """Return what a worker last reported."""
+    report, member = node.report, node.report.member
+    return {
+        "host_id": member.host_id if member else None,
+        "address": member.address if member else None,
+        "dc": member.dc if member else None,
+        "rack": member.rack if member else None,
+        "version": member.version if member else None,
+        "tokens": [str(t) for t in member.tokens] if member else [],
+        "cluster": report.cluster,
+        "worker_id": report.worker_id,
+        "hostname": report.hostname,
+        "node_control": report.node_control,
+        "live": node.live,
+        "problem": report.problem,
+        "data_directories": [asdict(d) for d in report.directories],
+        "first_seen": _time(node.first_seen),
+        "last_seen": _time(node.last_seen),
+    }
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """Return a job's fields."""
+    return {
+        "id": job.id,
+        "kind": job.kind.value,
+        "backup_id": job.backup_id,
+        "status": job.status.value,
+        "error": job.error,
+        "parameters": dict(job.parameters),
+        "result": job.result,
+        "created_at": _time(job.created_at),
+        "updated_at": _time(job.updated_at),
+    }
