@@ -40,7 +40,7 @@ def exit_code(error: BaseException) -> int:
     return FAILED
 
 
-class ManageApp(App):  # type: ignore[misc]
+class ManageApp(App):
     """magnetodb-backup-manage."""
 
     def __init__(self, services: Services) -> None:
@@ -52,8 +52,10 @@ class ManageApp(App):  # type: ignore[misc]
             deferred_help=True,
         )
 
-    def build_option_parser(self, description: str, version: str, **kwargs: Any) -> ArgumentParser:
-        parser: ArgumentParser = super().build_option_parser(description, version, **kwargs)
+    def build_option_parser(
+        self, description: str | None, version: str | None, argparse_kwargs: Any = None
+    ) -> ArgumentParser:
+        parser: ArgumentParser = super().build_option_parser(description, version, argparse_kwargs)
         parser.add_argument(
             "--config-file", metavar="PATH", help="configuration file (may be repeated)"
         )
@@ -86,7 +88,7 @@ class ManageApp(App):  # type: ignore[misc]
             return FAILED
 
 
-class ServiceCommand(Command):  # type: ignore[misc]
+class ServiceCommand(Command):
     """Base of the commands: gives them the services."""
 
     app: ManageApp

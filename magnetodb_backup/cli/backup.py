@@ -27,7 +27,7 @@ def show(command: Any, parsed_args: Namespace, view: Mapping[str, Any]) -> Any:
     )
 
 
-class List(ServiceCommand, Lister):  # type: ignore[misc]
+class List(ServiceCommand, Lister):
     """List backups, newest first."""
 
     def get_parser(self, prog_name: str) -> ArgumentParser:
@@ -53,7 +53,7 @@ class List(ServiceCommand, Lister):  # type: ignore[misc]
         return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in views]
 
 
-class Show(ServiceCommand, ShowOne):  # type: ignore[misc]
+class Show(ServiceCommand, ShowOne):
     """Show a backup and its node backups."""
 
     def get_parser(self, prog_name: str) -> ArgumentParser:

@@ -39,7 +39,7 @@ def code_of(backup: Backup) -> int:
     return FAILED if backup.status in failed else 0
 
 
-class Create(ServiceCommand, ShowOne):  # type: ignore[misc]
+class Create(ServiceCommand, ShowOne):
     """Back up all keyspaces, some keyspaces, or a list of tables (column families)."""
 
     _code = 0

@@ -18,7 +18,7 @@ from magnetodb_backup.domain.status import BackupStatus, JobStatus
 from magnetodb_backup.domain.views import backup_view, job_view
 
 
-class _OnBackup(ServiceCommand, ShowOne):  # type: ignore[misc]
+class _OnBackup(ServiceCommand, ShowOne):
     _wait = False
     _code = 0
 

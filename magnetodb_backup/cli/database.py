@@ -20,7 +20,7 @@ class Sync(ServiceCommand):
         self.app.stdout.write(f"database is at version {database.version()}\n")
 
 
-class Version(ServiceCommand, ShowOne):  # type: ignore[misc]
+class Version(ServiceCommand, ShowOne):
     """Show the database's version and the one that this service needs."""
 
     def take_action(self, parsed_args: Namespace) -> Any:

@@ -18,7 +18,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class Files(ServiceCommand, Lister):  # type: ignore[misc]
+class Files(ServiceCommand, Lister):
     """List a backup's files, read from the store."""
 
     def get_parser(self, prog_name: str) -> ArgumentParser:

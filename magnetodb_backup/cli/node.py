@@ -18,7 +18,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class List(ServiceCommand, Lister):  # type: ignore[misc]
+class List(ServiceCommand, Lister):
     """List the Cassandra nodes that workers report."""
 
     def get_parser(self, prog_name: str) -> ArgumentParser:

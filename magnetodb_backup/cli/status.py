@@ -16,7 +16,7 @@ from magnetodb_backup.errors import BackupError
 _OK, _BAD = "ok", "FAILED"
 
 
-class Check(ServiceCommand, Lister):  # type: ignore[misc]
+class Check(ServiceCommand, Lister):
     """Check the database, the conductors and the workers; exit code 1 if something is wrong."""
 
     _code = 0

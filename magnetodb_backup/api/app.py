@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI application."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+import falcon
+from oslo_context.context import RequestContext
+from oslo_middleware import healthcheck
+
+from magnetodb_backup.api.handlers.backups import Backup, Backups
+from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.api.handlers.nodes import Nodes
+from magnetodb_backup.api.handlers.versions import Versions
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.ports import Requests
+from magnetodb_backup.errors import BackupError, Conflict, NotFound, Transient
+
+LOG = logging.getLogger(__name__)
+_RETRY_AFTER = "10"  # seconds
+
+
+class _NoAuthentication:
+    """Makes every caller an administrator, and gives every request an ID."""
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        request_id = f"req-{uuid.uuid4()}"
+        request.context.request_id = request_id
+        request.context.caller = RequestContext(
+            user_id="noauth", roles=["admin"], is_admin=True, request_id=request_id
+        )
+        response.set_header("X-Openstack-Request-Id", request_id)
+
+
+def _error(request: falcon.Request, code: int, title: str, message: str) -> dict[str, Any]:
+    request_id = getattr(request.context, "request_id", "")
+    error = {"code": code, "title": title, "message": message, "request_id": request_id}
+    return {"error": error}
+
+
+def _on_backup_error(
+    request: falcon.Request, response: falcon.Response, error: BackupError, params: Any
+) -> None:
+    code, title = 400, "Bad Request"
+    if isinstance(error, NotFound):
+        code, title = 404, "Not Found"
+    elif isinstance(error, Conflict):
+        code, title = 409, "Conflict"
+    elif isinstance(error, Transient):
+        code, title = 503, "Service Unavailable"
+        response.set_header("Retry-After", _RETRY_AFTER)
+    response.status = falcon.code_to_http_status(code)
+    response.media = _error(request, code, title, str(error))
+
+
+def _on_unexpected(
+    request: falcon.Request, response: falcon.Response, error: Exception, params: Any
+) -> None:
+    LOG.exception("%s %s failed", request.method, request.path)
+    response.status = falcon.HTTP_500
+    message = "an unexpected error; the service's log has it under this request's ID"
+    response.media = _error(request, 500, "Internal Server Error", message)
+
+
+def _serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
+    title = error.status.partition(" ")[2] if isinstance(error.status, str) else str(error.status)
+    message = error.description or error.title or title
+    response.content_type = falcon.MEDIA_JSON
+    response.media = _error(request, error.status_code, title, message)
+
+
+def create_app(
+    *,
+    database: Database,
+    requests: Requests,
+    enforcer: Any,
+    version: str,
+    max_limit: int,
+) -> Any:
+    """Return the WSGI callable, with /healthcheck in front.
+
+    ``enforcer`` is an oslo.policy Enforcer with our rules; ``max_limit`` bounds a page.
+    """
+    tools = Tools(database, requests, enforcer, version, max_limit)
+    app = falcon.App(middleware=[_NoAuthentication()])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.add_error_handler(Exception, _on_unexpected)
+    app.add_error_handler(BackupError, _on_backup_error)
+    app.add_error_handler(falcon.HTTPError, _on_http_error)
+    app.set_error_serializer(_serialize)
+    versions, backup = Versions(tools), Backup(tools)
+    app.add_route("/", versions)
+    app.add_route("/v1/openapi.json", versions, suffix="document")
+    app.add_route("/v1/backups", Backups(tools))
+    app.add_route("/v1/backups/{backup_id}", backup)
+    app.add_route("/v1/backups/{backup_id}/nodes", backup, suffix="nodes")
+    app.add_route("/v1/backups/{backup_id}/cancel", backup, suffix="cancel")
+    app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
+    app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
+    app.add_route("/v1/nodes", Nodes(tools))
+    return healthcheck.Healthcheck(app, {"path": "/healthcheck", "backends": []})
+
+
+def _on_http_error(
+    request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, params: Any
+) -> None:
+    response.status = error.status
+    for name, value in dict(error.headers or {}).items():
+        response.set_header(name, value)
+    _serialize(request, response, error)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/nodes."""
+
+from __future__ import annotations
+
+import falcon
+
+from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.domain.views import node_view
+
+_LIVE_WITHIN = 30.0  # seconds
+
+
+class Nodes:
+    """The nodes that workers report."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        self._tools.allow(request, "nodes:list")
+        nodes = self._tools.database.nodes.list(live_within=_LIVE_WITHIN)
+        response.media = {"nodes": [node_view(n) for n in nodes]}

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what; least privilege: everything is the administrator's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magnetodb_backup.api.policies import backups, nodes
+
+
+def list_rules() -> list[Any]:
+    """Return all rules, for enforcement and for the sample policy."""
+    return [*backups.RULES, *nodes.RULES]
