@@ -5,6 +5,11 @@ The threading back end is chosen here, before anything imports oslo_messaging: o
 library picks eventlet where eventlet happens to be installed.
 """
 
-from oslo_service import backend
+import warnings
+
+# Libraries import eventlet where it happens to be installed, and eventlet warns of itself.
+warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+
+from oslo_service import backend  # noqa: E402 - after the filter
 
 backend.init_backend(backend.BackendType.THREADING)

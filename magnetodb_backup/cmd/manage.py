@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
+from oslo_config import cfg
+
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cmd import configuration, parts
@@ -38,7 +40,7 @@ def make_services(arguments: Sequence[str]) -> Services:
     """Compose what the commands need, each part when it is first asked for."""
 
     @cache
-    def conf() -> configuration.cfg.ConfigOpts:
+    def conf() -> cfg.ConfigOpts:
         loaded = configuration.load(arguments)
         configuration.set_up_logging(loaded)
         logging.getLogger().setLevel(logging.ERROR)

@@ -19,7 +19,7 @@ def _time(value: datetime | None) -> str | None:
 
 def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> dict[str, Any]:
     """Return a backup's fields; with ``nodes`` its node backups too."""
-    view = {
+    view: dict[str, Any] = {
         "id": backup.id,
         "name": backup.name,
         "cluster": backup.cluster,

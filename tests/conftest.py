@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that tests share; each starts when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.keystone import Keystone
+from tests.lab.ports import LoopbackBlock
+from tests.lab.rabbitmq import RabbitMQ
+from tests.lab.swift import Swift
+
+_KEYSTONE, _SWIFT, _RABBITMQ = 250, 251, 252
+
+
+@pytest.fixture(scope="session")
+def loopback() -> Iterator[LoopbackBlock]:
+    block = LoopbackBlock()
+    yield block
+    block.release()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="session")
+def keystone(lab: Path, loopback: LoopbackBlock) -> Iterator[Keystone]:
+    server = Keystone(lab / "keystone", address=loopback.address(_KEYSTONE))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def swift(lab: Path, loopback: LoopbackBlock, keystone: Keystone) -> Iterator[Swift]:
+    server = Swift(lab / "swift", address=loopback.address(_SWIFT), keystone=keystone.auth_url)
+    server.start()
+    keystone.register_store("RegionOne", server.port, server.address)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(lab: Path, loopback: LoopbackBlock) -> Iterator[RabbitMQ]:
+    server = RabbitMQ(lab / "rabbitmq", address=loopback.address(_RABBITMQ))
+    server.start()
+    yield server
+    server.stop()

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service itself, as operators run it: a conductor, an API, a worker for each node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.cassandra import CassandraNode
+from tests.lab.processes import ManagedProcess, stop_all, wait_for
+
+_BIN = Path(sys.executable).parent
+Options = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended; ``json`` is its output, parsed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def write_configuration(path: Path, *layers: Options) -> Path:
+    """Write a configuration file, private to its owner; later layers win."""
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for group, values in layer.items():
+            merged.setdefault(group, {}).update(values)
+    lines = []
+    for group, values in merged.items():
+        lines.append(f"[{group}]")
+        lines += [f"{name} = {value}" for name, value in values.items() if value is not None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+class Deployment:
+    """Processes with one configuration file each, below ``directory``."""
+
+    def __init__(self, directory: Path, common: Options, nodes: list[CassandraNode]) -> None:
+        self.directory, self.nodes = directory, nodes
+        timing: Options = {
+            "worker": {"heartbeat_interval": 0.5},
+            "conductor": {"poll_interval": 0.2, "worker_timeout": 5, "outage_deadline": 20},
+            "storage": {"retry_deadline": 15},
+            "oslo_messaging_rabbit": {"rabbit_retry_interval": 1, "rabbit_retry_backoff": 0},
+        }
+        database = f"sqlite:///{directory / 'catalogue.sqlite'}"
+        self.common: list[Options] = [
+            timing,
+            {
+                "DEFAULT": {"state_dir": directory / "conductor", "debug": "false"},
+                "database": {"connection": database},
+            },
+            common,
+        ]
+        self.config = write_configuration(directory / "service.conf", *self.common)
+        self.conductor = self._process("conductor", "conductor", self.config)
+        self.workers = [self.worker(i) for i in range(len(nodes))]
+
+    def worker(self, number: int, suffix: str = "", extra: Options | None = None) -> ManagedProcess:
+        """Return the worker of a node; not started. A suffix gives it a state of its own."""
+        node, name = self.nodes[number], f"worker{number}{suffix}"
+        control = "jolokia" if number % 2 else "nodetool"
+        config = write_configuration(
+            self.directory / f"{name}.conf",
+            *self.common,
+            {
+                "DEFAULT": {"state_dir": self.directory / name},
+                "cassandra": {"address": node.address, "node_control": control},
+                "nodetool": {
+                    "command": ",".join(node.nodetool_command()),
+                    "port": node.jmx_port,
+                    "timeout": 60,
+                },
+                "jolokia": {"url": node.jolokia_url},
+            },
+            extra or {},
+        )
+        return self._process(name, "worker", config)
+
+    def _process(self, name: str, program: str, config: Path) -> ManagedProcess:
+        return ManagedProcess(
+            name,
+            [str(_BIN / f"magnetodb-backup-{program}"), "--config-file", str(config)],
+            log=self.directory / f"{name}.log",
+        )
+
+    def manage(self, *arguments: str, timeout: float = 300, json: bool = True) -> Outcome:
+        """Run magnetodb-backup-manage."""
+        form = ["-f", "json"] if json else []
+        result = subprocess.run(
+            [
+                str(_BIN / "magnetodb-backup-manage"), "--config-file", str(self.config),
+                *arguments, *form,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )  # fmt: skip
+        return Outcome(result.returncode, result.stdout, result.stderr)
+
+    def backup(self, *arguments: str) -> Outcome:
+        """Run ``backup create --wait``."""
+        return self.manage("backup", "create", "--wait", "--timeout", "240", *arguments)
+
+    def start(self) -> None:
+        """Start what does not run, and wait until every worker is live."""
+        if not self.conductor.alive():
+            assert self.manage("db", "sync", json=False).code == 0
+        self.conductor.start()
+        for worker in self.workers:
+            worker.start()
+        self.wait_live(len(self.workers))
+
+    def live_nodes(self) -> list[dict[str, Any]]:
+        """Return the live nodes without a problem."""
+        outcome = self.manage("node", "list")
+        if outcome.code:
+            return []
+        return [n for n in outcome.json if n["live"] and not n["problem"]]
+
+    def wait_live(self, count: int) -> None:
+        wait_for(
+            lambda: len(self.live_nodes()) >= count,
+            deadline=90,
+            what=f"{count} live workers\n" + "\n".join(w.tail(5) for w in self.workers),
+            interval=0.5,
+        )
+
+    def processes(self) -> list[ManagedProcess]:
+        return [self.conductor, *self.workers]
+
+    def heal(self) -> None:
+        """Bring everything back that a test stopped."""
+        for process in self.processes():
+            process.resume()
+        self.start()
+
+    def stop(self) -> None:
+        stop_all(self.processes(), grace=20)
+
+    def snapshots(self) -> list[str]:
+        """Return the directories of our snapshots that are on any node."""
+        return [
+            str(path)
+            for node in self.nodes
+            for data in node.data_directories
+            for path in data.glob("*/*/snapshots/mdbb-*")
+        ]

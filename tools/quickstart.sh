@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Shows the main job on a real Cassandra and a real Swift: quickstart.sh [--keep]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export VENV=${VENV:-$PWD/.venv}
+tools/bootstrap.sh quickstart
+exec "$VENV/bin/python" -m tools.quickstart "$@"
