@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An independent reader of repository format 1: urllib, json and zstandard, nothing of ours.
+
+It follows doc/source/reference/format.rst as somebody would who restores by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import zstandard
+
+
+@dataclass(frozen=True)
+class Store:
+    """Swift by tempauth or Keystone token: ``url`` is the account's."""
+
+    url: str
+    token: str
+
+    def get(self, container: str, name: str, start: int = 0, length: int | None = None) -> bytes:
+        request = urllib.request.Request(
+            f"{self.url}/{quote(container)}/{quote(name)}", headers={"X-Auth-Token": self.token}
+        )
+        if length is not None:
+            request.add_header("Range", f"bytes={start}-{start + length - 1}")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return bytes(answer.read())
+
+    def delete(self, container: str, name: str) -> None:
+        request = urllib.request.Request(
+            f"{self.url}/{quote(container)}/{quote(name)}",
+            headers={"X-Auth-Token": self.token},
+            method="DELETE",
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+
+    def put(self, container: str, name: str, body: bytes) -> None:
+        request = urllib.request.Request(
+            f"{self.url}/{quote(container)}/{quote(name)}",
+            body,
+            headers={"X-Auth-Token": self.token},
+            method="PUT",
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+
+
+@dataclass(frozen=True)
+class ManifestLine:
+    """One file of a node backup; ``key`` is host ID, data directory and path below it."""
+
+    key: tuple[str, int, str]
+    data: dict[str, Any]
+
+
+class Reader:
+    """Reads one cluster's backups."""
+
+    def __init__(self, store: Store, prefix: str, cluster: str) -> None:
+        self.store = store
+        self._cluster = f"{prefix}.{quote(cluster, safe='').replace('.', '%2E')}"
+
+    def manifest(self, backup_id: str) -> dict[str, Any]:
+        text = self.store.get(self._cluster, f"backups/{backup_id}/manifest.json")
+        manifest: dict[str, Any] = json.loads(text)
+        assert manifest["format"] == 1
+        return manifest
+
+    def schema(self, backup_id: str) -> str:
+        return self.store.get(self._cluster, f"backups/{backup_id}/schema.cql").decode()
+
+    def lines(self, backup_id: str) -> Iterator[ManifestLine]:
+        """Yield all files of all nodes."""
+        for node in self.manifest(backup_id)["nodes"]:
+            raw = self.store.get(self._cluster, node["manifest"]["name"])
+            assert hashlib.sha256(raw).hexdigest() == node["manifest"]["sha256"]
+            text = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
+            header, *files, trailer = [json.loads(line) for line in text.splitlines()]
+            assert header["format"] == 1
+            assert trailer["trailer"]["files"] == len(files)
+            for data in files:
+                table = f"{data['table']}-{data['table_id']}"
+                parts = [data["keyspace"], table, *([data["index"]] if data["index"] else [])]
+                path = "/".join([*parts, data["name"]])
+                yield ManifestLine((node["host_id"], data["data_directory"], path), data)
+
+    def pack(self, host_id: str, sha256: str) -> tuple[str, str]:
+        """Return container and name of a pack."""
+        return f"{self._cluster}.{host_id}", f"packs/{sha256[:2]}/{sha256}"
+
+    def content(self, backup_id: str) -> dict[tuple[str, int, str], bytes]:
+        """Return the bytes of every file of a backup, each pack fetched once."""
+        packs: dict[tuple[str, str], bytes] = {}
+        result = {}
+        for line in self.lines(backup_id):
+            host_id, body = line.key[0], b""
+            for sha256, offset, length in line.data["extents"]:
+                where = self.pack(host_id, sha256)
+                if where not in packs:
+                    packs[where] = self.store.get(*where)
+                    assert hashlib.sha256(packs[where]).hexdigest() == sha256
+                body += packs[where][offset : offset + length]
+            assert len(body) == line.data["size"]
+            assert hashlib.sha256(body).hexdigest() == line.data["sha256"]
+            result[line.key] = body
+        return result

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything together: three Cassandra nodes, RabbitMQ, Swift with Keystone, the service."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from tests.lab.cassandra import CassandraCluster
+from tests.lab.deployment import Deployment
+from tests.lab.keystone import Keystone
+from tests.lab.reader import Reader, Store
+from tests.lab.swift import Swift
+
+PREFIX = "magnetodb-backup"
+
+
+def keystone_options(keystone: Keystone, region: str = "RegionOne") -> dict[str, str]:
+    """Return group ``[swift]`` for the user demo."""
+    return {
+        "auth_type": "password",
+        "auth_url": keystone.auth_url,
+        "username": "demo",
+        "password": "demopass",
+        "project_name": "demo",
+        "user_domain_id": "default",
+        "project_domain_id": "default",
+        "region_name": region,
+    }
+
+
+def demo_store(keystone: Keystone, swift: Swift) -> Store:
+    """Authenticate as demo, by nothing but HTTP."""
+    user = {"name": "demo", "domain": {"id": "default"}, "password": "demopass"}
+    scope = {"project": {"name": "demo", "domain": {"id": "default"}}}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    request = urllib.request.Request(
+        f"{keystone.auth_url}/auth/tokens",
+        json.dumps({"auth": {"identity": identity, "scope": scope}}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        token = answer.headers["X-Subject-Token"]
+        project = json.load(answer)["token"]["project"]["id"]
+    return Store(f"http://{swift.address}:{swift.port}/v1/KEY_{project}", token)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The parts, running."""
+
+    cluster: CassandraCluster
+    deployment: Deployment
+    reader: Reader
+
+    def execute(self, *statements: str, node: int = 0) -> None:
+        """Run CQL statements."""
+        with self.cluster.session(node) as session:
+            for statement in statements:
+                session.execute(statement)
+
+    def insert(self, table: str, rows: range, width: int = 100) -> None:
+        """Insert rows ``(id, text)`` of one width."""
+        with self.cluster.session() as session:
+            insert = session.prepare(f"INSERT INTO {table} (id, text) VALUES (?, ?)")
+            pending = [
+                session.execute_async(insert, (i, f"{i:0{width}d}")) for i in rows
+            ]
+            for future in pending:
+                future.result()
+
+    def flush(self, keyspace: str, *tables: str) -> None:
+        for node in self.cluster.nodes:
+            node.flush(keyspace, *tables)
+
+    def hard_links(self, tag: str, tables: list[str]) -> dict[tuple[str, int, str], bytes]:
+        """Take a snapshot of our own and return what it holds, keyed as the reader does."""
+        found = {}
+        for node in self.cluster.nodes:
+            node.snapshot(tag, tables)
+            host_id = node.host_id
+            for number, data in enumerate(node.data_directories):
+                for path in data.glob(f"*/*/snapshots/{tag}/**/*"):
+                    if path.is_file():
+                        keyspace, table, _, _, *rest = path.relative_to(data).parts
+                        key = (host_id, number, "/".join([keyspace, table, *rest]))
+                        found[key] = path.read_bytes()
+            operation = "clearSnapshot(java.util.Map,java.lang.String,[Ljava.lang.String;)"
+            node.jolokia(type="exec", operation=operation, arguments=[{}, tag, []])
+        return found
+
+    def created(self, *arguments: str) -> dict[str, Any]:
+        """Make a backup that must succeed; return its record."""
+        outcome = self.deployment.backup(*arguments)
+        assert outcome.code == 0, outcome.err
+        record: dict[str, Any] = outcome.json
+        assert record["status"] == "CREATED"
+        assert self.deployment.snapshots() == []
+        return record
