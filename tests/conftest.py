@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
 from tests.lab.ports import LoopbackBlock
 from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.swift import Swift
 
-_KEYSTONE, _SWIFT, _RABBITMQ = 250, 251, 252
+_KEYSTONE, _SWIFT, _RABBITMQ, _PROXY = 250, 251, 252, 253
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,22 @@ def swift(lab: Path, loopback: LoopbackBlock, keystone: Keystone) -> Iterator[Sw
     keystone.register_store("RegionOne", server.port, server.address)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def faulty_swift(loopback: LoopbackBlock, keystone: Keystone, swift: Swift) -> Iterator[FaultProxy]:
+    """The same Swift in Keystone's region ``ProxyRegion``, through a proxy."""
+    proxy = FaultProxy(loopback.address(_PROXY), (swift.address, swift.port))
+    keystone.register_store("ProxyRegion", proxy.port, proxy.address)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def swift_proxy(faulty_swift: FaultProxy) -> Iterator[FaultProxy]:
+    faulty_swift.clear()
+    yield faulty_swift
+    faulty_swift.clear()
 
 
 @pytest.fixture(scope="session")

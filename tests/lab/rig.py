@@ -65,9 +65,7 @@ class Rig:
         """Insert rows ``(id, text)`` of one width."""
         with self.cluster.session() as session:
             insert = session.prepare(f"INSERT INTO {table} (id, text) VALUES (?, ?)")
-            pending = [
-                session.execute_async(insert, (i, f"{i:0{width}d}")) for i in rows
-            ]
+            pending = [session.execute_async(insert, (i, f"{i:0{width}d}")) for i in rows]
             for future in pending:
                 future.result()
 
