@@ -42,9 +42,7 @@ def _states() -> str:
 
 
 def _api() -> str:
-    document = json.loads(
-        (Path(magnetodb_backup.api.__file__).parent / "openapi.json").read_text()
-    )
+    document = json.loads((Path(magnetodb_backup.api.__file__).parent / "openapi.json").read_text())
     rows = [
         (f"``{method.upper()} {path}``", operation["summary"])
         for path, item in document["paths"].items()

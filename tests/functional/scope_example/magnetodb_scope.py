@@ -24,8 +24,6 @@ class Matching:
 
     def select(self, catalogue: SchemaCatalogue) -> Selection:
         keyspaces = [
-            k
-            for k in catalogue.keyspaces
-            if backed_up(k) and fnmatchcase(k.name, self._pattern)
+            k for k in catalogue.keyspaces if backed_up(k) and fnmatchcase(k.name, self._pattern)
         ]
         return selection(keyspaces, (t for k in keyspaces for t in catalogue.tables_of(k.name)))
