@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.cassandra import CassandraCluster
+from tests.lab.deployment import Deployment
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
 from tests.lab.ports import LoopbackBlock
 from tests.lab.rabbitmq import RabbitMQ
+from tests.lab.reader import Reader
+from tests.lab.rig import PREFIX, Rig, demo_store, keystone_options
 from tests.lab.swift import Swift
 
 _KEYSTONE, _SWIFT, _RABBITMQ, _PROXY = 250, 251, 252, 253
@@ -68,3 +72,38 @@ def rabbitmq(lab: Path, loopback: LoopbackBlock) -> Iterator[RabbitMQ]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def cassandra(lab: Path, loopback: LoopbackBlock) -> Iterator[CassandraCluster]:
+    """Three nodes of 5.0 with two data directories each, and nothing that moves by itself."""
+    cluster = CassandraCluster(lab / "cassandra", block=loopback)
+    cluster.start()
+    cluster.disable_autocompaction("system_auth", "system_distributed")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def rig(
+    lab: Path,
+    keystone: Keystone,
+    swift: Swift,
+    faulty_swift: FaultProxy,
+    rabbitmq: RabbitMQ,
+    cassandra: CassandraCluster,
+) -> Iterator[Rig]:
+    """The service on that cluster; it talks to Swift through the proxy that injects faults."""
+    deployment = Deployment(
+        lab / "service",
+        {
+            "DEFAULT": {"transport_url": rabbitmq.transport_url},
+            "storage": {"driver": "swift", "prefix": PREFIX},
+            "swift": keystone_options(keystone, "ProxyRegion"),
+        },
+        cassandra.nodes,
+    )
+    deployment.start()
+    reader = Reader(demo_store(keystone, swift), PREFIX, cassandra.name)
+    yield Rig(cassandra, deployment, reader, faulty_swift, swift, rabbitmq)
+    deployment.stop()

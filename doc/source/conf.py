@@ -17,11 +17,8 @@ extensions = [
     "oslo_config.sphinxext",
     "oslo_policy.sphinxext",
     "reno.sphinxext",
-    "openstackdocstheme",
 ]
-html_theme = "openstackdocs"
-openstackdocs_auto_name = False
-openstackdocs_auto_version = False
+html_theme = "alabaster"
 version = release = "0.1.0"
 
 

@@ -118,6 +118,16 @@ class CassandraNode:
         arguments: list[Any] = [tag, {"skipFlush": "true"}, list(tables)]
         self.jolokia(type="exec", operation=operation, arguments=arguments)
 
+    def clear_all_snapshots(self, keyspace: str) -> None:
+        """Remove all snapshots of a keyspace, Cassandra's own of truncated tables too."""
+        operation = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
+        self.jolokia(type="exec", operation=operation, arguments=["", [keyspace]])
+
+    def drain_and_stop(self) -> None:
+        """End it as an operator does; nothing is replayed afterwards."""
+        self.jolokia(type="exec", operation="drain()")
+        self.stop()
+
     def live_nodes(self) -> int:
         """Return how many nodes this one sees alive; 0 while it does not answer."""
         try:
@@ -198,6 +208,13 @@ class CassandraCluster:
             interval=0.3,
         )
 
+    def disable_autocompaction(self, *keyspaces: str) -> None:
+        """Let the SSTables of some keyspaces be; forgotten when a node restarts."""
+        operation = "disableAutoCompaction(java.lang.String,[Ljava.lang.String;)"
+        for node in self.nodes:
+            for keyspace in keyspaces:
+                node.jolokia(type="exec", operation=operation, arguments=[keyspace, []])
+
     def heal(self) -> None:
         """Start whatever does not run."""
         for node in self.nodes:
@@ -221,6 +238,7 @@ class CassandraCluster:
         cluster = Cluster(
             [address],
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            protocol_version=5,
             connection_class=AsyncioConnection,
             connect_timeout=20,
             control_connection_timeout=20,

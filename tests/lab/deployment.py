@@ -74,7 +74,7 @@ class Deployment:
     def worker(self, number: int, suffix: str = "", extra: Options | None = None) -> ManagedProcess:
         """Return the worker of a node; not started. A suffix gives it a state of its own."""
         node, name = self.nodes[number], f"worker{number}{suffix}"
-        control = "jolokia" if number % 2 else "nodetool"
+        control = "jolokia" if number else "nodetool"
         config = write_configuration(
             self.directory / f"{name}.conf",
             *self.common,

@@ -10,7 +10,9 @@ from typing import Any
 
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.deployment import Deployment
+from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
+from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.reader import Reader, Store
 from tests.lab.swift import Swift
 
@@ -54,6 +56,9 @@ class Rig:
     cluster: CassandraCluster
     deployment: Deployment
     reader: Reader
+    proxy: FaultProxy
+    swift: Swift
+    rabbitmq: RabbitMQ
 
     def execute(self, *statements: str, node: int = 0) -> None:
         """Run CQL statements."""
@@ -68,6 +73,14 @@ class Rig:
             pending = [session.execute_async(insert, (i, f"{i:0{width}d}")) for i in rows]
             for future in pending:
                 future.result()
+
+    def heal(self) -> None:
+        """Bring everything back that a test stopped."""
+        self.proxy.clear()
+        self.swift.heal()
+        self.rabbitmq.heal()
+        self.cluster.heal()
+        self.deployment.heal()
 
     def flush(self, keyspace: str, *tables: str) -> None:
         for node in self.cluster.nodes:

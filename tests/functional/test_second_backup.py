@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the second backup sends, and the traps of names that are used again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from tests.functional.comparing import compare
+from tests.functional.sample import STILL, make_keyspace, make_table
+from tests.lab.rig import Rig
+
+_ROWS = 24_000
+_WIDTH = 250
+
+
+def _insert_noise(rig: Rig, table: str, rows: range) -> None:
+    """Insert rows that do not compress, so that what changes is what is stored."""
+    with rig.cluster.session() as session:
+        insert = session.prepare(f"INSERT INTO {table} (id, text) VALUES (?, ?)")
+        for begin in range(rows.start, rows.stop, 500):
+            pending = [
+                session.execute_async(insert, (i, secrets.token_hex(_WIDTH // 2)))
+                for i in range(begin, min(begin + 500, rows.stop))
+            ]
+            for future in pending:
+                future.result()
+
+
+def test_unchanged_node_uploads_no_pack(sample: Rig) -> None:
+    sample.created("--keyspace", "shop")
+    sample.proxy.clear()
+    second = sample.created("--keyspace", "shop")
+    # Cassandra writes two small files anew for each table's snapshot, with the time in it.
+    stored = list(sample.reader.lines(second["id"]))
+    written = sum(line.data["size"] for line in stored if _is_new(line.data["name"]))
+    assert second["bytes_uploaded"] <= written
+    assert second["bytes_reused"] >= second["bytes"] - written
+    first_of_all = {line.key: line.data for line in stored if not _is_new(line.data["name"])}
+    assert first_of_all
+
+
+def _is_new(name: str) -> bool:
+    return name in ("manifest.json", "schema.cql")
+
+
+def test_five_percent_change(rig: Rig) -> None:
+    make_table(rig, "growing.t")
+    _insert_noise(rig, "growing.t", range(_ROWS))
+    rig.flush("growing")
+    first = rig.created("--keyspace", "growing")
+    before = {line.key for line in rig.reader.lines(first["id"])}
+    _insert_noise(rig, "growing.t", range(_ROWS, _ROWS + _ROWS // 20))
+    rig.flush("growing")
+    rig.proxy.clear()
+    second = rig.created("--keyspace", "growing")
+    sent = rig.proxy.sent
+    changed = sum(
+        line.data["size"]
+        for line in rig.reader.lines(second["id"])
+        if line.key not in before or _is_new(line.data["name"])
+    )
+    assert 0.04 < changed / second["bytes"] < 0.06
+    # Everything that went to Swift, manifests and schema included.
+    assert sent <= changed * 1.01 + _manifests(rig, second["id"])
+    assert second["bytes_uploaded"] <= changed * 1.01
+    compare(rig, second, ["growing.t"])
+
+
+def _manifests(rig: Rig, backup_id: str) -> int:
+    manifest = rig.reader.manifest(backup_id)
+    nodes = sum(node["manifest"]["size"] for node in manifest["nodes"])
+    return int(nodes + manifest["schema"]["size"] + len(str(manifest)) * 2)
+
+
+def _insert_at(rig: Rig, text: str) -> None:
+    """Insert rows with fixed times, since Cassandra stores differences of times as short numbers."""
+    with rig.cluster.session() as session:
+        insert = session.prepare("INSERT INTO reused.t (id, text) VALUES (?, ?) USING TIMESTAMP ?")
+        for i in range(200):
+            session.execute(insert, (i, text, 10**15 + i))
+    rig.flush("reused")
+
+
+def test_names_used_again(rig: Rig) -> None:
+    """After truncation and a restart, Cassandra begins to count SSTables at 1 again."""
+    make_keyspace(rig, "reused")
+    rig.execute(
+        "CREATE TABLE reused.t (id int PRIMARY KEY, text text) "
+        f"{STILL} AND compression = {{'enabled': false}}"
+    )
+    _insert_at(rig, "first generation ")
+    first = rig.created("--keyspace", "reused")
+    first_bytes = rig.reader.content(first["id"])
+    rig.execute("TRUNCATE reused.t")
+    for node in rig.cluster.nodes:
+        node.clear_all_snapshots("reused")
+        node.drain_and_stop()
+    rig.cluster.start()
+    rig.cluster.disable_autocompaction("system_auth", "system_distributed")
+    rig.deployment.wait_live(len(rig.cluster.nodes))
+    _insert_at(rig, "second generation")
+    second = rig.created("--keyspace", "reused")
+    second_bytes = compare(rig, second, ["reused.t"])
+    again = {k for k in first_bytes if k[2].endswith("Data.db") and k in second_bytes}
+    assert again, "no name was used again, so this test shows nothing"
+    assert any(len(first_bytes[k]) == len(second_bytes[k]) for k in again)
+    assert all(first_bytes[k] != second_bytes[k] for k in again)
+    assert rig.reader.content(first["id"]) == first_bytes
+
+
+def test_statistics_rewritten_in_place(rig: Rig) -> None:
+    """Cassandra replaces Statistics.db when it changes an SSTable's level or repair time."""
+    make_table(rig, "rewritten.t")
+    rig.insert("rewritten.t", range(200))
+    rig.flush("rewritten")
+    first = rig.created("--keyspace", "rewritten")
+    first_bytes = rig.reader.content(first["id"])
+    for node in rig.cluster.nodes:
+        for statistics in _live(node.data_directories, "rewritten", "Statistics.db"):
+            _replace(statistics)
+    second = rig.created("--keyspace", "rewritten")
+    second_bytes = compare(rig, second, ["rewritten.t"])
+    changed = {k for k in first_bytes if k[2].endswith("Statistics.db")}
+    assert changed
+    assert all(k in second_bytes for k in changed)
+    assert all(first_bytes[k] != second_bytes[k] for k in changed)
+    assert all(len(first_bytes[k]) == len(second_bytes[k]) for k in changed)
+    assert rig.reader.content(first["id"]) == first_bytes
+
+
+def _live(directories: tuple[Path, ...], keyspace: str, component: str) -> list[Path]:
+    return [p for d in directories for p in d.glob(f"{keyspace}/*/*-{component}")]
+
+
+def _replace(path: Path) -> None:
+    """Write other bytes of the same length under the same name, by rename as Cassandra does."""
+    body = bytearray(path.read_bytes())
+    body[-1] ^= 1
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(body)
+    os.utime(temporary, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    os.replace(temporary, path)

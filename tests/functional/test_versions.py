@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same on Cassandra 4.1, and with the trie format and UUID generations of 5.0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.comparing import compare
+from tests.functional.sample import make_sample
+from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
+from tests.lab.cassandra import CassandraCluster
+from tests.lab.deployment import Deployment
+from tests.lab.fault_proxy import FaultProxy
+from tests.lab.keystone import Keystone
+from tests.lab.ports import LoopbackBlock
+from tests.lab.rabbitmq import RabbitMQ
+from tests.lab.reader import Reader
+from tests.lab.rig import PREFIX, Rig, demo_store, keystone_options
+from tests.lab.swift import Swift
+
+_TRIE = {
+    "storage_compatibility_mode": "NONE",
+    "uuid_sstable_identifiers_enabled": True,
+    "sstable": {"selected_format": "bti"},
+}
+_CLUSTERS: dict[str, tuple[str, int, dict[str, Any], str]] = {
+    "4.1": (CASSANDRA_4_1, 3, {}, "-big-Data.db"),
+    "5.0 with tries and UUIDs": (CASSANDRA_5_0, 1, _TRIE, "-bti-Data.db"),
+}
+
+
+@pytest.fixture(params=_CLUSTERS)
+def other(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    loopback: LoopbackBlock,
+    keystone: Keystone,
+    swift: Swift,
+    faulty_swift: FaultProxy,
+    rabbitmq: RabbitMQ,
+) -> Iterator[tuple[Rig, str]]:
+    version, nodes, yaml, data_file = _CLUSTERS[request.param]
+    cluster = CassandraCluster(
+        tmp_path / "cassandra",
+        version,
+        nodes,
+        block=loopback,
+        name=f"Cluster {request.param}",
+        yaml_extra=yaml,
+        first_host=100,
+    )
+    deployment = Deployment(
+        tmp_path / "service",
+        {
+            "DEFAULT": {"transport_url": rabbitmq.add_virtual_host(f"versions-{nodes}")},
+            "storage": {"driver": "swift", "prefix": PREFIX},
+            "swift": keystone_options(keystone),
+        },
+        cluster.nodes,
+    )
+    try:
+        cluster.start()
+        deployment.start()
+        reader = Reader(demo_store(keystone, swift), PREFIX, cluster.name)
+        yield Rig(cluster, deployment, reader, faulty_swift, swift, rabbitmq), data_file
+    finally:
+        deployment.stop()
+        cluster.stop()
+
+
+def test_every_byte_is_stored(other: tuple[Rig, str]) -> None:
+    rig, data_file = other
+    make_sample(rig)
+    backup = rig.created("--keyspace", "shop", "--keyspace", '"CamelCase"', "--keyspace", "hollow")
+    tables = [
+        "CamelCase.MixedCase", "shop.again", "shop.orders", "shop.Orders", "shop.people",
+        "shop.people_by_name", "shop.untouched", "shop.visits",
+    ]  # fmt: skip
+    stored = compare(rig, backup, tables)
+    assert any(name.endswith(data_file) for _, _, name in stored)
+    assert len({host_id for host_id, _, _ in stored}) == len(rig.cluster.nodes)
+    assert {number for _, number, _ in stored} == {0, 1}
+    verified = rig.deployment.manage("backup", "verify", backup["id"], "--read-data")
+    assert verified.code == 0, verified.err
