@@ -64,6 +64,8 @@ class PinnedSession:
             [address],
             port=port,
             auth_provider=PlainTextAuthProvider(username, password) if username else None,
+            # Version 5 ends in "CRC mismatch on header" now and then (PYTHON-1337); 4 is enough.
+            protocol_version=4,
             ssl_context=context,
             ssl_options={"server_hostname": address} if context else None,
             connection_class=_connection_class(),

@@ -15,8 +15,7 @@ from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandF
 
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _TAKE = "takeSnapshot(java.lang.String,java.util.Map,[Ljava.lang.String;)"
-_CLEAR = "clearSnapshot(java.util.Map,java.lang.String,[Ljava.lang.String;)"
-_CLEAR_4 = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
+_CLEAR = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
 _FLUSH = "forceKeyspaceFlush(java.lang.String,[Ljava.lang.String;)"
 
 
@@ -77,12 +76,7 @@ class JolokiaControl:
 
     def clear_snapshot(self, tag: str) -> None:
         """Clear the tag in all keyspaces."""
-        try:
-            self._execute(_CLEAR, [{}, tag, []])
-        except CommandFailed as error:
-            if "No operation" not in str(error):
-                raise
-            self._execute(_CLEAR_4, [tag, []])
+        self._execute(_CLEAR, [tag, []])
 
     def close(self) -> None:
         """Close the connection."""
@@ -125,6 +119,11 @@ class JolokiaControl:
         status = document.get("status") if isinstance(document, dict) else None
         if status == 200:
             return document.get("value")
+        if answer.status_code in (400, 405, 413, 415):
+            raise CommandFailed(
+                f"{what}: Jolokia at {self._url} answers HTTP {answer.status_code}; is it an agent "
+                "of version 1 or 2 in a supported Cassandra?"
+            )
         if status is None or answer.status_code >= 500:
             raise CassandraUnavailable(
                 f"{what}: Jolokia at {self._url} answers HTTP {answer.status_code} without a result"

@@ -50,6 +50,36 @@ class Outcome:
     error: BackupError | None = None
 
 
+class _Patience:
+    """Bounds how long troubles last, in seconds; pauses between them double up to 16 polls.
+
+    Work that went on for the whole deadline ends a time of trouble; shorter work does not, or a
+    task that fails a moment after each start would be repeated for ever.
+    """
+
+    def __init__(self, deadline: float, poll_interval: float) -> None:
+        self._deadline, self._poll_interval = deadline, poll_interval
+        self._since: float | None = None
+        self._running_since: float | None = None
+        self._troubles = 0
+
+    def runs(self) -> None:
+        now = time.monotonic()
+        self._running_since = self._running_since or now
+        if now - self._running_since > self._deadline:
+            self._since, self._troubles = None, 0
+
+    def pause_after_trouble(self) -> float:
+        self._since = self._since or time.monotonic()
+        self._running_since = None
+        self._troubles += 1
+        return self._poll_interval * min(1 << (self._troubles - 1), 16)
+
+    @property
+    def exhausted(self) -> bool:
+        return self._since is not None and time.monotonic() - self._since > self._deadline
+
+
 class Fanout:
     """Runs calls side by side. ``outage_deadline`` and ``poll_interval`` in seconds.
 
@@ -104,7 +134,7 @@ class Fanout:
         progress: Callable[[Call, Mapping[str, int]], None] | None,
         abandon: threading.Event,
     ) -> Outcome:
-        attempt, trouble_since = 1, None
+        attempt, patience = 1, _Patience(self._outage_deadline, self._poll_interval)
         pause = self._poll_interval / 10
         while True:
             task_id = f"{call.task_id}:{attempt}"
@@ -120,18 +150,16 @@ class Fanout:
                 elif status.state is TaskState.FAILED:
                     attempt += 1
                     raise from_record(status.error)
-                elif progress is not None:
-                    progress(call, status.progress)
-                if status.state is TaskState.RUNNING:
-                    trouble_since = None
+                else:
+                    patience.runs()
+                    if progress is not None:
+                        progress(call, status.progress)
                 pause = min(pause * 1.5, self._poll_interval)
             except Transient as error:
-                now = time.monotonic()
-                trouble_since = trouble_since or now
                 LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
-                if now - trouble_since > self._outage_deadline:
+                pause = patience.pause_after_trouble()
+                if patience.exhausted:
                     return Outcome(call, {}, _with_host(call, error))
-                pause = self._poll_interval
             except BackupError as error:
                 self._stop(call, task_id)
                 return Outcome(call, {}, _with_host(call, error))

@@ -75,7 +75,7 @@ def _manifests(rig: Rig, backup_id: str) -> int:
 
 
 def _insert_at(rig: Rig, text: str) -> None:
-    """Insert rows with fixed times, since Cassandra stores differences of times as short numbers."""
+    """Insert rows with fixed times: what Cassandra stores of them has a length that varies."""
     with rig.cluster.session() as session:
         insert = session.prepare("INSERT INTO reused.t (id, text) VALUES (?, ?) USING TIMESTAMP ?")
         for i in range(200):
@@ -95,7 +95,7 @@ def test_names_used_again(rig: Rig) -> None:
     first_bytes = rig.reader.content(first["id"])
     rig.execute("TRUNCATE reused.t")
     for node in rig.cluster.nodes:
-        node.clear_all_snapshots("reused")
+        node.clear_snapshots("", "reused")
         node.drain_and_stop()
     rig.cluster.start()
     rig.cluster.disable_autocompaction("system_auth", "system_distributed")

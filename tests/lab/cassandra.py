@@ -118,10 +118,10 @@ class CassandraNode:
         arguments: list[Any] = [tag, {"skipFlush": "true"}, list(tables)]
         self.jolokia(type="exec", operation=operation, arguments=arguments)
 
-    def clear_all_snapshots(self, keyspace: str) -> None:
-        """Remove all snapshots of a keyspace, Cassandra's own of truncated tables too."""
+    def clear_snapshots(self, tag: str = "", *keyspaces: str) -> None:
+        """Remove a snapshot or, without a tag, all, Cassandra's own of truncated tables too."""
         operation = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
-        self.jolokia(type="exec", operation=operation, arguments=["", [keyspace]])
+        self.jolokia(type="exec", operation=operation, arguments=[tag, list(keyspaces)])
 
     def drain_and_stop(self) -> None:
         """End it as an operator does; nothing is replayed afterwards."""
@@ -238,7 +238,7 @@ class CassandraCluster:
         cluster = Cluster(
             [address],
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            protocol_version=5,
+            protocol_version=4,  # the driver's checksums of version 5 fail now and then
             connection_class=AsyncioConnection,
             connect_timeout=20,
             control_connection_timeout=20,

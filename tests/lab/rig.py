@@ -98,8 +98,7 @@ class Rig:
                         keyspace, table, _, _, *rest = path.relative_to(data).parts
                         key = (host_id, number, "/".join([keyspace, table, *rest]))
                         found[key] = path.read_bytes()
-            operation = "clearSnapshot(java.util.Map,java.lang.String,[Ljava.lang.String;)"
-            node.jolokia(type="exec", operation=operation, arguments=[{}, tag, []])
+            node.clear_snapshots(tag)
         return found
 
     def created(self, *arguments: str) -> dict[str, Any]:
