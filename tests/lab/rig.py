@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tests.lab.cassandra import CassandraCluster
-from tests.lab.deployment import Deployment
+from tests.lab.deployment import Deployment, Outcome
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
+from tests.lab.processes import wait_for
 from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.reader import Reader, Store
 from tests.lab.swift import Swift
@@ -74,6 +79,15 @@ class Rig:
             for future in pending:
                 future.result()
 
+    def insert_new(self, table: str) -> None:
+        """Insert rows with text that no earlier backup has, and flush."""
+        with self.cluster.session() as session:
+            for i in range(100):
+                session.execute(
+                    f"INSERT INTO {table} (id, text) VALUES (%s, %s)", (i, secrets.token_hex(50))
+                )
+        self.flush(table.split(".")[0])
+
     def heal(self) -> None:
         """Bring everything back that a test stopped."""
         self.proxy.clear()
@@ -109,3 +123,40 @@ class Rig:
         assert record["status"] == "CREATED"
         assert self.deployment.snapshots() == []
         return record
+
+    def failed(self, *arguments: str, status: str = "CREATE_FAILED") -> str:
+        """Make a backup that must fail; return the error, after no snapshot is left."""
+        return self.has_failed(self.deployment.backup(*arguments), status)
+
+    def has_failed(self, outcome: Outcome, status: str = "CREATE_FAILED") -> str:
+        assert outcome.code == 1, outcome.out + outcome.err
+        record = outcome.json
+        assert record["status"] == status
+        assert record["error"] in outcome.err
+        self.wait_clean()
+        return str(record["error"])
+
+    def wait_clean(self) -> None:
+        wait_for(
+            lambda: self.deployment.snapshots() == [], deadline=60, what="no snapshot on any node"
+        )
+
+    @contextmanager
+    def held(self, *arguments: str, at: str, method: str = "PUT") -> Iterator[Future[Outcome]]:
+        """Begin a backup and hold it where it asks Swift for a path with ``at`` in it.
+
+        Who uses this lets it go on by ``proxy.clear()``, at the latest the end of the block does.
+        """
+        self.proxy.hang(method=method, path_contains=at)
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(self.deployment.backup, *arguments)
+            try:
+                wait_for(
+                    lambda: self.proxy.held or future.done(),
+                    deadline=90,
+                    what=f"a {method} of {at}",
+                )
+                assert self.proxy.held, future.result().err
+                yield future
+            finally:
+                self.proxy.clear()
