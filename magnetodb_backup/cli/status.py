@@ -11,7 +11,7 @@ from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import FAILED, ServiceCommand
 from magnetodb_backup.cli.node import LIVE_WITHIN
-from magnetodb_backup.errors import BackupError
+from magnetodb_backup.errors import BackupError, InvalidValue
 
 _OK, _BAD = "ok", "FAILED"
 
@@ -24,6 +24,8 @@ class Check(ServiceCommand, Lister):
     def take_action(self, parsed_args: Namespace) -> Any:
         try:
             database = self.services.database()
+        except InvalidValue:
+            raise  # the configuration is wrong, so nothing can be said of the database
         except BackupError as error:
             self._code = FAILED
             return ("check", "result", "detail"), [("database", _BAD, str(error))]

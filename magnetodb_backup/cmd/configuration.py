@@ -14,6 +14,7 @@ from oslo_log import log
 
 from magnetodb_backup.conf import opts
 from magnetodb_backup.errors import BackupError, InvalidValue
+from magnetodb_backup.plugins.loading import check_plugins
 
 PROJECT = "magnetodb-backup"
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -52,6 +53,7 @@ def load(arguments: Sequence[str], conf: cfg.ConfigOpts = cfg.CONF) -> cfg.Confi
             default_config_dirs=cfg.find_config_dirs(project=PROJECT, prog=PROJECT),
         )
         _check_values(conf)
+        check_plugins(conf)
     except (cfg.ConfigFilesNotFoundError, cfg.ConfigDirNotFoundError) as error:
         raise InvalidValue(f"{error}; give --config-file an existing file") from None
     except cfg.ConfigFilesPermissionDeniedError as error:

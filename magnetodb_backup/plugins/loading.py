@@ -43,10 +43,24 @@ def load_scope(scope: Mapping[str, Any]) -> Scope:
 
 def load_storage(conf: cfg.ConfigOpts) -> StorageDriver:
     """Make the storage driver that ``[storage] driver`` names, undecorated."""
-    return cast(StorageDriver, _load(STORAGE, conf.storage.driver, "storage driver")(conf))
+    return cast(StorageDriver, _storage(conf)(conf))
+
+
+def check_plugins(conf: cfg.ConfigOpts) -> None:
+    """Raise InvalidValue, naming the option, if a configured plugin is not installed."""
+    _storage(conf)
+    _node_control(conf)
+
+
+def _storage(conf: cfg.ConfigOpts) -> Any:
+    return _load(STORAGE, conf.storage.driver, "storage driver ([storage] driver)")
+
+
+def _node_control(conf: cfg.ConfigOpts) -> Any:
+    name = conf.cassandra.node_control
+    return _load(NODE_CONTROL, name, "node control ([cassandra] node_control)")
 
 
 def load_node_control(conf: cfg.ConfigOpts) -> NodeControl:
     """Make the node control that ``[cassandra] node_control`` names."""
-    name = conf.cassandra.node_control
-    return cast(NodeControl, _load(NODE_CONTROL, name, "node control")(conf))
+    return cast(NodeControl, _node_control(conf)(conf))

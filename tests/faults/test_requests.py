@@ -58,12 +58,12 @@ def test_unknown_cluster_and_backup(sampled: Rig) -> None:
     outcome = sampled.deployment.manage(
         "backup", "create", "--all-keyspaces", "--cluster", "elsewhere"
     )
-    assert outcome.code == 1
+    assert outcome.code == 4
     assert "no worker reports a cluster 'elsewhere'; known: 'lab cluster'" in outcome.err
     missing = "11111111-1111-4111-8111-111111111111"
     for command in ("show", "files", "verify", "cancel", "delete"):
         outcome = sampled.deployment.manage("backup", command, missing)
-        assert (outcome.code, missing in outcome.err) == (1, True), command
+        assert (outcome.code, missing in outcome.err) == (4, True), command
 
 
 @pytest.mark.parametrize("program", ["worker", "conductor", "api", "manage"])
