@@ -127,6 +127,10 @@ class FormatProblem(Permanent):
     """A stored document is malformed or of an unknown format version."""
 
 
+class StillUnavailable(Permanent):
+    """A trouble that might have passed has lasted longer than the outage deadline."""
+
+
 class Cancelled(Permanent):
     """The job was cancelled."""
 

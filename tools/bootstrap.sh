@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what a checkout needs: bootstrap.sh quickstart|test
-# Makes .venv (or $VENV), installs missing system packages through bindep. May be repeated.
+# Makes .venv-<profile> (or $VENV), installs missing system packages through bindep. May be repeated.
 set -euo pipefail
 profile=${1:?usage: bootstrap.sh quickstart|test}
 cd "$(dirname "$0")/.."
-venv=${VENV:-$PWD/.venv}
+venv=${VENV:-$PWD/.venv-$profile}
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -45,7 +45,7 @@ stamp=$(cat setup.cfg setup.py | sha256sum)-$profile
 if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$stamp" ]; then
   say "installing magnetodb-backup into $venv"
   case $profile in
-    quickstart) "$venv/bin/pip" install -q -e '.[lab]' ;;
+    quickstart) "$venv/bin/pip" install -q -e . ;;
     test) "$venv/bin/pip" install -q tox ;;
     *) die "unknown profile $profile" ;;
   esac

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Shows the main job on a real Cassandra and a real Swift: quickstart.sh [--keep]
+# Shows the main job on a real Cassandra and a real Swift: quickstart.sh [--keep|--stop]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export VENV=${VENV:-$PWD/.venv}
+export VENV=${VENV:-$PWD/.venv-quickstart}
 tools/bootstrap.sh quickstart
 exec "$VENV/bin/python" -m tools.quickstart "$@"

@@ -21,9 +21,25 @@ def show(command: Any, parsed_args: Namespace, view: Mapping[str, Any]) -> Any:
     """Return columns for cliff; nested values as they are in JSON and YAML, as text elsewhere."""
     if parsed_args.formatter in ("json", "yaml"):
         return tuple(view), tuple(view.values())
-    return tuple(view), tuple(
-        json.dumps(v) if isinstance(v, dict | list) else ("" if v is None else v)
-        for v in view.values()
+    return tuple(view), tuple(_text(name, value) for name, value in view.items())
+
+
+def _text(name: str, value: Any) -> Any:
+    """Return a value for a table's cell, a line for each part of it."""
+    if name == "nodes":
+        return "\n".join(_node_line(node) for node in value)
+    if name == "coverage" and value:
+        return "\n".join(f"{keyspace}: {found['status']}" for keyspace, found in value.items())
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else value
+
+
+def _node_line(node: Mapping[str, Any]) -> str:
+    end = f": {node['error']}" if node["error"] else ""
+    return (
+        f"{node['address']}: {node['phase']}, {node['files_done']}/{node['files_total']} files, "
+        f"{node['bytes_done']} bytes, {node['bytes_uploaded']} uploaded{end}"
     )
 
 

@@ -44,6 +44,8 @@ def make_services(arguments: Sequence[str]) -> Services:
         loaded = configuration.load(arguments)
         configuration.set_up_logging(loaded)
         logging.getLogger().setLevel(logging.ERROR)
+        # Errors end a command in one line; the library would tell each failed connection too.
+        logging.getLogger("oslo.messaging").setLevel(logging.CRITICAL)
         return loaded
 
     @cache

@@ -286,7 +286,8 @@ class BackupJob:
         if outcome.error is not None:
             node = replace(node, phase="failed", error=str(outcome.error))
         else:
-            node = replace(node, phase=phase.value, error="")
+            done = phase is Phase.RELEASE
+            node = replace(node, phase="done" if done else phase.value, error="")
         self._tools.database.backups.put_node_backup(node)
 
     def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:

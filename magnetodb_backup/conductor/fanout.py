@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
-from magnetodb_backup.errors import BackupError, Cancelled, Transient, from_record
+from magnetodb_backup.errors import BackupError, Cancelled, StillUnavailable, Transient, from_record
 
 LOG = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Fanout:
         """Return the outcomes in the order of ``calls``.
 
         A permanent error makes the other workers stop, unless told otherwise. A transient one
-        is tried again until it has lasted for the outage deadline.
+        is tried again until it has lasted for the outage deadline; then it is StillUnavailable.
         """
         if not calls:
             return []
@@ -159,11 +159,16 @@ class Fanout:
                 LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
                 pause = patience.pause_after_trouble()
                 if patience.exhausted:
-                    return Outcome(call, {}, _with_host(call, error))
+                    return Outcome(call, {}, _with_host(call, self._given_up(error)))
             except BackupError as error:
                 self._stop(call, task_id)
                 return Outcome(call, {}, _with_host(call, error))
             abandon.wait(pause)
+
+    def _given_up(self, error: Transient) -> StillUnavailable:
+        return StillUnavailable(
+            f"{error} (for longer than [conductor] outage_deadline = {self._outage_deadline:g} s)"
+        )
 
     def _stop(self, call: Call, task_id: str) -> None:
         try:

@@ -16,7 +16,13 @@ from magnetodb_backup.conductor.steps import StepRunner, describe
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, Job
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.errors import BackupError, Cancelled, Transient, from_record
+from magnetodb_backup.errors import (
+    BackupError,
+    Cancelled,
+    DatabaseUnavailable,
+    Transient,
+    from_record,
+)
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.verify import verify_backup
@@ -57,27 +63,34 @@ class JobRunner:
 
         A permanent error is recorded. Outages are waited for until the deadline; an outage of
         the database itself leaves the job to whoever finds it when the database is back.
+
+        :raises DatabaseUnavailable: if the database does not answer.
         """
-        trouble_since: float | None = None
+        trouble_since, steps_then = 0.0, -1
         while True:
-            started = time.monotonic()
             try:
                 self._run_once(job, still_owner)
                 return
             except _GivenUp:
                 LOG.info("job %s is left to another conductor", job.id)
                 return
+            except DatabaseUnavailable:
+                raise
             except Transient as error:
-                now = time.monotonic()
-                if now - started > self._settings.outage_deadline:
-                    trouble_since = None
-                trouble_since = trouble_since or now
+                now, steps = time.monotonic(), self._steps_done(job)
+                if steps > steps_then:  # there was progress: this is a new trouble
+                    trouble_since, steps_then = now, steps
                 LOG.warning("job %s: %s; trying again", job.id, error)
                 if now - trouble_since > self._settings.outage_deadline:
                     self._fail(job, error)
                     return
             if self._stopping.wait(self._settings.poll_interval):
                 return
+
+    def _steps_done(self, job: Job) -> int:
+        """Return how many steps of the job have a result, in all rounds."""
+        rounds = range(1, self._database.jobs.get(job.id).round + 1)
+        return sum(len(self._database.jobs.step_results(job.id, r)) for r in rounds)
 
     def _run_once(self, job: Job, still_owner: Callable[[], bool]) -> None:
         job = self._database.jobs.get(job.id)

@@ -17,6 +17,16 @@ from magnetodb_backup.domain.topology import NodeReport
 _FORGOTTEN_AFTER = 86400.0  # seconds; a conductor's name has its process ID and never comes again
 
 
+def _node(row: NodeRow, alive_since: float) -> Node:
+    report = NodeReport.from_json(row.report)
+    return Node(
+        report,
+        datetime.fromtimestamp(row.first_seen, timezone.utc),
+        datetime.fromtimestamp(row.last_seen, timezone.utc),
+        row.last_seen >= alive_since and not report.stopping,
+    )
+
+
 class NodeStore:
     """Reads and writes reports; ``clock`` returns seconds since the epoch."""
 
@@ -37,22 +47,17 @@ class NodeStore:
         self._transactions.run(work)
 
     def list(self, *, live_within: float, cluster: str | None = None) -> tuple[Node, ...]:
-        """Return all workers' last reports, by ID; live ones reported in the last seconds."""
+        """Return all workers' last reports, by ID.
+
+        Live are those that reported in the last seconds and did not say that they stop.
+        """
         alive_since = self._clock() - live_within
 
         def work(session: Session) -> tuple[Node, ...]:
             query = select(NodeRow).order_by(NodeRow.cluster, NodeRow.worker_id)
             if cluster is not None:
                 query = query.where(NodeRow.cluster == cluster)
-            return tuple(
-                Node(
-                    NodeReport.from_json(row.report),
-                    datetime.fromtimestamp(row.first_seen, timezone.utc),
-                    datetime.fromtimestamp(row.last_seen, timezone.utc),
-                    row.last_seen >= alive_since,
-                )
-                for row in session.scalars(query)
-            )
+            return tuple(_node(row, alive_since) for row in session.scalars(query))
 
         return self._transactions.run(work)
 

@@ -41,7 +41,8 @@ class DirectorySpace:
 class NodeReport:
     """What a worker sees of its node; sent with every heartbeat.
 
-    ``problem`` says why the node cannot be backed up now, and is empty otherwise.
+    ``problem`` says why the node cannot be backed up now, and is empty otherwise. ``stopping``
+    marks the last report of a worker that ends in good order.
     """
 
     worker_id: str
@@ -51,6 +52,7 @@ class NodeReport:
     directories: tuple[DirectorySpace, ...]
     node_control: str
     problem: str = ""
+    stopping: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "member": self.member.as_json() if self.member else None}
@@ -66,4 +68,5 @@ class NodeReport:
             directories=tuple(DirectorySpace(**d) for d in data["directories"]),
             node_control=str(data["node_control"]),
             problem=str(data.get("problem", "")),
+            stopping=bool(data.get("stopping", False)),
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import oslo_messaging
+from kombu.exceptions import KombuError
 from oslo_config import cfg
 from oslo_messaging.rpc import dispatcher
 
@@ -62,7 +63,8 @@ def bus_errors(peer: str) -> Iterator[None]:
         raise WorkerUnavailable(
             f"{peer} failed to answer: {error.exc_type}: {error.value}"
         ) from None
-    except (oslo_messaging.MessagingException, OSError) as error:
+    except (oslo_messaging.MessagingException, KombuError, OSError) as error:
+        # kombu's own errors come through where not even a first connection can be made
         raise BusUnavailable(
             f"the message bus does not take the call to {peer} ({type(error).__name__}); "
             "check transport_url and the broker"

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from magnetodb_backup.cassandra.layout import SnapshotTree
@@ -18,6 +19,7 @@ from magnetodb_backup.worker.space import check_head_room
 from magnetodb_backup.worker.tasks import Tasks
 
 LOG = logging.getLogger(__name__)
+_LAST_REPORT = 5.0  # seconds
 
 
 class Conductor(Protocol):
@@ -51,9 +53,30 @@ class Reporter:
         self._cluster = ""
         self._directories: tuple[str, ...] = ()
         self._trouble = ""
+        self._last: NodeReport | None = None
+        self._ended = threading.Event()
+        self._ended.set()
 
     def run(self) -> None:
-        """Report until ``stop()``; an error is logged once per kind and never ends the loop."""
+        """Report until ``stop()``; an error is logged once per kind and never ends the loop.
+
+        The last report says that this worker stops: a successor is not taken for a second one.
+        """
+        self._ended.clear()
+        try:
+            self._report_until_stopped()
+            self._say_goodbye()
+        finally:
+            self._ended.set()
+
+    def _say_goodbye(self) -> None:
+        if self._last is not None:
+            try:
+                self._conductor.report(replace(self._last, stopping=True))
+            except BackupError as error:
+                LOG.info("nobody hears that this worker stops: %s", error)
+
+    def _report_until_stopped(self) -> None:
         while not self._stopped.is_set():
             try:
                 self.report_once()
@@ -66,7 +89,9 @@ class Reporter:
             self._stopped.wait(self._interval)
 
     def stop(self) -> None:
+        """End ``run()`` and wait a moment for its last report."""
         self._stopped.set()
+        self._ended.wait(_LAST_REPORT)
 
     def report_once(self) -> None:
         """Look at the node, report it, and remove snapshots of backups that do not live.
@@ -74,8 +99,8 @@ class Reporter:
         The snapshots are listed before the conductor is asked: one that is taken in between
         belongs to a live backup and is not on the list.
         """
-        report = self.look()
-        tags = SnapshotTree(self._directories).tags(TAG_PREFIX) if self._directories else ()
+        self._last = report = self.look()
+        tags = self._tags()
         live = self._conductor.report(report)
         for tag in tags:
             backup_id = backup_of_tag(tag)
@@ -83,6 +108,14 @@ class Reporter:
                 continue
             LOG.warning("removing snapshot %s: its backup does not run", tag)
             self._release(tag)
+
+    def _tags(self) -> frozenset[str]:
+        """Return our snapshots' tags; none where the directories cannot be read now."""
+        try:
+            return SnapshotTree(self._directories).tags(TAG_PREFIX)
+        except BackupError as error:
+            LOG.debug("snapshots are not looked for: %s", error)
+            return frozenset()
 
     def look(self) -> NodeReport:
         """Return what can be seen of the node now; a problem is told in the report."""

@@ -7,19 +7,24 @@ import json
 import os
 import subprocess
 import urllib.request
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
-from cassandra.io.asyncioreactor import AsyncioConnection
-from cassandra.policies import WhiteListRoundRobinPolicy
-
 from tests.lab import cassandra_flags as flags
 from tests.lab.artifacts import CASSANDRA_5_0, Distribution, cassandra_distribution
-from tests.lab.ports import LoopbackBlock, free_port, listens
+from tests.lab.java import java
+from tests.lab.ports import Addresses, free_port, listens
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
+
+with warnings.catch_warnings():
+    # The driver imports eventlet where it is installed, and eventlet warns of itself.
+    warnings.simplefilter("ignore")
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+    from cassandra.io.asyncioreactor import AsyncioConnection
+    from cassandra.policies import WhiteListRoundRobinPolicy
 
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _START_DEADLINE = 240.0
@@ -42,7 +47,7 @@ class CassandraNode:
         argv = [
             # Without the capability Cassandra does not lock its heap into memory.
             "setpriv", "--bounding-set=-ipc_lock",
-            "java", *flags.JVM, *self._agents(),
+            java(), *flags.JVM, *self._agents(),
             "-Xms384m", "-Xmx384m", "-Xss512k", "-XX:MaxDirectMemorySize=128m",
             "-Djava.net.preferIPv4Stack=true",
             f"-Dcassandra.jmx.local.port={self.jmx_port}",
@@ -77,7 +82,7 @@ class CassandraNode:
     def nodetool_command(self) -> list[str]:
         """Return an argument list that runs nodetool; ``-h`` and ``-p`` are still to be given."""
         return [
-            "java", *flags.JVM, "-Xmx128m", "-Xshare:auto", *self._locations("logback-tools.xml"),
+            java(), *flags.JVM, "-Xmx128m", "-Xshare:auto", *self._locations("logback-tools.xml"),
             "-cp", self._classpath, "org.apache.cassandra.tools.NodeTool",
         ]  # fmt: skip
 
@@ -163,7 +168,7 @@ class CassandraCluster:
         version: str = CASSANDRA_5_0,
         nodes: int = 3,
         *,
-        block: LoopbackBlock,
+        block: Addresses,
         name: str = "lab cluster",
         yaml_extra: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),

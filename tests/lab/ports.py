@@ -8,6 +8,14 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Protocol
+
+
+class Addresses(Protocol):
+    """Gives out loopback addresses."""
+
+    def address(self, host: int) -> str:
+        """Return the address of a host, 1 to 254."""
 
 
 class LoopbackBlock:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 Result = TypeVar("Result")
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
 def wait_for(
@@ -29,7 +30,12 @@ def wait_for(
 
 
 class ManagedProcess:
-    """A process in a session of its own. ``setpriv`` lets the kernel kill it with the tests."""
+    """A process in a session of its own. ``setpriv`` lets the kernel kill it with the tests.
+
+    With ``outlives_us`` set before its start it stays when this process ends.
+    """
+
+    outlives_us = False
 
     def __init__(
         self,
@@ -52,7 +58,7 @@ class ManagedProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self.argv],
+                [*([] if self.outlives_us else _DIE_WITH_US), *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shows the main job on a real Cassandra and a real Swift; run it by tools/quickstart.sh."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.cassandra import CassandraCluster, CassandraNode
+from tests.lab.deployment import write_configuration
+from tests.lab.ports import free_port, listens
+from tests.lab.processes import ManagedProcess, stop_all, wait_for
+from tests.lab.swift import Swift
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_HOME = _CHECKOUT / ".quickstart"
+_BIN = Path(sys.executable).parent
+_MANAGE = _BIN / "magnetodb-backup-manage"
+_STILL = "WITH compaction = {'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}"
+_ORDERS, _NEW_ORDERS = 20_000, 400
+
+
+class Problem(Exception):
+    """Ends the quickstart; its text says what to do."""
+
+
+class _Loopback:
+    """Addresses that no test uses."""
+
+    @staticmethod
+    def address(host: int) -> str:
+        return f"127.76.0.{host}"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"\n==> {text}\n")
+    sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A process that was left running; ``started`` tells it from a later one with its ID."""
+
+    name: str
+    pid: int
+    started: str
+
+    def alive(self) -> bool:
+        return _start_time(self.pid) == self.started
+
+
+def _start_time(pid: int) -> str:
+    """Return the start of a process in clock ticks since boot, empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _kept() -> list[_Kept]:
+    try:
+        found = [_Kept(**p) for p in json.loads((_HOME / "processes.json").read_text())]
+    except FileNotFoundError:
+        return []
+    return [p for p in found if p.alive()]
+
+
+def stop_kept() -> None:
+    """End what ``--keep`` left running."""
+    running = _kept()
+    for process in running:
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        wait_for(
+            lambda: not any(p.alive() for p in running),
+            deadline=30,
+            what="the end of all processes",
+        )
+    except TimeoutError:
+        for process in running:
+            if process.alive():
+                os.killpg(process.pid, signal.SIGKILL)
+    shutil.rmtree(_HOME, ignore_errors=True)
+    say(f"stopped {len(running)} processes and removed {_HOME}")
+
+
+class Quickstart:
+    """The parts, and the tour."""
+
+    def __init__(self) -> None:
+        cassandra, swift = _Loopback.address(1), _Loopback.address(2)
+        if listens(cassandra, CassandraNode.native_port):
+            raise Problem(
+                f"something already listens on {cassandra}:{CassandraNode.native_port}, perhaps a "
+                "quickstart of another checkout; end it first"
+            )
+        shutil.rmtree(_HOME, ignore_errors=True)
+        _HOME.mkdir(mode=0o700)
+        say("preparing Swift and Cassandra (the first time they are fetched: some minutes)")
+        self.swift = Swift(_HOME / "swift", address=swift)
+        self.cluster = CassandraCluster(
+            _HOME / "cassandra", nodes=1, block=_Loopback(), name="Quickstart"
+        )
+        self.node = self.cluster.nodes[0]
+        self.api_port = free_port(swift)
+        self.config = self._configure(swift)
+        self.service = ManagedProcess(
+            "the service",
+            [str(_BIN / "magnetodb-backup-standalone"), "--config-file", str(self.config)],
+            log=_HOME / "service.log",
+        )
+
+    def _configure(self, address: str) -> Path:
+        return write_configuration(
+            _HOME / "magnetodb-backup.conf",
+            {
+                "DEFAULT": {"state_dir": _HOME / "state", "transport_url": "fake://"},
+                "api": {"host": address, "port": self.api_port},
+                "worker": {"heartbeat_interval": 1},
+                "conductor": {"poll_interval": 0.5},
+                "cassandra": {"address": self.node.address, "node_control": "nodetool"},
+                "nodetool": {
+                    "command": ",".join(self.node.nodetool_command()),
+                    "port": self.node.jmx_port,
+                },
+                "storage": {"driver": "swift"},
+                "swift": {
+                    "auth_type": "v1password",
+                    "auth_url": self.swift.auth_v1_url,
+                    "username": "test:tester",
+                    "password": "testing",
+                },
+            },
+        )
+
+    def processes(self) -> list[ManagedProcess]:
+        return [self.service, *self.swift.processes, self.node.process]
+
+    def start(self) -> None:
+        """Start everything and wait until the service sees its node."""
+        self._timed("starting Swift", self.swift.start)
+        self._timed("starting Cassandra with two data directories", self.cluster.start)
+        self.service.start()
+        self._timed("starting the service in standalone mode", self._wait_for_node)
+
+    @staticmethod
+    def _timed(what: str, action: Callable[[], object]) -> None:
+        say(f"{what} ...")
+        started = time.monotonic()
+        action()
+        sys.stdout.write(f"    done in {time.monotonic() - started:.1f} s\n")
+
+    def _wait_for_node(self) -> None:
+        def ready() -> bool:
+            self.service.check_alive()
+            return self._quietly("status", "check").returncode == 0
+
+        wait_for(ready, deadline=60, what=f"the service; see {self.service.log}", interval=0.5)
+
+    def tour(self) -> None:
+        """Load, back up, verify, change, back up again."""
+        say(f"creating the keyspaces shop and archive, with {_ORDERS} orders")
+        self._load()
+        say("the first backup")
+        self._manage("backup", "create", "--all-keyspaces", "--name", "first", "--wait")
+        first = self._record("first")
+        say("what it holds: the first files")
+        self._manage("backup", "files", "first", "--table", "shop.orders", head=12)
+        say("reading every byte back")
+        self._manage("backup", "verify", "first", "--read-data")
+        say(f"changing a little: {_NEW_ORDERS} more orders")
+        self._orders(range(_ORDERS, _ORDERS + _NEW_ORDERS))
+        say("the second backup")
+        self._manage("backup", "create", "--all-keyspaces", "--name", "second", "--wait")
+        second = self._record("second")
+        self._manage("backup", "verify", "second", "--read-data")
+        self._manage("backup", "list")
+        say(
+            f"the first backup uploaded {first['bytes_uploaded'] / 1e6:.1f} MB; the second has "
+            f"{second['bytes'] / 1e6:.1f} MB and uploaded {second['bytes_uploaded'] / 1e6:.2f} MB"
+        )
+
+    def _load(self) -> None:
+        replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        with self.cluster.session() as session:
+            for statement in (
+                f"CREATE KEYSPACE shop WITH replication = {replication}",
+                f"CREATE KEYSPACE archive WITH replication = {replication}",
+                "CREATE TYPE shop.address (street text, city text)",
+                f"CREATE TABLE shop.orders (id int PRIMARY KEY, text text) {_STILL}",
+                "CREATE TABLE shop.people "
+                f"(id int PRIMARY KEY, home frozen<shop.address>, name text) {_STILL}",
+                "CREATE INDEX by_name ON shop.people (name)",
+                f"CREATE TABLE archive.years (year int PRIMARY KEY, visits counter) {_STILL}",
+            ):
+                session.execute(statement)
+            for i in range(100):
+                session.execute(
+                    "INSERT INTO shop.people (id, home, name) "
+                    f"VALUES ({i}, {{street: 's{i}', city: 'c'}}, 'n{i % 7}')"
+                )
+                session.execute(f"UPDATE archive.years SET visits = visits + {i} WHERE year = {i}")
+        self._orders(range(_ORDERS))
+
+    def _orders(self, rows: range) -> None:
+        with self.cluster.session() as session:
+            insert = session.prepare("INSERT INTO shop.orders (id, text) VALUES (?, ?)")
+            for begin in range(rows.start, rows.stop, 500):
+                batch = range(begin, min(begin + 500, rows.stop))
+                pending = [
+                    session.execute_async(insert, (i, secrets.token_hex(250))) for i in batch
+                ]
+                for future in pending:
+                    future.result()
+
+    def _quietly(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(_MANAGE), "--config-file", str(self.config), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def _record(self, name: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(
+            self._quietly("backup", "show", name, "-f", "json").stdout
+        )
+        return record
+
+    def _manage(self, *arguments: str, head: int | None = None) -> None:
+        """Run a command as the reader would, before their eyes."""
+        sys.stdout.write(f"\n$ {_MANAGE.name} {shlex.join(arguments)}\n")
+        sys.stdout.flush()
+        if head is None:
+            command = [str(_MANAGE), "--config-file", str(self.config), *arguments]
+            code = subprocess.run(command, timeout=600).returncode
+        else:
+            result = self._quietly(*arguments)
+            lines = result.stdout.splitlines()
+            rest = f"\n... {len(lines) - head} lines more" if len(lines) > head else ""
+            sys.stdout.write("\n".join(lines[:head]) + f"{rest}\n{result.stderr}")
+            code = result.returncode
+        if code:
+            raise Problem(f"the command ended with {code}; the service's log is {self.service.log}")
+
+    def keep(self) -> None:
+        """Remember what runs, and tell how to use it."""
+        running = [
+            {"name": p.name, "pid": p.pid, "started": _start_time(p.pid)} for p in self.processes()
+        ]
+        (_HOME / "processes.json").write_text(json.dumps(running, indent=1))
+        manage = f"{_MANAGE} --config-file {self.config}"
+        nodetool = shlex.join(
+            [*self.node.nodetool_command(), "-h", "127.0.0.1", "-p", str(self.node.jmx_port)]
+        )
+        (_HOME / "nodetool").write_text(f'#!/bin/sh\nexec {nodetool} "$@"\n')
+        (_HOME / "nodetool").chmod(0o700)
+        say("everything goes on running. Try")
+        sys.stdout.write(
+            f"  {manage} backup create --table shop.orders --wait\n"
+            f"  {manage} backup show second\n"
+            f"  curl http://{_Loopback.address(2)}:{self.api_port}/v1/backups\n"
+            f"  {_HOME / 'nodetool'} status\n"
+            f"  CQL at {self.node.address}:{self.node.native_port}; Swift's v1 authentication at "
+            f"{self.swift.auth_v1_url}, test:tester, testing\n"
+            f"  logs and configuration: {_HOME}\n"
+            "and end it by\n"
+            "  tools/quickstart.sh --stop\n"
+        )
+
+    def stop(self) -> None:
+        """End all that was started, and remove its files."""
+        say("stopping everything")
+        stop_all(self.processes())
+        shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def main() -> int:
+    """Run the tour; return 0, or 1 after a message."""
+    parser = argparse.ArgumentParser(prog="tools/quickstart.sh", description=__doc__)
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    action.add_argument("--stop", action="store_true", help="end what --keep left running")
+    options = parser.parse_args()
+    if options.stop:
+        stop_kept()
+        return 0
+    if _kept():
+        sys.stderr.write("error: a quickstart runs; end it by tools/quickstart.sh --stop\n")
+        return 1
+    quickstart: Quickstart | None = None
+    keeping = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        quickstart = Quickstart()
+        for process in quickstart.processes():
+            process.outlives_us = options.keep
+        quickstart.start()
+        quickstart.tour()
+        if options.keep:
+            quickstart.keep()
+            keeping = True
+    except (Problem, RuntimeError, TimeoutError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return 1
+    finally:
+        if quickstart is not None and not keeping:
+            quickstart.stop()
+    say("done" if not keeping else "the quickstart is done")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
