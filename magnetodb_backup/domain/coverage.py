@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from magnetodb_backup.domain.tables import KeyspaceDescription
 from magnetodb_backup.domain.topology import RingMember
@@ -29,10 +30,43 @@ class KeyspaceCoverage:
         return "complete" if self.whole == self.ranges else "partial"
 
 
-def _count(text: str) -> int:
+def _factor(text: str) -> tuple[int, int]:
     """Read a replication factor; ``3/1`` means three replicas, one of them transient."""
     total, _, transient = text.partition("/")
-    return int(total) - int(transient or 0)
+    return int(total), int(transient or 0)
+
+
+class _Datacenter:
+    """Chooses replicas as NetworkTopologyStrategy does: a rack twice only when all are in use.
+
+    Source: org.apache.cassandra.locator.NetworkTopologyStrategy, DatacenterEndpoints.
+    """
+
+    def __init__(self, members: Sequence[RingMember], factor: str) -> None:
+        total, transient = _factor(factor)
+        self._wanted = min(total, len(members))
+        self._full = self._wanted - max(transient - (total - self._wanted), 0)
+        # So many nodes may be of a rack that is in use.
+        self._repeats = total - len({m.rack for m in members})
+        self._racks: set[str] = set()
+        self._chosen: list[str] = []
+
+    def offer(self, member: RingMember) -> None:
+        """Take the next node of the ring, or leave it."""
+        if self.done or (member.rack in self._racks and self._repeats <= 0):
+            return
+        self._repeats -= member.rack in self._racks
+        self._racks.add(member.rack)
+        self._chosen.append(member.host_id)
+
+    @property
+    def done(self) -> bool:
+        return len(self._chosen) == self._wanted
+
+    @property
+    def full(self) -> list[str]:
+        """The chosen nodes that are not transient replicas."""
+        return self._chosen[: self._full]
 
 
 class _Ring:
@@ -41,49 +75,48 @@ class _Ring:
             ((token, m) for m in members for token in m.tokens), key=lambda owner: owner[0]
         )
         self.tokens = [token for token, _ in owners]
-        self.owners = [m for _, m in owners]
-        self.members = members
+        self._owners = [m for _, m in owners]
+        self._everyone = {m.host_id for m in members}
+        self._by_dc: dict[str, list[RingMember]] = defaultdict(list)
+        for member in members:
+            if member.tokens:
+                self._by_dc[member.dc].append(member)
 
-    def clockwise(self, token: int) -> list[RingMember]:
-        """Return the distinct members in ring order from the owner of ``token``."""
-        first = bisect_left(self.tokens, token) % len(self.tokens)
-        return list(dict.fromkeys(self.owners[first:] + self.owners[:first]))
+    def _clockwise(self, token: int) -> Iterator[RingMember]:
+        """Yield the distinct members in ring order from the owner of ``token``."""
+        first = bisect_left(self.tokens, token)
+        seen = set()
+        for owner in chain(islice(self._owners, first, None), islice(self._owners, first)):
+            if owner.host_id not in seen:
+                seen.add(owner.host_id)
+                yield owner
 
     def replicas(self, token: int, replication: Mapping[str, str]) -> set[str]:
+        """Return the host IDs of the nodes that must hold the range which ends at ``token``.
+
+        Where the strategy is unknown, or gives the range to nobody, any node may have data.
+        """
         strategy = replication.get("class", "").rpartition(".")[2]
-        walk = self.clockwise(token)
+        found: set[str] = set()
         if strategy == "SimpleStrategy":
-            return {m.host_id for m in walk[: _count(replication.get("replication_factor", "1"))]}
-        if strategy == "NetworkTopologyStrategy":
-            return {
-                host_id
-                for dc, count in replication.items()
-                if dc != "class"
-                for host_id in _in_datacenter([m for m in walk if m.dc == dc], _count(count))
-            }
-        return {m.host_id for m in self.members}
+            total, transient = _factor(replication.get("replication_factor", "1"))
+            found = {m.host_id for m in islice(self._clockwise(token), total - transient)}
+        elif strategy == "NetworkTopologyStrategy":
+            found = self._by_topology(token, replication)
+        return found or self._everyone
 
-
-def _in_datacenter(walk: Sequence[RingMember], count: int) -> list[str]:
-    """Choose replicas as NetworkTopologyStrategy does: a rack twice only when all are in use.
-
-    Source: org.apache.cassandra.locator.NetworkTopologyStrategy, DatacenterEndpoints.
-    """
-    racks = len({m.rack for m in walk})
-    nodes = min(count, len(walk))
-    repeats = nodes - racks  # so many nodes may be of a rack that is in use
-    chosen: list[str] = []
-    used: set[str] = set()
-    for member in walk:
-        if len(chosen) == nodes:
-            break
-        if member.rack in used:
-            if repeats <= 0:
-                continue
-            repeats -= 1
-        used.add(member.rack)
-        chosen.append(member.host_id)
-    return chosen
+    def _by_topology(self, token: int, replication: Mapping[str, str]) -> set[str]:
+        choices = {
+            dc: _Datacenter(self._by_dc[dc], factor)
+            for dc, factor in replication.items()
+            if dc != "class" and dc in self._by_dc
+        }
+        for member in self._clockwise(token):
+            if member.dc in choices:
+                choices[member.dc].offer(member)
+            if all(choice.done for choice in choices.values()):
+                break
+        return {host_id for choice in choices.values() for host_id in choice.full}
 
 
 def coverage(

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small complete records that tests alter with ``dataclasses.replace``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from magnetodb_backup.domain.records import Backup, Job, Node, NodeBackup, Progress
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
+
+BACKUP_ID = "8c7a66f6-5b9e-4f0c-9d43-0a3b7c1f2ad1"
+HOST_ID = "2f3c0a56-6f0c-4d0e-8f1e-0d7f4a9b8c11"
+# 14:30:00.123 in Tokyo is 05:30:00.123 in UTC.
+TIME = datetime(2024, 5, 6, 14, 30, 0, 123456, timezone(timedelta(hours=9)))
+LOWEST_TOKEN, HIGHEST_TOKEN = -(1 << 63), (1 << 63) - 1
+
+MEMBER = RingMember(
+    host_id=HOST_ID,
+    address="10.0.0.1",
+    dc="dc1",
+    rack="r1",
+    version="5.0.9",
+    tokens=(LOWEST_TOKEN, 0, HIGHEST_TOKEN),
+    schema_version="c9b1a0a4-0000-4000-8000-000000000001",
+)
+REPORT = NodeReport(
+    worker_id="w1",
+    cluster="Test Cluster",
+    hostname="node1",
+    member=MEMBER,
+    directories=(DirectorySpace("/data1", 10, 100), DirectorySpace("/data2", 20, 200)),
+    node_control="nodetool",
+)
+NODE = Node(REPORT, first_seen=TIME, last_seen=TIME, live=True)
+BACKUP = Backup(
+    id=BACKUP_ID,
+    name="nightly",
+    cluster="Test Cluster",
+    status=BackupStatus.CREATED,
+    scope={"type": "all"},
+    type="full",
+    allow_partial=False,
+    on_corrupt="fail",
+    created_at=TIME,
+    updated_at=TIME,
+)
+NODE_BACKUP = NodeBackup(
+    backup_id=BACKUP_ID,
+    host_id=HOST_ID,
+    address="10.0.0.1",
+    dc="dc1",
+    rack="r1",
+    phase="upload",
+    progress=Progress(files_total=7, files_done=3),
+    corrupt_files=("/data1/ks/t/nb-1-big-Data.db",),
+)
+JOB = Job(
+    id="11111111-2222-4333-8444-555555555555",
+    kind=JobKind.VERIFICATION,
+    backup_id=BACKUP_ID,
+    cluster="Test Cluster",
+    status=JobStatus.RUNNING,
+    created_at=TIME,
+    updated_at=TIME,
+    parameters={"read_data": True},
+)
