@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of repository format 1 as documents, member by member."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from magnetodb_backup.domain.manifest import (
+    BackupManifest,
+    Extent,
+    FileEntry,
+    NodeManifestHeader,
+    NodeShare,
+    StoredObject,
+)
+from tests.unit.domain.samples import BACKUP_ID, HIGHEST_TOKEN, HOST_ID, LOWEST_TOKEN
+
+PACK, DIGEST = "a" * 64, "b" * 64
+ENTRY = FileEntry(
+    keyspace="ks",
+    table="t",
+    table_id="0" * 32,
+    index=".by_name",
+    data_directory=1,
+    name="nb-1-big-Data.db",
+    size=30,
+    mtime_ns=1_700_000_000_123_456_789,
+    sha256=DIGEST,
+    crc32=4_000_000_000,
+    extents=(Extent(PACK, 5, 10), Extent(DIGEST, 0, 20)),
+)
+HEADER = NodeManifestHeader(
+    backup_id=BACKUP_ID,
+    cluster="Test Cluster",
+    host_id=HOST_ID,
+    address="10.0.0.1",
+    dc="dc1",
+    rack="r1",
+    version="5.0.9",
+    tokens=(LOWEST_TOKEN, HIGHEST_TOKEN),
+    data_directories=("/data1", "/data2"),
+    snapshot_tag="mdbb-1",
+    snapshot_started_at="2024-05-06T05:30:00+00:00",
+    snapshot_finished_at="2024-05-06T05:30:01+00:00",
+)
+SHARE = NodeShare(
+    host_id=HOST_ID,
+    address="10.0.0.1",
+    dc="dc1",
+    rack="r1",
+    version="5.0.9",
+    tokens=(LOWEST_TOKEN, HIGHEST_TOKEN),
+    manifest=StoredObject("backups/x/nodes/y.jsonl.zst", 100, DIGEST),
+    files=2,
+    bytes=30,
+    corrupt_files=0,
+    snapshot_started_at="2024-05-06T05:30:00+00:00",
+    snapshot_finished_at="2024-05-06T05:30:01+00:00",
+)
+
+
+def test_a_file_is_one_object_with_its_extents_as_triples() -> None:
+    assert ENTRY.as_json() == {
+        "keyspace": "ks",
+        "table": "t",
+        "table_id": "0" * 32,
+        "index": ".by_name",
+        "data_directory": 1,
+        "name": "nb-1-big-Data.db",
+        "size": 30,
+        "mtime_ns": 1_700_000_000_123_456_789,
+        "sha256": DIGEST,
+        "crc32": 4_000_000_000,
+        "extents": [[PACK, 5, 10], [DIGEST, 0, 20]],
+    }
+
+
+def test_only_a_corrupt_file_says_so() -> None:
+    assert replace(ENTRY, corrupt=True).as_json()["corrupt"] is True
+    assert "corrupt" not in ENTRY.as_json()
+
+
+def test_a_header_names_the_format_and_has_tokens_as_strings() -> None:
+    document = HEADER.as_json()
+    assert document["format"] == 1
+    assert document["tokens"] == [str(LOWEST_TOKEN), str(HIGHEST_TOKEN)]
+    assert document["data_directories"] == ["/data1", "/data2"]
+    assert (document["backup_id"], document["host_id"]) == (BACKUP_ID, HOST_ID)
+
+
+def test_a_share_survives_json() -> None:
+    document = json.loads(json.dumps(SHARE.as_json()))
+    assert document["tokens"] == [str(LOWEST_TOKEN), str(HIGHEST_TOKEN)]
+    assert document["manifest"]["sha256"] == DIGEST
+    assert NodeShare.from_json(document) == SHARE
+
+
+def test_a_backup_manifest_names_its_nodes_and_those_that_are_missing() -> None:
+    manifest = BackupManifest(
+        backup_id=BACKUP_ID,
+        name="nightly",
+        cluster="Test Cluster",
+        status="PARTIAL",
+        created_at="2024-05-06T05:29:00+00:00",
+        committed_at="2024-05-06T05:31:00+00:00",
+        scope={"type": "all"},
+        selection={"keyspaces": [], "tables": []},
+        schema=StoredObject("schema.cql", 10, DIGEST),
+        schema_version="v",
+        skew_ms=3,
+        coverage={"ks": {"status": "partial"}},
+        nodes=(SHARE,),
+        missing_nodes=("another",),
+    )
+    document = json.loads(json.dumps(manifest.as_json()))
+    assert document["format"] == 1
+    assert document["nodes"] == [json.loads(json.dumps(SHARE.as_json()))]
+    assert document["missing_nodes"] == ["another"]
+    assert document["schema"] == {"name": "schema.cql", "size": 10, "sha256": DIGEST}
+    assert document["status"] == "PARTIAL"
