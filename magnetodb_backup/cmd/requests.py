@@ -77,10 +77,8 @@ class RecordedRequests:
         if backup.status is BackupStatus.DELETED:
             raise Conflict(f"backup {backup_id} is already DELETED")
         self._database.jobs.create(JobKind.DELETION, backup_id, backup.cluster, {})
-        if backup.status is not BackupStatus.CREATING:
-            backup = self._database.backups.set_status(backup_id, BackupStatus.DELETING)
         self._wake_conductor()
-        return backup
+        return self._database.backups.get(backup_id)
 
     def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
         """Ask for a verification.

@@ -93,9 +93,11 @@ class JobRunner:
         return sum(len(self._database.jobs.step_results(job.id, r)) for r in rounds)
 
     def _run_once(self, job: Job, still_owner: Callable[[], bool]) -> None:
-        job = self._database.jobs.get(job.id)
+        owner, job = job.owner, self._database.jobs.get(job.id)
         if job.status.finished:
             return
+        if job.owner != owner:
+            raise _GivenUp
         try:
             backup = self._database.backups.get(job.backup_id)
             run = {
@@ -121,7 +123,10 @@ class JobRunner:
     def _check(self, job: Job, still_owner: Callable[[], bool]) -> None:
         if self._stopping.is_set() or not still_owner():
             raise _GivenUp
-        if self._database.jobs.get(job.id).cancel_requested:
+        recorded = self._database.jobs.get(job.id)
+        if recorded.owner != job.owner:  # a lease can be lost without a word, as MySQL's
+            raise _GivenUp
+        if recorded.cancel_requested:
             raise Cancelled("cancelled on request")
 
     # The kinds of jobs.

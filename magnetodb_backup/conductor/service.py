@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -31,6 +32,14 @@ class RpcServer(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def wait(self) -> None: ...
+
+
+def lease_names(job: Job) -> list[str]:
+    """Return the leases that a job needs; MySQL's names have at most 64 characters."""
+    names = [f"job-{job.id}"]
+    if job.kind is JobKind.BACKUP:
+        names.append(f"cluster-{hashlib.sha256(job.cluster.encode()).hexdigest()[:48]}")
+    return names
 
 
 class JobLoop:
@@ -94,11 +103,8 @@ class JobLoop:
 
     def _acquire(self, job: Job) -> list[Any] | None:
         """Get the job's lease and, for a backup, its cluster's: one backup at a time there."""
-        names = [f"job-{job.id}"]
-        if job.kind is JobKind.BACKUP:
-            names.append(f"cluster-{job.cluster.encode().hex()}")
         held: list[Any] = []
-        for name in names:
+        for name in lease_names(job):
             lock = self._leases.get_lock(name.encode())
             if not lock.acquire(blocking=False):
                 _release(held)

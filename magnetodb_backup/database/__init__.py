@@ -26,7 +26,11 @@ class Database:
         self.nodes = NodeStore(transactions, clock)
 
     def sync(self) -> None:
-        """Bring the schema to this version's; may be repeated."""
+        """Bring the schema to this version's; may be repeated.
+
+        :raises InvalidValue: if a newer version of the service made it.
+        """
+        self._refuse_unknown(self.version())
         with database_errors():
             migration.upgrade(self._engine)
 
@@ -47,15 +51,18 @@ class Database:
         found, expected = self.version(), self.expected_version()
         if found == expected:
             return
-        if found is None or migration.is_known(found):
-            raise InvalidValue(
-                f"the database is at version {found or 'none'}, this service needs {expected}; "
-                "run magnetodb-backup-manage db sync"
-            )
+        self._refuse_unknown(found)
         raise InvalidValue(
-            f"the database is at version {found}, which this service does not know (it needs "
-            f"{expected}); install the newer magnetodb-backup"
+            f"the database is at version {found or 'none'}, this service needs {expected}; "
+            "run magnetodb-backup-manage db sync"
         )
+
+    def _refuse_unknown(self, found: str | None) -> None:
+        if found is not None and not migration.is_known(found):
+            raise InvalidValue(
+                f"the database is at version {found}, which this service does not know (it needs "
+                f"{self.expected_version()}); install the newer magnetodb-backup"
+            )
 
     def close(self) -> None:
         """Close all connections."""

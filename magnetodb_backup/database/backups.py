@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -32,6 +33,15 @@ _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
 def now() -> datetime:
     """Return the time, aware, in UTC."""
     return datetime.now(timezone.utc)
+
+
+def _check_name(name: str) -> None:
+    if len(name) > 255:
+        raise InvalidValue(f"the name has {len(name)} characters; 255 are possible")
+    if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise InvalidValue(
+            f"the name {name!a} has blanks around it or control characters; leave them out"
+        )
 
 
 def _backup(row: BackupRow) -> Backup:
@@ -69,11 +79,10 @@ class BackupStore:
     def create(self, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
         """Record a backup that is CREATING, and its job.
 
-        :raises InvalidValue: if the name is too long.
+        :raises InvalidValue: if the name is too long or has characters that nobody sees.
         :raises Conflict: if a backup that is not deleted has the name.
         """
-        if len(request.name) > 255:
-            raise InvalidValue(f"the name has {len(request.name)} characters; 255 are possible")
+        _check_name(request.name)
 
         def work(session: Session) -> Backup:
             if request.name and (same := self._named(session, request.name)):
@@ -114,7 +123,7 @@ class BackupStore:
             session.flush()
             return _backup(row)
 
-        return self._transactions.run(work)
+        return self._transactions.run(work, serializable=True)
 
     def get(self, backup_id: str) -> Backup:
         """Return the backup with exactly this ID; NotFound otherwise."""
@@ -129,7 +138,7 @@ class BackupStore:
 
         def work(session: Session) -> Backup:
             row = session.get(BackupRow, id_or_name)
-            rows = [row] if row else self._named(session, id_or_name)
+            rows = [row] if row else self._named(session, id_or_name) if id_or_name else []
             if not rows and re.fullmatch("[0-9a-f-]{8,36}", id_or_name):
                 query = select(BackupRow).where(
                     BackupRow.id.startswith(id_or_name, autoescape=True)
@@ -162,8 +171,11 @@ class BackupStore:
     ) -> tuple[Backup, ...]:
         """Return backups, sorted by ``key`` or ``key:asc|desc``, after the backup ``marker``.
 
-        :raises InvalidValue: for a sort key, status or marker that does not exist.
+        :raises InvalidValue: for a sort key, status or marker that does not exist, or a limit
+            below 1.
         """
+        if limit is not None and limit < 1:
+            raise InvalidValue(f"limit is {limit}; use 1 or more")
         key, _, direction = sort.partition(":")
         if key not in _SORT_KEYS or direction not in ("", "asc", "desc"):
             raise InvalidValue(

@@ -15,7 +15,7 @@ from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, JobStepRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.records import Job
-from magnetodb_backup.domain.status import JobKind, JobStatus
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, check_transition
 from magnetodb_backup.errors import Conflict, NotFound
 
 _UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
@@ -44,11 +44,13 @@ class JobStore:
     ) -> Job:
         """Record a job. A deletion cancels the backup's other jobs and follows them.
 
+        With its deletion a backup becomes DELETING, unless it still has to be cancelled.
+
         :raises Conflict: if another job of the backup is not finished.
         """
 
         def work(session: Session) -> Job:
-            row_of(session, backup_id, lock=True)  # serialises requests about one backup
+            backup = row_of(session, backup_id, lock=True)  # serialises requests about one backup
             query = select(JobRow).where(
                 JobRow.backup_id == backup_id, JobRow.status.in_(_UNFINISHED)
             )
@@ -59,6 +61,10 @@ class JobStore:
                     )
                 other.cancel_requested, other.updated_at = True, now()
             created = now()
+            if kind is JobKind.DELETION and backup.status != BackupStatus.CREATING.value:
+                check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
+                backup.status, backup.error = BackupStatus.DELETING.value, ""
+                backup.updated_at = created
             row = JobRow(
                 id=str(uuid.uuid4()),
                 kind=kind.value,

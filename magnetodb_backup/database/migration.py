@@ -13,6 +13,11 @@ from alembic.util import CommandError
 from sqlalchemy.engine import Connection, Engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+# What lets one upgrade wait for another; SQLite's transaction does.
+_LOCKS = {
+    "mysql": "SELECT GET_LOCK('magnetodb-backup-migration', 60)",
+    "postgresql": "SELECT pg_advisory_xact_lock(7306358)",
+}
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -24,8 +29,13 @@ def _config(connection: Connection | None = None) -> Config:
 
 def upgrade(engine: Engine) -> None:
     """Upgrade to the newest revision, in one transaction where the database can do that."""
-    with engine.begin() as connection:
-        command.upgrade(_config(connection), "head")
+    try:
+        with engine.begin() as connection:
+            if lock := _LOCKS.get(engine.dialect.name):
+                connection.exec_driver_sql(lock)
+            command.upgrade(_config(connection), "head")
+    finally:
+        engine.dispose()  # MySQL's lock ends with its connection
 
 
 def current(engine: Engine) -> str | None:

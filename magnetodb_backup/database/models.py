@@ -50,6 +50,10 @@ class Document(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+# MariaDB's TEXT ends at 64 kB; an error may name thousands of tables.
+_LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
 class Base(DeclarativeBase):
     """Base of all tables; MariaDB gets a collation that tells a from A."""
 
@@ -82,7 +86,7 @@ class BackupRow(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     phase: Mapped[str] = mapped_column(String(32), default="")
-    error: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
     selection: Mapped[Any] = mapped_column(Document, nullable=True)
     coverage: Mapped[Any] = mapped_column(Document, nullable=True)
     skew_ms: Mapped[int | None] = mapped_column(BigInteger, nullable=True)
@@ -122,7 +126,7 @@ class JobRow(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
     parameters: Mapped[Any] = mapped_column(Document)
     result: Mapped[Any] = mapped_column(Document, nullable=True)
-    error: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
     error_code: Mapped[str] = mapped_column(String(64), default="")
     round: Mapped[int] = mapped_column(Integer, default=1)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)

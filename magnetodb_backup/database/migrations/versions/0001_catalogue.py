@@ -23,7 +23,7 @@ def _time() -> sa.types.TypeEngine[Any]:
     return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
-def _document() -> sa.types.TypeEngine[Any]:
+def _long_text() -> sa.types.TypeEngine[Any]:
     return sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("cluster", sa.String(255), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("scope", _document(), nullable=False),
+        sa.Column("scope", _long_text(), nullable=False),
         sa.Column("type", sa.String(16), nullable=False),
         sa.Column("allow_partial", sa.Boolean(), nullable=False),
         sa.Column("on_corrupt", sa.String(8), nullable=False),
@@ -42,9 +42,9 @@ def upgrade() -> None:
         sa.Column("updated_at", _time(), nullable=False),
         sa.Column("finished_at", _time(), nullable=True),
         sa.Column("phase", sa.String(32), nullable=False),
-        sa.Column("error", sa.Text(), nullable=False),
-        sa.Column("selection", _document(), nullable=True),
-        sa.Column("coverage", _document(), nullable=True),
+        sa.Column("error", _long_text(), nullable=False),
+        sa.Column("selection", _long_text(), nullable=True),
+        sa.Column("coverage", _long_text(), nullable=True),
         sa.Column("skew_ms", sa.BigInteger(), nullable=True),
         sa.Column("files", sa.BigInteger(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
@@ -59,7 +59,7 @@ def upgrade() -> None:
         "node_backups",
         sa.Column("backup_id", sa.String(36), primary_key=True),
         sa.Column("host_id", sa.String(36), primary_key=True),
-        sa.Column("record", _document(), nullable=False),
+        sa.Column("record", _long_text(), nullable=False),
         **_TABLE,
     )
     op.create_table(
@@ -71,9 +71,9 @@ def upgrade() -> None:
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("created_at", _time(), nullable=False),
         sa.Column("updated_at", _time(), nullable=False),
-        sa.Column("parameters", _document(), nullable=False),
-        sa.Column("result", _document(), nullable=True),
-        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("parameters", _long_text(), nullable=False),
+        sa.Column("result", _long_text(), nullable=True),
+        sa.Column("error", _long_text(), nullable=False),
         sa.Column("error_code", sa.String(64), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
@@ -87,7 +87,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(36), primary_key=True),
         sa.Column("round", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("name", sa.String(32), primary_key=True),
-        sa.Column("result", _document(), nullable=False),
+        sa.Column("result", _long_text(), nullable=False),
         sa.Column("finished_at", _time(), nullable=False),
         **_TABLE,
     )
@@ -95,7 +95,7 @@ def upgrade() -> None:
         "nodes",
         sa.Column("worker_id", sa.String(64), primary_key=True),
         sa.Column("cluster", sa.String(255), nullable=False),
-        sa.Column("report", _document(), nullable=False),
+        sa.Column("report", _long_text(), nullable=False),
         sa.Column("first_seen", sa.Float(53), nullable=False),
         sa.Column("last_seen", sa.Float(53), nullable=False),
         **_TABLE,
