@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +88,22 @@ def cassandra(lab: Path, loopback: LoopbackBlock) -> Iterator[CassandraCluster]:
 
 
 @pytest.fixture(scope="session")
+def plugins(lab: Path) -> Path:
+    """A third party's scope, installed as its documentation says."""
+    target, source = lab / "plugins", lab / "scope_example"
+    shutil.copytree(Path(__file__).parent / "functional" / "scope_example", source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation",
+         "--target", str(target), str(source)],
+        check=True,
+    )  # fmt: skip
+    return target
+
+
+@pytest.fixture(scope="session")
 def rig(
     lab: Path,
+    plugins: Path,
     keystone: Keystone,
     swift: Swift,
     faulty_swift: FaultProxy,
@@ -102,6 +119,7 @@ def rig(
             "swift": keystone_options(keystone, "ProxyRegion"),
         },
         cassandra.nodes,
+        plugins,
     )
     deployment.start()
     reader = Reader(demo_store(keystone, swift), PREFIX, cassandra.name)

@@ -41,7 +41,7 @@ OPTS = [
         "head_room_percent",
         default=5.0,
         min=0,
-        max=90,
+        max=100,
         help="Part of each data directory's file system that must stay free. Below it no "
         "snapshot is taken, and a running node backup is stopped and its snapshot removed.",
     ),

@@ -129,10 +129,10 @@ def test_unreadable_data_directory(broken: Rig) -> None:
 
 
 def test_no_space(broken: Rig) -> None:
-    with other_worker(broken, 1, "-full", worker={"head_room_percent": 99.99}):
+    with other_worker(broken, 1, "-full", worker={"head_room_percent": 100}):
         error = broken.failed(*_SELECTION)
     assert str(broken.deployment.nodes[1].data_directories[0]) in error
-    assert "head_room_percent = 99.99" in error
+    assert "head_room_percent = 100" in error
 
 
 def test_node_control_of_another_node(broken: Rig) -> None:

@@ -82,6 +82,16 @@ def test_all(sample: Rig) -> None:
     assert verified.code == 0, verified.err
 
 
+def test_scope_of_a_third_party(sample: Rig) -> None:
+    backup = sample.created("--scope", "matching", "--scope-parameter", 'pattern="sh*"')
+    assert backup["scope"] == {"type": "matching", "pattern": "sh*"}
+    stored = compare(sample, backup, [f"shop.{t}" for t in _SHOP])
+    assert tables_of(stored) == {("shop", t) for t in _SHOP}
+    refused = sample.deployment.manage("backup", "create", "--scope", "matching")
+    assert refused.code == 2
+    assert "the scope 'matching' needs 'pattern'" in refused.err
+
+
 def test_files_of_a_backup_are_listed(sample: Rig) -> None:
     backup = sample.created("--table", "shop.orders")
     listed = sample.deployment.manage("backup", "files", backup["id"])

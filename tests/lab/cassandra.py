@@ -36,9 +36,14 @@ class CassandraNode:
     native_port = 9042
 
     def __init__(
-        self, home: Path, distribution: Distribution, address: str, options: Sequence[str]
+        self,
+        home: Path,
+        distribution: Distribution,
+        address: str,
+        options: Sequence[str],
+        jolokia: str,
     ) -> None:
-        self.home, self.address = home, address
+        self.home, self.address, self._jolokia = home, address, jolokia
         self.jmx_port = free_port("127.0.0.1")
         self.jolokia_url = f"http://{address}:8778/jolokia"
         self.data_directories = (home / "data1", home / "data2")
@@ -67,8 +72,8 @@ class CassandraNode:
 
     def _agents(self) -> list[str]:
         (jamm,) = self._distribution.lib.glob("jamm-*.jar")
-        jolokia = f"{self._distribution.jolokia}=host={self.address},port=8778"
-        return [f"-javaagent:{jamm}", f"-javaagent:{jolokia},discoveryEnabled=false"]
+        options = f"host={self.address},port=8778,discoveryEnabled=false{self._jolokia}"
+        return [f"-javaagent:{jamm}", f"-javaagent:{self._distribution.jolokia}={options}"]
 
     def _locations(self, logback: str) -> list[str]:
         conf = self.home / "conf"
@@ -160,7 +165,10 @@ class CassandraNode:
 
 
 class CassandraCluster:
-    """``nodes`` nodes in two racks of one data centre, all seeds, started together."""
+    """``nodes`` nodes in two racks of one data centre, all seeds, started together.
+
+    ``options`` are the JVM's; ``jolokia`` is added to the agent's options.
+    """
 
     def __init__(
         self,
@@ -173,6 +181,7 @@ class CassandraCluster:
         yaml_extra: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
         first_host: int = 1,
+        jolokia: str = "",
     ) -> None:
         self.name, self.version = name, version
         distribution = cassandra_distribution(version)
@@ -193,7 +202,7 @@ class CassandraCluster:
                 ),
                 rack=f"r{(number - 1) % 2 + 1}",
             )
-            self.nodes.append(CassandraNode(home, distribution, address, options))
+            self.nodes.append(CassandraNode(home, distribution, address, options, jolokia))
 
     def start(self) -> None:
         """Start all nodes that do not run, and wait until all see all."""

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -48,14 +50,25 @@ def write_configuration(path: Path, *layers: Options) -> Path:
 
 
 class Deployment:
-    """Processes with one configuration file each, below ``directory``."""
+    """Processes with one configuration file each, below ``directory``.
 
-    def __init__(self, directory: Path, common: Options, nodes: list[CassandraNode]) -> None:
+    ``plugins`` is a directory of installed distributions that all of them see.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        common: Options,
+        nodes: list[CassandraNode],
+        plugins: Path | None = None,
+    ) -> None:
         self.directory, self.nodes = directory, nodes
+        self._environment = {"PYTHONPATH": str(plugins)} if plugins else {}
         timing: Options = {
             "worker": {"heartbeat_interval": 0.5},
             "conductor": {"poll_interval": 0.2, "worker_timeout": 5, "outage_deadline": 20},
             "storage": {"retry_deadline": 15},
+            "swift": {"read_timeout": 10},
             "oslo_messaging_rabbit": {"rabbit_retry_interval": 1, "rabbit_retry_backoff": 0},
         }
         database = f"sqlite:///{directory / 'catalogue.sqlite'}"
@@ -97,7 +110,22 @@ class Deployment:
             name,
             [str(_BIN / f"magnetodb-backup-{program}"), "--config-file", str(config)],
             log=self.directory / f"{name}.log",
+            env=self._environment,
         )
+
+    def second_conductor(self) -> ManagedProcess:
+        """Return another conductor of the same service; not started."""
+        return self._process("conductor-second", "conductor", self.config)
+
+    def ended(self, backup_id: str) -> dict[str, Any] | None:
+        """Return the record of a backup that is no longer CREATING."""
+        record: dict[str, Any] = self.manage("backup", "show", backup_id).json
+        return None if record["status"] == "CREATING" else record
+
+    def owners_of_jobs(self) -> list[str]:
+        """Return the names of the conductors that run jobs now."""
+        with sqlite3.connect(f"file:{self.directory / 'catalogue.sqlite'}?mode=ro", uri=True) as db:
+            return [r[0] for r in db.execute("SELECT owner FROM jobs WHERE status = 'RUNNING'")]
 
     def manage(self, *arguments: str, timeout: float = 300, json: bool = True) -> Outcome:
         """Run magnetodb-backup-manage."""
@@ -110,6 +138,7 @@ class Deployment:
             capture_output=True,
             text=True,
             timeout=timeout,
+            env={**os.environ, **self._environment},
         )  # fmt: skip
         return Outcome(result.returncode, result.stdout, result.stderr)
 

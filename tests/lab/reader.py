@@ -76,20 +76,29 @@ class Reader:
     def schema(self, backup_id: str) -> str:
         return self.store.get(self._cluster, f"backups/{backup_id}/schema.cql").decode()
 
-    def lines(self, backup_id: str) -> Iterator[ManifestLine]:
-        """Yield all files of all nodes."""
+    def _documents(self, backup_id: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """Yield each node manifest's header and files."""
         for node in self.manifest(backup_id)["nodes"]:
             raw = self.store.get(self._cluster, node["manifest"]["name"])
             assert hashlib.sha256(raw).hexdigest() == node["manifest"]["sha256"]
             text = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
             header, *files, trailer = [json.loads(line) for line in text.splitlines()]
-            assert header["format"] == 1
+            assert (header["format"], header["host_id"]) == (1, node["host_id"])
             assert trailer["trailer"]["files"] == len(files)
+            yield header, files
+
+    def headers(self, backup_id: str) -> list[dict[str, Any]]:
+        """Return the header of each node manifest."""
+        return [header for header, _ in self._documents(backup_id)]
+
+    def lines(self, backup_id: str) -> Iterator[ManifestLine]:
+        """Yield all files of all nodes."""
+        for header, files in self._documents(backup_id):
             for data in files:
                 table = f"{data['table']}-{data['table_id']}"
                 parts = [data["keyspace"], table, *([data["index"]] if data["index"] else [])]
                 path = "/".join([*parts, data["name"]])
-                yield ManifestLine((node["host_id"], data["data_directory"], path), data)
+                yield ManifestLine((header["host_id"], data["data_directory"], path), data)
 
     def pack(self, host_id: str, sha256: str) -> tuple[str, str]:
         """Return container and name of a pack."""
