@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import zstandard
 
@@ -24,8 +24,11 @@ from magnetodb_backup.domain.tables import check_name
 from magnetodb_backup.errors import BackupError, FormatProblem
 from magnetodb_backup.repository.layout import check_sha256, check_uuid
 
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 _LONGEST_LINE = 16 * 1024 * 1024
-_PIECE = 64 * 1024
+# Compressed bytes that are expanded at once: at worst, every four of them become 128 KiB.
+_PIECE = 1024
 
 
 class NodeManifestWriter:
@@ -33,12 +36,18 @@ class NodeManifestWriter:
 
     def __init__(self, file: BinaryIO, header: NodeManifestHeader) -> None:
         self._stream = zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False)
+        self._header = header
         self.files = self.bytes = self.corrupt_files = 0
         self._line(header.as_json())
 
     def add(self, entry: FileEntry) -> None:
-        """Write one file's line."""
-        self._line(entry.as_json())
+        """Write one file's line.
+
+        :raises FormatProblem: if a reader would refuse it.
+        """
+        document = entry.as_json()
+        _checked("the node manifest", _entry, document, self._header)
+        self._line(document)
         self.files += 1
         self.bytes += entry.size
         self.corrupt_files += entry.corrupt
@@ -72,9 +81,9 @@ class NodeManifestReader:
             if self.trailer is not None:
                 raise FormatProblem(f"{self._name}: something follows the trailer")
             if "trailer" in document:
-                self.trailer = self._checked(lambda d=document: NodeManifestTrailer(**d["trailer"]))
+                self.trailer = _checked(self._name, _trailer, document)
                 continue
-            entry = self._checked(lambda d=document: self._entry(d))
+            entry = _checked(self._name, _entry, document, self.header)
             files += 1
             size += entry.size
             corrupt += entry.corrupt
@@ -84,56 +93,64 @@ class NodeManifestReader:
                 f"{self._name}: has {files} files of {size} bytes, its trailer says {self.trailer}"
             )
 
-    def _checked(self, make: Any) -> Any:
-        try:
-            return make()
-        except BackupError as error:
-            raise FormatProblem(f"{self._name}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatProblem(f"{self._name}: malformed line ({error!r})") from None
-
     def _header(self) -> NodeManifestHeader:
         document = next(self._lines, None)
         if document is None:
             raise FormatProblem(f"{self._name}: is empty")
         check_format(document, self._name)
+        return _checked(self._name, _header, document)
 
-        def make() -> NodeManifestHeader:
-            data = dict(document)
-            del data["format"]
-            check_uuid(data["host_id"], "node")
-            check_uuid(data["backup_id"], "backup")
-            data["tokens"] = tuple(int(t) for t in data["tokens"])
-            data["data_directories"] = tuple(str(d) for d in data["data_directories"])
-            return NodeManifestHeader(**data)
 
-        header: NodeManifestHeader = self._checked(make)
-        return header
+def _checked(
+    name: str, make: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Result:
+    try:
+        return make(*args, **kwargs)
+    except BackupError as error:
+        raise FormatProblem(f"{name}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise FormatProblem(f"{name}: malformed line ({error!r})") from None
 
-    def _entry(self, data: Mapping[str, Any]) -> FileEntry:
-        index = data["index"]
-        entry = FileEntry(
-            keyspace=check_name(data["keyspace"], "keyspace"),
-            table=check_name(data["table"], "table"),
-            table_id=_hexadecimal(data["table_id"], 32),
-            index=None if index is None else _plain_name(index),
-            data_directory=_number(data["data_directory"]),
-            name=_plain_name(data["name"]),
-            size=_number(data["size"]),
-            mtime_ns=_number(data["mtime_ns"]),
-            sha256=check_sha256(data["sha256"]),
-            crc32=None if data["crc32"] is None else _number(data["crc32"]),
-            extents=tuple(
-                Extent(check_sha256(pack), _number(offset), _number(length))
-                for pack, offset, length in data["extents"]
-            ),
-            corrupt=bool(data.get("corrupt", False)),
-        )
-        if entry.data_directory >= len(self.header.data_directories):
-            raise ValueError(f"data directory {entry.data_directory} of {entry.name}")
-        if sum(e.length for e in entry.extents) != entry.size:
-            raise ValueError(f"the extents of {entry.name} are not its {entry.size} bytes")
-        return entry
+
+def _header(document: Mapping[str, Any]) -> NodeManifestHeader:
+    data = dict(document)
+    del data["format"]
+    check_uuid(data["host_id"], "node")
+    check_uuid(data["backup_id"], "backup")
+    tokens = tuple(int(t) for t in _texts(data.pop("tokens")))
+    directories = _texts(data.pop("data_directories"))
+    _texts(list(data.values()))
+    return NodeManifestHeader(**data, tokens=tokens, data_directories=directories)
+
+
+def _trailer(document: Mapping[str, Any]) -> NodeManifestTrailer:
+    return NodeManifestTrailer(**document["trailer"])
+
+
+def _entry(data: Mapping[str, Any], header: NodeManifestHeader) -> FileEntry:
+    index = data["index"]
+    entry = FileEntry(
+        keyspace=check_name(data["keyspace"], "keyspace"),
+        table=check_name(data["table"], "table"),
+        table_id=_hexadecimal(data["table_id"], 32),
+        index=None if index is None else _plain_name(index),
+        data_directory=_number(data["data_directory"]),
+        name=_plain_name(data["name"]),
+        size=_number(data["size"]),
+        mtime_ns=_number(data["mtime_ns"], least=-(1 << 63)),
+        sha256=check_sha256(data["sha256"]),
+        crc32=None if data["crc32"] is None else _number(data["crc32"]),
+        extents=tuple(
+            Extent(check_sha256(pack), _number(offset), _number(length))
+            for pack, offset, length in data["extents"]
+        ),
+        corrupt=bool(data.get("corrupt", False)),
+    )
+    if entry.data_directory >= len(header.data_directories):
+        raise ValueError(f"data directory {entry.data_directory} of {entry.name}")
+    if sum(e.length for e in entry.extents) != entry.size:
+        raise ValueError(f"the extents of {entry.name} are not its {entry.size} bytes")
+    return entry
 
 
 def _lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
@@ -142,7 +159,11 @@ def _lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
     try:
         for chunk in chunks:
             for begin in range(0, len(chunk), _PIECE):
+                if decompressor.eof:
+                    raise FormatProblem(f"{name}: something follows the end")
                 rest += decompressor.decompress(chunk[begin : begin + _PIECE])
+                if decompressor.unused_data:
+                    raise FormatProblem(f"{name}: something follows the end")
                 *whole, rest = rest.split(b"\n")
                 if len(rest) > _LONGEST_LINE:
                     raise FormatProblem(f"{name}: a line is longer than {_LONGEST_LINE} bytes")
@@ -157,7 +178,7 @@ def _lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
 def _document(text: bytes, name: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatProblem(f"{name}: is not JSON ({error})") from None
     if not isinstance(document, dict):
         raise FormatProblem(f"{name}: is not a JSON object")
@@ -173,10 +194,16 @@ def check_format(document: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-        raise ValueError(f"{value!r} is not a number from 0 to 2^63-1")
+def _number(value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 63:
+        raise ValueError(f"{value!r} is not a number from {least} to 2^63-1")
     return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise ValueError(f"{values!r} is not a list of strings")
+    return tuple(values)
 
 
 def _hexadecimal(value: Any, digits: int) -> str:
@@ -219,6 +246,6 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
         for node in manifest.nodes:
             check_uuid(node.host_id, "node")
             check_sha256(node.manifest.sha256)
-    except (KeyError, TypeError, ValueError, BackupError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, BackupError) as error:
         raise FormatProblem(f"{name}: malformed backup manifest ({error})") from None
     return manifest

@@ -65,15 +65,16 @@ def fill(file: SnapshotFile, descriptor: int, view: memoryview, offset: int) -> 
 def expected_crc32(file: SnapshotFile) -> int | None:
     """Return what Digest.crc32 says of a Data.db: the decimal CRC-32 of the whole file.
 
-    None for other components, and where there is no such digest.
+    None for other components, and where there is no such digest; -1 where it is none.
     """
     if not file.name.endswith(_DATA):
         return None
     path = Path(file.path)
     digest = path.with_name(f"{file.name.removesuffix(_DATA)}{_DIGEST}")
     try:
-        return int(digest.read_bytes()[:20])
+        value = int(digest.read_bytes()[:20])
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
         return -1  # an unreadable digest matches nothing
+    return value if value < 1 << 32 else -1

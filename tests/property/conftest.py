@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of Hypothesis: no time limit for an example, nothing left behind in the tree."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("project", deadline=None, database=None, print_blob=True)
+settings.load_profile("project")
