@@ -23,6 +23,7 @@ with warnings.catch_warnings():
         DependencyException,
         OperationTimedOut,
         RequestExecutionException,
+        Unauthorized,
     )
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import (
@@ -105,13 +106,13 @@ class PinnedSession:
                     f"Cassandra at {self._where} does not accept [cassandra] username and password"
                 ) from None
             reason = type(causes[0]).__name__ if causes else "no connection"
+        except Unauthorized as error:
+            raise AccessDenied(
+                f"Cassandra at {self._where}: {error}; GRANT SELECT ON KEYSPACE system_views to the "
+                "role of [cassandra] username"
+            ) from None
         except (OperationTimedOut, ConnectionException, RequestExecutionException) as error:
             reason = type(error).__name__
-            if "Unauthorized" in reason:
-                raise AccessDenied(
-                    f"Cassandra at {self._where}: {error}; grant [cassandra] username SELECT and "
-                    "DESCRIBE on all keyspaces"
-                ) from None
         raise CassandraUnavailable(
             f"Cassandra does not answer CQL at {self._where} ({reason}); is it running, and are "
             "[cassandra] address and native_port right?"

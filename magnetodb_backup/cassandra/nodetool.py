@@ -21,7 +21,8 @@ _REFUSED = re.compile(
     r"Connection refused|ConnectException|NoRouteToHost|timed out|No such object", re.I
 )
 _DENIED = re.compile(
-    r"SecurityException|Authentication failed|Credentials required|access denied", re.I
+    r"SecurityException|Authentication failed|Credentials required|access denied|LoginException",
+    re.I,
 )
 
 

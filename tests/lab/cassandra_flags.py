@@ -13,6 +13,7 @@ _EXPORTS = (
     "java.base/jdk.internal.util",
     "java.base/sun.nio.ch",
     "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.management/com.sun.jmx.remote.security",
     "java.rmi/sun.rmi.registry",
     "java.rmi/sun.rmi.server",
     "java.sql/java.sql",

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every node control promises, on a real Cassandra that wants passwords and TLS."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from magnetodb_backup.cassandra.control import NodeControl
+from magnetodb_backup.cassandra.cql import CqlNode
+from magnetodb_backup.cassandra.driver import PinnedSession
+from magnetodb_backup.cassandra.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import AccessDenied, BackupError, CassandraUnavailable, CommandFailed
+from tests.lab.cassandra import CassandraCluster, CassandraNode
+from tests.lab.certificates import self_signed
+from tests.lab.ports import LoopbackBlock, free_port
+from tests.lab.processes import wait_for
+
+_HOST, _USER, _PASSWORD = 120, "backup", "correct-horse-battery"
+_TABLES = (TableName("shop", "Orders"), TableName("shop", "orders"))
+_STILL = "WITH compaction = {'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """The node; ``ca_file`` is of Jolokia's certificate."""
+
+    node: CassandraNode
+    ca_file: Path
+    directory: Path
+
+    def session(self) -> PinnedSession:
+        return PinnedSession(self.node.address, 9042, "cassandra", "cassandra", "")
+
+    def nodetool(self, password: str = _PASSWORD, port: int = 0) -> NodetoolControl:
+        file = self.directory / f"jmx-{secrets.token_hex(4)}"
+        file.touch(mode=0o600)
+        file.write_text(f"{_USER} {password}\n")
+        return NodetoolControl(
+            self.node.nodetool_command(),
+            host="127.0.0.1",
+            port=port or self.node.jmx_port,
+            username=_USER,
+            password_file=str(file),
+            timeout=60,
+        )
+
+    def jolokia(self, password: str = _PASSWORD, port: int = 8778) -> JolokiaControl:
+        return JolokiaControl(
+            f"https://{self.node.address}:{port}/jolokia",
+            username=_USER,
+            password=password,
+            ca_file=str(self.ca_file),
+            timeout=60,
+        )
+
+    def control(self, kind: str, **values: str | int) -> NodeControl:
+        make: dict[str, Callable[..., NodeControl]] = {
+            "nodetool": self.nodetool,
+            "jolokia": self.jolokia,
+        }
+        return make[kind](**values)
+
+    def files(self, pattern: str) -> list[str]:
+        return sorted(
+            p.name for d in self.node.data_directories for p in d.glob(pattern) if p.is_file()
+        )
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory, loopback: LoopbackBlock) -> Iterator[Secured]:
+    directory = tmp_path_factory.mktemp("secured")
+    certificate, key = self_signed(directory, loopback.address(_HOST))
+    passwords = directory / "jmxremote.password"
+    passwords.touch(mode=0o600)
+    passwords.write_text(f"{_USER} {_PASSWORD}\n")
+    cluster = CassandraCluster(
+        directory / "cassandra",
+        nodes=1,
+        block=loopback,
+        first_host=_HOST,
+        yaml_extra={"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"},
+        options=[
+            "-Dcom.sun.management.jmxremote.authenticate=true",
+            f"-Dcom.sun.management.jmxremote.password.file={passwords}",
+        ],
+        jolokia=f",user={_USER},password={_PASSWORD},protocol=https,serverKeyAlgorithm=EC"
+        f",serverCert={certificate},serverKey={key}",
+    )
+    (node,) = cluster.nodes
+    secured = Secured(node, certificate, directory)
+    try:
+        node.start()
+        node.wait_up()
+        wait_for(lambda: _prepared(secured), deadline=60, what="the superuser", interval=0.5)
+        yield secured
+    finally:
+        cluster.stop()
+
+
+def _prepared(secured: Secured) -> bool:
+    try:
+        session = secured.session()
+    except BackupError:
+        return False
+    try:
+        for statement in (
+            "CREATE KEYSPACE shop WITH replication = "
+            "{'class': 'SimpleStrategy', 'replication_factor': 1}",
+            f"CREATE TABLE shop.orders (id int PRIMARY KEY) {_STILL}",
+            f'CREATE TABLE shop."Orders" (id int PRIMARY KEY) {_STILL}',
+            f"CREATE TABLE shop.other (id int PRIMARY KEY) {_STILL}",
+            f"CREATE ROLE {_USER} WITH LOGIN = true AND PASSWORD = '{_PASSWORD}'",
+        ):
+            session.rows(statement)
+        for table in ("orders", '"Orders"', "other"):
+            session.rows(f"INSERT INTO shop.{table} (id) VALUES (1)")
+    finally:
+        session.close()
+    return True
+
+
+@pytest.fixture(params=["nodetool", "jolokia"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def control(secured: Secured, kind: str) -> Iterator[NodeControl]:
+    made = secured.control(kind)
+    yield made
+    made.close()
+
+
+def test_tells_which_node_it_is(secured: Secured, control: NodeControl) -> None:
+    session = secured.session()
+    try:
+        (row,) = session.rows("SELECT host_id FROM system.local")
+    finally:
+        session.close()
+    assert control.host_id() == str(row.host_id)
+    assert control.operation_mode() == "NORMAL"
+
+
+def test_flush_and_snapshot_of_some_tables(secured: Secured, control: NodeControl) -> None:
+    tag = f"contract-{secrets.token_hex(4)}"
+    session = secured.session()
+    try:
+        for table in ("orders", '"Orders"'):
+            session.rows(f"INSERT INTO shop.{table} (id) VALUES ({secrets.randbelow(10**9)})")
+        before = secured.files("shop/[oO]rders-*/*-Data.db")
+        control.flush(_TABLES)
+        flushed = secured.files("shop/[oO]rders-*/*-Data.db")
+        assert len(flushed) > len(before)
+        session.rows(f"INSERT INTO shop.orders (id) VALUES ({secrets.randbelow(10**9)})")
+    finally:
+        session.close()
+    control.take_snapshot(tag, _TABLES, ttl_seconds=3600)
+    # What came after the flush is not in it: a snapshot does not flush again.
+    assert secured.files(f"shop/[oO]rders-*/snapshots/{tag}/*-Data.db") == flushed
+    assert secured.files(f"shop/other-*/snapshots/{tag}/*") == []
+    assert len(secured.files(f"shop/*/snapshots/{tag}/manifest.json")) == len(_TABLES)
+    with pytest.raises(CommandFailed, match=tag):
+        control.take_snapshot(tag, _TABLES, ttl_seconds=None)
+    control.clear_snapshot(tag)
+    assert secured.files(f"*/*/snapshots/{tag}/*") == []
+    control.clear_snapshot(tag)
+
+
+def test_unknown_keyspace_is_named(control: NodeControl) -> None:
+    with pytest.raises(CommandFailed, match="nowhere"):
+        control.flush([TableName("nowhere", "t")])
+
+
+def test_wrong_password(secured: Secured, kind: str) -> None:
+    control = secured.control(kind, password="wrong-password-4711")
+    with pytest.raises(AccessDenied, match=rf"\[{kind}\] username and password") as caught:
+        control.host_id()
+    assert "4711" not in str(caught.value)
+    control.close()
+
+
+def test_nobody_answers(secured: Secured, kind: str) -> None:
+    control = secured.control(kind, port=free_port(secured.node.address))
+    with pytest.raises(CassandraUnavailable, match="is Cassandra running"):
+        control.host_id()
+    control.close()
+
+
+def test_certificate_that_is_not_trusted(secured: Secured) -> None:
+    control = JolokiaControl(f"https://{secured.node.address}:8778/jolokia", timeout=10)
+    with pytest.raises(AccessDenied, match=r"\[jolokia\] ca_file"):
+        control.host_id()
+    control.close()
+
+
+def test_role_needs_one_grant(secured: Secured) -> None:
+    """What the documentation says: SELECT on system_views, and nothing of anybody's data."""
+    node, session = CqlNode(secured.node.address, 9042, _USER, _PASSWORD), secured.session()
+    try:
+        with pytest.raises(AccessDenied, match="GRANT SELECT ON KEYSPACE system_views"):
+            node.data_directories()
+        session.rows(f"GRANT SELECT ON KEYSPACE system_views TO {_USER}")
+        # Cassandra remembers permissions for a while.
+        directories = wait_for(
+            lambda: _directories(node), deadline=30, what="the permission", interval=0.5
+        )
+        assert directories == tuple(map(str, secured.node.data_directories))
+        assert node.cluster_name() == "lab cluster"
+        assert node.local().host_id == node.ring()[0].host_id
+        names = {str(t.name) for t in node.catalogue().tables}
+        assert {'shop."Orders"', "shop.orders", "system_auth.roles"} <= names
+        assert 'CREATE TABLE shop."Orders"' in node.schema_text()
+    finally:
+        node.close()
+        session.close()
+
+
+def _directories(node: CqlNode) -> tuple[str, ...]:
+    try:
+        return node.data_directories()
+    except AccessDenied:
+        return ()
+
+
+def test_wrong_cql_password(secured: Secured) -> None:
+    with pytest.raises(AccessDenied, match=r"\[cassandra\] username and password") as caught:
+        CqlNode(secured.node.address, 9042, _USER, "wrong-password-4711")
+    assert "4711" not in str(caught.value)
