@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from magnetodb_backup.domain.manifest import StoredObject
-from magnetodb_backup.errors import CorruptObject
+from magnetodb_backup.errors import CorruptObject, FormatProblem
 from magnetodb_backup.repository import layout
 from magnetodb_backup.repository.manifests import NodeManifestReader
 from magnetodb_backup.storage.driver import StorageDriver
 
+LOG = logging.getLogger(__name__)
 _SLICE = 1024 * 1024
 
 
@@ -77,17 +79,21 @@ class NodeRepository:
         return StoredObject(name, size, sha256.hexdigest())
 
     def latest_manifests(self, count: int) -> Iterator[NodeManifestReader]:
-        """Yield readers of this node's newest manifests, by the time of their snapshot."""
+        """Yield readers of this node's newest manifests, by the time of their snapshot.
+
+        Those whose header cannot be read are left out, with a warning.
+        """
         suffix = f"/nodes/{self.host_id}.jsonl.zst"
-        names = [
-            info.name
-            for info in self._driver.list(self._cluster_container, layout.BACKUPS)
-            if info.name.endswith(suffix)
-        ]
-        by_time = sorted(
-            ((self._reader(name).header.snapshot_started_at, name) for name in names), reverse=True
-        )
-        for _, name in by_time[:count]:
+        by_time = []
+        for info in self._driver.list(self._cluster_container, layout.BACKUPS):
+            if info.name.endswith(suffix):
+                try:
+                    header = self._reader(info.name).header
+                except FormatProblem as error:
+                    LOG.warning("an older manifest is of no use: %s", error)
+                else:
+                    by_time.append((header.snapshot_started_at, info.name))
+        for _, name in sorted(by_time, reverse=True)[:count]:
             yield self._reader(name)
 
     def _reader(self, name: str) -> NodeManifestReader:

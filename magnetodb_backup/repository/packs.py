@@ -19,38 +19,51 @@ class StoredPacks:
     ) -> None:
         self._repository, self._index = repository, index
         self._listed = repository.packs()
-        self._verdicts = dict.fromkeys(distrusted, False)
+        self._distrusted = frozenset(distrusted)
+        self._sizes = dict.fromkeys(self._distrusted, 0)  # of what was looked at; 0 is missing
         self._lock = threading.Lock()
         self.missing: set[str] = set()
+        self.replaced: set[str] = set()
 
     def confirm(self, extents: Iterable[Extent]) -> bool:
         """Return whether every pack of ``extents`` is stored with the size that it should have."""
-        verdicts = [self._has(extent.pack) for extent in extents]  # all, to count the missing
+        verdicts = [self._has(extent) for extent in extents]  # all, to count the missing
         return all(verdicts)
 
     def has(self, sha256: str, size: int) -> bool:
         """Return whether a pack of these bytes needs no upload."""
         with self._lock:
-            verdict = self._verdicts.get(sha256)
-        return self._listed.get(sha256) == size if verdict is None else verdict
+            found = self._sizes.get(sha256)
+        return (self._listed.get(sha256) if found is None else found) == size
 
     def stored(self, sha256: str, size: int) -> None:
         """Note that a pack was stored just now."""
         self._index.learn_pack(sha256, size)
         with self._lock:
-            self._verdicts[sha256] = True
+            self._sizes[sha256] = size
+            if sha256 in self._distrusted:
+                self.replaced.add(sha256)
 
-    def _has(self, pack: str) -> bool:
+    def _has(self, extent: Extent) -> bool:
         with self._lock:
-            verdict = self._verdicts.get(pack)
-        if verdict is None:
-            expected = self._index.pack_size(pack)
-            found = self._listed.get(pack)
-            if found is None or found != expected:
-                found = self._repository.pack_size(pack)
-            verdict = found is not None and (expected is None or found == expected)
+            size = self._sizes.get(extent.pack)
+        if size is None:
+            size = self._size(extent.pack)
         with self._lock:
-            verdict = self._verdicts.setdefault(pack, verdict)
-            if not verdict:
-                self.missing.add(pack)
-        return verdict
+            size = self._sizes.setdefault(extent.pack, size)
+            found = size >= extent.offset + extent.length
+            if not found:
+                self.missing.add(extent.pack)
+        return found
+
+    def _size(self, pack: str) -> int:
+        """Return a pack's size in the store; 0 if it is missing or has another than it had."""
+        expected = self._index.pack_size(pack)
+        found = self._listed.get(pack)
+        if found is None or found != expected:
+            found = self._repository.pack_size(pack)
+        if found is None or expected not in (None, found):
+            return 0
+        if expected is None:
+            self._index.learn_pack(pack, found)
+        return found

@@ -38,13 +38,17 @@ class UploadSettings:
 
 @dataclass(frozen=True)
 class NodeUpload:
-    """A finished upload; sizes in bytes, ``corrupt_files`` are paths."""
+    """A finished upload; sizes in bytes, ``corrupt_files`` are paths.
+
+    ``replaced`` names the distrusted packs that were stored again.
+    """
 
     manifest: StoredObject
     progress: Progress
     files: int
     bytes: int
     corrupt_files: tuple[str, ...]
+    replaced: tuple[str, ...]
 
 
 def upload_node(
@@ -113,17 +117,23 @@ def upload_node(
         stored = repository.put_node_manifest(header.backup_id, file)
     index.prune(_FORGOTTEN_AFTER)
     return NodeUpload(
-        stored, recorder.progress, trailer.files, trailer.bytes, tuple(recorder.corrupt_files)
+        stored,
+        recorder.progress,
+        trailer.files,
+        trailer.bytes,
+        tuple(recorder.corrupt_files),
+        tuple(sorted(packs.replaced)),
     )
 
 
 def rebuild(index: FileIndex, repository: NodeRepository) -> None:
     """Learn from this node's newest manifests what the store has. Files are hashed again."""
-    try:
-        for manifest in repository.latest_manifests(_LEARNED_FROM):
-            LOG.info("learning from backup %s what is stored", manifest.header.backup_id)
+    for manifest in repository.latest_manifests(_LEARNED_FROM):
+        LOG.info("learning from backup %s what is stored", manifest.header.backup_id)
+        try:
             for entry in manifest:
-                if entry.extents:
+                # The newest manifest comes first: a content may have been moved to a better pack.
+                if entry.extents and index.by_content(entry.sha256) is None:
                     index.learn_content(entry.sha256, entry.size, entry.extents)
-    except FormatProblem as error:
-        LOG.warning("an older manifest is of no use for the index: %s", error)
+        except FormatProblem as error:
+            LOG.warning("an older manifest is of no use for the index: %s", error)

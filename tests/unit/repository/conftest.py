@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One node with an empty disk and an empty store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.repository.disk import Disk
+from tests.unit.repository.stores import Store
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path, Store())

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stores in memory that count, lag and fail as they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from magnetodb_backup.storage.driver import ObjectInfo
+from magnetodb_backup.storage.memory import MemoryDriver
+
+
+class Store(MemoryDriver):
+    """Records what is put; ``before_put`` may raise, ``unlisted`` names stay out of listings.
+
+    Both hooks around ``put`` get the object's name, ``after_put`` its container first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: list[str] = []
+        self.heads: list[str] = []
+        self.before_put: Callable[[str], None] = lambda name: None
+        self.after_put: Callable[[str, str], None] = lambda container, name: None
+        self.unlisted: Callable[[str], bool] = lambda name: False
+
+    def put(self, container: str, name: str, body: Any, *, size: int, md5: str) -> None:
+        self.before_put(name)
+        super().put(container, name, body, size=size, md5=md5)
+        self.puts.append(name)
+        self.after_put(container, name)
+
+    def head(self, container: str, name: str) -> ObjectInfo | None:
+        self.heads.append(name)
+        return super().head(container, name)
+
+    def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        return (info for info in super().list(container, prefix) if not self.unlisted(info.name))
+
+    def packs_put(self) -> list[str]:
+        """Return the names of packs that were put since the last call of this method."""
+        names, self.puts = [n for n in self.puts if n.startswith("packs/")], []
+        return names
+
+    def change(self, container: str, name: str, change: Callable[[bytes], bytes]) -> None:
+        """Replace an object's bytes behind everybody's back."""
+        body = change(b"".join(self.read(container, name)))
+        self._containers[container][name] = (body, "0" * 32)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packs that are missing, damaged or not listed, and an index that is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from magnetodb_backup.repository.layout import pack_name
+from tests.unit.repository.disk import PACK_SIZE, Disk, backup_id, noise
+
+ONE_BY_ONE = {"readers": 1, "concurrency": 1}
+
+
+@pytest.fixture
+def stored(disk: Disk) -> Disk:
+    """A disk with a first backup: two packs of small files and three of a large one."""
+    for number in range(20):
+        disk.write(f"f{number:02d}", noise(number, PACK_SIZE // 10))
+    disk.write("large", noise(99, 3 * PACK_SIZE))
+    disk.upload(**ONE_BY_ONE)
+    disk.store.packs_put()
+    disk.store.heads.clear()
+    return disk
+
+
+def _pack_of(disk: Disk, name: str, number: int = 1) -> str:
+    return disk.entries(number)[name].extents[0].pack
+
+
+@pytest.mark.parametrize("name", ["f00", "f15", "large"])
+def test_missing_pack_is_stored_again_and_reported(stored: Disk, name: str) -> None:
+    pack = _pack_of(stored, name)
+    stored.lose(pack)
+    uploaded = stored.upload(2, **ONE_BY_ONE)
+    assert stored.store.packs_put() == [pack_name(pack)]
+    assert uploaded.progress.packs_replaced == 1
+    assert stored.restored(2) == stored.contents()
+    assert stored.restored(1) == stored.contents()  # the older backup is whole again, too
+    assert stored.upload(3).progress.packs_replaced == 0
+    assert stored.store.packs_put() == []
+
+
+def test_all_packs_missing(stored: Disk) -> None:
+    for pack in stored.repository.packs():
+        stored.lose(pack)
+    uploaded = stored.upload(2)
+    assert uploaded.progress.packs_replaced == 5
+    assert uploaded.progress.bytes_reused == 0
+    assert stored.restored(2) == stored.contents()
+
+
+@pytest.mark.parametrize("name", ["f00", "large"])
+@pytest.mark.parametrize("index_lost", [False, True])
+def test_pack_of_another_size_is_stored_again(stored: Disk, name: str, index_lost: bool) -> None:
+    stored.damage(_pack_of(stored, name), lambda body: body[:-1])
+    if index_lost:
+        stored.lose_index()
+    uploaded = stored.upload(2)
+    assert uploaded.progress.packs_replaced == 1
+    assert stored.restored(2) == stored.contents()
+
+
+def test_distrusted_pack_is_stored_again(stored: Disk) -> None:
+    packs = {_pack_of(stored, "f00"), _pack_of(stored, "large")}
+    for pack in packs:
+        stored.damage(pack, lambda body: bytes(len(body)))
+    uploaded = stored.upload(2, distrusted=frozenset(packs), **ONE_BY_ONE)
+    assert set(stored.store.packs_put()) == {pack_name(p) for p in packs}
+    assert uploaded.progress.packs_replaced == 2
+    assert stored.restored(2) == stored.restored(1) == stored.contents()
+
+
+def test_replaced_packs_are_told(stored: Disk) -> None:
+    """Only those: a distrusted pack that nothing needs is not stored again."""
+    needed, useless = _pack_of(stored, "f00"), "0" * 64
+    uploaded = stored.upload(2, distrusted=frozenset({needed, useless}))
+    assert uploaded.replaced == (needed,)
+    assert stored.upload(3).replaced == ()
+
+
+def test_content_of_a_distrusted_pack_may_move(stored: Disk) -> None:
+    """With other company the content lands in a pack of another name, and that one counts."""
+    pack = _pack_of(stored, "f00")
+    stored.damage(pack, lambda body: bytes(len(body)))
+    for number in range(5):
+        (stored.root / f"f{number:02d}").unlink()
+    uploaded = stored.upload(2, distrusted=frozenset({pack}))
+    assert uploaded.replaced == ()
+    assert stored.restored(2) == stored.contents()
+    stored.store.packs_put()
+    stored.upload(3, distrusted=frozenset({pack}))
+    assert stored.store.packs_put() == []
+
+
+def test_lagging_listing_is_asked_again_by_head(stored: Disk) -> None:
+    stored.store.unlisted = lambda name: name.startswith("packs/")
+    uploaded = stored.upload(2)
+    assert stored.store.packs_put() == []
+    assert len(stored.store.heads) == 5
+    assert uploaded.progress.packs_replaced == 0
+
+
+def test_listed_packs_cost_no_request_each(stored: Disk) -> None:
+    stored.upload(2)
+    assert stored.store.heads == []
+
+
+def test_lost_index_is_rebuilt_from_the_manifests(stored: Disk) -> None:
+    """Even though other files come first now, so that all packs would be other ones."""
+    stored.lose_index()
+    stored.write("a", noise(500, 50))
+    uploaded = stored.upload(2)
+    assert len(stored.store.packs_put()) == 1
+    assert uploaded.progress.bytes_uploaded == 50
+    assert stored.restored(2) == stored.contents()
+
+
+def test_rebuilt_index_is_as_good_as_the_lost_one(stored: Disk) -> None:
+    stored.lose_index()
+    stored.upload(2)
+    stored.store.heads.clear()
+    stored.upload(3)
+    assert stored.store.heads == []
+
+
+def test_lost_index_after_three_backups_knows_the_newest_place(stored: Disk) -> None:
+    """The oldest place may be the damaged one that made the content move."""
+    old = _pack_of(stored, "f00")
+    for number in range(5):
+        (stored.root / f"f{number:02d}").unlink()
+    stored.upload(2, distrusted=frozenset({old}))
+    new = _pack_of(stored, "f05", 2)
+    assert new != old
+    stored.lose_index()
+    stored.store.packs_put()
+    stored.upload(3)
+    assert _pack_of(stored, "f05", 3) == new
+    assert stored.store.packs_put() == []
+
+
+def test_lost_index_without_any_manifest(disk: Disk) -> None:
+    disk.write("f", noise(1, 100))
+    disk.upload()
+    disk.cluster.delete_backup(backup_id(1))
+    disk.lose_index()
+    disk.store.packs_put()
+    disk.upload(2)
+    assert disk.store.packs_put() == []  # the same files in the same order give the same packs
+    assert disk.restored(2) == disk.contents()
+
+
+@pytest.mark.parametrize("damage", [lambda body: body[:-1], lambda body: b"rubbish"])
+def test_rebuild_leaves_out_a_useless_manifest(
+    stored: Disk, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = stored.upload(2).manifest.name
+    stored.store.change("backups.test%20cluster", newer, damage)
+    stored.lose_index()
+    stored.write("a", noise(500, 50))
+    assert stored.upload(3).progress.bytes_uploaded == 50
+    assert "an older manifest is of no use" in caplog.text
+    assert newer in caplog.text
+    assert stored.restored(3) == stored.contents()
+
+
+def test_unusable_index_is_moved_aside(stored: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    stored.index_path.write_bytes(b"this is no database" * 1000)
+    stored.upload(2)
+    assert stored.store.packs_put() == []
+    assert stored.index_path.with_suffix(".unusable").read_bytes()[:19] == b"this is no database"
+    assert str(stored.index_path) in caplog.text
+    assert stored.restored(2) == stored.contents()
+
+
+def test_each_node_has_packs_of_its_own(tmp_path: Path, stored: Disk) -> None:
+    other = Disk(tmp_path, stored.store, "22222222-2222-4222-8222-222222222222")
+    for path in stored.root.iterdir():
+        os.link(path, other.root / path.name)
+    uploaded = other.upload(2)
+    assert uploaded.progress.bytes_uploaded == 5 * PACK_SIZE
+    assert other.restored(2) == stored.contents()
