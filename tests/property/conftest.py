@@ -5,5 +5,5 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-settings.register_profile("project", deadline=None, database=None, print_blob=True)
+settings.register_profile("project", max_examples=60, deadline=None, database=None, print_blob=True)
 settings.load_profile("project")
