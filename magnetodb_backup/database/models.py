@@ -7,7 +7,7 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Float, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, DateTime, Double, Index, Integer, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -153,8 +153,8 @@ class NodeRow(Base):
     worker_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     cluster: Mapped[str] = mapped_column(String(255))
     report: Mapped[Any] = mapped_column(Document)
-    first_seen: Mapped[float] = mapped_column(Float(53))
-    last_seen: Mapped[float] = mapped_column(Float(53))
+    first_seen: Mapped[float] = mapped_column(Double)
+    last_seen: Mapped[float] = mapped_column(Double)
 
 
 class ConductorRow(Base):
@@ -163,4 +163,4 @@ class ConductorRow(Base):
     __tablename__ = "conductors"
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    last_seen: Mapped[float] = mapped_column(Float(53))
+    last_seen: Mapped[float] = mapped_column(Double)

@@ -77,6 +77,8 @@ def make_engine(url: str) -> Engine:
 def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
+        if "@" in (url.host or ""):
+            raise ValueError("the rest of a password")  # which must not go into messages
     except (exc.ArgumentError, ValueError):
         raise InvalidValue(
             "[database] connection is no database URL; write for example "

@@ -96,13 +96,13 @@ def upgrade() -> None:
         sa.Column("worker_id", sa.String(64), primary_key=True),
         sa.Column("cluster", sa.String(255), nullable=False),
         sa.Column("report", _long_text(), nullable=False),
-        sa.Column("first_seen", sa.Float(53), nullable=False),
-        sa.Column("last_seen", sa.Float(53), nullable=False),
+        sa.Column("first_seen", sa.Double(), nullable=False),
+        sa.Column("last_seen", sa.Double(), nullable=False),
         **_TABLE,
     )
     op.create_table(
         "conductors",
         sa.Column("name", sa.String(255), primary_key=True),
-        sa.Column("last_seen", sa.Float(53), nullable=False),
+        sa.Column("last_seen", sa.Double(), nullable=False),
         **_TABLE,
     )

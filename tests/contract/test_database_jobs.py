@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the records of jobs, workers and conductors promise, on every database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.errors import Conflict, NotFound
+from tests.unit.domain.samples import MEMBER, REPORT
+
+MISSING = "11111111-1111-4111-8111-111111111111"
+
+
+def create(database: Database) -> tuple[Backup, Job]:
+    """Make a backup; return it and its job."""
+    backup = database.backups.create(BackupRequest({"type": "all"}), str(uuid.uuid4()), "c")
+    job = database.jobs.latest(backup.id, JobKind.BACKUP)
+    assert job is not None
+    return backup, job
+
+
+def created(database: Database) -> Backup:
+    """Make a backup that is CREATED, with a finished job."""
+    backup, job = create(database)
+    database.jobs.finish(job.id, JobStatus.DONE)
+    return database.backups.set_status(backup.id, BackupStatus.CREATED)
+
+
+def test_life_of_a_job(database: Database) -> None:
+    _, job = create(database)
+    assert database.jobs.unfinished() == (job,)
+    claimed = database.jobs.claim(job.id, "conductor-1")
+    assert (claimed.status, claimed.owner) == (JobStatus.RUNNING, "conductor-1")
+    adopted = database.jobs.claim(job.id, "conductor-2")
+    assert adopted.owner == "conductor-2"
+    assert database.jobs.unfinished() == (adopted,)
+    result = {"objects": 2**40, "names": ["ß"], "none": None}
+    ended = database.jobs.finish(
+        job.id, JobStatus.FAILED, result=result, error="x" * 200_000, error_code="NoSpace"
+    )
+    assert database.jobs.get(job.id) == ended
+    assert (ended.status, ended.result, ended.error_code) == (JobStatus.FAILED, result, "NoSpace")
+    assert len(ended.error) == 200_000
+    assert database.jobs.unfinished() == ()
+    with pytest.raises(Conflict, match=f"{job.id} is already FAILED"):
+        database.jobs.claim(job.id, "conductor-3")
+
+
+def test_unfinished_ones_come_oldest_first(database: Database) -> None:
+    made = [create(database)[1].id for _ in range(5)]
+    database.jobs.finish(made[2], JobStatus.CANCELLED)
+    assert [job.id for job in database.jobs.unfinished()] == made[:2] + made[3:]
+
+
+@pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.RUNNING])
+def test_one_job_of_a_backup_at_a_time(database: Database, status: JobStatus) -> None:
+    backup = created(database)
+    first = database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {"read_data": True})
+    assert first.parameters == {"read_data": True}
+    if status is JobStatus.RUNNING:
+        database.jobs.claim(first.id, "conductor")
+    with pytest.raises(Conflict, match=f"a verification of backup {backup.id} is {status.value}"):
+        database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {})
+    database.jobs.finish(first.id, JobStatus.DONE)
+    second = database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {})
+    assert database.jobs.latest(backup.id, JobKind.VERIFICATION) == second
+
+
+def test_deletion_begins_with_its_job(database: Database) -> None:
+    backup = created(database)
+    job = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    assert database.backups.get(backup.id).status is BackupStatus.DELETING
+    with pytest.raises(Conflict, match=r"a deletion of backup .* is PENDING"):
+        database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    database.backups.set_status(backup.id, BackupStatus.DELETE_FAILED, error="no access")
+    database.jobs.finish(job.id, JobStatus.FAILED)
+    database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    again = database.backups.get(backup.id)
+    assert (again.status, again.error) == (BackupStatus.DELETING, "")
+
+
+def test_deletion_cancels_what_runs(database: Database) -> None:
+    backup, running = create(database)
+    database.jobs.claim(running.id, "conductor")
+    deletion = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    assert database.jobs.get(running.id).cancel_requested
+    assert not deletion.cancel_requested
+    assert database.backups.get(backup.id).status is BackupStatus.CREATING
+    assert [job.id for job in database.jobs.unfinished()] == [running.id, deletion.id]
+
+
+def test_deleted_backup_has_no_new_deletion(database: Database) -> None:
+    backup = created(database)
+    job = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    database.backups.set_status(backup.id, BackupStatus.DELETED)
+    database.jobs.finish(job.id, JobStatus.DONE)
+    with pytest.raises(Conflict, match="is DELETED"):
+        database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    assert database.jobs.unfinished() == ()
+
+
+def test_steps_belong_to_a_round(database: Database) -> None:
+    _, job = create(database)
+    database.jobs.save_step(job.id, 1, "census", {"nodes": ["ß"]})
+    database.jobs.save_step(job.id, 1, "schema", {})
+    database.jobs.save_step(job.id, 1, "census", {"nodes": ["the first one stays"]})
+    assert database.jobs.step_results(job.id, 1) == {"census": {"nodes": ["ß"]}, "schema": {}}
+    assert database.jobs.next_round(job.id).round == 2
+    assert database.jobs.step_results(job.id, 2) == {}
+    database.jobs.save_step(job.id, 2, "census", {"nodes": []})
+    assert database.jobs.step_results(job.id, 2) == {"census": {"nodes": []}}
+    assert len(database.jobs.step_results(job.id, 1)) == 2
+
+
+def test_cancelling_is_recorded(database: Database) -> None:
+    _, job = create(database)
+    assert not job.cancel_requested
+    assert database.jobs.request_cancel(job.id).cancel_requested
+    assert database.jobs.claim(job.id, "conductor").cancel_requested
+
+
+def test_missing_things_are_named(database: Database) -> None:
+    jobs = database.jobs
+    for call in (jobs.get, jobs.request_cancel, jobs.next_round):
+        with pytest.raises(NotFound, match=MISSING):
+            call(MISSING)
+    with pytest.raises(NotFound, match=MISSING):
+        jobs.create(JobKind.VERIFICATION, MISSING, "c", {})
+    assert jobs.latest(MISSING, JobKind.BACKUP) is None
+
+
+# Workers and conductors, by a clock that the tests move
+
+
+class Clock:
+    """Seconds since the epoch, with a fraction that single precision would lose."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.125
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(database_url: str, clock: Clock) -> Iterator[Database]:
+    database = connect(database_url, clock)
+    database.sync()
+    yield database
+    database.close()
+
+
+def test_reports_are_kept_whole(timed: Database, clock: Clock) -> None:
+    first = replace(REPORT, worker_id="w1", problem="Cassandra ß does not answer")
+    timed.nodes.report(replace(REPORT, worker_id="w2", member=None, cluster=""))
+    timed.nodes.report(first)
+    clock.now += 10.5
+    latest = replace(first, problem="", member=replace(MEMBER, tokens=(-(2**63), 2**63 - 1)))
+    timed.nodes.report(latest)
+    unnamed, node = timed.nodes.list(live_within=5)
+    assert (unnamed.report.member, unnamed.live) == (None, False)
+    assert (node.report, node.live) == (latest, True)
+    assert node.last_seen.timestamp() == clock.now
+    assert (node.last_seen - node.first_seen).total_seconds() == 10.5
+
+
+def test_who_is_live(timed: Database, clock: Clock) -> None:
+    for worker, cluster in (("w1", "Prod"), ("w2", "prod"), ("w3", "Prod")):
+        timed.nodes.report(replace(REPORT, worker_id=worker, cluster=cluster))
+        clock.now += 10
+    assert [n.live for n in timed.nodes.list(live_within=20)] == [False, True, True]
+    assert [n.report.worker_id for n in timed.nodes.list(live_within=1, cluster="prod")] == ["w2"]
+    assert timed.nodes.clusters(15) == ("Prod",)
+    assert timed.nodes.clusters(25) == ("Prod", "prod")
+    timed.nodes.forget("w3")
+    timed.nodes.forget("w3")
+    assert timed.nodes.clusters(15) == ()
+    assert len(timed.nodes.list(live_within=1)) == 2
+
+
+def test_conductors(timed: Database, clock: Clock) -> None:
+    timed.nodes.conductor_seen("host:1")
+    clock.now += 30
+    timed.nodes.conductor_seen("host:2")
+    assert timed.nodes.conductors(30) == ("host:1", "host:2")
+    assert timed.nodes.conductors(29) == ("host:2",)
+    clock.now += 86400
+    timed.nodes.conductor_seen("host:2")
+    assert timed.nodes.conductors(10**6) == ("host:2",)  # the silent one is forgotten

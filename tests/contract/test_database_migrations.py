@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema's revisions, on every database."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.database.models import Base
+from magnetodb_backup.database.session import make_engine
+from magnetodb_backup.domain.records import BackupRequest
+from magnetodb_backup.errors import InvalidValue
+
+BACKUP_ID = "11111111-1111-4111-8111-111111111111"
+
+
+def test_from_empty_and_again(database_url: str) -> None:
+    database = connect(database_url)
+    assert database.version() is None
+    with pytest.raises(InvalidValue, match=r"at version none.*magnetodb-backup-manage db sync"):
+        database.check()
+    database.sync()
+    database.check()
+    assert database.version() == database.expected_version()
+    kept = database.backups.create(BackupRequest({"type": "all"}), BACKUP_ID, "c")
+    database.sync()
+    database.check()
+    assert database.backups.get(BACKUP_ID) == kept
+    database.close()
+
+
+def test_migrated_schema_is_that_of_the_models(database: Database, database_url: str) -> None:
+    engine = make_engine(database_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    found = inspect(engine)
+    assert set(found.get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+    for name, table in Base.metadata.tables.items():
+        assert {i["name"] for i in found.get_indexes(name)} == {i.name for i in table.indexes}
+        nullable = {c["name"]: c["nullable"] for c in found.get_columns(name)}
+        assert nullable == {c.name: bool(c.nullable) for c in table.columns}
+    engine.dispose()
+
+
+def _set_version(database_url: str, version: str) -> None:
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        statement = text("UPDATE alembic_version SET version_num = :version")
+        connection.execute(statement, {"version": version})
+    engine.dispose()
+
+
+def test_newer_revision_is_refused(database: Database, database_url: str) -> None:
+    _set_version(database_url, "9999")
+    named = rf"at version 9999, which.*needs {database.expected_version()}.*install the newer"
+    for refused in (database.check, database.sync):
+        with pytest.raises(InvalidValue, match=named):
+            refused()
+    assert database.version() == "9999"
+
+
+def test_upgrades_at_the_same_time(database_url: str) -> None:
+    count, failures = 4, []
+    barrier = threading.Barrier(count)
+
+    def upgrade() -> None:
+        database = connect(database_url)
+        barrier.wait(30)
+        try:
+            database.sync()
+            database.check()
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+        database.close()
+
+    threads = [threading.Thread(target=upgrade) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
