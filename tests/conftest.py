@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# Chooses the threading back end as every process does, before a test module can import a library
+# that would choose another one for all of them.
+import magnetodb_backup.cmd  # noqa: F401
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.deployment import Deployment
 from tests.lab.fault_proxy import FaultProxy
