@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
+from stevedore.exception import NoMatches
 from tooz import coordination
 
 from magnetodb_backup.cassandra import cql
@@ -86,10 +87,12 @@ def open_leases(conf: cfg.ConfigOpts, name: str) -> Any:
     try:
         coordinator = coordination.get_coordinator(url, name.encode())
         coordinator.start(start_heart=True)
-    except coordination.ToozError as error:
+    except (coordination.ToozError, NoMatches) as error:
         raise InvalidValue(
             f"[coordination] backend_url is not usable: {type(error).__name__}: {error}"
         ) from None
+    except ValueError:  # its text may be a part of the URL
+        raise InvalidValue("[coordination] backend_url is no URL of a tooz back end") from None
     return coordinator
 
 
