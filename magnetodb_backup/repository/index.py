@@ -71,6 +71,9 @@ class FileIndex:
                 db.commit()
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}, {_VERSION} is needed")
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
         except BaseException:
             db.close()
             raise

@@ -11,9 +11,10 @@ from magnetodb_backup.storage.memory import MemoryDriver
 
 
 class Store(MemoryDriver):
-    """Records what is put; ``before_put`` may raise, ``unlisted`` names stay out of listings.
+    """Records requests; the hooks ``before_…`` may raise.
 
-    Both hooks around ``put`` get the object's name, ``after_put`` its container first.
+    ``unlisted`` names are not listed although they exist, ``ghosts`` (name: size) are although
+    they do not.
     """
 
     def __init__(self) -> None:
@@ -21,8 +22,10 @@ class Store(MemoryDriver):
         self.puts: list[str] = []
         self.heads: list[str] = []
         self.before_put: Callable[[str], None] = lambda name: None
+        self.before_delete: Callable[[str], None] = lambda name: None
         self.after_put: Callable[[str, str], None] = lambda container, name: None
         self.unlisted: Callable[[str], bool] = lambda name: False
+        self.ghosts: dict[str, int] = {}
 
     def put(self, container: str, name: str, body: Any, *, size: int, md5: str) -> None:
         self.before_put(name)
@@ -35,7 +38,16 @@ class Store(MemoryDriver):
         return super().head(container, name)
 
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        return (info for info in super().list(container, prefix) if not self.unlisted(info.name))
+        for info in super().list(container, prefix):
+            if not self.unlisted(info.name):
+                yield info
+        for name, size in self.ghosts.items():
+            if name.startswith(prefix):
+                yield ObjectInfo(name, size, "")
+
+    def delete(self, container: str, name: str) -> None:
+        self.before_delete(name)
+        super().delete(container, name)
 
     def packs_put(self) -> list[str]:
         """Return the names of packs that were put since the last call of this method."""

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The index of stored files: what it remembers, and what becomes of a bad file."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from magnetodb_backup.domain.manifest import Extent, SnapshotFile
+from magnetodb_backup.repository.index import FileIndex, Known
+
+FILE = SnapshotFile("ks", "t", "0" * 32, None, 0, "f", "/data/f", 1, 2, 300, 4)
+SHA, PACK = "ab" * 32, "cd" * 32
+EXTENTS = (Extent(PACK, 10, 200), Extent(PACK, 700, 100))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "index.sqlite"
+
+
+@pytest.fixture
+def index(path: Path) -> Iterator[FileIndex]:
+    index = FileIndex(path)
+    yield index
+    index.close()
+
+
+def _learn(index: FileIndex, file: SnapshotFile = FILE) -> None:
+    index.learn_content(SHA, file.size, EXTENTS)
+    index.learn_identity(file, SHA, 5, False)
+    index.learn_pack(PACK, 1000)
+
+
+def test_new_index_knows_nothing(index: FileIndex) -> None:
+    assert index.is_empty()
+    assert index.by_identity(FILE) is None
+    assert index.by_content(SHA) is None
+    assert index.pack_size(PACK) is None
+    assert not index.has_size(300)
+
+
+def test_it_remembers_over_a_restart(path: Path) -> None:
+    first = FileIndex(path)
+    _learn(first)
+    first.close()
+    second = FileIndex(path)
+    assert not second.is_empty()
+    assert second.by_identity(FILE) == Known(SHA, 5, False, EXTENTS)
+    assert second.by_content(SHA) == EXTENTS
+    assert second.pack_size(PACK) == 1000
+    assert second.has_size(300)
+    second.close()
+
+
+@pytest.mark.parametrize("part", ["device", "inode", "size", "mtime_ns"])
+def test_identity_needs_every_part(index: FileIndex, part: str) -> None:
+    _learn(index)
+    assert index.by_identity(replace(FILE, **{part: 99})) is None
+
+
+def test_identity_needs_no_name(index: FileIndex) -> None:
+    _learn(index)
+    assert index.by_identity(replace(FILE, name="g", path="/g", keyspace="k")) is not None
+
+
+def test_large_identities_fit(index: FileIndex) -> None:
+    file = replace(FILE, device=2**63 - 1, inode=2**63 - 1, mtime_ns=-(2**40))
+    _learn(index, file)
+    assert index.by_identity(file) is not None
+
+
+def test_newest_place_of_a_content_counts(index: FileIndex) -> None:
+    _learn(index)
+    moved = (Extent("ef" * 32, 0, 300),)
+    index.learn_content(SHA, 300, moved)
+    assert index.by_identity(FILE) == Known(SHA, 5, False, moved)
+
+
+def test_corrupt_files_are_remembered_as_such(index: FileIndex) -> None:
+    index.learn_content(SHA, 300, EXTENTS)
+    index.learn_identity(FILE, SHA, None, True)
+    assert index.by_identity(FILE) == Known(SHA, None, True, EXTENTS)
+
+
+def test_unused_identities_are_forgotten(index: FileIndex) -> None:
+    _learn(index)
+    index.prune(3600)
+    assert index.by_identity(FILE) is not None
+    index.prune(-1)
+    assert index.by_identity(FILE) is None
+    assert index.by_content(SHA) == EXTENTS
+
+
+def test_it_is_private(index: FileIndex, path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def _rubbish(path: Path) -> None:
+    path.write_bytes(b"no database at all" * 500)
+
+
+def _newer_version(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def _filled(path: Path) -> bytes:
+    index = FileIndex(path)
+    for number in range(2000):
+        index.learn_pack(f"{number:064d}", number)
+    index.close()
+    return path.read_bytes()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(_filled(path)[:5000])
+
+
+def _damaged_inside(path: Path) -> None:
+    """The header is good; only a query that reads this page would notice."""
+    body = bytearray(_filled(path))
+    middle = len(body) // 2 // 4096 * 4096
+    body[middle : middle + 4096] = b"?" * 4096
+    path.write_bytes(body)
+
+
+@pytest.mark.parametrize("spoil", [_rubbish, _newer_version, _cut, _damaged_inside])
+def test_unusable_file_is_moved_aside(
+    path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(path)
+    spoilt = path.read_bytes()
+    index = FileIndex(path)
+    assert index.is_empty()
+    _learn(index)
+    assert index.by_identity(FILE) is not None
+    index.close()
+    aside = path.with_suffix(".unusable")
+    assert aside.read_bytes()[-1000:] == spoilt[-1000:]
+    assert f"index {path} is unusable" in caplog.text
+    assert str(aside) in caplog.text
+
+
+def test_second_unusable_file_replaces_the_first(path: Path) -> None:
+    for _ in range(2):
+        _rubbish(path)
+        FileIndex(path).close()
+    assert path.with_suffix(".unusable").exists()
+
+
+def test_many_threads_may_use_it(index: FileIndex) -> None:
+    def work(thread: int) -> int:
+        files = [replace(FILE, inode=1000 * thread + number) for number in range(300)]
+        for file in files:
+            _learn(index, file)
+        return sum(index.by_identity(file) is not None for file in files)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [300] * 4

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verification finds what is missing, cut or changed, and names the files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.manifest import FileEntry, StoredObject
+from magnetodb_backup.errors import Cancelled, NotFound
+from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.manifests import NodeManifestWriter
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.verify import VerificationReport, verify_backup
+from tests.unit.repository.backups import commit
+from tests.unit.repository.disk import CLUSTER, PACK_SIZE, PREFIX, Disk, backup_id, header, noise
+from tests.unit.repository.stores import Store
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+READING = pytest.mark.parametrize("read_data", [False, True], ids=["quick", "reading"])
+SMALL, LARGE = 20, 3 * PACK_SIZE + 10
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> tuple[Disk, Disk]:
+    """Two nodes of a committed backup, each with small files in two packs and a large one."""
+    store = Store()
+    disks = Disk(tmp_path, store), Disk(tmp_path, store, OTHER)
+    for seed, disk in enumerate(disks):
+        for number in range(SMALL):
+            disk.write(f"f{number:02d}", noise(100 * seed + number, PACK_SIZE // 10))
+        disk.write("large", noise(100 * seed + 99, LARGE))
+        disk.write("empty", b"")
+    commit(disks[0].cluster, 1, {d.host_id: d.upload(readers=1, concurrency=1) for d in disks})
+    return disks
+
+
+def _verify(disk: Disk, *, read_data: bool, **callbacks: Any) -> VerificationReport:
+    return verify_backup(
+        disk.cluster,
+        lambda host_id: NodeRepository(disk.store, PREFIX, CLUSTER, host_id),
+        backup_id(1),
+        read_data=read_data,
+        **{"progress": lambda *_: None, "check_cancelled": lambda: None, **callbacks},
+    )
+
+
+def _put_manifest(disk: Disk, entries: Iterable[FileEntry]) -> StoredObject:
+    file = io.BytesIO()
+    writer = NodeManifestWriter(file, header(1))
+    for entry in entries:
+        writer.add(entry)
+    writer.finish()
+    return disk.repository.put_node_manifest(backup_id(1), file)
+
+
+def _pack_of(disk: Disk, name: str, part: int = 0) -> str:
+    return disk.entries()[name].extents[part].pack
+
+
+@READING
+def test_whole_backup_has_no_problems(disks: tuple[Disk, Disk], read_data: bool) -> None:
+    report = _verify(disks[0], read_data=read_data)
+    assert report.problems == ()
+    assert (report.files, report.packs) == (2 * (SMALL + 2), 2 * 6)
+    assert report.bytes == 2 * (SMALL * PACK_SIZE // 10 + LARGE)
+    assert report.read_data is read_data
+    assert (report.bytes_read >= report.bytes) is read_data
+    assert (report.bytes_read == 0) is not read_data
+
+
+@READING
+@pytest.mark.parametrize("part", [0, 3])
+def test_missing_pack(disks: tuple[Disk, Disk], read_data: bool, part: int) -> None:
+    pack = _pack_of(disks[1], "large", part)
+    disks[1].lose(pack)
+    (problem,) = _verify(disks[0], read_data=read_data).problems
+    assert (problem.host_id, problem.kind, problem.pack) == (OTHER, "missing", pack)
+    assert (problem.files, problem.file_count) == (("ks/t/large",), 1)
+
+
+@READING
+def test_cut_pack(disks: tuple[Disk, Disk], read_data: bool) -> None:
+    pack = _pack_of(disks[0], "f00")
+    disks[0].damage(pack, lambda body: body[:-1])
+    (problem,) = _verify(disks[0], read_data=read_data).problems
+    assert (problem.host_id, problem.kind, problem.pack) == (disks[0].host_id, "size", pack)
+    assert "has 999 bytes, at least 1000 are needed" in problem.detail
+    assert problem.files == tuple(f"ks/t/f{number:02d}" for number in range(10))
+    assert problem.file_count == 10
+
+
+@pytest.mark.parametrize("name", ["f15", "large"])
+def test_changed_byte_is_found_by_reading(disks: tuple[Disk, Disk], name: str) -> None:
+    pack = _pack_of(disks[0], name)
+    disks[0].damage(pack, lambda body: body[:-1] + bytes([body[-1] ^ 1]))
+    assert _verify(disks[0], read_data=False).problems == ()
+    (problem,) = _verify(disks[0], read_data=True).problems
+    assert (problem.kind, problem.pack) == ("corrupt", pack)
+    assert f"ks/t/{name}" in problem.files
+
+
+def test_longer_pack_is_found_by_reading(disks: tuple[Disk, Disk]) -> None:
+    pack = _pack_of(disks[0], "f00")
+    disks[0].damage(pack, lambda body: body + b"x")
+    (problem,) = _verify(disks[0], read_data=True).problems
+    assert (problem.kind, problem.pack) == ("corrupt", pack)
+
+
+def test_several_problems_on_several_nodes(disks: tuple[Disk, Disk]) -> None:
+    disks[0].lose(_pack_of(disks[0], "f00"))
+    disks[0].damage(_pack_of(disks[0], "large", 1), lambda body: bytes(len(body)))
+    disks[1].damage(_pack_of(disks[1], "large", 3), lambda body: b"")
+    found = {(p.host_id, p.kind) for p in _verify(disks[0], read_data=True).problems}
+    assert found == {(disks[0].host_id, "missing"), (disks[0].host_id, "corrupt"), (OTHER, "size")}
+
+
+def test_names_of_many_files_are_cut_but_counted(disk: Disk) -> None:
+    for number in range(50):
+        disk.write(f"f{number:02d}", noise(number, 10))
+    commit(disk.cluster, 1, {disk.host_id: disk.upload()})
+    disk.lose(_pack_of(disk, "f00"))
+    (problem,) = _verify(disk, read_data=False).problems
+    assert (len(problem.files), problem.file_count) == (20, 50)
+
+
+@READING
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda body: body[:-1], "is not what the backup manifest names"),
+        (lambda body: b"rubbish", "is not what the backup manifest names"),
+        (None, "there is no object"),
+    ],
+    ids=["cut", "other", "missing"],
+)
+def test_wrong_node_manifest(
+    disks: tuple[Disk, Disk], read_data: bool, change: Callable[[bytes], bytes] | None, told: str
+) -> None:
+    """The other node's share is verified all the same."""
+    container, name = (
+        layout.cluster_container(PREFIX, CLUSTER),
+        layout.node_manifest_name(backup_id(1), OTHER),
+    )
+    if change is None:
+        disks[1].store.delete(container, name)
+    else:
+        disks[1].store.change(container, name, change)
+    report = _verify(disks[0], read_data=read_data)
+    (problem,) = report.problems
+    assert (problem.host_id, problem.kind) == (OTHER, "manifest")
+    assert told in problem.detail
+    assert name in problem.detail
+    assert report.files == SMALL + 2
+
+
+def test_node_manifest_that_cannot_be_read(disks: tuple[Disk, Disk]) -> None:
+    """Even if the backup manifest names just this object."""
+    name = layout.node_manifest_name(backup_id(1), OTHER)
+    rubbish = b"rubbish"
+    disks[1].store.change(layout.cluster_container(PREFIX, CLUSTER), name, lambda body: rubbish)
+    committed = disks[0].cluster.read_backup(backup_id(1))
+    stored = StoredObject(name, len(rubbish), hashlib.sha256(rubbish).hexdigest())
+    nodes = (committed.nodes[0], replace(committed.nodes[1], manifest=stored))
+    disks[0].cluster.commit(replace(committed, nodes=nodes))
+    (problem,) = _verify(disks[0], read_data=False).problems
+    assert (problem.host_id, problem.kind) == (OTHER, "manifest")
+    assert "is not Zstandard data" in problem.detail
+
+
+@pytest.mark.parametrize("name", ["f03", "large"])
+def test_manifest_with_another_files_extents(disk: Disk, name: str) -> None:
+    """Every pack is intact, but the bytes are not those of the file that the manifest names."""
+    for number in range(5):
+        disk.write(f"f{number:02d}", noise(number, 100))
+    disk.write("large", noise(99, 2 * PACK_SIZE))
+    disk.write("wrong", noise(98, 2 * PACK_SIZE))
+    disk.upload(2)
+    entries = disk.entries(2)
+    extents = {"f03": entries["f04"].extents, "large": entries["wrong"].extents}
+    entries[name] = replace(entries[name], extents=extents[name])
+    uploaded = disk.upload(1, lambda: iter(()))
+    stored = _put_manifest(disk, entries.values())
+    commit(disk.cluster, 1, {disk.host_id: replace(uploaded, manifest=stored)})
+    (problem,) = _verify(disk, read_data=True).problems
+    assert (problem.kind, problem.detail) == (
+        "content",
+        f"ks/t/{name} is not what the manifest says",
+    )
+
+
+@READING
+def test_lagging_listing_is_asked_again(disks: tuple[Disk, Disk], read_data: bool) -> None:
+    disks[0].store.unlisted = lambda name: name.startswith("packs/")
+    assert _verify(disks[0], read_data=read_data).problems == ()
+
+
+def test_listing_that_still_has_a_lost_pack(disks: tuple[Disk, Disk]) -> None:
+    """Reading does not believe the listing."""
+    pack = _pack_of(disks[0], "f00")
+    disks[0].lose(pack)
+    disks[0].store.ghosts[layout.pack_name(pack)] = PACK_SIZE
+    (problem,) = _verify(disks[0], read_data=True).problems
+    assert (problem.kind, problem.pack) == ("missing", pack)
+    assert problem.file_count == 10
+
+
+def test_backup_that_was_never_committed(disk: Disk) -> None:
+    disk.write("f", noise(1, 10))
+    disk.upload()
+    with pytest.raises(NotFound, match=backup_id(1)):
+        _verify(disk, read_data=False)
+
+
+def test_progress_is_told_after_each_node(disks: tuple[Disk, Disk]) -> None:
+    told: list[tuple[int, int]] = []
+    report = _verify(disks[0], read_data=False, progress=lambda *done: told.append(done))
+    assert told == [(SMALL + 2, report.bytes // 2), (report.files, report.bytes)]
+
+
+@READING
+@pytest.mark.parametrize("after", [0, 3, 8])
+def test_cancelling_ends_it(disks: tuple[Disk, Disk], read_data: bool, after: int) -> None:
+    left = [after]
+
+    def check() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        _verify(disks[0], read_data=read_data, check_cancelled=check)
