@@ -108,8 +108,8 @@ class PinnedSession:
             reason = type(causes[0]).__name__ if causes else "no connection"
         except Unauthorized as error:
             raise AccessDenied(
-                f"Cassandra at {self._where}: {error}; GRANT SELECT ON KEYSPACE system_views to the "
-                "role of [cassandra] username"
+                f"Cassandra at {self._where}: {error}; GRANT SELECT ON KEYSPACE system_views to "
+                "the role of [cassandra] username"
             ) from None
         except (OperationTimedOut, ConnectionException, RequestExecutionException) as error:
             reason = type(error).__name__
