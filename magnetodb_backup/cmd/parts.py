@@ -69,9 +69,25 @@ def open_database(conf: cfg.ConfigOpts) -> Database:
 def open_storage(conf: cfg.ConfigOpts) -> StorageDriver:
     """Make the configured storage driver, throttled and with repetition."""
     return Retrying(
-        Throttled(load_storage(conf), lambda: int(conf.storage.bytes_per_second)),
+        Throttled(load_storage(conf), byte_rate(conf)),
         deadline=conf.storage.retry_deadline,
     )
+
+
+def byte_rate(conf: cfg.ConfigOpts) -> Callable[[], int]:
+    """Return what tells ``[storage] bytes_per_second``, as it is after each reading.
+
+    The option itself must not be asked by threads: oslo.config keeps the old value for ever if
+    one does while it reads the files again.
+    """
+    rate = int(conf.storage.bytes_per_second)
+
+    def on_change(conf: cfg.ConfigOpts, changed: object) -> None:
+        nonlocal rate
+        rate = int(conf.storage.bytes_per_second)
+
+    conf.register_mutate_hook(on_change)
+    return lambda: rate
 
 
 def open_leases(conf: cfg.ConfigOpts, name: str) -> Any:

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from oslo_config import cfg
 
+from magnetodb_backup.cmd import configuration
+from magnetodb_backup.errors import InvalidValue
+
 LOG = logging.getLogger(__name__)
 
 
@@ -46,9 +49,25 @@ def run(services: list[Service], conf: cfg.ConfigOpts) -> None:
         while not stop.wait(0.5):
             if reload.is_set():
                 reload.clear()
-                conf.mutate_config_files()
-                LOG.info("configuration read again")
+                _reread(conf)
     finally:
         for service in reversed(started):
-            service.stop()
+            _stop(service)
         LOG.info("stopped")
+
+
+def _stop(service: Service) -> None:
+    """Stop a service; its trouble must not keep the others from an orderly end."""
+    try:
+        service.stop()
+    except Exception:
+        LOG.exception("%s did not stop well", type(service).__name__)
+
+
+def _reread(conf: cfg.ConfigOpts) -> None:
+    try:
+        configuration.reread(conf)
+    except InvalidValue as error:
+        LOG.error("the configuration stays as it was: %s", error)
+    else:
+        LOG.info("configuration read again")
