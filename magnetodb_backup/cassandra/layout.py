@@ -37,6 +37,19 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
         raise _problem(path, error) from None
 
 
+def _is_directory(path: str) -> bool:
+    """Return whether there is a directory; what cannot be looked at is not taken for absent."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _problem(path, error) from None
+    if not stat.S_ISDIR(mode):
+        raise DataDirectoryProblem(f"{path} is no directory; a snapshot is one")
+    return True
+
+
 class SnapshotTree:
     """The snapshots below some data directories, in Cassandra's order."""
 
@@ -110,8 +123,6 @@ class SnapshotTree:
     def _snapshots(self) -> Iterator[os.DirEntry[str]]:
         for directory in self._directories:
             for keyspace in _entries(directory):
-                if not keyspace.is_dir(follow_symlinks=False):
-                    continue
                 for table in _entries(keyspace.path):
                     yield from _entries(os.path.join(table.path, "snapshots"))
 
@@ -126,7 +137,7 @@ class SnapshotTree:
                 "snapshots",
                 tag,
             )
-            if not os.path.isdir(root):
+            if not _is_directory(root):
                 continue
             any_directory = True
             for entry in _entries(root):
@@ -176,12 +187,13 @@ def _check_complete(table: TableDescription, found: Sequence[SnapshotFile]) -> N
         if manifest.name != "manifest.json" or manifest.index is not None:
             continue
         try:
-            listed: Any = json.loads(Path(manifest.path).read_bytes())
+            document: Any = json.loads(Path(manifest.path).read_bytes())
+            listed = set(document.get("files", ()))
         except FileNotFoundError:
             raise FileVanished(f"{manifest.path} disappeared while the backup runs") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise DataDirectoryProblem(f"{manifest.path} cannot be read: {error}") from None
-        missing = sorted(set(listed.get("files", ())) - names)
+        missing = sorted(listed - names)
         if missing:
             raise DataDirectoryProblem(
                 f"the snapshot of {table.name} lists {missing[0]} ({len(missing)} in all), which "
