@@ -50,12 +50,21 @@ def _connection_class() -> Any:
     return LibevConnection
 
 
+def _context(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise AccessDenied(
+            f"[cassandra] ca_file {ca_file} cannot be used ({error.strerror or error})"
+        ) from None
+
+
 class PinnedSession:
     """A CQL session with exactly one node, so that local and virtual tables are that node's."""
 
     def __init__(self, address: str, port: int, username: str, password: str, ca_file: str) -> None:
         self._where = f"{address}:{port}"
-        context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        context = _context(ca_file) if ca_file else None
         profile = ExecutionProfile(
             load_balancing_policy=WhiteListRoundRobinPolicy([address]),
             request_timeout=_REQUEST,

@@ -108,6 +108,8 @@ class JolokiaControl:
                 f"{what}: Jolokia at {self._url} does not answer ({type(error).__name__}); is "
                 "Cassandra running with the agent?"
             ) from None
+        except OSError as error:
+            raise AccessDenied(f"[jolokia] ca_file cannot be used: {error}") from None
         if answer.status_code in (401, 403):
             raise AccessDenied(
                 f"Jolokia at {self._url} refuses {what}; check [jolokia] username and password"

@@ -252,3 +252,17 @@ def test_unknown_certificate_sees_no_password(
             control.host_id()
         assert agent.requests == []
         control.close()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_ca_file_that_is_none(
+    certified: tuple[Path, ssl.SSLContext], tmp_path: Path, content: str | None
+) -> None:
+    wrong = tmp_path / "wrong.pem"
+    if content is not None:
+        wrong.write_text(content)
+    with fake_agent(certified[1]) as agent:
+        control = JolokiaControl(agent.url, ca_file=str(wrong))
+        with pytest.raises(AccessDenied, match=r"\[jolokia\] ca_file"):
+            control.host_id()
+        control.close()

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What CQL's answers mean, and what becomes of a connection that cannot be made."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.cassandra.cql import CqlNode, _member, _path_list
+from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
+
+HOST_ID = uuid.UUID("11111111-1111-4111-8111-111111111111")
+SCHEMA = uuid.UUID("22222222-2222-4222-8222-222222222222")
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("[/var/lib/cassandra/data]", ("/var/lib/cassandra/data",)),
+        ("[/a, /b]", ("/a", "/b")),
+        ("[/a,/b/c d]", ("/a", "/b/c d")),
+        ("/a", ("/a",)),
+        (" [ /a , /b ] ", ("/a", "/b")),
+        ("['/a', '/b, c']", ("/a", "/b, c")),
+        ('["/a"]', ("/a",)),
+        ("[]", ()),
+        ("", ()),
+    ],
+)
+def test_data_directories_as_cassandra_prints_them(value: str, paths: tuple[str, ...]) -> None:
+    assert _path_list(value) == paths
+
+
+def _row(**values: Any) -> SimpleNamespace:
+    whole = {
+        "host_id": HOST_ID,
+        "data_center": "dc1",
+        "rack": "r1",
+        "release_version": "5.0.9",
+        "tokens": {"9223372036854775807", "-9223372036854775808", "0"},
+        "schema_version": SCHEMA,
+    }
+    return SimpleNamespace(**{**whole, **values})
+
+
+def test_ring_member() -> None:
+    assert _member(_row(), "127.0.0.1") == RingMember(
+        host_id=str(HOST_ID),
+        address="127.0.0.1",
+        dc="dc1",
+        rack="r1",
+        version="5.0.9",
+        tokens=(-(2**63), 0, 2**63 - 1),
+        schema_version=str(SCHEMA),
+    )
+
+
+def test_ring_member_that_just_joins() -> None:
+    """Its row fills up bit by bit."""
+    row = _row(data_center=None, rack=None, release_version=None, tokens=None, schema_version=None)
+    assert _member(row, "127.0.0.1") == RingMember(str(HOST_ID), "127.0.0.1", "", "", "", (), "")
+
+
+@contextmanager
+def _server(answer: bytes | None) -> Iterator[int]:
+    """Listen on a port; answer each connection with these bytes, or do not listen any more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer or b"")
+
+        if answer is None:
+            listener.close()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield port
+        if answer is not None:
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_nobody_speaks_cql_there(answer: bytes | None) -> None:
+    with _server(answer) as port, pytest.raises(CassandraUnavailable) as failure:
+        CqlNode("127.0.0.1", port)
+    assert f"Cassandra does not answer CQL at 127.0.0.1:{port} (" in str(failure.value)
+    assert "are [cassandra] address and native_port right?" in str(failure.value)
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_ca_file_that_is_none(tmp_path: Path, content: str | None) -> None:
+    wrong = tmp_path / "wrong.pem"
+    if content is not None:
+        wrong.write_text(content)
+    with pytest.raises(AccessDenied, match=rf"\[cassandra\] ca_file {wrong} cannot be used"):
+        CqlNode("127.0.0.1", 9042, ca_file=str(wrong))
