@@ -55,7 +55,9 @@ class ManageApp(App):
     def build_option_parser(
         self, description: str | None, version: str | None, argparse_kwargs: Any = None
     ) -> ArgumentParser:
-        parser: ArgumentParser = super().build_option_parser(description, version, argparse_kwargs)
+        # A shortened --config-file would be taken here and read by nobody.
+        kwargs = {"allow_abbrev": False, **(argparse_kwargs or {})}
+        parser: ArgumentParser = super().build_option_parser(description, version, kwargs)
         parser.add_argument(
             "--config-file", metavar="PATH", help="configuration file (may be repeated)"
         )

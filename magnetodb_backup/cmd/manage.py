@@ -29,10 +29,12 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         name, equals, _ = argument.partition("=")
         if name not in ("--config-file", "--config-dir"):
             rest.append(argument)
-            continue
-        ours.append(argument)
-        if not equals:
-            ours.extend([value] if (value := next(waiting, None)) is not None else [])
+        elif equals:
+            ours.append(argument)
+        elif (value := next(waiting, None)) is not None:
+            ours += [argument, value]
+        else:
+            rest.append(argument)  # the command line's parser says what is missing
     return ours, rest
 
 
@@ -42,6 +44,7 @@ def make_services(arguments: Sequence[str]) -> Services:
     @cache
     def conf() -> cfg.ConfigOpts:
         loaded = configuration.load(arguments)
+        loaded.set_default("use_stderr", True)  # standard output is for the command's alone
         configuration.set_up_logging(loaded)
         logging.getLogger().setLevel(logging.ERROR)
         # Errors end a command in one line; the library would tell each failed connection too.
