@@ -35,6 +35,16 @@ class _NoAuthentication:
         response.set_header("X-Openstack-Request-Id", request_id)
 
 
+class _Log:
+    """Writes a line per request; by the request's ID an error can be found."""
+
+    def process_response(
+        self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
+    ) -> None:
+        request_id = getattr(request.context, "request_id", "")
+        LOG.info("%s %s %s: %s", request_id, request.method, request.path, response.status)
+
+
 def _error(request: falcon.Request, code: int, title: str, message: str) -> dict[str, Any]:
     request_id = getattr(request.context, "request_id", "")
     error = {"code": code, "title": title, "message": message, "request_id": request_id}
@@ -68,8 +78,24 @@ def _on_unexpected(
 def _serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
     title = error.status.partition(" ")[2] if isinstance(error.status, str) else str(error.status)
     message = error.description or error.title or title
+    if isinstance(error, falcon.HTTPRouteNotFound):
+        message = f"there is nothing at {request.path}; see /v1/openapi.json"
+    elif isinstance(error, falcon.HTTPMethodNotAllowed):
+        possible = dict(error.headers or {}).get("Allow", "nothing")
+        message = f"{request.method} is not possible at {request.path}; possible: {possible}"
     response.content_type = falcon.MEDIA_JSON
     response.media = _error(request, error.status_code, title, message)
+
+
+def _with_healthcheck(app: Any) -> Any:
+    """Put oslo.middleware's healthcheck beside ``app``; it answers whatever path it is asked."""
+    health = healthcheck.Healthcheck.app_factory({})
+
+    def dispatch(environ: dict[str, Any], start_response: Any) -> Any:
+        chosen = health if environ.get("PATH_INFO") == "/healthcheck" else app
+        return chosen(environ, start_response)
+
+    return dispatch
 
 
 def create_app(
@@ -80,12 +106,17 @@ def create_app(
     version: str,
     max_limit: int,
 ) -> Any:
-    """Return the WSGI callable, with /healthcheck in front.
+    """Return the WSGI callable, with /healthcheck beside it.
 
     ``enforcer`` is an oslo.policy Enforcer with our rules; ``max_limit`` bounds a page.
     """
-    tools = Tools(database, requests, enforcer, version, max_limit)
+    return _with_healthcheck(make_routes(Tools(database, requests, enforcer, version, max_limit)))
+
+
+def make_routes(tools: Tools) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the application with all routes of the OpenAPI document but /healthcheck."""
     app = falcon.App(middleware=[_NoAuthentication()])
+    app.add_middleware(_Log())
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, _on_unexpected)
     app.add_error_handler(BackupError, _on_backup_error)
@@ -93,6 +124,7 @@ def create_app(
     app.set_error_serializer(_serialize)
     versions, backup = Versions(tools), Backup(tools)
     app.add_route("/", versions)
+    app.add_route("/v1", versions, suffix="version")
     app.add_route("/v1/openapi.json", versions, suffix="document")
     app.add_route("/v1/backups", Backups(tools))
     app.add_route("/v1/backups/{backup_id}", backup)
@@ -101,7 +133,7 @@ def create_app(
     app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
     app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
     app.add_route("/v1/nodes", Nodes(tools))
-    return healthcheck.Healthcheck(app, {"path": "/healthcheck", "backends": []})
+    return app
 
 
 def _on_http_error(

@@ -18,4 +18,5 @@ _conf = configuration.load([f"--config-file={name}" for name in _files.split(";"
 configuration.set_up_logging(_conf)
 _database = parts.open_database(_conf)
 _database.check()
+_database.close()  # a server that forks after this must not share a connection
 application = make_application(_conf, _database, make_transport(_conf))

@@ -28,7 +28,7 @@ class Backups:
         body = read_body(request, _ALL)
         backup = self._tools.requests.create_backup(BackupRequest(**body))
         response.status = falcon.HTTP_202
-        response.location = f"{_ALL}/{backup.id}"
+        response.location = f"{request.root_path}{_ALL}/{backup.id}"
         response.media = backup_view(backup)
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
@@ -39,7 +39,7 @@ class Backups:
         page = {"backups": [backup_view(b) for b in backups[:limit]], "links": []}
         if len(backups) > limit:
             more = urlencode({**query, "limit": limit, "marker": backups[limit - 1].id})
-            page["links"] = [{"rel": "next", "href": f"{_ALL}?{more}"}]
+            page["links"] = [{"rel": "next", "href": f"{request.root_path}{_ALL}?{more}"}]
         response.media = page
 
 

@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/ and the OpenAPI document."""
+"""/, /v1 and the OpenAPI document."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import falcon
 
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.schemas.document import document
+
+
+def _version(request: falcon.Request) -> dict[str, Any]:
+    return {
+        "id": "v1",
+        "status": "CURRENT",
+        "links": [
+            {"rel": "self", "href": f"{request.prefix}/v1"},
+            {"rel": "describedby", "href": f"{request.prefix}/v1/openapi.json"},
+        ],
+    }
 
 
 class Versions:
@@ -19,14 +32,11 @@ class Versions:
         response.media = {
             "name": "magnetodb-backup",
             "version": self._tools.version,
-            "versions": [
-                {
-                    "id": "v1",
-                    "status": "CURRENT",
-                    "links": [{"rel": "self", "href": f"{request.prefix}/v1"}],
-                }
-            ],
+            "versions": [_version(request)],
         }
+
+    def on_get_version(self, request: falcon.Request, response: falcon.Response) -> None:
+        response.media = {"version": _version(request)}
 
     def on_get_document(self, request: falcon.Request, response: falcon.Response) -> None:
         response.media = document()

@@ -38,6 +38,8 @@ def read_body(request: falcon.Request, path: str, method: str = "post") -> dict[
     :raises InvalidValue: naming the field that is wrong.
     """
     operation = document()["paths"][path][method]["requestBody"]
+    if request.content_length is None and request.get_header("Transfer-Encoding"):
+        raise falcon.HTTPLengthRequired(description="send the body with a Content-Length")
     if (request.content_length or 0) > _LONGEST_BODY:
         raise falcon.HTTPContentTooLarge(description=f"at most {_LONGEST_BODY} bytes")
     text = request.bounded_stream.read(_LONGEST_BODY + 1)
@@ -47,7 +49,7 @@ def read_body(request: falcon.Request, path: str, method: str = "post") -> dict[
         raise falcon.HTTPUnsupportedMediaType(description="send application/json")
     try:
         body: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidValue(f"the body is not JSON: {error}") from None
     _check(operation["content"]["application/json"]["schema"], body, "body")
     return dict(body)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backups over REST: what is accepted, what it does, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.views import backup_view
+from tests.api.conftest import CLUSTER, MISSING, Api, as_json
+from tests.unit.domain.samples import NODE_BACKUP, REPORT
+
+S = BackupStatus
+ALL = {"scope": {"type": "all"}}
+
+
+def test_creating(api: Api) -> None:
+    scope = {"type": "tables", "tables": ["shop.orders", 'shop."Orders"']}
+    body = {"name": "nightly ß", "scope": scope, "allow_partial": True, "on_corrupt": "mark"}
+    answer = api.call("POST", "/v1/backups", **as_json(body))
+    assert answer.status_code == 202
+    record = answer.json
+    assert {name: record[name] for name in body} == body
+    assert (record["status"], record["cluster"]) == ("CREATING", CLUSTER)
+    assert answer.headers["location"] == f"/v1/backups/{record['id']}"
+    assert api.get(answer.headers["location"]) == record
+    backup = api.database.backups.get(record["id"])
+    assert backup_view(backup) == record
+    assert api.job(backup).status is JobStatus.PENDING
+
+
+def test_defaults_of_a_new_backup(api: Api) -> None:
+    record = api.call("POST", "/v1/backups", **as_json(ALL)).json
+    chosen = {"name": "", "type": "full", "allow_partial": False, "on_corrupt": "fail"}
+    assert {name: record[name] for name in chosen} == chosen
+    assert (record["finished_at"], record["coverage"], record["error"]) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "named"),
+    [
+        ({}, 400, "'scope' is a required property"),
+        ([], 400, "body: [] is not of type 'object'"),
+        (None, 400, "body: None is not of type 'object'"),
+        ({"scope": "all"}, 400, "body['scope']: 'all' is not of type 'object'"),
+        ({"scope": {}}, 400, "body['scope']: 'type' is a required property"),
+        ({"scope": {"type": "galaxy"}}, 400, "'galaxy' is no scope type; installed: all"),
+        ({"scope": {"type": "keyspaces"}}, 400, "needs 'keyspaces'"),
+        ({"scope": {"type": "tables", "tables": ["shop"]}}, 400, "'shop' is not a table"),
+        ({**ALL, "name": 5}, 400, "body['name']: 5 is not of type 'string'"),
+        ({**ALL, "name": "x" * 256}, 400, "is too long"),
+        ({**ALL, "name": "a\0b"}, 400, "control characters"),
+        ({**ALL, "name": "\ud800"}, 400, "control characters"),
+        ({**ALL, "type": "differential"}, 400, "'differential' is not one of ['full'"),
+        ({**ALL, "type": "incremental"}, 400, "'incremental' is not available yet; use full"),
+        ({**ALL, "on_corrupt": "ignore"}, 400, "body['on_corrupt']"),
+        ({**ALL, "allow_partial": "yes"}, 400, "body['allow_partial']"),
+        ({**ALL, "color": "red"}, 400, "'color' was unexpected"),
+        ({**ALL, "cluster": ""}, 400, "body['cluster']"),
+        ({**ALL, "cluster": "other"}, 404, f"reports a cluster 'other'; known: '{CLUSTER}"),
+    ],
+)  # fmt: skip
+def test_wrong_requests_record_nothing(api: Api, body: Any, code: int, named: str) -> None:
+    assert named in api.refused(code, "POST", "/v1/backups", **as_json(body))
+    assert api.get("/v1/backups")["backups"] == []
+
+
+def test_name_that_is_taken(api: Api) -> None:
+    taken = api.backup(S.CREATED, "nightly")
+    message = api.refused(409, "POST", "/v1/backups", **as_json({**ALL, "name": "nightly"}))
+    assert taken.id in message
+
+
+def test_several_clusters_need_a_name(api: Api) -> None:
+    api.database.nodes.report(replace(REPORT, worker_id="w2", cluster="other"))
+    message = api.refused(400, "POST", "/v1/backups", **as_json(ALL))
+    assert f"name one: '{CLUSTER}', 'other'" in message
+    answer = api.call("POST", "/v1/backups", **as_json({**ALL, "cluster": "other"}))
+    assert answer.json["cluster"] == "other"
+
+
+def test_no_cluster_yet(api: Api) -> None:
+    api.database.nodes.forget(REPORT.worker_id)
+    message = api.refused(404, "POST", "/v1/backups", **as_json(ALL))
+    assert "start magnetodb-backup-worker" in message
+
+
+def test_node_backups(api: Api) -> None:
+    backup = api.backup()
+    path = f"/v1/backups/{backup.id}/nodes"
+    assert api.get(path) == {"nodes": []}
+    api.database.backups.put_node_backup(replace(NODE_BACKUP, backup_id=backup.id))
+    (node,) = api.get(path)["nodes"]
+    assert (node["host_id"], node["files_done"]) == (NODE_BACKUP.host_id, 3)
+    assert node["corrupt_files"] == list(NODE_BACKUP.corrupt_files)
+
+
+def test_cancelling(api: Api) -> None:
+    backup = api.backup()
+    answer = api.call("POST", f"/v1/backups/{backup.id}/cancel")
+    assert (answer.status_code, answer.json["status"]) == (202, "CREATING")
+    assert api.job(backup).cancel_requested
+
+
+@pytest.mark.parametrize("status", sorted(set(S) - {S.CREATING}))
+def test_only_a_running_backup_can_be_cancelled(api: Api, status: S) -> None:
+    backup = api.backup(status)
+    message = api.refused(409, "POST", f"/v1/backups/{backup.id}/cancel")
+    assert f"{backup.id} is {status.value}; only" in message
+
+
+@pytest.mark.parametrize("status", [S.CREATED, S.PARTIAL, S.CREATE_FAILED, S.CANCELLED])
+def test_deleting(api: Api, status: S) -> None:
+    backup = api.backup(status)
+    path = f"/v1/backups/{backup.id}"
+    answer = api.call("DELETE", path)
+    assert (answer.status_code, answer.json["status"]) == (202, "DELETING")
+    assert api.get(path) == answer.json
+    assert api.job(backup, JobKind.DELETION).status is JobStatus.PENDING
+    assert "a deletion" in api.refused(409, "DELETE", path)
+
+
+def test_deleting_what_runs_cancels_it(api: Api) -> None:
+    backup = api.backup()
+    answer = api.call("DELETE", f"/v1/backups/{backup.id}")
+    assert (answer.status_code, answer.json["status"]) == (202, "CREATING")
+    assert api.job(backup).cancel_requested
+    assert api.job(backup, JobKind.DELETION).status is JobStatus.PENDING
+
+
+def test_deleting_twice(api: Api) -> None:
+    backup = api.backup(S.DELETED)
+    assert "already DELETED" in api.refused(409, "DELETE", f"/v1/backups/{backup.id}")
+    again = api.backup(S.DELETE_FAILED)
+    assert api.call("DELETE", f"/v1/backups/{again.id}").json["status"] == "DELETING"
+
+
+@pytest.mark.parametrize(
+    ("body", "read_data"),
+    [(None, False), ({}, False), ({"read_data": False}, False), ({"read_data": True}, True)],
+)
+def test_verifying(api: Api, body: Any, read_data: bool) -> None:
+    backup = api.backup(S.PARTIAL)
+    path = f"/v1/backups/{backup.id}"
+    assert "never verified" in api.refused(404, "GET", f"{path}/verification")
+    arguments = {} if body is None else as_json(body)
+    answer = api.call("POST", f"{path}/verify", **arguments)
+    assert answer.status_code == 202
+    assert answer.json["parameters"] == {"read_data": read_data}
+    assert (answer.json["kind"], answer.json["status"]) == ("verification", "PENDING")
+    assert api.get(f"{path}/verification") == answer.json
+    assert "wait for its end" in api.refused(409, "POST", f"{path}/verify")
+    result = {"packs": 3, "problems": [{"kind": "missing", "pack": "ab"}]}
+    api.database.jobs.finish(answer.json["id"], JobStatus.DONE, result=result)
+    assert api.get(f"{path}/verification")["result"] == result
+
+
+@pytest.mark.parametrize("status", sorted(set(S) - {S.CREATED, S.PARTIAL}))
+def test_only_complete_backups_can_be_verified(api: Api, status: S) -> None:
+    backup = api.backup(status)
+    message = api.refused(409, "POST", f"/v1/backups/{backup.id}/verify")
+    assert f"{backup.id} is {status.value}; only CREATED and PARTIAL" in message
+
+
+@pytest.mark.parametrize("body", [{"read_data": "yes"}, {"read": True}, [True]])
+def test_wrong_verifications(api: Api, body: Any) -> None:
+    path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"
+    assert "body" in api.refused(400, "POST", path, **as_json(body))
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix"),
+    [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/nodes"),
+        ("POST", "/cancel"),
+        ("POST", "/verify"),
+        ("GET", "/verification"),
+    ],
+)
+@pytest.mark.parametrize("backup_id", [MISSING, "nightly", "%00"])
+def test_missing_backup_is_named(api: Api, method: str, suffix: str, backup_id: str) -> None:
+    api.backup(S.CREATED, "nightly")  # names are for people: the API wants the ID
+    message = api.refused(404, method, f"/v1/backups/{backup_id}{suffix}")
+    assert f"there is no backup {unquote(backup_id)!r}" in message

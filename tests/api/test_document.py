@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI document and the application say the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from falcon import inspect
+from jsonschema import Draft202012Validator
+from oslo_config import cfg
+from oslo_policy import policy
+
+from magnetodb_backup.api.app import make_routes
+from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.api.policies import list_rules
+from magnetodb_backup.api.schemas.document import document
+from magnetodb_backup.domain.records import BackupRequest
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.views import backup_view, job_view, node_backup_view, node_view
+from tests.api.conftest import Api
+from tests.api.test_errors import Refusing
+from tests.unit.domain.samples import BACKUP, JOB, NODE, NODE_BACKUP
+
+OPEN = {("GET", "/"), ("GET", "/healthcheck"), ("GET", "/v1"), ("GET", "/v1/openapi.json")}
+SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
+
+
+def bare(path: str) -> str:
+    """Return a template without its parameters' names."""
+    return re.sub(r"{[^}]*}", "{}", path)
+
+
+def described() -> set[tuple[str, str]]:
+    """Return method and path of each operation of the document."""
+    return {
+        (method.upper(), bare(path))
+        for path, item in document()["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+
+
+def test_document_is_served_as_it_is(api: Api) -> None:
+    assert api.get("/v1/openapi.json") == document()
+
+
+def test_routes_are_the_operations(api: Api) -> None:
+    enforcer = policy.Enforcer(cfg.CONF)
+    tools = Tools(api.database, Refusing(RuntimeError()), enforcer, version="1", max_limit=1)
+    routed = {
+        (method.method, bare(route.path))
+        for route in inspect.inspect_routes(make_routes(tools))
+        for method in route.methods
+        if not method.internal
+    }
+    assert routed == described() - {("GET", "/healthcheck")}
+
+
+def test_every_operation_but_the_open_ones_has_one_policy_rule() -> None:
+    ruled = [
+        (operation["method"], bare(operation["path"]))
+        for rule in list_rules()
+        for operation in rule.operations
+    ]
+    assert sorted(ruled) == sorted(described() - OPEN)
+
+
+def test_health(api: Api) -> None:
+    answer = api.call("GET", "/healthcheck")
+    assert (answer.status_code, answer.text) == (200, "")
+
+
+def test_versions(api: Api) -> None:
+    versions = api.get("/")
+    assert versions["name"] == "magnetodb-backup"
+    assert versions["version"] == "0.1.0"
+    (version,) = versions["versions"]
+    assert version["status"] == "CURRENT"
+    links = {link["rel"]: link["href"].partition("/v1")[1:] for link in version["links"]}
+    assert api.get("".join(links["self"])) == {"version": version}
+    assert api.get("".join(links["describedby"])) == document()
+
+
+def test_lists_end_with_or_without_a_slash(api: Api) -> None:
+    assert api.get("/v1/backups/") == api.get("/v1/backups")
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if "$ref" in value else set()
+        return own.union(*(_references(v) for v in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_references(v) for v in value))
+    return set()
+
+
+def test_schemas_are_schemas_and_all_are_used() -> None:
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+    assert _references(document()) == {f"#/components/schemas/{name}" for name in SCHEMAS}
+
+
+@pytest.mark.parametrize(
+    ("schema", "view"),
+    [
+        ("Backup", backup_view(BACKUP)),
+        ("NodeBackup", node_backup_view(NODE_BACKUP)),
+        ("Node", node_view(NODE)),
+        ("Job", job_view(JOB)),
+    ],
+)
+def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
+    assert set(view) == set(SCHEMAS[schema]["properties"]) == set(SCHEMAS[schema]["required"])
+
+
+def test_every_state_is_described() -> None:
+    statuses = [status.value for status in BackupStatus]
+    assert SCHEMAS["Backup"]["properties"]["status"]["enum"] == statuses
+    (parameter,) = (
+        p for p in document()["paths"]["/v1/backups"]["get"]["parameters"] if p["name"] == "status"
+    )
+    assert parameter["schema"]["enum"] == statuses
+    job = SCHEMAS["Job"]["properties"]
+    assert job["kind"]["enum"] == [kind.value for kind in JobKind]
+    assert job["status"]["enum"] == [status.value for status in JobStatus]
+
+
+def test_every_field_of_a_request_is_described() -> None:
+    assert set(SCHEMAS["BackupRequest"]["properties"]) == set(BackupRequest.__dataclass_fields__)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client is told when a request cannot be served."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from falcon import testing
+from oslo_config import cfg
+from oslo_policy import policy
+
+from magnetodb_backup.api.app import create_app
+from magnetodb_backup.api.policies import list_rules
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.errors import (
+    BackupError,
+    BusUnavailable,
+    Conflict,
+    DatabaseUnavailable,
+    InvalidValue,
+    NotFound,
+)
+from tests.api.conftest import MISSING, Api, as_json
+
+BACKUPS = "/v1/backups"
+MiB = 1024 * 1024
+
+
+class Refusing:
+    """Takes no request: raises an error instead."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def create_backup(self, request: BackupRequest) -> Backup:
+        raise self._error
+
+    def cancel_backup(self, backup_id: str) -> Backup:
+        raise self._error
+
+    def delete_backup(self, backup_id: str) -> Backup:
+        raise self._error
+
+    def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
+        raise self._error
+
+
+@pytest.fixture
+def refusing(database: Database) -> Callable[[Exception], Api]:
+    def refusing(error: Exception) -> Api:
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[], default_config_dirs=[])
+        enforcer = policy.Enforcer(conf)
+        enforcer.register_defaults(list_rules())
+        application = create_app(
+            database=database,
+            requests=Refusing(error),
+            enforcer=enforcer,
+            version="1",
+            max_limit=10,
+        )
+        return Api(testing.TestClient(application), database)
+
+    return refusing
+
+
+REQUESTS = [
+    ("POST", BACKUPS, as_json({"scope": {"type": "all"}})),
+    ("DELETE", f"{BACKUPS}/{MISSING}", {}),
+    ("POST", f"{BACKUPS}/{MISSING}/cancel", {}),
+    ("POST", f"{BACKUPS}/{MISSING}/verify", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidValue("why"), 400),
+        (NotFound("why"), 404),
+        (Conflict("why"), 409),
+        (DatabaseUnavailable("why"), 503),
+        (BusUnavailable("why"), 503),
+    ],
+)
+def test_codes_of_errors(
+    refusing: Callable[[Exception], Api], error: BackupError, code: int
+) -> None:
+    api = refusing(error)
+    for method, path, arguments in REQUESTS:
+        assert api.refused(code, method, path, **arguments) == "why"
+        answer = api.call(method, path, **arguments)
+        assert answer.headers.get("retry-after") == ("10" if code == 503 else None)
+
+
+def test_unexpected_error_tells_only_where_to_look(
+    refusing: Callable[[Exception], Api], caplog: pytest.LogCaptureFixture
+) -> None:
+    api = refusing(RuntimeError("secret detail"))
+    caplog.set_level(logging.INFO)
+    for method, path, arguments in REQUESTS:
+        caplog.clear()
+        answer = api.call(method, path, **arguments)
+        assert answer.status_code == 500
+        assert "secret detail" not in answer.text
+        assert "the service's log has it under this request's ID" in answer.json["error"]["message"]
+        assert answer.json["error"]["request_id"] in caplog.text
+        assert "secret detail" in caplog.text
+
+
+def test_every_error_can_be_found_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    answer = api.call("GET", f"{BACKUPS}/{MISSING}")
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("magnetodb_backup.api")]
+    request_id = answer.json["error"]["request_id"]
+    assert f"{request_id} GET {BACKUPS}/{MISSING}: 404 Not Found" in lines
+    assert api.call("GET", "/").headers["x-openstack-request-id"] != request_id
+
+
+def test_database_that_goes_away_and_comes_back(api: Api, tmp_path: Path) -> None:
+    backup = api.backup(BackupStatus.CREATED)
+    api.database.close()
+    path, aside = tmp_path / "catalogue.sqlite", tmp_path / "aside"
+    path.rename(aside)
+    path.mkdir()
+    for where in (BACKUPS, f"{BACKUPS}/{backup.id}", f"{BACKUPS}/{backup.id}/nodes", "/v1/nodes"):
+        assert "the database does not answer" in api.refused(503, "GET", where)
+        assert api.call("GET", where).headers["retry-after"] == "10"
+    body = as_json({"scope": {"type": "all"}})
+    assert "the database does not answer" in api.refused(503, "POST", BACKUPS, **body)
+    path.rmdir()
+    aside.rename(path)
+    assert api.get(f"{BACKUPS}/{backup.id}")["status"] == "CREATED"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v2/backups", "/healthcheck/x", f"{BACKUPS}/a/b"])
+def test_nothing_is_there(api: Api, path: str) -> None:
+    message = api.refused(404, "GET", path)
+    assert message == f"there is nothing at {path}; see /v1/openapi.json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", BACKUPS, "GET, POST, OPTIONS"),
+        ("DELETE", BACKUPS, "GET, POST, OPTIONS"),
+        ("POST", f"{BACKUPS}/{MISSING}", "DELETE, GET, OPTIONS"),
+        ("GET", f"{BACKUPS}/{MISSING}/cancel", "POST, OPTIONS"),
+        ("POST", "/v1/nodes", "GET, OPTIONS"),
+        ("POST", "/", "GET, OPTIONS"),
+    ],
+)
+def test_methods_that_are_not_possible(api: Api, method: str, path: str, allowed: str) -> None:
+    message = api.refused(405, method, path)
+    assert message == f"{method} is not possible at {path}; possible: {allowed}"
+    assert api.call(method, path).headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"", "the body is not JSON"),
+        (b"{", "line 1 column 2"),
+        (b'{"scope": {"type": "all"}} x', "Extra data"),
+        (b'{"name": "\xff"}', "utf-8"),
+        (b"[" * 100_000, "recursion"),
+        (b'{"limit": ' + b"9" * 10_000 + b"}", "digits"),
+    ],
+)
+def test_bodies_that_are_no_json(api: Api, body: bytes, named: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    message = api.refused(400, "POST", BACKUPS, body=body, headers=headers)
+    assert message.startswith("the body is not JSON")
+    assert named in message
+
+
+@pytest.mark.parametrize("path", [BACKUPS, f"{BACKUPS}/{MISSING}/verify"])
+class TestBodies:
+    """What every request with a body checks first."""
+
+    def test_too_large(self, api: Api, path: str) -> None:
+        headers = {"Content-Type": "application/json"}
+        body = b" " * MiB + b"x"
+        message = api.refused(413, "POST", path, body=body, headers=headers)
+        assert message == f"at most {MiB} bytes"
+
+    def test_wrong_type(self, api: Api, path: str) -> None:
+        for media_type in (
+            "application/x-www-form-urlencoded",
+            "text/plain",
+            "multipart/form-data",
+        ):
+            headers = {"Content-Type": media_type}
+            message = api.refused(415, "POST", path, body="x=y", headers=headers)
+            assert message == "send application/json"
+
+    def test_without_a_length(self, api: Api, path: str) -> None:
+        headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+        assert "Content-Length" in api.refused(411, "POST", path, headers=headers)
+
+
+def test_type_may_name_a_character_set(api: Api) -> None:
+    arguments = as_json({"scope": {"type": "all"}})
+    arguments["headers"] = {"Content-Type": "application/json; charset=utf-8"}
+    assert api.call("POST", BACKUPS, **arguments).status_code == 202

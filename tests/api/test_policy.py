@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's policy file decides who may do what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.api.policies import list_rules
+from magnetodb_backup.domain.status import BackupStatus
+from tests.api.conftest import MISSING, Api, MakeApi, as_json
+
+BODIES = {("POST", "/v1/backups"): {"scope": {"type": "all"}}}
+Operation = tuple[str, str]
+
+
+def operations(rule: Any) -> list[Operation]:
+    return [(o["method"], o["path"].replace("{id}", MISSING)) for o in rule.operations]
+
+
+def arguments_of(operation: Operation) -> dict[str, Any]:
+    return as_json(BODIES[operation]) if operation in BODIES else {}
+
+
+def with_policy(make_api: MakeApi, tmp_path: Path, text: str) -> Api:
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    return make_api({"oslo_policy": {"policy_file": path}})
+
+
+@pytest.mark.parametrize("forbidden", [rule.name for rule in list_rules()])
+def test_each_rule_can_be_taken_away(make_api: MakeApi, tmp_path: Path, forbidden: str) -> None:
+    api = with_policy(make_api, tmp_path, f'"{forbidden}": "!"\n')
+    for rule in list_rules():
+        for operation in operations(rule):
+            answer = api.call(*operation, **arguments_of(operation))
+            if rule.name == forbidden:
+                assert answer.status_code == 403
+                assert answer.json["error"]["message"] == f"the policy forbids {forbidden}"
+                assert answer.json["error"]["title"] == "Forbidden"
+            else:
+                assert answer.status_code in (200, 202, 404)
+    recorded = api.database.backups.list()
+    assert len(recorded) == (0 if forbidden == "backups:create" else 1)
+
+
+def test_everything_else_than_the_versions_is_the_administrators(
+    make_api: MakeApi, tmp_path: Path
+) -> None:
+    text = "".join(f'"{rule.name}": "role:operator"\n' for rule in list_rules())
+    api = with_policy(make_api, tmp_path, text)
+    backup = api.backup(BackupStatus.CREATED)
+    for rule in list_rules():
+        assert rule.check_str == "role:admin"
+        for operation in operations(rule):
+            api.refused(403, *operation, **arguments_of(operation))
+    for path in ("/", "/v1", "/v1/openapi.json"):
+        assert api.get(path)
+    assert api.call("GET", "/healthcheck").status_code == 200
+    assert api.database.backups.get(backup.id) == backup
+
+
+def test_refusal_comes_before_the_body_is_looked_at(make_api: MakeApi, tmp_path: Path) -> None:
+    api = with_policy(make_api, tmp_path, '"backups:create": "!"\n"backups:verify": "!"\n')
+    headers = {"Content-Type": "text/plain"}
+    for path in ("/v1/backups", f"/v1/backups/{MISSING}/verify"):
+        api.refused(403, "POST", path, body="x", headers=headers)
