@@ -97,17 +97,23 @@ class Reporter:
         """Look at the node, report it, and remove snapshots of backups that do not live.
 
         The snapshots are listed before the conductor is asked: one that is taken in between
-        belongs to a live backup and is not on the list.
+        belongs to a live backup and is not on the list. One that cannot be removed keeps no other.
         """
         self._last = report = self.look()
         tags = self._tags()
         live = self._conductor.report(report)
-        for tag in tags:
+        trouble: BackupError | None = None
+        for tag in sorted(tags):
             backup_id = backup_of_tag(tag)
             if backup_id is None or backup_id in live or tag in self._tasks.busy_tags():
                 continue
             LOG.warning("removing snapshot %s: its backup does not run", tag)
-            self._release(tag)
+            try:
+                self._release(tag)
+            except BackupError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
 
     def _tags(self) -> frozenset[str]:
         """Return our snapshots' tags; none where the directories cannot be read now."""

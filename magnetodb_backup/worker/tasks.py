@@ -76,7 +76,12 @@ class Tasks:
             task.tag = str(arguments.get("tag", ""))
             self._forget_oldest()
         LOG.info("task %s (%s) begins", task_id, kind.value)
-        self._spawn(lambda: self._run(task_id, task, kind, arguments), task_id)
+        try:
+            self._spawn(lambda: self._run(task_id, task, kind, arguments), task_id)
+        except BaseException:
+            with self._lock:
+                del self._tasks[task_id]  # nobody would ever finish it
+            raise
 
     def status(self, task_id: str) -> TaskStatus:
         with self._lock:

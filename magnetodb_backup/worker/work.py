@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 from magnetodb_backup.cassandra.layout import SnapshotTree
 from magnetodb_backup.domain.manifest import NodeManifestHeader
 from magnetodb_backup.domain.records import Progress
 from magnetodb_backup.domain.tables import TableDescription
 from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.errors import CassandraUnavailable, SchemaChanged
+from magnetodb_backup.errors import CassandraUnavailable, FileVanished
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.index import FileIndex
@@ -28,6 +31,7 @@ from magnetodb_backup.worker.space import check_head_room
 from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
+_LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
 _Handler = Callable[[Mapping[str, Any], TaskContext], Mapping[str, Any]]
 
 
@@ -57,6 +61,7 @@ class BackupWork:
         self._node = node
         self._storage = storage
         self._settings = settings
+        self._uploading = threading.Lock()
         self._handlers: dict[TaskKind, _Handler] = {
             TaskKind.DESCRIBE: self._describe,
             TaskKind.RESOLVE: self._resolve,
@@ -157,12 +162,26 @@ class BackupWork:
         return {"started_at": started, "finished_at": finished, "files": files, "bytes": size}
 
     def _upload(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        # One writer of packs and index; a cancelled upload may still wait for the object store.
+        while not self._uploading.acquire(timeout=_LOOK_EVERY):
+            context.check()
+        try:
+            return self._upload_alone(arguments, context)
+        finally:
+            self._uploading.release()
+
+    def _upload_alone(
+        self, arguments: Mapping[str, Any], context: TaskContext
+    ) -> Mapping[str, Any]:
         tag, tables = str(arguments["tag"]), _tables(arguments)
         cluster, host_id = str(arguments["cluster"]), str(arguments["host_id"])
+        distrusted: Mapping[str, Any] = arguments.get("distrusted", {})
         member, directories = self._node.member(), self._node.data_directories()
         tree = SnapshotTree(directories)
         if tables and not tree.exists(tag):
-            raise SchemaChanged(
+            if (finished := self._finished(tag)).exists():
+                return cast("Mapping[str, Any]", json.loads(finished.read_bytes()))
+            raise FileVanished(
                 f"snapshot {tag} is gone before it was uploaded; somebody cleared it, or "
                 "[worker] snapshot_ttl is too short"
             )
@@ -203,24 +222,36 @@ class BackupWork:
                 spool_directory=self._settings.state_dir,
                 progress=report,
                 check_cancelled=context.check,
-                distrusted=frozenset(arguments.get("distrusted", ())),
+                distrusted=frozenset(distrusted),
             )
         finally:
             index.close()
         report(uploaded.progress)
-        self.release(tag)
-        return {
+        result = {
             "manifest": asdict(uploaded.manifest),
             "files": uploaded.files,
             "bytes": uploaded.bytes,
             "corrupt_files": list(uploaded.corrupt_files),
             "progress": asdict(context.progress),
             "member": member.as_json(),
+            "replaced": {pack: distrusted[pack] for pack in uploaded.replaced},
         }
+        # Without its snapshot the upload cannot be repeated, should this process end just now.
+        for older in self._settings.state_dir.glob("finished-*.json"):
+            older.unlink()
+        self._finished(tag).write_text(json.dumps(result))
+        self.release(tag)
+        return result
 
     def _release(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        self.release(str(arguments["tag"]))
+        tag = str(arguments["tag"])
+        self.release(tag)
+        self._finished(tag).unlink(missing_ok=True)
         return {}
+
+    def _finished(self, tag: str) -> Path:
+        """Return where an upload's result lies until the conductor has it."""
+        return self._settings.state_dir / f"finished-{quote(tag, safe='')}.json"
 
     def _node_repository(self, cluster: str, host_id: str) -> NodeRepository:
         return NodeRepository(self._storage, self._settings.prefix, cluster, host_id)

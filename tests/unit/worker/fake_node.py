@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Cassandra node that consists of directories: snapshots are real hard links."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from magnetodb_backup.domain.tables import (
+    KeyspaceDescription,
+    SchemaCatalogue,
+    TableDescription,
+    TableName,
+)
+from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.errors import CassandraUnavailable, CommandFailed
+from magnetodb_backup.worker.node import LocalNode
+from tests.unit.cassandra.tree import DataDirectories, table
+
+HOST = "11111111-1111-4111-8111-111111111111"
+CLUSTER = "test cluster"
+SIMPLE = {"class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "1"}
+
+
+def member(number: int, **values: str) -> RingMember:
+    """Return the ring member whose host ID consists of this digit."""
+    n = str(number)
+    host_id = f"{n * 8}-{n * 4}-4{n * 3}-8{n * 3}-{n * 12}"
+    return RingMember(
+        **{
+            "host_id": host_id,
+            "address": f"127.0.0.{number}",
+            "dc": "dc1",
+            "rack": "r1",
+            "version": "5.0.9",
+            "tokens": (number * 100,),
+            "schema_version": "schema-1",
+            **values,
+        }
+    )
+
+
+class FakeNode:
+    """State of the node; it is asked over CQL and told by node control."""
+
+    def __init__(
+        self, root: Path, number: int = 1, tables: Sequence[TableDescription] = ()
+    ) -> None:
+        self.data = DataDirectories(root / f"node{number}")
+        self.me = member(number)
+        self.members: tuple[RingMember, ...] = (self.me,)
+        self.controlled_host_id = self.me.host_id
+        self.tables = list(tables or [table("ks", "t", 1), table("ks", "u", 2)])
+        self.replication = dict(SIMPLE)
+        self.schema = "CREATE TABLE ks.t;"
+        self.mode = "NORMAL"
+        self.cql_down = self.control_down = self.clears_nothing = False
+        self.connections = self.closed = 0
+        self.log: list[str] = []
+        self.on_snapshot: Callable[[], None] = lambda: None
+        for each in self.tables:
+            self.write(each, "nb-1-big-Data.db", f"{number} {each.name}".encode())
+            self.write(each, "nb-2-big-Data.db", f"{number} {each.name} more".encode(), 1)
+
+    def write(self, of: TableDescription, name: str, content: bytes, directory: int = 0) -> Path:
+        path = self.data.table_directory(directory, of) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def connect(self) -> FakeCql:
+        self.connections += 1
+        return FakeCql(self)
+
+    def local(self, *, expected: str = "", directories: Sequence[str] = ()) -> LocalNode:
+        """Return the worker's view of the node."""
+        return LocalNode(
+            self.connect,
+            FakeControl(self),
+            expected_host_id=expected,
+            configured_directories=directories,
+        )
+
+    def snapshots(self, tag: str) -> list[Path]:
+        return [p for d in self.data.paths for p in d.glob(f"*/*/snapshots/{tag}")]
+
+
+class FakeCql:
+    """The node over CQL."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self._node = node
+
+    def _answer(self) -> FakeNode:
+        if self._node.cql_down:
+            raise CassandraUnavailable("Cassandra does not answer CQL")
+        return self._node
+
+    def cluster_name(self) -> str:
+        return CLUSTER if self._answer() else ""
+
+    def local(self) -> RingMember:
+        return self._answer().me
+
+    def ring(self) -> tuple[RingMember, ...]:
+        return self._answer().members
+
+    def catalogue(self) -> SchemaCatalogue:
+        tables = self._answer().tables
+        names = dict.fromkeys(t.name.keyspace for t in tables)
+        keyspaces = tuple(KeyspaceDescription(n, self._node.replication) for n in names)
+        return SchemaCatalogue(keyspaces, tuple(tables))
+
+    def schema_text(self) -> str:
+        return self._answer().schema
+
+    def data_directories(self) -> tuple[str, ...]:
+        return self._answer().data.names
+
+    def close(self) -> None:
+        self._node.closed += 1
+
+
+class FakeControl:
+    """The node as nodetool or Jolokia see it."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self._node = node
+
+    def _do(self, what: str) -> FakeNode:
+        if self._node.control_down:
+            raise CassandraUnavailable("JMX does not answer")
+        self._node.log.append(what)
+        return self._node
+
+    def host_id(self) -> str:
+        return self._do("host_id").controlled_host_id
+
+    def operation_mode(self) -> str:
+        return self._do("operation_mode").mode
+
+    def flush(self, tables: Sequence[TableName]) -> None:
+        self._do("flush " + ",".join(str(t) for t in tables))
+
+    def take_snapshot(
+        self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
+    ) -> None:
+        node = self._do(f"snapshot {tag} {ttl_seconds}")
+        if node.snapshots(tag):
+            raise CommandFailed(f"snapshot {tag} already exists")
+        for each in node.tables:
+            if each.name in tables:
+                for number in range(len(node.data.paths)):
+                    self._link(node.data.table_directory(number, each), tag)
+        node.on_snapshot()
+
+    def _link(self, directory: Path, tag: str) -> None:
+        if not directory.is_dir():
+            return
+        target = directory / "snapshots" / tag
+        target.mkdir(parents=True)
+        for path in directory.iterdir():
+            if path.is_file():
+                os.link(path, target / path.name)
+
+    def clear_snapshot(self, tag: str) -> None:
+        node = self._do(f"clear {tag}")
+        if not node.clears_nothing:
+            for path in node.snapshots(tag):
+                shutil.rmtree(path)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker reports, and which snapshots it removes by itself."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.tasks import TaskKind, TaskState, snapshot_tag
+from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
+from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.worker.service import WorkerService, spawn
+from magnetodb_backup.worker.tasks import TaskContext, Tasks
+from tests.lab.processes import wait_for
+from tests.unit.cassandra.tree import table
+from tests.unit.worker.fake_node import CLUSTER, HOST, FakeControl, FakeNode, member
+
+LIVE, DEAD = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+T = table("ks", "t", 1)
+
+
+class Conductor:
+    """Takes reports; ``on_report`` may fail."""
+
+    def __init__(self) -> None:
+        self.reports: list[NodeReport] = []
+        self.on_report: Callable[[], None] = lambda: None
+
+    def report(self, report: NodeReport) -> frozenset[str]:
+        self.reports.append(report)
+        self.on_report()
+        return frozenset({LIVE})
+
+
+class Waiting:
+    """Work that lasts until it is cancelled."""
+
+    def perform(
+        self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
+    ) -> Mapping[str, Any]:
+        while True:
+            context.check()
+            threading.Event().wait(0.01)
+
+
+class Worker:
+    """A reporter and what it works with."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.node, self.conductor = FakeNode(root), Conductor()
+        self.tasks = Tasks(Waiting(), spawn)
+        self.released: list[str] = []
+        self.reporter = Reporter(
+            settings.pop("local", None) or self.node.local(),
+            self.conductor,
+            self.tasks,
+            self.release,
+            **{
+                "worker_id": "worker-1",
+                "node_control": "nodetool",
+                "interval": 0.02,
+                "head_room_percent": 0.0,
+                **settings,
+            },
+        )
+
+    def release(self, tag: str) -> None:
+        self.released.append(tag)
+        FakeControl(self.node).clear_snapshot(tag)
+        if self.node.snapshots(tag):
+            raise CassandraUnavailable(f"snapshot {tag} is still on disk")
+
+    @contextmanager
+    def task(self, tag: str = "") -> Iterator[None]:
+        self.tasks.start("task", TaskKind.UPLOAD, {"tag": tag})
+        yield
+        self.tasks.cancel("task")
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    return Worker(tmp_path)
+
+
+def test_report_of_a_healthy_node(worker: Worker) -> None:
+    worker.reporter.report_once()
+    (report,) = worker.conductor.reports
+    assert (report.worker_id, report.cluster, report.node_control) == (
+        "worker-1", CLUSTER, "nodetool",
+    )  # fmt: skip
+    assert report.hostname == socket.gethostname()
+    assert report.member == worker.node.me
+    assert [d.path for d in report.directories] == list(worker.node.data.names)
+    assert (report.problem, report.stopping) == ("", False)
+    assert NodeReport.from_json(report.as_json()) == report
+
+
+def test_cassandra_that_is_down_keeps_its_name(worker: Worker) -> None:
+    worker.reporter.report_once()
+    worker.node.cql_down = True
+    worker.reporter.report_once()
+    report = worker.conductor.reports[-1]
+    assert report.problem == "Cassandra does not answer CQL"
+    assert (report.member, report.cluster) == (worker.node.me, CLUSTER)
+
+
+def test_cassandra_that_was_never_up(worker: Worker) -> None:
+    worker.node.cql_down = True
+    worker.reporter.report_once()
+    (report,) = worker.conductor.reports
+    assert (report.member, report.cluster, report.directories) == (None, "", ())
+    assert report.problem
+
+
+def _gone(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+def _unreadable(path: Path) -> None:
+    shutil.rmtree(path)
+    path.symlink_to(path)  # like missing permissions, but for root too
+
+
+@pytest.mark.parametrize("spoil", [_gone, _unreadable])
+def test_data_directory_that_cannot_be_read_is_reported(
+    worker: Worker, spoil: Callable[[Path], None]
+) -> None:
+    worker.reporter.report_once()
+    spoil(worker.node.data.paths[1])
+    worker.reporter.report_once()
+    problem = worker.conductor.reports[-1].problem
+    assert f"data directory {worker.node.data.paths[1]}: " in problem
+    assert "check [cassandra] data_directories" in problem
+
+
+def test_wrong_node_is_reported_and_its_tasks_end(worker: Worker) -> None:
+    worker.reporter.report_once()
+    worker.node.me = replace(worker.node.me, host_id=member(2).host_id)
+    with worker.task():
+        worker.reporter.report_once()
+        assert f"this worker belongs to {HOST}" in worker.conductor.reports[-1].problem
+        _wait_failed(worker, "WrongNode")
+
+
+def test_full_disk_is_reported_and_stops_the_upload(tmp_path: Path) -> None:
+    """The watchdog: the snapshot must go before Cassandra has no room to write."""
+    worker = Worker(tmp_path, head_room_percent=100.0)
+    with worker.task():
+        worker.reporter.report_once()
+        assert "[worker] head_room_percent = 100" in worker.conductor.reports[-1].problem
+        _wait_failed(worker, "NoSpace")
+
+
+def test_passing_trouble_ends_no_task(worker: Worker) -> None:
+    worker.node.cql_down = True
+    with worker.task():
+        worker.reporter.report_once()
+        assert len(worker.tasks.running()) == 1
+
+
+def _wait_failed(worker: Worker, code: str) -> None:
+    wait_for(
+        lambda: worker.tasks.status("task").state is TaskState.FAILED,
+        deadline=5,
+        what="the task's end",
+        interval=0.01,
+    )
+    assert worker.tasks.status("task").error["code"] == code
+
+
+# Left-over snapshots.
+
+
+def test_snapshots_of_dead_backups_are_removed(worker: Worker) -> None:
+    tags = {
+        "live": snapshot_tag(LIVE, 2),
+        "dead": snapshot_tag(DEAD, 1),
+        "foreign": "mdbb-by-hand",
+        "cassandra's": "truncated-123-t",
+    }
+    for tag in tags.values():
+        worker.node.data.snapshot(1, T, tag)
+    worker.node.data.snapshot(0, table("dropped", "t", 99), tags["dead"])
+    worker.reporter.report_once()
+    assert worker.released == [tags["dead"]]
+    assert not worker.node.snapshots(tags["dead"])
+    assert all(worker.node.snapshots(tags[t]) for t in ("live", "foreign", "cassandra's"))
+
+
+def test_snapshot_of_a_running_task_stays(worker: Worker) -> None:
+    tag = snapshot_tag(DEAD, 1)
+    worker.node.data.snapshot(0, T, tag)
+    with worker.task(tag):
+        worker.reporter.report_once()
+        assert worker.node.snapshots(tag)
+
+
+def test_snapshot_that_is_taken_meanwhile_stays(worker: Worker) -> None:
+    """The answer is older than the snapshot; only the next one may speak of it."""
+    tag = snapshot_tag(DEAD, 1)
+    worker.conductor.on_report = lambda: worker.node.data.snapshot(0, T, tag) and None
+    worker.reporter.report_once()
+    assert worker.node.snapshots(tag)
+    worker.conductor.on_report = lambda: None
+    worker.reporter.report_once()
+    assert not worker.node.snapshots(tag)
+
+
+def test_nothing_is_removed_while_nobody_answers(worker: Worker) -> None:
+    tag = snapshot_tag(DEAD, 1)
+    worker.node.data.snapshot(0, T, tag)
+
+    def fail() -> None:
+        raise BusUnavailable("no broker")
+
+    worker.conductor.on_report = fail
+    with pytest.raises(BusUnavailable):
+        worker.reporter.report_once()
+    assert worker.node.snapshots(tag)
+
+
+def test_snapshot_that_cannot_be_removed_keeps_no_other(worker: Worker) -> None:
+    tags = [snapshot_tag(DEAD, number) for number in range(1, 4)]
+    for tag in tags:
+        worker.node.data.snapshot(0, T, tag)
+    worker.node.clears_nothing = True
+    with pytest.raises(CassandraUnavailable, match="still on disk"):
+        worker.reporter.report_once()
+    assert worker.released == tags
+    assert len(worker.conductor.reports) == 1
+
+
+# The loop.
+
+
+def _run(worker: Worker) -> Callable[[], None]:
+    class Server:
+        def start(self) -> None: ...
+        def stop(self) -> None: ...
+        def wait(self) -> None: ...
+
+    service = WorkerService(Server(), worker.reporter)
+    service.start()
+    return service.stop
+
+
+def _wait_reports(worker: Worker, count: int) -> None:
+    wait_for(
+        lambda: len(worker.conductor.reports) >= count,
+        deadline=10,
+        what=f"{count} reports",
+        interval=0.01,
+    )
+
+
+def test_reports_go_on_and_end_with_a_goodbye(worker: Worker) -> None:
+    stop = _run(worker)
+    _wait_reports(worker, 3)
+    stop()
+    last = worker.conductor.reports[-1]
+    assert last.stopping
+    assert not any(r.stopping for r in worker.conductor.reports[:-1])
+    assert replace(last, stopping=False) == worker.conductor.reports[-2]
+
+
+@pytest.mark.parametrize("error", [BusUnavailable("no broker"), RuntimeError("a bug")])
+def test_reports_go_on_after_errors(worker: Worker, error: Exception) -> None:
+    def fail() -> None:
+        if len(worker.conductor.reports) < 3:
+            raise error
+
+    worker.conductor.on_report = fail
+    stop = _run(worker)
+    _wait_reports(worker, 5)
+    stop()
+
+
+def test_lasting_trouble_is_logged_once(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def fail() -> None:
+        if len(worker.conductor.reports) < 4:
+            raise BusUnavailable("no broker")
+
+    worker.conductor.on_report = fail
+    stop = _run(worker)
+    _wait_reports(worker, 6)
+    stop()
+    assert caplog.text.count("cannot report: BusUnavailable: no broker") == 1
+    assert caplog.text.count("reports reach the conductor again") == 1
+
+
+def test_stopping_does_not_wait_for_a_conductor(worker: Worker) -> None:
+    def fail() -> None:
+        raise BusUnavailable("no broker")
+
+    worker.conductor.on_report = fail
+    stop = _run(worker)
+    _wait_reports(worker, 1)
+    stop()
+    assert worker.conductor.reports[-1].stopping

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The upload of a node's share, and what a worker keeps of it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
+from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.errors import (
+    Cancelled,
+    CassandraUnavailable,
+    CorruptSSTable,
+    FileVanished,
+    StorageRefused,
+)
+from magnetodb_backup.repository.layout import pack_name
+from magnetodb_backup.worker.tasks import TaskContext
+from tests.unit.worker.fake_node import HOST
+from tests.unit.worker.working import BACKUP, TAG, Working
+
+PREPARE, SNAPSHOT, UPLOAD, RELEASE = (
+    TaskKind.PREPARE,
+    TaskKind.SNAPSHOT,
+    TaskKind.UPLOAD,
+    TaskKind.RELEASE,
+)
+OTHER_BACKUP = "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+
+
+@pytest.fixture
+def working(tmp_path: Path) -> Working:
+    working = Working(tmp_path)
+    working.do_all(PREPARE, SNAPSHOT)
+    return working
+
+
+def test_upload_stores_the_share_and_drops_the_snapshot(working: Working) -> None:
+    result = working.do(UPLOAD)
+    assert (result["files"], result["corrupt_files"], result["replaced"]) == (4, [], {})
+    assert RingMember.from_json(result["member"]) == working.node.me
+    assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result["manifest"]["sha256"]
+    assert working.node.snapshots(TAG) == []
+    manifest = working.cluster.node_manifest(BACKUP, HOST)
+    assert manifest.header.data_directories == working.node.data.names
+    assert manifest.header.snapshot_tag == TAG
+    assert manifest.header.snapshot_started_at == "2026-01-01T00:00:00+00:00"
+    assert {(e.table, e.name, e.data_directory) for e in manifest} == {
+        (t, f"nb-{n}-big-Data.db", n - 1) for t in ("t", "u") for n in (1, 2)
+    }
+
+
+def test_progress_tells_the_totals(working: Working) -> None:
+    context = TaskContext()
+    result = working.do(UPLOAD, context)
+    progress = Progress(**result["progress"])
+    assert context.progress == progress
+    assert progress.files_done == progress.files_total == 4
+    assert progress.bytes_done == progress.bytes_total == result["bytes"]
+
+
+def test_failed_upload_keeps_the_snapshot(working: Working) -> None:
+    def fail(name: str) -> None:
+        raise StorageRefused("closed")
+
+    working.store.before_put = fail
+    with pytest.raises(StorageRefused):
+        working.do(UPLOAD)
+    assert working.node.snapshots(TAG)
+    working.store.before_put = lambda name: None
+    assert working.do(UPLOAD)["files"] == 4
+
+
+def test_cancelled_upload(working: Working) -> None:
+    context = TaskContext()
+    context.cancel()
+    with pytest.raises(Cancelled):
+        working.do(UPLOAD, context)
+    assert working.store.packs_put() == []
+
+
+def test_corrupt_sstable(working: Working) -> None:
+    working.node.write(working.node.tables[0], "nb-1-big-Digest.crc32", b"12345")
+    working.do(SNAPSHOT)
+    with pytest.raises(CorruptSSTable, match=rf"{TAG}/nb-1-big-Data\.db does not match"):
+        working.do(UPLOAD)
+    (path,) = working.do(UPLOAD, on_corrupt="mark")["corrupt_files"]
+    assert path.endswith(f"snapshots/{TAG}/nb-1-big-Data.db")
+
+
+def test_snapshot_that_somebody_cleared(working: Working) -> None:
+    for path in working.node.snapshots(TAG):
+        shutil.rmtree(path)
+    with pytest.raises(FileVanished) as failure:
+        working.do(UPLOAD)
+    assert f"snapshot {TAG} is gone before it was uploaded" in str(failure.value)
+    assert "[worker] snapshot_ttl" in str(failure.value)
+
+
+def test_snapshot_that_cannot_be_removed_is_told(working: Working) -> None:
+    working.node.clears_nothing = True
+    with pytest.raises(CassandraUnavailable, match="is still on disk"):
+        working.do(UPLOAD)
+    working.node.clears_nothing = False
+    assert working.do(UPLOAD)["progress"]["packs_uploaded"] == 0
+
+
+# A worker that is restarted.
+
+
+def test_finished_upload_survives_a_restart(working: Working) -> None:
+    """The snapshot is gone already: only the result that was kept lets the backup go on."""
+    result = working.do(UPLOAD)
+    working.restart()
+    assert working.do(UPLOAD) == result
+
+
+def test_result_is_kept_until_the_release(working: Working) -> None:
+    working.do_all(UPLOAD, RELEASE)
+    assert list(working.state_dir.glob("finished-*")) == []
+    with pytest.raises(FileVanished):
+        working.do(UPLOAD)
+
+
+def test_result_of_another_backup_is_none_of_this_one(working: Working) -> None:
+    working.do(UPLOAD)
+    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    with pytest.raises(FileVanished):
+        working.do(UPLOAD, **other)
+
+
+def test_only_the_newest_result_is_kept(working: Working) -> None:
+    working.do(UPLOAD)
+    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    working.do_all(SNAPSHOT, UPLOAD, **other)
+    assert len(list(working.state_dir.glob("finished-*"))) == 1
+
+
+def test_new_snapshot_is_uploaded_even_if_a_result_is_kept(working: Working) -> None:
+    working.do(UPLOAD)
+    working.node.write(working.node.tables[0], "nb-9-big-Data.db", b"new")
+    assert working.do_all(SNAPSHOT, UPLOAD)["files"] == 5
+
+
+# The second backup.
+
+
+def _second(working: Working, **more: Any) -> Mapping[str, Any]:
+    working.store.packs_put()
+    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    return working.do_all(SNAPSHOT, UPLOAD, **other, **more)
+
+
+def test_second_backup_stores_nothing_again(working: Working) -> None:
+    """The snapshot's hard links are other paths to the same files."""
+    working.do(UPLOAD)
+    working.restart()
+    result = _second(working)
+    assert working.store.packs_put() == []
+    assert result["progress"]["bytes_reused"] == result["bytes"]
+
+
+def test_distrusted_packs_are_stored_again_and_told_with_their_reasons(working: Working) -> None:
+    working.do(UPLOAD)
+    (pack,) = working.repository.packs()
+    distrusted = {pack: ["verification-1", "verification-2"], "0" * 64: ["verification-3"]}
+    result = _second(working, distrusted=distrusted)
+    assert working.store.packs_put() == [pack_name(pack)]
+    assert result["replaced"] == {pack: ["verification-1", "verification-2"]}
+
+
+# Two uploads at once.
+
+
+def test_uploads_wait_for_each_other(working: Working) -> None:
+    """A cancelled upload that still waits for the store must be over before the next begins."""
+    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    working.do(SNAPSHOT, **other)
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def wait(name: str) -> None:
+        stuck.set()
+        go_on.wait(30)
+
+    working.store.before_put = wait
+    first, second, third = TaskContext(), TaskContext(), TaskContext()
+    with ThreadPoolExecutor(3) as pool:
+        one = pool.submit(working.do, UPLOAD, first)
+        assert stuck.wait(10)
+        first.cancel()
+        two = pool.submit(working.do, UPLOAD, second, **other)
+        three = pool.submit(working.do, UPLOAD, third, **other)
+        third.cancel()
+        with pytest.raises(Cancelled):
+            three.result(10)  # who waits can be cancelled
+        assert not two.done()
+        working.store.before_put = lambda name: None
+        go_on.set()
+        with pytest.raises(Cancelled):
+            one.result(10)
+        assert two.result(10)["files"] == 4

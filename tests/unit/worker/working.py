@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's work on a node that consists of directories, with a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.upload import UploadSettings
+from magnetodb_backup.worker.tasks import TaskContext
+from magnetodb_backup.worker.work import BackupWork, WorkSettings
+from tests.unit.repository.stores import Store
+from tests.unit.worker.fake_node import CLUSTER, FakeNode
+
+PREFIX = "backups"
+BACKUP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+TAG = snapshot_tag(BACKUP, 1)
+
+
+def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) -> BackupWork:
+    """Return a worker's work; the settings are those of ``WorkSettings``."""
+    state_dir.mkdir(exist_ok=True)
+    values = {"snapshot_ttl": 3600, "head_room_percent": 0.0, **settings}
+    upload = UploadSettings(pack_size=1000, concurrency=2, readers=1)
+    return BackupWork(
+        node.local(), store, WorkSettings(PREFIX, upload, state_dir=state_dir, **values)
+    )
+
+
+class Working:
+    """One node, its store, and its worker's work; tasks are done in this thread."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.node, self.store, self.state_dir = FakeNode(root), Store(), root / "state"
+        self._settings = settings
+        self.repository = NodeRepository(self.store, PREFIX, CLUSTER, self.node.me.host_id)
+        self.cluster = ClusterRepository(self.store, PREFIX, CLUSTER)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with a new process: nothing is kept but the state directory."""
+        self.work = make_work(self.node, self.store, self.state_dir, **self._settings)
+
+    def arguments(self, **more: Any) -> dict[str, Any]:
+        return {
+            "host_id": self.node.me.host_id,
+            "cluster": CLUSTER,
+            "backup_id": BACKUP,
+            "tag": TAG,
+            "tables": [t.as_json() for t in self.node.tables],
+            "on_corrupt": "fail",
+            "snapshot_started_at": "2026-01-01T00:00:00+00:00",
+            "snapshot_finished_at": "2026-01-01T00:00:01+00:00",
+            **more,
+        }
+
+    def do(
+        self, kind: TaskKind, context: TaskContext | None = None, **more: Any
+    ) -> Mapping[str, Any]:
+        """Perform one task of the backup and return its result."""
+        return self.work.perform(kind, self.arguments(**more), context or TaskContext())
+
+    def do_all(self, *kinds: TaskKind, **more: Any) -> Mapping[str, Any]:
+        """Perform tasks in order; return the last one's result."""
+        return [self.do(kind, **more) for kind in kinds][-1]
