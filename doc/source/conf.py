@@ -49,8 +49,53 @@ def _api() -> str:
     return _table(("Request", "What it does"), rows)
 
 
+def _performance(runs: list[dict[str, Any]]) -> str:
+    """Return the newest run's table, then what each recorded run found."""
+    newest = runs[-1]
+    rows = []
+    for data in newest["sets"]:
+        for kind, upload in data["uploads"].items():
+            for name, cost in upload["median"].items():
+                faster = upload["times_faster"]
+                times = "{median:.1f} ({min:.1f}-{max:.1f})".format(**faster)
+                rows.append(
+                    (
+                        f"{data['title']}, {data['bytes'] / 1e6:.0f} MB, {kind}",
+                        f"``{name}``" if name == "swift upload" else name,
+                        f"{cost['seconds']:.2f}",
+                        times if name != "swift upload" else "1",
+                        f"{cost['cpu']:.2f}, {cost['swift_cpu']:.2f}",
+                        f"{cost['peak_memory'] / 1e6:.0f}",
+                        str(round(cost["requests"])),
+                    )
+                )
+    header = ("Set", "Uploader", "Seconds", "Faster", "CPU seconds", "Peak MB", "Requests")
+    table = _table(header, rows)
+    history = [
+        (
+            run["date"],
+            run["version"],
+            *(
+                f"{upload['times_faster']['median']:.1f}"
+                for data in run["sets"]
+                for upload in data["uploads"].values()
+            ),
+        )
+        for run in runs
+    ]
+    cases = [f"{d['title']}, {kind}" for d in newest["sets"] for kind in d["uploads"]]
+    intro = (
+        f"Version {newest['version']}, {newest['date']}: medians of {newest['rounds']} rounds on "
+        f"{newest['cores']} cores, Python {newest['python']}.\n\n"
+    )
+    progress = _table(("Date", "Version", *cases), history)
+    return f"{intro}{table}\nTimes faster, in each recorded run:\n\n{progress}"
+
+
 def setup(app: Any) -> None:
     """Write the tables that are made from code."""
     made = Path(app.srcdir) / "reference"
     (made / "states.inc").write_text(_states())
     (made / "api.inc").write_text(_api())
+    runs = json.loads((made / "performance" / "runs.json").read_text())
+    (made / "performance.inc").write_text(_performance(runs))

@@ -40,6 +40,11 @@ class SnapshotFile:
     size: int
     mtime_ns: int
 
+    @property
+    def is_of_snapshot(self) -> bool:
+        """True for what Cassandra writes for each snapshot anew: it is never met again."""
+        return self.index is None and self.name in ("manifest.json", "schema.cql")
+
 
 @dataclass(frozen=True)
 class FileEntry:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.manifest import SnapshotFile
+from magnetodb_backup.domain.manifest import Extent, SnapshotFile
 
 _MOST_FILES = 4096  # bounds the memory that a group of tiny files takes
 
@@ -23,18 +23,56 @@ class Unit:
         return sum(f.size for f in self.files)
 
 
+class _Open:
+    """A unit that is being filled."""
+
+    def __init__(self) -> None:
+        self.files: list[SnapshotFile] = []
+        self.size = 0
+
+    def has_room(self, file: SnapshotFile, pack_size: int) -> bool:
+        return self.size + file.size <= pack_size and len(self.files) < _MOST_FILES
+
+    def add(self, file: SnapshotFile) -> None:
+        self.files.append(file)
+        self.size += file.size
+
+
 def group(files: Iterable[SnapshotFile], pack_size: int) -> Iterator[Unit]:
-    """Put files together, in their order, up to ``pack_size`` bytes; larger ones go alone."""
-    open_files: list[SnapshotFile] = []
-    size = 0
+    """Put files together, in their order, up to ``pack_size`` bytes; larger ones go alone.
+
+    What belongs to one snapshot only goes apart, so that the packs of SSTables can be made again,
+    byte for byte, from a later snapshot.
+    """
+    lanes = {False: _Open(), True: _Open()}
     for file in files:
         if file.size > pack_size:
             yield Unit((file,))
             continue
-        if open_files and (size + file.size > pack_size or len(open_files) == _MOST_FILES):
-            yield Unit(tuple(open_files))
-            open_files, size = [], 0
-        open_files.append(file)
-        size += file.size
-    if open_files:
-        yield Unit(tuple(open_files))
+        lane = lanes[file.is_of_snapshot]
+        if lane.files and not lane.has_room(file, pack_size):
+            yield Unit(tuple(lane.files))
+            lane = lanes[file.is_of_snapshot] = _Open()
+        lane.add(file)
+    for lane in lanes.values():
+        if lane.files:
+            yield Unit(tuple(lane.files))
+
+
+def group_again(
+    lost: Iterable[tuple[SnapshotFile, Sequence[Extent]]], pack_size: int
+) -> Iterator[Unit]:
+    """Put together what a lost pack held, in its order: if all is there, it becomes that pack.
+
+    ``lost`` has files with their extents, of which some pack is missing from the store.
+    """
+    packs: dict[str, dict[int, SnapshotFile]] = {}
+    copies: list[SnapshotFile] = []
+    for file, extents in lost:
+        if not extents:
+            copies.append(file)
+        elif packs.setdefault(extents[0].pack, {}).setdefault(extents[0].offset, file) is not file:
+            copies.append(file)  # the same content a second time
+    for held in packs.values():
+        yield from group((held[offset] for offset in sorted(held)), pack_size)
+    yield from group(copies, pack_size)

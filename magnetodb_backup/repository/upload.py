@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from magnetodb_backup.domain.manifest import NodeManifestHeader, SnapshotFile, StoredObject
-from magnetodb_backup.domain.packing import Unit, group
+from magnetodb_backup.domain.manifest import (
+    Extent,
+    NodeManifestHeader,
+    SnapshotFile,
+    StoredObject,
+)
+from magnetodb_backup.domain.packing import Unit, group, group_again
 from magnetodb_backup.domain.records import Progress
 from magnetodb_backup.errors import CorruptSSTable, FormatProblem
 from magnetodb_backup.repository.engine import Engine
@@ -65,7 +70,8 @@ def upload_node(
 ) -> NodeUpload:
     """Store what the store lacks of ``files()``, then the node manifest, and re-read that.
 
-    Memory is bounded by the packs in flight. ``distrusted`` packs are uploaded again.
+    Memory is bounded by the packs in flight. ``distrusted`` packs are uploaded again. A lost pack
+    is made again as it was if the snapshot still has all its files, which heals older backups too.
 
     :raises CorruptSSTable: for a Data.db that does not match its Digest.crc32, unless marked.
     :raises FileVanished: if a hard link disappears.
@@ -87,17 +93,23 @@ def upload_node(
                 )
 
         def changed() -> Iterator[Unit]:
+            lost: list[tuple[SnapshotFile, tuple[Extent, ...]]] = []
+
             def unknown() -> Iterator[SnapshotFile]:
                 for found in files():
                     known = index.by_identity(found)
-                    if known is None or not packs.confirm(known.extents):
+                    if known is None:
                         yield found
+                        continue
+                    if not packs.confirm(known.extents):
+                        lost.append((found, known.extents))
                         continue
                     if known.corrupt:
                         check_corrupt(found.path)
                     recorder.reuse(found, known)
 
-            return group(unknown(), settings.pack_size)
+            yield from group(unknown(), settings.pack_size)
+            yield from group_again(lost, settings.pack_size)
 
         engine = Engine(
             repository,

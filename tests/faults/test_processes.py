@@ -139,6 +139,7 @@ def test_schema_changed_each_time(broken: Rig) -> None:
             wait_for(lambda: broken.proxy.held, deadline=60, what=f"round {number}")
             _alter(broken, number)
             broken.proxy.clear()
+            wait_for(lambda: not broken.proxy.held, deadline=10, what="the request's release")
             if number < 3:
                 broken.proxy.hang(method="PUT", path_contains="/schema.cql")
         outcome = backup.result(timeout=200)

@@ -83,7 +83,7 @@ def test_slow_swift(broken: Rig) -> None:
     compare(broken, backup, ["faults.t"])
 
 
-@pytest.mark.parametrize("status", [498, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [498, 500, 503])
 def test_answers_that_pass(broken: Rig, status: int) -> None:
     broken.proxy.fail(method="PUT", path_contains=_PACKS, status=status, times=4)
     backup = broken.created(*_SELECTION)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from magnetodb_backup.domain.manifest import SnapshotFile
-from magnetodb_backup.domain.packing import group
+from magnetodb_backup.domain.manifest import Extent, SnapshotFile
+from magnetodb_backup.domain.packing import group, group_again
 
 
 def file(name: str, size: int) -> SnapshotFile:
@@ -54,3 +54,41 @@ def test_files_are_taken_as_they_are_needed() -> None:
     assert taken == []
     next(units)
     assert len(taken) == 3
+
+
+def test_what_each_snapshot_has_of_its_own_goes_apart() -> None:
+    names = ["a-Data.db", "manifest.json", "a-TOC.txt", "schema.cql"]
+    units = list(group((file(name, 2) for name in names), 10))
+    assert [[f.name for f in unit.files] for unit in units] == [
+        ["a-Data.db", "a-TOC.txt"],
+        ["manifest.json", "schema.cql"],
+    ]
+
+
+def test_lost_packs_are_put_together_in_their_order() -> None:
+    def lost(name: str, size: int, *extents: tuple[str, int]) -> tuple[SnapshotFile, list[Extent]]:
+        return file(name, size), [Extent(pack, offset, size) for pack, offset in extents]
+
+    units = group_again(
+        [
+            lost("a3", 3, ("a", 7)),
+            lost("b", 4, ("b", 0)),
+            lost("a1", 3, ("a", 0)),
+            lost("large", 25, ("c", 0), ("d", 0), ("e", 0)),
+            lost("a2", 4, ("a", 3)),
+            lost("copy", 4, ("a", 3)),
+            lost("empty", 0),
+        ],
+        10,
+    )
+    assert [[f.name for f in unit.files] for unit in units] == [
+        ["a1", "a2", "a3"],
+        ["b"],
+        ["large"],
+        ["copy", "empty"],
+    ]
+
+
+def test_lost_packs_larger_than_packs_are_now_are_divided() -> None:
+    lost = [(file(str(n), 6), [Extent("a", n * 6, 6)]) for n in range(3)]
+    assert [len(unit.files) for unit in group_again(lost, 10)] == [1, 1, 1]
