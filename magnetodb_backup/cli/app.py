@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from importlib.metadata import version
+from itertools import takewhile
 from typing import Any
 
 from cliff.app import App
@@ -43,6 +44,8 @@ def exit_code(error: BaseException) -> int:
 class ManageApp(App):
     """magnetodb-backup-manage."""
 
+    NAME = "magnetodb-backup-manage"
+
     def __init__(self, services: Services) -> None:
         self.services = services
         super().__init__(
@@ -56,7 +59,7 @@ class ManageApp(App):
         self, description: str | None, version: str | None, argparse_kwargs: Any = None
     ) -> ArgumentParser:
         # A shortened --config-file would be taken here and read by nobody.
-        kwargs = {"allow_abbrev": False, **(argparse_kwargs or {})}
+        kwargs = {"prog": self.NAME, "allow_abbrev": False, **(argparse_kwargs or {})}
         parser: ArgumentParser = super().build_option_parser(description, version, kwargs)
         parser.add_argument(
             "--config-file", metavar="PATH", help="configuration file (may be repeated)"
@@ -67,16 +70,22 @@ class ManageApp(App):
     def configure_logging(self) -> None:
         """Logging is set up from the configuration file, not by cliff."""
 
+    def interact(self) -> None:
+        """There is no shell: a command line without a command is wrong."""
+        self.parser.error("name a command; --help lists them")
+
     def run_subcommand(self, argv: list[str]) -> int:
         try:
             found = self.command_manager.find_command(argv)
-        except ValueError as error:
-            sys.stderr.write(f"error: {error}; see magnetodb-backup-manage --help\n")
+        except ValueError:
+            words = " ".join(takewhile(lambda word: not word.startswith("-"), argv))
+            sys.stderr.write(f"error: {words!r} is not a command; see {self.NAME} --help\n")
             return USAGE
         factory, name, arguments = found
         command = factory(self, self.options, cmd_name=name)
         try:
-            return int(command.run(command.get_parser(name).parse_args(arguments)) or 0)
+            parser = command.get_parser(f"{self.NAME} {name}")
+            return int(command.run(parser.parse_args(arguments)) or 0)
         except (BackupError, ExitWith) as error:
             if str(error):
                 sys.stderr.write(f"error: {error}\n")

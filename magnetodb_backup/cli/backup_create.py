@@ -11,7 +11,7 @@ from typing import Any
 
 from cliff.show import ShowOne
 
-from magnetodb_backup.cli.app import FAILED, PARTIAL, ServiceCommand
+from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.backup import show
 from magnetodb_backup.cli.waiting import Waiter
 from magnetodb_backup.domain.records import Backup, BackupRequest
@@ -32,11 +32,8 @@ def add_waiting(parser: ArgumentParser, *, default: bool) -> None:
 
 
 def code_of(backup: Backup) -> int:
-    """Return the exit code that a backup's status means."""
-    if backup.status is BackupStatus.PARTIAL:
-        return PARTIAL
-    failed = (BackupStatus.CREATE_FAILED, BackupStatus.CANCELLED, BackupStatus.DELETE_FAILED)
-    return FAILED if backup.status in failed else 0
+    """Return the exit code that the status means in which a backup ended."""
+    return {BackupStatus.CREATED: DONE, BackupStatus.PARTIAL: PARTIAL}.get(backup.status, FAILED)
 
 
 class Create(ServiceCommand, ShowOne):

@@ -14,7 +14,7 @@ from magnetodb_backup.cli.backup import show
 from magnetodb_backup.cli.backup_create import add_waiting
 from magnetodb_backup.cli.waiting import Waiter
 from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.views import backup_view, job_view
 
 
@@ -34,13 +34,17 @@ class _OnBackup(ServiceCommand, ShowOne):
     def _find(self, parsed_args: Namespace) -> Backup:
         return self.services.database().backups.find(parsed_args.backup)
 
-    def _finished(self, parsed_args: Namespace, backup: Backup, wanted: BackupStatus) -> Any:
-        if parsed_args.wait:
-            backup = Waiter(self.services.database(), parsed_args.timeout).backup(backup.id)
-            if backup.status is not wanted:
-                self._code = FAILED
-                sys.stderr.write(f"error: {backup.status.value}: {backup.error}\n")
-        return show(self, parsed_args, backup_view(backup))
+    def _waiter(self, parsed_args: Namespace) -> Waiter:
+        return Waiter(self.services.database(), parsed_args.timeout)
+
+    def _ended(self, backup: Backup, wanted: BackupStatus, error: str) -> None:
+        """Say if the end is another one than wanted."""
+        if backup.status is not wanted:
+            self._code = FAILED
+            reason = f": {error}" if error else ""
+            sys.stderr.write(
+                f"error: the backup is {backup.status.value}, not {wanted.value}{reason}\n"
+            )
 
 
 class Cancel(_OnBackup):
@@ -48,7 +52,10 @@ class Cancel(_OnBackup):
 
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.requests().cancel_backup(self._find(parsed_args).id)
-        return self._finished(parsed_args, backup, BackupStatus.CANCELLED)
+        if parsed_args.wait:
+            backup = self._waiter(parsed_args).backup(backup.id)
+            self._ended(backup, BackupStatus.CANCELLED, backup.error)
+        return show(self, parsed_args, backup_view(backup))
 
 
 class Delete(_OnBackup):
@@ -56,7 +63,14 @@ class Delete(_OnBackup):
 
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.requests().delete_backup(self._find(parsed_args).id)
-        return self._finished(parsed_args, backup, BackupStatus.DELETED)
+        database = self.services.database()
+        deletion = database.jobs.latest(backup.id, JobKind.DELETION)
+        if parsed_args.wait and deletion is not None:
+            # One that runs is cancelled first: only the job tells the end.
+            deletion = self._waiter(parsed_args).job(deletion.id)
+            backup = database.backups.get(backup.id)
+            self._ended(backup, BackupStatus.DELETED, deletion.error)
+        return show(self, parsed_args, backup_view(backup))
 
 
 class Verify(_OnBackup):
@@ -76,7 +90,7 @@ class Verify(_OnBackup):
         requests = self.services.requests()
         job = requests.verify_backup(backup.id, read_data=parsed_args.read_data)
         if parsed_args.wait:
-            job = Waiter(self.services.database(), parsed_args.timeout).job(job.id)
+            job = self._waiter(parsed_args).job(job.id)
             self._code = _tell(job)
         view = job_view(job)
         result = view.pop("result") or {}

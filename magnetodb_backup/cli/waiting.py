@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
@@ -16,6 +17,7 @@ from magnetodb_backup.domain.records import Backup, Job, NodeBackup
 from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.errors import DatabaseUnavailable
 
+Result = TypeVar("Result")
 _INTERVAL = 0.5
 _CONDUCTOR_SILENT = 15.0
 _LINE_EVERY = 5.0
@@ -85,7 +87,7 @@ class Waiter:
     def __init__(self, database: Database, timeout: float | None) -> None:
         self._database, self._timeout = database, timeout
         self._started = time.monotonic()
-        self._warned = False
+        self._told: set[str] = set()
 
     def backup(self, backup_id: str) -> Backup:
         """Return the backup when it is no longer CREATING or DELETING.
@@ -94,42 +96,59 @@ class Waiter:
         """
         display = _Bars() if sys.stderr.isatty() else _Lines()
         busy = (BackupStatus.CREATING, BackupStatus.DELETING)
+
+        def look() -> Backup | None:
+            backup = self._database.backups.get(backup_id)
+            display.show(backup, self._database.backups.node_backups(backup_id))
+            return None if backup.status in busy else backup
+
+        remedy = (
+            f"See magnetodb-backup-manage backup show {backup_id}, or cancel it by backup cancel "
+            f"{backup_id}"
+        )
         try:
-            while True:
-                try:
-                    backup = self._database.backups.get(backup_id)
-                    display.show(backup, self._database.backups.node_backups(backup_id))
-                    if backup.status not in busy:
-                        return backup
-                    self._look_for_conductor()
-                except DatabaseUnavailable as error:
-                    sys.stderr.write(f"{error}; still waiting\n")
-                self._pause(f"backup {backup_id}")
-        except KeyboardInterrupt:
-            raise ExitWith(
-                FAILED,
-                f"interrupted; the backup goes on. See magnetodb-backup-manage backup show "
-                f"{backup_id}, or cancel it by backup cancel {backup_id}",
-            ) from None
+            return self._until(look, f"backup {backup_id}", remedy)
         finally:
             display.close()
 
     def job(self, job_id: str) -> Job:
-        """Return the job when it is finished."""
-        while True:
+        """Return the job when it is finished.
+
+        :raises ExitWith: when the time is over, or on an interrupt; the job goes on.
+        """
+
+        def look() -> Job | None:
             job = self._database.jobs.get(job_id)
-            if job.status.finished:
-                return job
-            self._look_for_conductor()
-            self._pause(f"job {job_id}")
+            return job if job.status.finished else None
+
+        return self._until(look, f"job {job_id}", "")
+
+    def _until(self, look: Callable[[], Result | None], what: str, remedy: str) -> Result:
+        try:
+            while True:
+                try:
+                    found = look()
+                    if found is not None:
+                        return found
+                    self._look_for_conductor()
+                except DatabaseUnavailable as error:
+                    self._tell_once(f"{error}; still waiting")
+                self._pause(what)
+        except KeyboardInterrupt:
+            raise ExitWith(FAILED, f"interrupted; {what} goes on. {remedy}".strip()) from None
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def _look_for_conductor(self) -> None:
-        if self._warned or time.monotonic() - self._started < 2:
+        if time.monotonic() - self._started < 2:
             return
         if not self._database.nodes.conductors(_CONDUCTOR_SILENT):
-            self._warned = True
-            sys.stderr.write(
-                "no conductor is running: start magnetodb-backup-conductor; still waiting\n"
+            self._tell_once(
+                "no conductor is running: start magnetodb-backup-conductor; still waiting"
             )
 
     def _pause(self, what: str) -> None:

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line in this process, on SQLite, with the requests' real recorder."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.cli.app import ManageApp
+from magnetodb_backup.cli.services import Services
+from magnetodb_backup.cmd.requests import RecordedRequests
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
+from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.errors import NotFound
+from magnetodb_backup.plugins.loading import load_scope
+from tests.lab.processes import wait_for
+from tests.unit.domain.samples import NODE_BACKUP, REPORT
+
+S = BackupStatus
+CLUSTER = REPORT.cluster
+MISSING = "11111111-1111-4111-8111-111111111111"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Store:
+    """Manifests as they would lie in the store, by backup ID."""
+
+    manifests: dict[str, BackupManifest] = field(default_factory=dict)
+    files: dict[str, list[FileEntry]] = field(default_factory=dict)
+
+    def read_backup(self, backup_id: str) -> BackupManifest:
+        if backup_id not in self.manifests:
+            raise NotFound(f"the store has no manifest of backup {backup_id}")
+        return self.manifests[backup_id]
+
+    def node_manifest(self, backup_id: str, host_id: str) -> Iterable[FileEntry]:
+        return iter(self.files[host_id])
+
+
+class Terminal(io.StringIO):
+    """An output that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Shell:
+    """Runs commands; ``woken`` counts how often they woke the conductor.
+
+    ``err`` is the standard error of the command that runs, also for other threads.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.store, self.woken = database, Store(), 0
+        self.terminal, self.err = False, io.StringIO()
+        self.services = Services(
+            database=lambda: database,
+            unchecked_database=lambda: database,
+            requests=lambda: RecordedRequests(database, load_scope, self._wake, known_within=60),
+            repository=self._repository,
+        )
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def _repository(self, cluster: str) -> Store:
+        assert cluster == CLUSTER
+        return self.store
+
+    def __call__(self, *arguments: str, services: Services | None = None) -> Outcome:
+        out, self.err = io.StringIO(), Terminal() if self.terminal else io.StringIO()
+        with redirect_stdout(out), redirect_stderr(self.err):
+            try:
+                code = ManageApp(services or self.services).run(list(arguments))
+            except SystemExit as error:
+                code = int(error.code or 0)
+        return Outcome(code, out.getvalue(), self.err.getvalue())
+
+    def wait_told(self, text: str) -> None:
+        """Wait until the command that runs has written ``text`` to standard error."""
+        wait_for(lambda: text in self.err.getvalue(), deadline=30, what=text, interval=0.02)
+
+    def refused(self, code: int, *arguments: str, services: Services | None = None) -> str:
+        """Return the error of a command that must fail: one line, and nothing else."""
+        outcome = self(*arguments, services=services)
+        assert (outcome.code, outcome.out) == (code, ""), outcome
+        assert outcome.err.count("\n") == 1, outcome.err
+        assert outcome.err.startswith("error: ")
+        return outcome.err.removeprefix("error: ").rstrip("\n")
+
+    def backup(self, status: BackupStatus = S.CREATING, name: str = "") -> Backup:
+        """Record a backup of this status; its job is finished unless it is CREATING."""
+        request = BackupRequest({"type": "all"}, name)
+        backup = self.database.backups.create(request, str(uuid.uuid4()), CLUSTER)
+        if status is S.CREATING:
+            return backup
+        self.database.jobs.finish(self.job(backup.id).id, JobStatus.DONE)
+        ways = {
+            S.DELETING: [S.CREATED],
+            S.DELETED: [S.CREATED, S.DELETING],
+            S.DELETE_FAILED: [S.CREATED, S.DELETING],
+        }
+        for step in [*ways.get(status, []), status]:
+            backup = self.database.backups.set_status(backup.id, step)
+        return backup
+
+    def node_backup(self, backup: Backup, **values: Any) -> NodeBackup:
+        """Record one node's share of a backup."""
+        node = replace(NODE_BACKUP, backup_id=backup.id, **values)
+        self.database.backups.put_node_backup(node)
+        return node
+
+    def job(self, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:
+        """Return the backup's latest job of a kind."""
+        job = self.database.jobs.latest(backup_id, kind)
+        assert job is not None
+        return job
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database in which one worker has reported a cluster."""
+    made = connect(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+    made.sync()
+    made.nodes.report(REPORT)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shell(database: Database) -> Shell:
+    return Shell(database)
+
+
+Meanwhile = Callable[[Callable[[], None]], None]
+
+
+@pytest.fixture
+def meanwhile() -> Iterator[Meanwhile]:
+    """Runs what a conductor does while a command waits; its failure is the test's."""
+    threads: list[threading.Thread] = []
+
+    def meanwhile(work: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=work, daemon=True))
+        threads[-1].start()
+
+    yield meanwhile
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()

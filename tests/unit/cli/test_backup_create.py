@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""backup create: what is asked for, and what the end of waiting means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.domain.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.views import backup_view
+from tests.lab.processes import wait_for
+from tests.unit.cli.conftest import CLUSTER, Meanwhile, Shell
+from tests.unit.domain.samples import REPORT
+
+S = BackupStatus
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scope"),
+    [
+        (["--all-keyspaces"], {"type": "all"}),
+        (["--keyspace", "k"], {"type": "keyspaces", "keyspaces": ["k"]}),
+        (
+            ["--keyspace", "k", "--keyspace", "Two"],
+            {"type": "keyspaces", "keyspaces": ["k", "Two"]},
+        ),
+        (
+            ["--table", "k.t", "--table", 'k."T"'],
+            {"type": "tables", "tables": ["k.t", 'k."T"']},
+        ),
+        (
+            ["--scope", "keyspaces", "--scope-parameter", 'keyspaces=["k", "Two"]'],
+            {"type": "keyspaces", "keyspaces": ["k", "Two"]},
+        ),
+    ],
+)
+def test_scopes(shell: Shell, arguments: list[str], scope: dict[str, Any]) -> None:
+    outcome = shell("backup", "create", *arguments, "-f", "json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.json["scope"] == scope
+    assert shell.database.backups.get(outcome.json["id"]).scope == scope
+    assert shell.woken == 1
+
+
+def test_all_options(shell: Shell) -> None:
+    shell.database.nodes.report(replace(REPORT, worker_id="w2", cluster="other"))
+    options = ["--name", "nightly ß", "--cluster", CLUSTER, "--on-corrupt", "mark"]
+    options += ["--allow-partial", "-f", "json"]
+    record = shell("backup", "create", "--all-keyspaces", *options).json
+    backup = shell.database.backups.get(record["id"])
+    assert record == backup_view(backup, [])
+    assert (backup.name, backup.cluster) == ("nightly ß", CLUSTER)
+    assert (backup.allow_partial, backup.on_corrupt, backup.type) == (True, "mark", "full")
+
+
+def test_defaults(shell: Shell) -> None:
+    record = shell("backup", "create", "--all-keyspaces", "-f", "json").json
+    assert record["status"] == "CREATING"
+    assert (record["name"], record["allow_partial"], record["on_corrupt"]) == ("", False, "fail")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "named"),
+    [
+        (2, ["--scope", "galaxy"], "'galaxy' is no scope type; installed: all"),
+        (2, ["--table", "k"], "'k' is not a table"),
+        (2, ["--keyspace", "../etc"], "'../etc'"),
+        (2, ["--all-keyspaces", "--scope-parameter", "a=1"], "--scope-parameter is only for"),
+        (2, ["--scope", "all", "--scope-parameter", "a"], "'a' is not KEY=JSON"),
+        (2, ["--scope", "all", "--scope-parameter", "a=[1"], "'a=[1' is not KEY=JSON"),
+        (2, ["--scope", "keyspaces", "--scope-parameter", 'keyspaces=["a=b"]'], "'a=b'"),
+        (2, ["--all-keyspaces", "--type", "incremental"], "'incremental' is not available yet"),
+        (2, ["--all-keyspaces", "--name", "x" * 256], "255"),
+        (2, ["--all-keyspaces", "--name", "\udcff"], "control characters"),
+        (4, ["--all-keyspaces", "--cluster", "other"], f"known: '{CLUSTER}'"),
+        (5, ["--all-keyspaces", "--name", "taken"], "already has the name 'taken'"),
+    ],
+)
+def test_refusals_record_nothing(shell: Shell, code: int, arguments: list[str], named: str) -> None:
+    taken = shell.backup(S.CREATED, "taken")
+    assert named in shell.refused(code, "backup", "create", *arguments)
+    assert shell.database.backups.list() == (taken,)
+    assert shell.woken == 0
+
+
+def test_several_clusters(shell: Shell) -> None:
+    shell.database.nodes.report(replace(REPORT, worker_id="w2", cluster="other"))
+    message = shell.refused(2, "backup", "create", "--all-keyspaces")
+    assert message == f"there are several clusters, name one: '{CLUSTER}', 'other'"
+
+
+# Waiting
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (S.CREATED, 0),
+        (S.PARTIAL, 3),
+        (S.CREATE_FAILED, 1),
+        (S.CANCELLED, 1),
+        (S.DELETED, 1),
+    ],
+)
+def test_end_is_the_exit_code(
+    shell: Shell, meanwhile: Meanwhile, end: BackupStatus, code: int
+) -> None:
+    error = "" if end is S.CREATED else "node 10.0.0.1 was missing"
+
+    def conduct() -> None:
+        (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
+        way = [S.CREATED, S.DELETING] if end is S.DELETED else []
+        for status in [*way, end]:
+            shell.database.backups.set_status(job.backup_id, status, error=error)
+
+    meanwhile(conduct)
+    waiting = ["--wait", "--timeout", "30", "-f", "json"]
+    outcome = shell("backup", "create", "--all-keyspaces", *waiting)
+    assert outcome.code == code
+    assert outcome.json["status"] == end.value
+    told = f"error: {end.value}: {error}\n" if code else ""
+    assert outcome.err == told
+
+
+def test_progress_is_told_in_plain_lines(shell: Shell, meanwhile: Meanwhile) -> None:
+    database = shell.database
+
+    def conduct() -> None:
+        (job,) = wait_for(database.jobs.unfinished, deadline=30, what="a job")
+        backup = database.backups.get(job.backup_id)
+        database.backups.update(backup.id, phase="upload")
+        progress = Progress(
+            files_total=7, files_done=3, bytes_total=100, bytes_done=40, bytes_uploaded=20
+        )
+        shell.node_backup(backup, address="10.0.0.1", progress=progress)
+        shell.wait_told("files")
+        database.backups.set_status(backup.id, S.CREATED)
+        database.jobs.finish(job.id, JobStatus.DONE)
+
+    meanwhile(conduct)
+    outcome = shell("backup", "create", "--all-keyspaces", "--wait", "-f", "json")
+    assert outcome.code == 0
+    assert f"{outcome.json['id']}: upload\n" in outcome.err
+    assert "10.0.0.1: 3/7 files, 40/100 bytes, 20 uploaded\n" in outcome.err
+    assert "\x1b" not in outcome.err
+    (node,) = outcome.json["nodes"]
+    assert node["files_done"] == 3
