@@ -64,15 +64,12 @@ def group_again(
 ) -> Iterator[Unit]:
     """Put together what a lost pack held, in its order: if all is there, it becomes that pack.
 
-    ``lost`` has files with their extents, of which some pack is missing from the store.
+    ``lost`` has files with their extents, of which some pack is missing from the store. Of files
+    with the same extents, thus the same content, only the first is taken.
     """
     packs: dict[str, dict[int, SnapshotFile]] = {}
-    copies: list[SnapshotFile] = []
     for file, extents in lost:
-        if not extents:
-            copies.append(file)
-        elif packs.setdefault(extents[0].pack, {}).setdefault(extents[0].offset, file) is not file:
-            copies.append(file)  # the same content a second time
+        if extents:
+            packs.setdefault(extents[0].pack, {}).setdefault(extents[0].offset, file)
     for held in packs.values():
         yield from group((held[offset] for offset in sorted(held)), pack_size)
-    yield from group(copies, pack_size)

@@ -129,6 +129,11 @@ class FileIndex:
             row = self._db.execute(query, (sha256,)).fetchone()
         return int(row[0]) if row else None
 
+    def packs(self) -> list[str]:
+        """Return the SHA-256 of every stored pack that is remembered."""
+        with self._lock:
+            return [row[0] for row in self._db.execute("SELECT sha256 FROM packs")]
+
     def learn_pack(self, sha256: str, size: int) -> None:
         """Remember a stored pack."""
         with self._lock:

@@ -30,6 +30,13 @@ class StoredPacks:
         verdicts = [self._has(extent) for extent in extents]  # all, to count the missing
         return all(verdicts)
 
+    def lost(self) -> frozenset[str]:
+        """Return the packs that the index remembers and the store does not have whole."""
+        for pack in self._index.packs():
+            if pack not in self._sizes:
+                self._sizes[pack] = self._size(pack)
+        return frozenset(pack for pack, size in self._sizes.items() if not size)
+
     def has(self, sha256: str, size: int) -> bool:
         """Return whether a pack of these bytes needs no upload."""
         with self._lock:

@@ -16,7 +16,7 @@ from magnetodb_backup.domain.manifest import (
     SnapshotFile,
     StoredObject,
 )
-from magnetodb_backup.domain.packing import Unit, group, group_again
+from magnetodb_backup.domain.packing import group, group_again
 from magnetodb_backup.domain.records import Progress
 from magnetodb_backup.errors import CorruptSSTable, FormatProblem
 from magnetodb_backup.repository.engine import Engine
@@ -92,24 +92,17 @@ def upload_node(
                     "nodetool repair, or ask for --on-corrupt mark"
                 )
 
-        def changed() -> Iterator[Unit]:
-            lost: list[tuple[SnapshotFile, tuple[Extent, ...]]] = []
-
-            def unknown() -> Iterator[SnapshotFile]:
-                for found in files():
-                    known = index.by_identity(found)
-                    if known is None:
-                        yield found
-                        continue
-                    if not packs.confirm(known.extents):
-                        lost.append((found, known.extents))
-                        continue
-                    if known.corrupt:
-                        check_corrupt(found.path)
-                    recorder.reuse(found, known)
-
-            yield from group(unknown(), settings.pack_size)
-            yield from group_again(lost, settings.pack_size)
+        def changed(leaving_out: frozenset[str]) -> Iterator[SnapshotFile]:
+            for found in files():
+                if found.path in leaving_out:
+                    continue
+                known = index.by_identity(found)
+                if known is None or not packs.confirm(known.extents):
+                    yield found
+                    continue
+                if known.corrupt:
+                    check_corrupt(found.path)
+                recorder.reuse(found, known)
 
         engine = Engine(
             repository,
@@ -122,7 +115,10 @@ def upload_node(
             check_corrupt=check_corrupt,
             check_cancelled=check_cancelled,
         )
-        engine.run(changed())
+        again = list(group_again(_held_by(packs.lost(), files, index), settings.pack_size))
+        engine.run(again)
+        remade = frozenset(file.path for unit in again for file in unit.files)
+        engine.run(group(changed(remade), settings.pack_size))
         check_cancelled()
         recorder.report(force=True)
         trailer = writer.finish()
@@ -136,6 +132,16 @@ def upload_node(
         tuple(recorder.corrupt_files),
         tuple(sorted(packs.replaced)),
     )
+
+
+def _held_by(
+    lost: frozenset[str], files: Callable[[], Iterator[SnapshotFile]], index: FileIndex
+) -> Iterator[tuple[SnapshotFile, tuple[Extent, ...]]]:
+    """Yield the files, with their extents, that lie in lost packs. Seldom there are any."""
+    for found in files() if lost else ():
+        known = index.by_identity(found)
+        if known is not None and lost & {extent.pack for extent in known.extents}:
+            yield found, known.extents
 
 
 def rebuild(index: FileIndex, repository: NodeRepository) -> None:

@@ -85,7 +85,6 @@ def test_lost_packs_are_put_together_in_their_order() -> None:
         ["a1", "a2", "a3"],
         ["b"],
         ["large"],
-        ["copy", "empty"],
     ]
 
 

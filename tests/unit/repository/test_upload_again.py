@@ -44,6 +44,22 @@ def test_missing_pack_is_stored_again_and_reported(stored: Disk, name: str) -> N
     assert stored.store.packs_put() == []
 
 
+def test_missing_pack_is_made_again_whatever_else_has_its_content(stored: Disk) -> None:
+    """Copies would move the content elsewhere, and the older backup would stay damaged."""
+    before = stored.contents()
+    for number, name in enumerate(["a-new", "f00-copy", "z-new"]):
+        stored.write(name, noise(number, PACK_SIZE // 10))
+    stored.upload(2)
+    stored.write("b-newer", noise(3, PACK_SIZE // 10))
+    pack = _pack_of(stored, "f00")
+    stored.lose(pack)
+    stored.store.packs_put()
+    stored.upload(3)
+    assert stored.store.packs_put() == [pack_name(pack)]
+    assert stored.restored(1) == before
+    assert stored.restored(3) == stored.contents()
+
+
 def test_all_packs_missing(stored: Disk) -> None:
     for pack in stored.repository.packs():
         stored.lose(pack)
