@@ -11,6 +11,7 @@ from typing import Any
 
 from magnetodb_backup.conductor.census import Census, require_all, take_census
 from magnetodb_backup.conductor.commit import commit_backup, coverage_of
+from magnetodb_backup.conductor.distrust import Findings
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.steps import Results, StartAgain, Step
 from magnetodb_backup.database import Database
@@ -23,6 +24,7 @@ from magnetodb_backup.errors import MissingWorker, Unexpected
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 LOG = logging.getLogger(__name__)
+_LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class BackupTools:
     check: Callable[[], None]
     wait: Callable[[float], None]
     worker_timeout: float
-    distrusted: Callable[[str], Mapping[str, Sequence[str]]]
+    distrusted: Callable[[str], Findings]
 
 
 class BackupJob:
@@ -89,7 +91,7 @@ class BackupJob:
             census = take_census(ring, self._nodes())
             if not census.missing or time.monotonic() > deadline:
                 break
-            self._tools.wait(1.0)
+            self._wait_a_moment(deadline)
         if not self._backup.allow_partial:
             require_all(census)
         coverage_of(ring, selection, {m.host_id for m, _ in census.present}, require=True)
@@ -129,7 +131,7 @@ class BackupJob:
                 "on_corrupt": self._backup.on_corrupt,
                 "snapshot_started_at": snapshots[host_id]["started_at"],
                 "snapshot_finished_at": snapshots[host_id]["finished_at"],
-                "distrusted": list(distrusted.get(host_id, ())),
+                "distrusted": distrusted.get(host_id, {}),
             }
             for host_id in snapshots
         }
@@ -146,6 +148,9 @@ class BackupJob:
 
     # How the steps reach workers.
 
+    def _wait_a_moment(self, deadline: float) -> None:
+        self._tools.wait(min(_LOOK_EVERY, max(deadline - time.monotonic(), 0.0)))
+
     def _nodes(self) -> Sequence[Any]:
         return self._tools.database.nodes.list(
             live_within=self._tools.worker_timeout, cluster=self._backup.cluster
@@ -161,7 +166,7 @@ class BackupJob:
             usable = [n for n in nodes if n.live and n.report.member and not n.report.problem]
             if usable or time.monotonic() > deadline:
                 break
-            self._tools.wait(1.0)
+            self._wait_a_moment(deadline)
         if not usable:
             seen = "; ".join(
                 f"{n.report.hostname}: {n.report.problem or 'no report since'} "

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
-from magnetodb_backup.errors import BackupError, Cancelled, StillUnavailable, Transient, from_record
+from magnetodb_backup.errors import (
+    BackupError,
+    Cancelled,
+    StillUnavailable,
+    Transient,
+    WorkerUnavailable,
+    from_record,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -136,6 +143,7 @@ class Fanout:
     ) -> Outcome:
         attempt, patience = 1, _Patience(self._outage_deadline, self._poll_interval)
         pause = self._poll_interval / 10
+        started = ""
         while True:
             task_id = f"{call.task_id}:{attempt}"
             try:
@@ -144,7 +152,11 @@ class Fanout:
                 self._check()
                 status = self._workers.status(call.worker_id, task_id)
                 if status.state is TaskState.UNKNOWN:
+                    lost, started = started == task_id, ""
+                    if lost:
+                        raise WorkerUnavailable("the worker was restarted and has lost its task")
                     self._workers.start(call.worker_id, task_id, call.kind, call.arguments)
+                    started = task_id
                 elif status.state is TaskState.DONE:
                     return Outcome(call, status.result)
                 elif status.state is TaskState.FAILED:
@@ -159,22 +171,25 @@ class Fanout:
                 LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
                 pause = patience.pause_after_trouble()
                 if patience.exhausted:
-                    return Outcome(call, {}, _with_host(call, self._given_up(error)))
+                    given_up = still_unavailable(error, self._outage_deadline)
+                    return Outcome(call, {}, _with_host(call, given_up))
             except BackupError as error:
                 self._stop(call, task_id)
                 return Outcome(call, {}, _with_host(call, error))
             abandon.wait(pause)
-
-    def _given_up(self, error: Transient) -> StillUnavailable:
-        return StillUnavailable(
-            f"{error} (for longer than [conductor] outage_deadline = {self._outage_deadline:g} s)"
-        )
 
     def _stop(self, call: Call, task_id: str) -> None:
         try:
             self._workers.cancel(call.worker_id, task_id)
         except Transient as error:
             LOG.info("%s is not told to stop: %s", call.host, error)
+
+
+def still_unavailable(error: Transient, deadline: float) -> StillUnavailable:
+    """Return what becomes of a trouble that lasted for ``deadline`` seconds."""
+    return StillUnavailable(
+        f"{error} (for longer than [conductor] outage_deadline = {deadline:g} s)"
+    )
 
 
 def _with_host(call: Call, error: BackupError) -> BackupError:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from magnetodb_backup.conductor.backup import BackupJob, BackupTools
-from magnetodb_backup.conductor.fanout import Fanout, Workers
+from magnetodb_backup.conductor.distrust import distrusted_packs
+from magnetodb_backup.conductor.fanout import Fanout, Workers, still_unavailable
 from magnetodb_backup.conductor.steps import StepRunner, describe
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, Job
@@ -30,7 +31,6 @@ from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
 _CLEANING = 10.0  # seconds; workers remove what is left when they report next
-_LOOKED_AT = 50  # latest backups whose verification tells which packs are damaged
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class JobRunner:
                 if steps > steps_then:  # there was progress: this is a new trouble
                     trouble_since, steps_then = now, steps
                 LOG.warning("job %s: %s; trying again", job.id, error)
-                if now - trouble_since > self._settings.outage_deadline:
-                    self._fail(job, error)
+                deadline = self._settings.outage_deadline
+                if now - trouble_since > deadline:
+                    self._fail(job, still_unavailable(error, deadline))
                     return
             if self._stopping.wait(self._settings.poll_interval):
                 return
@@ -232,21 +233,9 @@ class JobRunner:
             check=check,
             wait=lambda seconds: _ignore(self._stopping.wait(seconds)),
             worker_timeout=self._settings.worker_timeout,
-            distrusted=self._distrusted,
+            distrusted=lambda cluster: distrusted_packs(self._database, cluster),
         )
         return BackupJob(job, backup, tools)
-
-    def _distrusted(self, cluster: str) -> Mapping[str, Sequence[str]]:
-        """Return, by host ID, the packs that the latest verifications found damaged."""
-        packs: dict[str, set[str]] = {}
-        for backup in self._database.backups.list(cluster=cluster, limit=_LOOKED_AT):
-            job = self._database.jobs.latest(backup.id, JobKind.VERIFICATION)
-            if job is None or not job.result:
-                continue
-            for problem in job.result.get("problems", ()):
-                if problem.get("pack"):
-                    packs.setdefault(problem["host_id"], set()).add(problem["pack"])
-        return {host_id: sorted(names) for host_id, names in packs.items()}
 
 
 class _GivenUp(Exception):

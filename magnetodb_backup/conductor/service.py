@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
@@ -94,22 +95,25 @@ class JobLoop:
     def _take(self, job: Job) -> None:
         if job.id in self._running or not self._slots.acquire(blocking=False):
             return
-        leases = self._acquire(job)
-        if leases is None:
-            self._slots.release()
-            return
-        self._running.add(job.id)
-        self._pool.submit(self._run, job, leases)
+        with contextlib.ExitStack() as otherwise:
+            otherwise.callback(self._slots.release)
+            leases = self._acquire(job)
+            if leases is not None:
+                otherwise.pop_all()
+                self._running.add(job.id)
+                self._pool.submit(self._run, job, leases)
 
     def _acquire(self, job: Job) -> list[Any] | None:
         """Get the job's lease and, for a backup, its cluster's: one backup at a time there."""
         held: list[Any] = []
-        for name in lease_names(job):
-            lock = self._leases.get_lock(name.encode())
-            if not lock.acquire(blocking=False):
-                _release(held)
-                return None
-            held.append(lock)
+        with contextlib.ExitStack() as otherwise:
+            otherwise.callback(_release, held)
+            for name in lease_names(job):
+                lock = self._leases.get_lock(name.encode())
+                if not lock.acquire(blocking=False):
+                    return None
+                held.append(lock)
+            otherwise.pop_all()
         return held
 
     def _run(self, job: Job, leases: list[Any]) -> None:

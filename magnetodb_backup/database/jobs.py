@@ -96,6 +96,16 @@ class JobStore:
 
         return self._transactions.run(work)
 
+    def newest(self, kind: JobKind, cluster: str, limit: int) -> tuple[Job, ...]:
+        """Return the cluster's jobs of a kind, newest first."""
+
+        def work(session: Session) -> tuple[Job, ...]:
+            query = select(JobRow).where(JobRow.kind == kind.value, JobRow.cluster == cluster)
+            rows = session.scalars(query.order_by(JobRow.created_at.desc()).limit(limit))
+            return tuple(_job(row) for row in rows)
+
+        return self._transactions.run(work)
+
     def unfinished(self) -> tuple[Job, ...]:
         """Return the jobs that are not finished, oldest first."""
 

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster of nodes that consist of directories, with their workers, and a conductor's runner."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
+from magnetodb_backup.domain.status import JobKind, Phase
+from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.node import NodeRepository
+from tests.unit.conductor.in_process import InProcessWorkers
+from tests.unit.repository.stores import Store
+from tests.unit.worker.fake_node import CLUSTER, FakeNode
+from tests.unit.worker.working import PREFIX, make_work
+
+
+class Clock:
+    """The database's clock: it stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Cluster:
+    """Nodes 1 to ``size``, each with a worker ``worker-<number>`` that has reported."""
+
+    def __init__(self, root: Path, database_file: Path, size: int = 3) -> None:
+        self.clock = Clock()
+        self.database: Database = connect(f"sqlite:///{database_file}", self.clock)
+        self.store = Store()
+        self.nodes = {n: FakeNode(root, n) for n in range(1, size + 1)}
+        for node in self.nodes.values():
+            node.members = tuple(other.me for other in self.nodes.values())
+        self._root = root
+        self.workers = InProcessWorkers({f"worker-{n}": self.work(n) for n in self.nodes})
+        self.repository = ClusterRepository(self.store, PREFIX, CLUSTER)
+        self.stopping = threading.Event()
+        for number in self.nodes:
+            self.report(number)
+
+    def work(self, number: int) -> Any:
+        """Return the work of a node's worker, as a new process has it."""
+        return make_work(self.nodes[number], self.store, self._root / f"state{number}")
+
+    def report(self, number: int, **values: Any) -> None:
+        """Let a worker report now."""
+        node = self.nodes[number]
+        report = {
+            "worker_id": f"worker-{number}",
+            "cluster": CLUSTER,
+            "hostname": f"machine-{number}",
+            "member": node.me,
+            "directories": (),
+            "node_control": "nodetool",
+            **values,
+        }
+        self.database.nodes.report(NodeReport(**report))
+
+    def fall_silent(self, *numbers: int) -> None:
+        """Let time pass in which all workers but these report, and nobody reaches these."""
+        self.clock.now += 1000
+        for number in self.nodes:
+            if number in numbers:
+                self.workers.down.add(f"worker-{number}")
+            else:
+                self.report(number)
+
+    def runner(self, **settings: Any) -> JobRunner:
+        """Return a conductor's runner; times are short."""
+        values: dict[str, Any] = {
+            "poll_interval": 0.01,
+            "worker_timeout": 0.05,
+            "outage_deadline": 10.0,
+            "rounds": 3,
+            **settings,
+        }
+        return JobRunner(
+            self.database,
+            self.workers,
+            lambda: self.store,
+            RunnerSettings(prefix=PREFIX, **values),
+            self.stopping,
+        )
+
+    def request(self, **values: Any) -> Backup:
+        """Record a request for a backup."""
+        request = {"scope": {"type": "keyspaces", "keyspaces": ["ks"]}, **values}
+        return self.database.backups.create(BackupRequest(**request), str(uuid.uuid4()), CLUSTER)
+
+    def run(
+        self,
+        backup: Backup,
+        kind: JobKind = JobKind.BACKUP,
+        *,
+        owner: str = "conductor-1",
+        still_owner: Callable[[], bool] = lambda: True,
+        **settings: Any,
+    ) -> Backup:
+        """Run the backup's newest job of a kind in this thread; return the backup as it is then."""
+        job = self.database.jobs.claim(self.job(backup, kind).id, owner)
+        self.runner(**settings).run(job, still_owner)
+        return self.database.backups.get(backup.id)
+
+    def until(self, backup: Backup, phase: Phase) -> Callable[[], bool]:
+        """Return what holds until the phase has a result: a conductor that dies after it."""
+        return lambda: phase.value not in self.steps(backup)
+
+    def backup(self, **request: Any) -> Backup:
+        return self.run(self.request(**request))
+
+    def verify(self, backup: Backup, *, read_data: bool = True) -> Mapping[str, Any]:
+        """Run a verification; return its report."""
+        parameters = {"read_data": read_data}
+        self.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, parameters)
+        self.run(backup, JobKind.VERIFICATION)
+        return self.job(backup, JobKind.VERIFICATION).result or {}
+
+    def job(self, backup: Backup, kind: JobKind = JobKind.BACKUP) -> Job:
+        job = self.database.jobs.latest(backup.id, kind)
+        assert job is not None
+        return job
+
+    def steps(self, backup: Backup, round_: int = 1) -> set[str]:
+        """Return the names of the steps that have a result."""
+        return set(self.database.jobs.step_results(self.job(backup).id, round_))
+
+    def node_backup(self, backup: Backup, number: int) -> NodeBackup:
+        nodes = {n.host_id: n for n in self.database.backups.node_backups(backup.id)}
+        return nodes[self.nodes[number].me.host_id]
+
+    def packs(self, number: int) -> NodeRepository:
+        host_id = self.nodes[number].me.host_id
+        return NodeRepository(self.store, PREFIX, CLUSTER, host_id)
+
+    def snapshots(self) -> list[Path]:
+        """Return all snapshots of ours that lie on any node."""
+        return [path for node in self.nodes.values() for path in node.snapshots("mdbb-*")]
+
+    def did(self, what: str) -> list[int]:
+        """Return how often each node was told something that begins like this."""
+        return [sum(x.startswith(what) for x in node.log) for node in self.nodes.values()]
+
+    def restored(self, backup: Backup, number: int) -> dict[tuple[str, str], bytes]:
+        """Return a node's files as the store has them, by table and name."""
+        host_id, packs = self.nodes[number].me.host_id, self.packs(number)
+        return {
+            (entry.table, entry.name): b"".join(
+                piece
+                for e in entry.extents
+                for piece in packs.read_pack(e.pack, e.offset, e.length)
+            )
+            for entry in self.repository.node_manifest(backup.id, host_id)
+        }
+
+    def contents(self, number: int) -> dict[tuple[str, str], bytes]:
+        """Return what ``restored`` has to give."""
+        node = self.nodes[number]
+        return {
+            (each.name.table, path.name): path.read_bytes()
+            for each in node.tables
+            for directory in range(len(node.data.paths))
+            for path in node.data.table_directory(directory, each).iterdir()
+            if path.is_file()
+        }
