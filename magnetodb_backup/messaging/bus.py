@@ -22,11 +22,18 @@ VERSION = "1.0"
 def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:
     """Return the RPC transport that ``transport_url`` (or ``url``) names.
 
-    :raises InvalidValue: if the URL is malformed; the message leaves out any password.
+    :raises InvalidValue: if the URL is malformed (the message leaves out any password), or
+        another option of the bus is wrong.
     """
     try:
         return oslo_messaging.get_rpc_transport(conf, url=url)
-    except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as error:
+    except cfg.ConfigFileValueError as error:
+        raise InvalidValue(f"bad configuration: {error}") from None
+    except (
+        oslo_messaging.InvalidTransportURL,
+        oslo_messaging.DriverLoadFailure,
+        ValueError,  # of a malformed host or port
+    ) as error:
         raise InvalidValue(
             "transport_url is not usable "
             f"({type(error).__name__}); write for example rabbit://user:password@host:5672/"
@@ -62,6 +69,11 @@ def bus_errors(peer: str) -> Iterator[None]:
     except oslo_messaging.RemoteError as error:
         raise WorkerUnavailable(
             f"{peer} failed to answer: {error.exc_type}: {error.value}"
+        ) from None
+    except oslo_messaging.RPCDispatcherError as error:
+        # The in-memory bus returns errors as they are.
+        raise WorkerUnavailable(
+            f"{peer} failed to answer: {type(error).__name__}: {error}"
         ) from None
     except (oslo_messaging.MessagingException, KombuError, OSError) as error:
         # kombu's own errors come through where not even a first connection can be made

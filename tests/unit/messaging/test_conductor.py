@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports to a conductor, and its waking, over the bus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.errors import DatabaseUnavailable, WorkerUnavailable
+from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC
+from magnetodb_backup.messaging.conductor import ConductorClient, ConductorEndpoint
+from tests.lab.processes import wait_for
+from tests.unit.domain.samples import BACKUP_ID, REPORT
+from tests.unit.messaging.conftest import Serve
+
+
+class Conductor:
+    """Remembers what it was told."""
+
+    def __init__(self, *live: str) -> None:
+        self.reports: list[NodeReport] = []
+        self.woken = 0
+        self._live = live
+
+    def take_report(self, report: NodeReport) -> tuple[str, ...]:
+        self.reports.append(report)
+        return self._live
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+def start(serve: Serve, name: str, conductor: Conductor) -> None:
+    endpoint = ConductorEndpoint(conductor.take_report, conductor.wake)
+    serve(CONDUCTOR_TOPIC, name, endpoint)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [REPORT, replace(REPORT, member=None, directories=(), problem="Cassandra does not answer")],
+    ids=["well", "in trouble"],
+)
+def test_a_report_arrives_whole_and_is_answered(
+    transport: Any, serve: Serve, report: NodeReport
+) -> None:
+    conductor = Conductor(BACKUP_ID, "another")
+    start(serve, "c1", conductor)
+    assert ConductorClient(transport).report(report) == {BACKUP_ID, "another"}
+    assert conductor.reports == [report]
+
+
+def test_one_of_several_conductors_takes_a_report(transport: Any, serve: Serve) -> None:
+    conductors = [Conductor(), Conductor()]
+    for number, conductor in enumerate(conductors):
+        start(serve, f"c{number}", conductor)
+    assert ConductorClient(transport).report(REPORT) == frozenset()
+    assert sum(len(c.reports) for c in conductors) == 1
+
+
+def test_all_conductors_are_woken(transport: Any, serve: Serve) -> None:
+    conductors = [Conductor(), Conductor()]
+    for number, conductor in enumerate(conductors):
+        start(serve, f"c{number}", conductor)
+    ConductorClient(transport).look_for_jobs()
+    wait_for(
+        lambda: [c.woken for c in conductors] == [1, 1],
+        deadline=20,
+        what="both are woken",
+        interval=0.01,
+    )
+
+
+def test_waking_needs_nobody(transport: Any) -> None:
+    ConductorClient(transport).look_for_jobs()
+
+
+def test_a_report_without_a_conductor_is_an_error(transport: Any) -> None:
+    with pytest.raises(WorkerUnavailable, match=r"^the conductor did not answer; is it running"):
+        ConductorClient(transport, timeout=0.1).report(REPORT)
+
+
+def test_a_conductor_without_its_database_leaves_no_answer_that_clears_snapshots(
+    transport: Any, serve: Serve
+) -> None:
+    class Broken(Conductor):
+        def take_report(self, report: NodeReport) -> tuple[str, ...]:
+            raise DatabaseUnavailable("the database does not answer")
+
+    start(serve, "c1", Broken())
+    with pytest.raises(DatabaseUnavailable):
+        ConductorClient(transport).report(REPORT)
+
+
+def test_only_the_two_methods_are_offered() -> None:
+    exposed = {
+        name
+        for name in dir(ConductorEndpoint)
+        if getattr(getattr(ConductorEndpoint, name), "exposed", False)
+    }
+    assert exposed == {"report", "look_for_jobs"}

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's tasks over the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.errors import NoSpace, WorkerUnavailable
+from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_client
+from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
+from tests.unit.messaging.conftest import Serve
+
+FAILED = TaskStatus(TaskState.FAILED, {"files_done": 3}, error=NoSpace("disk full").as_record())
+
+
+class Table:
+    """Tasks that do nothing; the state of each is what the test says."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, TaskKind, Mapping[str, Any]]] = []
+        self.cancelled: list[str] = []
+        self.statuses: dict[str, TaskStatus] = {}
+
+    def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
+        self.started.append((task_id, kind, arguments))
+
+    def status(self, task_id: str) -> TaskStatus:
+        return self.statuses.get(task_id, TaskStatus(TaskState.UNKNOWN))
+
+    def cancel(self, task_id: str) -> None:
+        self.cancelled.append(task_id)
+
+
+@pytest.fixture
+def tables(serve: Serve) -> dict[str, Table]:
+    """Two workers."""
+    tables = {"w1": Table(), "w2": Table()}
+    for name, table in tables.items():
+        serve(WORKER_TOPIC, name, WorkerEndpoint(table))
+    return tables
+
+
+def test_a_task_is_started_on_the_worker_that_was_named(
+    transport: Any, tables: dict[str, Table]
+) -> None:
+    arguments = {"tag": "mdbb-1", "tables": [{"keyspace": "Ks"}], "ttl": None, "size": 1 << 40}
+    WorkerClient(transport).start("w2", "job-1/snapshot", TaskKind.SNAPSHOT, arguments)
+    assert tables["w2"].started == [("job-1/snapshot", TaskKind.SNAPSHOT, arguments)]
+    assert tables["w1"].started == []
+
+
+@pytest.mark.parametrize("kind", TaskKind, ids=lambda kind: kind.value)
+def test_every_kind_of_task_can_be_asked_for(
+    transport: Any, tables: dict[str, Table], kind: TaskKind
+) -> None:
+    WorkerClient(transport).start("w1", "t", kind, {})
+    assert tables["w1"].started == [("t", kind, {})]
+
+
+def test_a_status_arrives_whole(transport: Any, tables: dict[str, Table]) -> None:
+    tables["w1"].statuses["t"] = FAILED
+    client = WorkerClient(transport)
+    assert client.status("w1", "t") == FAILED
+    assert client.status("w2", "t").state is TaskState.UNKNOWN
+
+
+def test_a_task_is_cancelled_where_it_runs(transport: Any, tables: dict[str, Table]) -> None:
+    WorkerClient(transport).cancel("w1", "t")
+    assert (tables["w1"].cancelled, tables["w2"].cancelled) == (["t"], [])
+
+
+def test_a_worker_that_is_gone_is_named(transport: Any, tables: dict[str, Table]) -> None:
+    client = WorkerClient(transport, timeout=0.1)
+    for ask in (
+        lambda: client.start("w9", "t", TaskKind.PREPARE, {}),
+        lambda: client.status("w9", "t"),
+        lambda: client.cancel("w9", "t"),
+    ):
+        with pytest.raises(WorkerUnavailable, match=r"^worker w9 did not answer; is it running"):
+            ask()
+    assert not tables["w1"].started
+
+
+def test_only_the_three_methods_are_offered() -> None:
+    exposed = {
+        name
+        for name in dir(WorkerEndpoint)
+        if getattr(getattr(WorkerEndpoint, name), "exposed", False)
+    }
+    assert exposed == {"start_task", "task_status", "cancel_task"}
+
+
+def test_a_kind_of_a_newer_version_starts_nothing(transport: Any, tables: dict[str, Table]) -> None:
+    client = make_client(transport, WORKER_TOPIC, 10).prepare(server="w1")
+    with pytest.raises(ValueError, match="teleport"):
+        client.call({}, "start_task", task_id="t", kind="teleport", arguments={})
+    assert tables["w1"].started == []
