@@ -20,7 +20,7 @@ from magnetodb_backup.domain.status import Phase
 from magnetodb_backup.domain.tables import Selection
 from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
 from magnetodb_backup.domain.topology import RingMember
-from magnetodb_backup.errors import MissingWorker, Unexpected
+from magnetodb_backup.errors import MissingWorker, StillUnavailable, Unexpected, WrongNode
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 LOG = logging.getLogger(__name__)
@@ -159,7 +159,10 @@ class BackupJob:
     def _ask_any(
         self, round_: int, step: str, kind: TaskKind, arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Let one usable worker of the cluster do what any of them can do."""
+        """Let one usable worker of the cluster do what any of them can do.
+
+        Where nodes may be missing, the next one is asked if it is the node that fails.
+        """
         deadline = time.monotonic() + self._tools.worker_timeout
         while True:
             nodes = self._nodes()
@@ -177,16 +180,18 @@ class BackupJob:
                 f"cluster {self._backup.cluster!r} has no usable worker ({seen or 'none known'}); "
                 "start magnetodb-backup-worker on its nodes"
             )
-        node = usable[0]
-        call = Call(
-            host_id=node.report.member.host_id,
-            host=node.report.member.address,
-            worker_id=node.report.worker_id,
-            task_id=f"{self._job.id}:{round_}:{step}:{time.time_ns()}",
-            kind=kind,
-            arguments=self._arguments(node.report.member.host_id, round_, arguments),
-        )
-        (outcome,) = self._tools.fanout.run([call])
+        for node in usable if self._backup.allow_partial else usable[:1]:
+            call = Call(
+                host_id=node.report.member.host_id,
+                host=node.report.member.address,
+                worker_id=node.report.worker_id,
+                task_id=f"{self._job.id}:{round_}:{step}:{time.time_ns()}",
+                kind=kind,
+                arguments=self._arguments(node.report.member.host_id, round_, arguments),
+            )
+            (outcome,) = self._tools.fanout.run([call])
+            if not isinstance(outcome.error, WrongNode | StillUnavailable):
+                break
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
