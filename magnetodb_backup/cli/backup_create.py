@@ -86,7 +86,7 @@ class Create(ServiceCommand, ShowOne):
         backup = self.services.requests().create_backup(request)
         database = self.services.database()
         if parsed_args.wait:
-            backup = Waiter(database, parsed_args.timeout).backup(backup.id)
+            backup = Waiter(self.services, parsed_args.timeout).backup(backup.id)
             self._code = code_of(backup)
             if self._code:
                 sys.stderr.write(f"error: {backup.status.value}: {backup.error}\n")

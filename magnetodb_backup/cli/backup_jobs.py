@@ -35,7 +35,7 @@ class _OnBackup(ServiceCommand, ShowOne):
         return self.services.database().backups.find(parsed_args.backup)
 
     def _waiter(self, parsed_args: Namespace) -> Waiter:
-        return Waiter(self.services.database(), parsed_args.timeout)
+        return Waiter(self.services, parsed_args.timeout)
 
     def _ended(self, backup: Backup, wanted: BackupStatus, error: str) -> None:
         """Say if the end is another one than wanted."""

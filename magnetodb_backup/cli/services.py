@@ -22,9 +22,13 @@ class ManifestSource(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """Factories: a command opens only what it needs. ``repository`` takes a cluster's name."""
+    """Factories: a command opens only what it needs. ``repository`` takes a cluster's name.
+
+    ``poll_interval``: seconds between two looks at what is waited for.
+    """
 
     database: Callable[[], Database]
     unchecked_database: Callable[[], Database]
     requests: Callable[[], Requests]
     repository: Callable[[str], ManifestSource]
+    poll_interval: float = 0.5

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from magnetodb_backup.cli.app import FAILED, ExitWith
-from magnetodb_backup.database import Database
+from magnetodb_backup.cli.services import Services
 from magnetodb_backup.domain.records import Backup, Job, NodeBackup
 from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.errors import DatabaseUnavailable
 
 Result = TypeVar("Result")
-_INTERVAL = 0.5
+_LOOKS_BEFORE_CONDUCTOR = 4  # a job that a conductor takes needs no warning
 _CONDUCTOR_SILENT = 15.0
 _LINE_EVERY = 5.0
 
@@ -84,8 +84,9 @@ class _Lines:
 class Waiter:
     """Polls the database; ``timeout`` in seconds, None for ever."""
 
-    def __init__(self, database: Database, timeout: float | None) -> None:
-        self._database, self._timeout = database, timeout
+    def __init__(self, services: Services, timeout: float | None) -> None:
+        self._database, self._timeout = services.database(), timeout
+        self._interval = services.poll_interval
         self._started = time.monotonic()
         self._told: set[str] = set()
 
@@ -144,7 +145,7 @@ class Waiter:
             sys.stderr.flush()
 
     def _look_for_conductor(self) -> None:
-        if time.monotonic() - self._started < 2:
+        if time.monotonic() - self._started < _LOOKS_BEFORE_CONDUCTOR * self._interval:
             return
         if not self._database.nodes.conductors(_CONDUCTOR_SILENT):
             self._tell_once(
@@ -154,4 +155,4 @@ class Waiter:
     def _pause(self, what: str) -> None:
         if self._timeout is not None and time.monotonic() - self._started > self._timeout:
             raise ExitWith(FAILED, f"{what} is not finished after {self._timeout:g} s; it goes on")
-        time.sleep(_INTERVAL)
+        time.sleep(self._interval)

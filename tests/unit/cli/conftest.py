@@ -82,6 +82,7 @@ class Shell:
             unchecked_database=lambda: database,
             requests=lambda: RecordedRequests(database, load_scope, self._wake, known_within=60),
             repository=self._repository,
+            poll_interval=0.05,
         )
 
     def _wake(self) -> None:
@@ -156,15 +157,17 @@ def shell(database: Database) -> Shell:
     return Shell(database)
 
 
-Meanwhile = Callable[[Callable[[], None]], None]
+Meanwhile = Callable[..., None]
 
 
 @pytest.fixture
-def meanwhile() -> Iterator[Meanwhile]:
+def meanwhile(database: Database) -> Iterator[Meanwhile]:
     """Runs what a conductor does while a command waits; its failure is the test's."""
     threads: list[threading.Thread] = []
 
-    def meanwhile(work: Callable[[], None]) -> None:
+    def meanwhile(work: Callable[[], None], *, seen: bool = True) -> None:
+        if seen:
+            database.nodes.conductor_seen("host:1")
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()
 

@@ -97,7 +97,7 @@ def test_waiting_for_the_deletion_of_what_runs(shell: Shell, meanwhile: Meanwhil
             database.backups.set_status(backup.id, status)
         database.jobs.finish(deletion.id, JobStatus.DONE)
 
-    meanwhile(conduct)
+    meanwhile(conduct, seen=False)
     outcome = shell("backup", "delete", backup.id, "--wait", "-f", "json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["status"] == "DELETED"

@@ -33,7 +33,7 @@ def test_time_out_ends_only_the_waiting(shell: Shell, command: list[str]) -> Non
 
 
 def test_missing_conductor_is_told_once(shell: Shell) -> None:
-    outcome = shell("backup", "create", "--all-keyspaces", "--wait", "--timeout", "2.6")
+    outcome = shell("backup", "create", "--all-keyspaces", "--wait", "--timeout", "1")
     assert outcome.code == 1
     told = "no conductor is running: start magnetodb-backup-conductor; still waiting\n"
     assert outcome.err.count(told) == 1
@@ -79,7 +79,7 @@ def test_interrupt_ends_only_the_waiting(
         shell.wait_told("census" if job.kind is JobKind.BACKUP else "no conductor is running")
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    meanwhile(interrupt)
+    meanwhile(interrupt, seen=False)
     outcome = shell("backup", *command)
     (job,) = shell.database.jobs.unfinished()
     assert (outcome.code, outcome.out) == (1, "")
@@ -94,7 +94,6 @@ def test_interrupt_ends_only_the_waiting(
 def test_lines_are_few(shell: Shell, meanwhile: Meanwhile) -> None:
     """A line per phase, and one per node every few seconds."""
     backup, database = shell.backup(), shell.database
-    database.nodes.conductor_seen("host:1")
 
     def conduct() -> None:
         for number in range(3):
