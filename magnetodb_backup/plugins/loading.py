@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -15,16 +16,27 @@ from magnetodb_backup.errors import InvalidValue
 from magnetodb_backup.scopes.driver import Scope
 from magnetodb_backup.storage.driver import StorageDriver
 
+LOG = logging.getLogger(__name__)
 SCOPES = "magnetodb_backup.scopes"
 STORAGE = "magnetodb_backup.storage"
 NODE_CONTROL = "magnetodb_backup.node_control"
 
 
 def _load(namespace: str, name: str, what: str) -> Any:
-    manager: ExtensionManager[Any] = ExtensionManager(namespace, invoke_on_load=False)
+    broken: dict[str, str] = {}
+
+    def on_failure(manager: object, point: Any, error: BaseException) -> None:
+        broken[point.name] = f"{type(error).__name__}: {error}"
+        LOG.warning("the plugin %s of %s cannot be loaded: %s", point.name, namespace, error)
+
+    manager: ExtensionManager[Any] = ExtensionManager(
+        namespace, invoke_on_load=False, on_load_failure_callback=on_failure
+    )
     try:
         return manager[name].plugin
     except (KeyError, NoMatches):
+        if name in broken:
+            raise InvalidValue(f"{what} {name!r} cannot be loaded: {broken[name]}") from None
         known = ", ".join(sorted(manager.names())) or "none"
         raise InvalidValue(f"{name!r} is no {what}; installed: {known}") from None
 
