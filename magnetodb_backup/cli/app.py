@@ -78,7 +78,7 @@ class ManageApp(App):
         try:
             found = self.command_manager.find_command(argv)
         except ValueError:
-            words = " ".join(takewhile(lambda word: not word.startswith("-"), argv))
+            words = " ".join(takewhile(lambda word: not word.startswith("-"), argv)) or argv[0]
             sys.stderr.write(f"error: {words!r} is not a command; see {self.NAME} --help\n")
             return USAGE
         factory, name, arguments = found
