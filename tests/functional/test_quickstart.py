@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README's first command, without its set-up."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.ports import listens
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_CQL = ("127.76.0.1", 9042)
+
+
+def _quickstart(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools.quickstart", *arguments],
+        cwd=_CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[str]:
+    """Run the tour, leave it running, and end it afterwards."""
+    result = _quickstart("--keep")
+    assert result.returncode == 0, result.stdout + result.stderr
+    yield result.stdout
+    ended = _quickstart("--stop")
+    assert ended.returncode == 0, ended.stderr
+    assert not listens(*_CQL)
+    assert not (_CHECKOUT / ".quickstart").exists()
+
+
+def test_second_backup_uploads_little(kept: str) -> None:
+    found = re.search(r"first backup uploaded ([0-9.]+) MB; .* uploaded ([0-9.]+) MB", kept)
+    assert found
+    first, second = map(float, found.groups())
+    assert first > 10
+    assert 0 < second < first / 20
+    assert kept.count("| problems   | []") == 2
+    assert "Traceback" not in kept
+
+
+def test_commands_that_it_prints_work(kept: str) -> None:
+    commands = [line.strip() for line in kept.splitlines() if line.startswith("  /")]
+    assert any(" backup create " in command for command in commands)
+    for command in commands:
+        if command.endswith((" --wait", " status", " show second")):
+            result = subprocess.run(
+                shlex.split(command), capture_output=True, text=True, timeout=120
+            )
+            assert result.returncode == 0, result.stderr
+    (url,) = re.findall(r"curl (\S+)", kept)
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        names = {backup["name"] for backup in json.load(answer)["backups"]}
+    assert {"first", "second"} <= names
+
+
+def test_second_quickstart_is_refused(kept: str) -> None:
+    result = _quickstart()
+    assert result.returncode == 1
+    assert "a quickstart runs; end it by tools/quickstart.sh --stop" in result.stderr
