@@ -20,7 +20,14 @@ from magnetodb_backup.domain.status import Phase
 from magnetodb_backup.domain.tables import Selection
 from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
 from magnetodb_backup.domain.topology import RingMember
-from magnetodb_backup.errors import MissingWorker, StillUnavailable, Unexpected, WrongNode
+from magnetodb_backup.errors import (
+    CommandFailed,
+    DataDirectoryProblem,
+    MissingWorker,
+    StillUnavailable,
+    Unexpected,
+    WrongNode,
+)
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 LOG = logging.getLogger(__name__)
@@ -103,15 +110,13 @@ class BackupJob:
         }
 
     def _prepare(self, round_: int, results: Results) -> Mapping[str, Any]:
-        tables = {"tables": results["resolve"]["selection"]["tables"]}
-        return self._on_all(round_, results, Phase.PREPARE, TaskKind.PREPARE, tables)
+        return self._on_selection(round_, results, Phase.PREPARE, TaskKind.PREPARE)
 
     def _schema_before(self, round_: int, results: Results) -> Mapping[str, Any]:
         return self._ask_any(round_, "schema-before", TaskKind.SCHEMA, {"store": True})
 
     def _snapshot(self, round_: int, results: Results) -> Mapping[str, Any]:
-        tables = {"tables": results["resolve"]["selection"]["tables"]}
-        return self._on_all(round_, results, Phase.SNAPSHOT, TaskKind.SNAPSHOT, tables)
+        return self._on_selection(round_, results, Phase.SNAPSHOT, TaskKind.SNAPSHOT)
 
     def _schema_after(self, round_: int, results: Results) -> Mapping[str, Any]:
         before = results[Phase.SCHEMA_BEFORE.value]
@@ -195,6 +200,21 @@ class BackupJob:
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
+
+    def _on_selection(
+        self, round_: int, results: Results, phase: Phase, kind: TaskKind
+    ) -> Mapping[str, Any]:
+        """Run a task on all selected tables; if it fails because they changed, start again."""
+        selection = results["resolve"]["selection"]
+        tables = {"tables": selection["tables"]}
+        try:
+            return self._on_all(round_, results, phase, kind, tables)
+        except (CommandFailed, DataDirectoryProblem):
+            scope = {"scope": self._backup.scope}
+            again = self._ask_any(round_, f"{phase.value}-again", TaskKind.RESOLVE, scope)
+            if again["selection"] != selection:
+                raise StartAgain("selected tables were created or dropped meanwhile") from None
+            raise
 
     def _on_all(
         self,

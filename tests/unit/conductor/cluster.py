@@ -6,15 +6,19 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import event
 
 from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
 from magnetodb_backup.domain.status import JobKind, Phase
 from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.errors import DatabaseUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
 from tests.unit.conductor.in_process import InProcessWorkers
@@ -126,6 +130,20 @@ class Cluster:
         self.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, parameters)
         self.run(backup, JobKind.VERIFICATION)
         return self.job(backup, JobKind.VERIFICATION).result or {}
+
+    @contextmanager
+    def database_away(self) -> Iterator[list[int]]:
+        """Let every statement fail as if the server had gone; the list grows with the failures."""
+        failures: list[int] = []
+
+        def fail(*_: object) -> None:
+            failures.append(1)
+            raise DatabaseUnavailable("the database does not answer")
+
+        engine = self.database._engine
+        event.listen(engine, "before_cursor_execute", fail)
+        yield failures
+        event.remove(engine, "before_cursor_execute", fail)
 
     def job(self, backup: Backup, kind: JobKind = JobKind.BACKUP) -> Job:
         job = self.database.jobs.latest(backup.id, kind)

@@ -10,7 +10,7 @@ import pytest
 
 from magnetodb_backup.domain.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
-from magnetodb_backup.errors import NotFound
+from magnetodb_backup.errors import CommandFailed, NotFound
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import member
 
@@ -76,18 +76,43 @@ def test_three_rounds_are_enough(
         cluster.repository.read_backup(backup.id)
 
 
-def test_dropped_table_is_named_in_the_next_round(cluster: Cluster) -> None:
-    """The new round resolves the scope anew."""
-
-    def drop(cluster: Cluster) -> None:
+def _drop_table(cluster: Cluster) -> None:
+    if len(cluster.nodes[1].tables) > 1:
         _change_schema(cluster)
         for node in cluster.nodes.values():
             node.tables = node.tables[:1]
 
-    _on_snapshots(cluster, drop, 1)
+
+@pytest.mark.parametrize("hook", ["on_flush", "on_snapshot"])
+@pytest.mark.parametrize("node", [1, 3])
+def test_table_that_is_dropped_meanwhile(cluster: Cluster, hook: str, node: int) -> None:
+    """Whether or not the other nodes' commands still found it, the next round leaves it out."""
+    setattr(cluster.nodes[node], hook, lambda: _drop_table(cluster))
+    backup = cluster.backup()
+    assert (backup.status, backup.error) == (BackupStatus.CREATED, "")
+    assert cluster.job(backup).round == 2
+    assert {table for table, _ in cluster.restored(backup, 2)} == {"t"}
+    assert cluster.snapshots() == []
+
+
+@pytest.mark.parametrize("hook", ["on_flush", "on_snapshot"])
+def test_table_that_was_asked_for_and_is_dropped(cluster: Cluster, hook: str) -> None:
+    setattr(cluster.nodes[1], hook, lambda: _drop_table(cluster))
     backup = cluster.backup(scope={"type": "tables", "tables": ["ks.t", "ks.u"]})
     assert backup.status is BackupStatus.CREATE_FAILED
     assert "table ks.u does not exist" in backup.error
+    assert cluster.snapshots() == []
+
+
+def test_refused_command_is_no_new_round(cluster: Cluster) -> None:
+    def refuse() -> None:
+        raise CommandFailed("no")
+
+    cluster.nodes[2].on_snapshot = refuse
+    backup = cluster.backup()
+    assert backup.error == "node 127.0.0.2: no"
+    assert cluster.job(backup).round == 1
+    assert cluster.snapshots() == []
 
 
 def test_node_that_joins_meanwhile_is_part_of_the_next_round(cluster: Cluster) -> None:

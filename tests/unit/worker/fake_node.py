@@ -59,6 +59,7 @@ class FakeNode:
         self.cql_down = self.control_down = self.clears_nothing = False
         self.connections = self.closed = 0
         self.log: list[str] = []
+        self.on_flush: Callable[[], None] = lambda: None
         self.on_snapshot: Callable[[], None] = lambda: None
         for each in self.tables:
             self.write(each, "nb-1-big-Data.db", f"{number} {each.name}".encode())
@@ -141,8 +142,15 @@ class FakeControl:
     def operation_mode(self) -> str:
         return self._do("operation_mode").mode
 
+    def _known(self, tables: Sequence[TableName]) -> None:
+        unknown = set(tables) - {t.name for t in self._node.tables}
+        if unknown:
+            raise CommandFailed(f"Unknown keyspace/cf pair ({unknown.pop()})")
+
     def flush(self, tables: Sequence[TableName]) -> None:
-        self._do("flush " + ",".join(str(t) for t in tables))
+        node = self._do("flush " + ",".join(str(t) for t in tables))
+        self._known(tables)
+        node.on_flush()
 
     def take_snapshot(
         self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
@@ -150,6 +158,7 @@ class FakeControl:
         node = self._do(f"snapshot {tag} {ttl_seconds}")
         if node.snapshots(tag):
             raise CommandFailed(f"snapshot {tag} already exists")
+        self._known(tables)
         for each in node.tables:
             if each.name in tables:
                 for number in range(len(node.data.paths)):

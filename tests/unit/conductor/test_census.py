@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ring and the workers, matched by host ID."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.conductor.census import require_all, take_census
+from magnetodb_backup.domain.records import Node
+from magnetodb_backup.domain.topology import NodeReport, RingMember
+from magnetodb_backup.errors import DuplicateWorker, MissingWorker
+from tests.unit.worker.fake_node import member
+
+SEEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+
+def _node(of: RingMember | None, worker: str, *, live: bool = True, **report: Any) -> Node:
+    values = {
+        "worker_id": worker,
+        "cluster": "c",
+        "hostname": f"machine of {worker}",
+        "member": of,
+        "directories": (),
+        "node_control": "nodetool",
+        **report,
+    }
+    return Node(NodeReport(**values), SEEN, SEEN, live)
+
+
+def test_every_member_has_its_worker() -> None:
+    ring = [member(3), member(1), member(2)]
+    census = take_census(ring, [_node(member(n), f"w{n}") for n in (2, 3, 1)])
+    assert census.present == ((member(1), "w1"), (member(2), "w2"), (member(3), "w3"))
+    assert census.missing == ()
+    require_all(census)
+
+
+def test_host_id_counts_not_the_address() -> None:
+    """A node that moved to another address is the same node."""
+    moved = member(1, address="10.9.9.9")
+    census = take_census([moved], [_node(member(1), "w1")])
+    assert census.present == ((moved, "w1"),)
+
+
+def test_worker_of_a_former_member_is_ignored() -> None:
+    census = take_census([member(1)], [_node(member(1), "w1"), _node(member(9), "w9")])
+    assert [w for _, w in census.present] == ["w1"]
+
+
+def test_worker_that_has_not_seen_its_node_is_nobodys() -> None:
+    census = take_census([member(1)], [_node(None, "w1")])
+    assert census.missing == ((member(1), "no worker has ever reported it"),)
+
+
+def test_silent_worker_is_missing() -> None:
+    census = take_census([member(1)], [_node(member(1), "w1", live=False)])
+    assert census.missing == ((member(1), "its worker last reported at 2026-01-02 03:04:05 UTC"),)
+
+
+def test_problem_makes_it_missing() -> None:
+    census = take_census([member(1)], [_node(member(1), "w1", problem="the disk is full")])
+    assert census.missing == ((member(1), "the disk is full"),)
+
+
+def test_silent_predecessor_is_no_second_worker() -> None:
+    nodes = [_node(member(1), "old", live=False), _node(member(1), "new")]
+    assert take_census([member(1)], nodes).present == ((member(1), "new"),)
+
+
+def test_two_live_workers() -> None:
+    with pytest.raises(DuplicateWorker) as failure:
+        take_census([member(1)], [_node(member(1), "a"), _node(member(1), "b")])
+    told = str(failure.value)
+    assert f"node 127.0.0.1 (host ID {member(1).host_id}) has 2 live workers" in told
+    assert "a on machine of a and b on machine of b; stop all but one" in told
+
+
+def test_all_missing_members_are_named() -> None:
+    ring = [member(n) for n in (1, 2, 3)]
+    census = take_census(ring, [_node(member(2), "w2"), _node(member(3), "w3", live=False)])
+    with pytest.raises(MissingWorker) as failure:
+        require_all(census)
+    told = str(failure.value)
+    assert f"127.0.0.1 (host ID {member(1).host_id}): no worker has ever reported it" in told
+    assert f"127.0.0.3 (host ID {member(3).host_id}): its worker last reported at" in told
+    assert "127.0.0.2" not in told
+    assert "ask for --allow-partial" in told

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commit wants proven, and that it may be repeated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.conductor.commit import commit_backup, coverage_of
+from magnetodb_backup.domain.records import Backup
+from magnetodb_backup.domain.status import BackupStatus, Phase
+from magnetodb_backup.domain.tables import KeyspaceDescription, Selection
+from magnetodb_backup.errors import CorruptObject, MissingWorker, NotFound, StorageRefused
+from magnetodb_backup.repository.layout import manifest_name, node_manifest_name
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.worker.fake_node import SIMPLE, member
+
+CONTAINER = "backups.test%20cluster"
+Ready = tuple[Cluster, Backup, dict[str, Any]]
+
+
+@pytest.fixture
+def ready(cluster: Cluster) -> Ready:
+    """A backup that needs nothing but its commit, and the results of its steps."""
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.RELEASE))
+    return cluster, backup, cluster.database.jobs.step_results(cluster.job(backup).id, 1)
+
+
+def _commit(ready: Ready) -> Backup:
+    cluster, backup, results = ready
+    commit_backup(cluster.database, cluster.repository, backup, results)
+    return cluster.database.backups.get(backup.id)
+
+
+def test_commit_may_be_repeated(ready: Ready) -> None:
+    first, second = _commit(ready), _commit(ready)
+    assert first.status is second.status is BackupStatus.CREATED
+    assert (first.files, first.bytes) == (second.files, second.bytes)
+    cluster, backup, _ = ready
+    stored = cluster.repository.read_backup(backup.id)
+    assert [n.files for n in stored.nodes] == [4, 4, 4]
+
+
+def test_record_follows_the_manifest(ready: Ready) -> None:
+    """If the manifest cannot be written, the backup is not created."""
+    cluster, backup, _ = ready
+
+    def fail(name: str) -> None:
+        raise StorageRefused("the account is closed")
+
+    cluster.store.before_put = fail
+    with pytest.raises(StorageRefused):
+        _commit(ready)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.CREATING
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
+def test_every_node_manifest_is_read_again(ready: Ready, damage: str) -> None:
+    cluster, backup, _ = ready
+    name = node_manifest_name(backup.id, cluster.nodes[2].me.host_id)
+    if damage == "missing":
+        cluster.store.delete(CONTAINER, name)
+    else:
+        cluster.store.change(
+            CONTAINER, name, lambda body: body[:-1] + (b"?" if damage == "changed" else b"")
+        )
+    with pytest.raises((CorruptObject, NotFound), match=name):
+        _commit(ready)
+    assert manifest_name(backup.id) not in cluster.store.puts
+
+
+def test_marked_files_make_it_partial(ready: Ready) -> None:
+    cluster, _, results = ready
+    results["upload"]["results"][cluster.nodes[1].me.host_id]["corrupt_files"] = ["/data/x"]
+    done = _commit(ready)
+    assert (done.status, done.error) == (
+        BackupStatus.PARTIAL,
+        "1 corrupt files, see the node backups",
+    )
+
+
+def test_missing_share_is_counted_against_the_ring(ready: Ready) -> None:
+    cluster, backup, results = ready
+    del results["upload"]["results"][cluster.nodes[1].me.host_id]
+    with pytest.raises(MissingWorker, match=r"without 127\.0\.0\.1 no replica is left"):
+        _commit(ready)
+    for keyspace in results["resolve"]["selection"]["keyspaces"]:
+        keyspace["replication"]["replication_factor"] = "2"
+    done = _commit(ready)
+    assert done.status is BackupStatus.PARTIAL
+    assert cluster.repository.read_backup(backup.id).missing_nodes == (cluster.nodes[1].me.host_id,)
+
+
+def test_skew_reaches_from_the_first_begin_to_the_last_end(ready: Ready) -> None:
+    cluster, _, results = ready
+    times = [("00:00.500", "00:01.000"), ("00:00.000", "00:00.250"), ("00:02.000", "00:03.125")]
+    snapshots = results["snapshot"]["results"]
+    for node, (begin, end) in zip(cluster.nodes.values(), times, strict=True):
+        snapshots[node.me.host_id] |= {
+            "started_at": f"2026-01-01T00:{begin}+00:00",
+            "finished_at": f"2026-01-01T01:{end}+01:00",
+        }
+    assert _commit(ready).skew_ms == 3125
+
+
+def test_coverage_names_absent_nodes_and_keyspaces() -> None:
+    ring = [member(1), member(2)]
+    selection = Selection(
+        (KeyspaceDescription("ks", SIMPLE), KeyspaceDescription("k2", SIMPLE)), ()
+    )
+    present = {member(1).host_id}
+    assert [c.status for c in coverage_of(ring, selection, present, require=False)] == ["lost"] * 2
+    with pytest.raises(MissingWorker) as failure:
+        coverage_of(ring, selection, present, require=True)
+    assert str(failure.value) == (
+        "without 127.0.0.2 no replica is left of some token ranges of the keyspaces ks, k2; "
+        "bring one of these nodes back"
+    )

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damaged packs: found, stored again by the next backup, and trusted again by the one after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from magnetodb_backup.conductor.distrust import distrusted_packs
+from magnetodb_backup.domain.records import Backup
+from magnetodb_backup.domain.status import BackupStatus, JobKind
+from magnetodb_backup.errors import StorageRefused
+from magnetodb_backup.repository.layout import node_container, pack_name
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.working import PREFIX
+
+
+def _damage(cluster: Cluster, number: int = 2) -> str:
+    """Change the bytes of a node's only pack, but not their number."""
+    (pack,) = cluster.packs(number).packs()
+    container = node_container(PREFIX, CLUSTER, cluster.nodes[number].me.host_id)
+    cluster.store.change(container, pack_name(pack), lambda body: bytes(len(body)))
+    return pack
+
+
+def _distrusted(cluster: Cluster) -> dict[str, set[str]]:
+    found = distrusted_packs(cluster.database, CLUSTER)
+    return {host_id: set(packs) for host_id, packs in found.items()}
+
+
+@pytest.fixture
+def damaged(cluster: Cluster) -> tuple[Cluster, Backup, str]:
+    """A cluster, its backup, and the pack of node 2 that was damaged since."""
+    backup = cluster.backup()
+    pack = _damage(cluster)
+    cluster.store.packs_put()
+    return cluster, backup, pack
+
+
+Damaged = tuple[Cluster, Backup, str]
+
+
+def test_damaged_pack_is_stored_again_once(damaged: Damaged) -> None:
+    cluster, first, pack = damaged
+    problems = cluster.verify(first)["problems"]
+    assert [(p["kind"], p["pack"]) for p in problems] == [("corrupt", pack)]
+
+    second = cluster.backup()
+    assert cluster.store.packs_put() == [pack_name(pack)]
+    assert cluster.node_backup(second, 2).progress.packs_replaced == 1
+    assert cluster.verify(second)["problems"] == []
+
+    cluster.backup()
+    assert cluster.store.packs_put() == []
+    assert cluster.verify(first)["problems"] == []  # the older backup is whole again, too
+
+
+def test_damage_that_nobody_looked_for_is_not_known(damaged: Damaged) -> None:
+    cluster, first, _ = damaged
+    assert cluster.verify(first, read_data=False)["problems"] == []
+    assert _distrusted(cluster) == {}
+
+
+def test_distrust_names_node_pack_and_verification(damaged: Damaged) -> None:
+    cluster, first, pack = damaged
+    cluster.verify(first)
+    verification = cluster.job(first, JobKind.VERIFICATION).id
+    host_id = cluster.nodes[2].me.host_id
+    assert distrusted_packs(cluster.database, CLUSTER) == {host_id: {pack: [verification]}}
+    assert distrusted_packs(cluster.database, "another cluster") == {}
+
+
+def test_new_damage_is_new_distrust(damaged: Damaged) -> None:
+    """The backup that stored the pack again knew nothing of this finding."""
+    cluster, first, pack = damaged
+    cluster.verify(first)
+    second = cluster.backup()
+    _damage(cluster)
+    cluster.verify(second)
+    cluster.store.packs_put()
+    cluster.backup()
+    assert cluster.store.packs_put() == [pack_name(pack)]
+
+
+def test_findings_of_several_backups_are_replaced_together(damaged: Damaged) -> None:
+    cluster, first, pack = damaged
+    second = cluster.backup()
+    for backup in (first, second):
+        assert len(cluster.verify(backup)["problems"]) == 1
+    cluster.store.packs_put()
+    cluster.backup()
+    assert cluster.store.packs_put() == [pack_name(pack)]
+    assert _distrusted(cluster) == {}
+
+
+def _delete(cluster: Cluster, backup: Backup) -> None:
+    cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
+    cluster.run(backup, JobKind.DELETION)
+
+
+def _verify_quickly(cluster: Cluster, backup: Backup) -> None:
+    assert cluster.verify(backup, read_data=False)["problems"] == []
+
+
+def _ask_again(cluster: Cluster, backup: Backup) -> None:
+    cluster.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, {"read_data": True})
+
+
+def _fail(cluster: Cluster, backup: Backup) -> None:
+    def fail(name: str) -> None:
+        raise StorageRefused("the account is closed")
+
+    cluster.store.before_put = fail
+    assert cluster.backup().status is BackupStatus.CREATE_FAILED
+    cluster.store.before_put = lambda name: None
+
+
+@pytest.mark.parametrize("event", [_delete, _verify_quickly, _ask_again, _fail])
+def test_what_does_not_end_distrust(
+    damaged: Damaged, event: Callable[[Cluster, Backup], None]
+) -> None:
+    """The damaged backup is deleted, verified without reading, verified right now; or a backup
+    that would have replaced the pack fails."""
+    cluster, first, pack = damaged
+    cluster.verify(first)
+    event(cluster, first)
+    cluster.store.packs_put()
+    assert _distrusted(cluster) == {cluster.nodes[2].me.host_id: {pack}}
+    second = cluster.backup()
+    assert cluster.store.packs_put() == [pack_name(pack)]
+    assert cluster.restored(second, 2) == cluster.contents(2)
+
+
+def test_whole_verification_ends_distrust(damaged: Damaged) -> None:
+    """Somebody repaired the object by other means."""
+    cluster, first, pack = damaged
+    cluster.verify(first)
+    container = node_container(PREFIX, CLUSTER, cluster.nodes[2].me.host_id)
+    good = b"".join(cluster.contents(2)[key] for key in sorted(cluster.contents(2)))
+    cluster.store.change(container, pack_name(pack), lambda body: good)
+    assert cluster.verify(first)["problems"] == []
+    assert _distrusted(cluster) == {}
+
+
+def test_distrusted_pack_that_nothing_needs_is_not_stored(damaged: Damaged) -> None:
+    cluster, first, _ = damaged
+    cluster.verify(first)
+    for directory in cluster.nodes[2].data.paths:
+        for path in directory.glob("ks/*/nb-*"):
+            path.write_bytes(b"other content " + path.name.encode())
+    second = cluster.backup()
+    assert len(cluster.store.packs_put()) == 1
+    assert cluster.node_backup(second, 2).progress.packs_replaced == 0
+    assert cluster.restored(second, 2) == cluster.contents(2)
+
+
+def test_missing_pack_is_found_without_reading(cluster: Cluster) -> None:
+    first = cluster.backup()
+    (pack,) = cluster.packs(2).packs()
+    container = node_container(PREFIX, CLUSTER, cluster.nodes[2].me.host_id)
+    cluster.store.delete(container, pack_name(pack))
+    (problem,) = cluster.verify(first, read_data=False)["problems"]
+    assert (problem["kind"], problem["pack"]) == ("missing", pack)
+    cluster.backup()
+    assert _distrusted(cluster) == {}

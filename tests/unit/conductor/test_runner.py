@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deletions and verifications, and jobs that meet what nobody expected."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, Phase
+from magnetodb_backup.errors import (
+    DatabaseUnavailable,
+    NotFound,
+    StorageRefused,
+    StorageUnavailable,
+)
+from tests.lab.processes import wait_for
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.worker.fake_node import CLUSTER
+
+
+def _delete(cluster: Cluster, backup_id: str, **settings: float) -> None:
+    backup = cluster.database.backups.get(backup_id)
+    cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
+    cluster.run(backup, JobKind.DELETION, **settings)
+
+
+# Deletion.
+
+
+def test_deletion_removes_the_manifests(cluster: Cluster) -> None:
+    backup = cluster.backup()
+    packs = cluster.packs(1).packs()
+    _delete(cluster, backup.id)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
+    assert cluster.job(backup, JobKind.DELETION).result == {"objects_removed": 5}
+    assert cluster.packs(1).packs() == packs
+    with pytest.raises(NotFound):
+        cluster.repository.read_backup(backup.id)
+
+
+def test_deletion_of_a_failed_backup(cluster: Cluster) -> None:
+    backup = cluster.backup(scope={"type": "galaxy"})
+    _delete(cluster, backup.id)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
+
+
+def test_interrupted_deletion_goes_on(cluster: Cluster) -> None:
+    backup = cluster.backup()
+    deleted: list[str] = []
+
+    def fail(name: str) -> None:
+        deleted.append(name)
+        if len(deleted) == 2:
+            raise StorageUnavailable("503")
+
+    cluster.store.before_delete = fail
+    _delete(cluster, backup.id)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
+    assert deleted[0].endswith("manifest.json")
+
+
+def test_deletion_that_is_refused_can_be_asked_for_again(cluster: Cluster) -> None:
+    backup = cluster.backup()
+
+    def fail(name: str) -> None:
+        raise StorageRefused("the account is read-only")
+
+    cluster.store.before_delete = fail
+    _delete(cluster, backup.id)
+    failed = cluster.database.backups.get(backup.id)
+    assert (failed.status, failed.error) == (
+        BackupStatus.DELETE_FAILED,
+        "the account is read-only",
+    )
+    cluster.store.before_delete = lambda name: None
+    _delete(cluster, backup.id)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
+
+
+def test_deletion_waits_for_a_running_backup(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request cancels the backup; until that is done, nothing is removed."""
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.UPLOAD))
+    cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
+    with ThreadPoolExecutor(1) as pool:
+        deletion = pool.submit(cluster.run, backup, JobKind.DELETION)
+        wait_for(
+            lambda: "is still being cancelled" in caplog.text,
+            deadline=10,
+            what="a look",
+            interval=0.01,
+        )
+        cluster.run(backup, owner="conductor-2")
+        assert deletion.result(10).status is BackupStatus.DELETED
+    assert cluster.job(backup).status is JobStatus.CANCELLED
+    assert list(cluster.store.list("backups.test%20cluster")) == []
+
+
+# Verification.
+
+
+def test_verification_reports_what_it_found(cluster: Cluster) -> None:
+    backup = cluster.backup()
+    report = cluster.verify(backup)
+    assert (report["files"], report["packs"], report["problems"]) == (12, 3, [])
+    assert report["bytes_read"] == backup.bytes
+    assert cluster.job(backup, JobKind.VERIFICATION).status is JobStatus.DONE
+
+
+def test_verification_of_what_was_never_committed(cluster: Cluster) -> None:
+    backup = cluster.backup(scope={"type": "galaxy"})
+    cluster.verify(backup)
+    job = cluster.job(backup, JobKind.VERIFICATION)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "NotFound")
+    assert "it was not committed, or it was deleted" in job.error
+    assert cluster.database.backups.get(backup.id) == backup
+
+
+def test_cancelled_verification_leaves_the_backup_alone(cluster: Cluster) -> None:
+    backup = cluster.backup()
+    job = cluster.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, {})
+    cluster.database.jobs.request_cancel(job.id)
+    assert cluster.run(backup, JobKind.VERIFICATION) == backup
+    assert cluster.job(backup, JobKind.VERIFICATION).status is JobStatus.CANCELLED
+
+
+# What any job may meet.
+
+
+def test_finished_job_is_left_alone(cluster: Cluster) -> None:
+    backup = cluster.backup()
+    puts = list(cluster.store.puts)
+    cluster.runner().run(cluster.job(backup), lambda: True)
+    assert cluster.store.puts == puts
+
+
+def test_job_of_another_owner_is_left_alone(cluster: Cluster) -> None:
+    backup = cluster.request()
+    mine = cluster.database.jobs.claim(cluster.job(backup).id, "conductor-1")
+    cluster.database.jobs.claim(mine.id, "conductor-2")
+    cluster.runner().run(mine, lambda: True)
+    assert cluster.steps(backup) == set()
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.CREATING
+
+
+def test_error_that_nobody_expected(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(name: str) -> None:
+        if name.endswith("manifest.json"):
+            raise ZeroDivisionError("oops")
+
+    cluster.store.before_put = fail
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert backup.error == "ZeroDivisionError: oops"
+    assert cluster.job(backup).error_code == "Unexpected"
+    assert "Traceback" in caplog.text
+
+
+def test_stopping_process_leaves_the_job(cluster: Cluster) -> None:
+    backup = cluster.request()
+    cluster.stopping.set()
+    assert cluster.run(backup).status is BackupStatus.CREATING
+    assert cluster.job(backup).status is JobStatus.RUNNING
+
+
+def test_outage_of_the_database_leaves_the_job(cluster: Cluster) -> None:
+    """It can be recorded nowhere; whoever finds the job afterwards goes on."""
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.SNAPSHOT))
+    job = cluster.database.jobs.claim(cluster.job(backup).id, "conductor-1")
+    with cluster.database_away(), pytest.raises(DatabaseUnavailable):
+        cluster.runner().run(job, lambda: True)
+    assert cluster.run(backup, owner="conductor-2").status is BackupStatus.CREATED
+    assert cluster.did("snapshot") == [1, 1, 1]

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conductors that share the jobs by leases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tooz import ToozError, coordination
+
+from magnetodb_backup.conductor.service import ConductorService, JobLoop, lease_names
+from magnetodb_backup.domain.records import Backup, Job
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.topology import NodeReport
+from tests.lab.processes import wait_for
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.in_process import Held
+from tests.unit.worker.fake_node import CLUSTER
+
+CREATED = BackupStatus.CREATED
+
+
+class Server:
+    """Serves nobody."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def start(self) -> None:
+        self.log.append("start")
+
+    def stop(self) -> None:
+        self.log.append("stop")
+
+    def wait(self) -> None:
+        self.log.append("wait")
+
+
+class Conductor:
+    """A conductor in this process, with a database connection and a coordinator of its own."""
+
+    def __init__(self, cluster: Cluster, name: str, leases: Any, **settings: Any) -> None:
+        self.stopping = threading.Event()
+        self.server = Server()
+        cluster.stopping = self.stopping
+        self.loop = JobLoop(
+            cluster.database,
+            leases,
+            cluster.runner(),
+            name=name,
+            stopping=self.stopping,
+            **{"poll_interval": 0.02, "concurrent_jobs": 4, **settings},
+        )
+        self.service = ConductorService(self.server, self.loop, self.stopping)
+        self.service.start()
+
+    def stop(self) -> None:
+        self.service.stop()
+
+
+Start = Callable[..., Conductor]
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[Start]:
+    """Start conductors that share a directory of leases, or have the given ones."""
+    (tmp_path / "leases").mkdir()
+    conductors: list[Conductor] = []
+    coordinators: list[Any] = []
+
+    def start(name: str = "conductor-1", leases: Any = None, **settings: Any) -> Conductor:
+        if leases is None:
+            leases = coordination.get_coordinator(f"file://{tmp_path / 'leases'}", name.encode())
+            leases.start()
+            coordinators.append(leases)
+        conductors.append(Conductor(cluster, name, leases, **settings))
+        return conductors[-1]
+
+    yield start
+    for conductor in conductors:
+        conductor.stop()
+    for coordinator in coordinators:
+        coordinator.stop()
+
+
+def _finished(cluster: Cluster, *backups: Backup) -> list[BackupStatus]:
+    """Wait until the jobs of these backups have ended."""
+    wait_for(
+        lambda: all(cluster.job(b).status.finished for b in backups),
+        deadline=30,
+        what="the end of the jobs",
+        interval=0.02,
+    )
+    return [cluster.database.backups.get(b.id).status for b in backups]
+
+
+def _hold_uploads(cluster: Cluster) -> threading.Event:
+    """Let uploads wait for this event."""
+    go_on = threading.Event()
+    for number in cluster.nodes:
+        held = Held(cluster.work(number), TaskKind.UPLOAD, go_on)
+        cluster.workers.restart(f"worker-{number}", held)
+    return go_on
+
+
+def _wait_uploading(cluster: Cluster) -> None:
+    wait_for(
+        lambda: len(cluster.workers.starts("upload")) == len(cluster.nodes),
+        deadline=20,
+        what="uploads",
+        interval=0.02,
+    )
+
+
+def _wait_looked(cluster: Cluster, conductors: int) -> None:
+    """Wait until so many conductors have begun another look for jobs."""
+    cluster.clock.now += 1
+    for number in cluster.nodes:
+        cluster.report(number)
+    wait_for(
+        lambda: len(cluster.database.nodes.conductors(0.5)) == conductors,
+        deadline=20,
+        what="looks for jobs",
+        interval=0.02,
+    )
+
+
+def test_conductor_finds_and_runs_a_job(cluster: Cluster, start: Start) -> None:
+    start()
+    backup = cluster.request()
+    assert _finished(cluster, backup) == [CREATED]
+    assert cluster.job(backup).owner == "conductor-1"
+
+
+def test_waking_it_is_quicker_than_waiting(cluster: Cluster, start: Start) -> None:
+    conductor = start(poll_interval=3600)
+    backup = cluster.request()
+    conductor.loop.wake()
+    assert _finished(cluster, backup) == [CREATED]
+
+
+def test_two_conductors_run_a_job_once(cluster: Cluster, start: Start) -> None:
+    start("conductor-1")
+    start("conductor-2")
+    backup = cluster.request()
+    assert _finished(cluster, backup) == [CREATED]
+    assert cluster.did("flush") == cluster.did("snapshot") == [1, 1, 1]
+    assert set(cluster.workers.starts("upload").values()) == {1}
+
+
+def test_second_conductor_adopts_what_the_first_leaves(cluster: Cluster, start: Start) -> None:
+    go_on = _hold_uploads(cluster)
+    first = start("conductor-1")
+    backup = cluster.request()
+    _wait_uploading(cluster)
+    second = start("conductor-2")
+    assert cluster.job(backup).owner == "conductor-1"
+    first.stop()
+    wait_for(
+        lambda: cluster.job(backup).owner == "conductor-2",
+        deadline=20,
+        what="the adoption",
+        interval=0.02,
+    )
+    go_on.set()
+    assert _finished(cluster, backup) == [CREATED]
+    assert cluster.did("snapshot") == [1, 1, 1]
+    assert set(cluster.workers.starts("upload").values()) == {1}
+    second.stop()
+
+
+def test_one_backup_of_a_cluster_at_a_time(cluster: Cluster, start: Start) -> None:
+    go_on = _hold_uploads(cluster)
+    start("conductor-1")
+    start("conductor-2")
+    first = cluster.request()
+    _wait_uploading(cluster)
+    second = cluster.request()
+    for _ in range(2):  # the second look begins when the first one is over
+        _wait_looked(cluster, 2)
+    assert cluster.steps(second) == set()
+    assert cluster.job(second).status is JobStatus.PENDING
+    go_on.set()
+    assert _finished(cluster, first, second) == [CREATED, CREATED]
+    assert cluster.did("snapshot") == [2, 2, 2]
+
+
+def test_other_jobs_run_beside_a_backup(cluster: Cluster, start: Start) -> None:
+    done = cluster.backup()
+    go_on = _hold_uploads(cluster)
+    start()
+    running = cluster.request()
+    _wait_uploading(cluster)
+    cluster.database.jobs.create(JobKind.VERIFICATION, done.id, CLUSTER, {"read_data": True})
+    wait_for(
+        lambda: cluster.job(done, JobKind.VERIFICATION).status is JobStatus.DONE,
+        deadline=20,
+        what="the verification",
+        interval=0.02,
+    )
+    assert not cluster.job(running).status.finished
+    go_on.set()
+    assert _finished(cluster, running) == [CREATED]
+
+
+def test_leases_are_given_back(cluster: Cluster, start: Start, tmp_path: Path) -> None:
+    conductor = start()
+    backup = cluster.request()
+    _finished(cluster, backup)
+    conductor.stop()
+    other = coordination.get_coordinator(f"file://{tmp_path / 'leases'}", b"other")
+    other.start()
+    for name in lease_names(cluster.job(backup)):
+        lock = other.get_lock(name.encode())
+        assert lock.acquire(blocking=False)
+        lock.release()
+    other.stop()
+
+
+class FailingLeases:
+    """Leases whose back end is away at first; then everybody gets any."""
+
+    def __init__(self, failures: int, fail_at: str) -> None:
+        self.failures, self._fail_at = failures, fail_at
+        self.held: list[str] = []
+
+    def get_lock(self, name: bytes) -> Any:
+        leases, text = self, name.decode()
+
+        class Lock:
+            acquired = False
+
+            def acquire(self, blocking: bool) -> bool:
+                if leases.failures and text.startswith(leases._fail_at):
+                    leases.failures -= 1
+                    raise ToozError("the back end does not answer")
+                self.acquired = True
+                leases.held.append(text)
+                return True
+
+            def release(self) -> None:
+                self.acquired = False
+                leases.held.remove(text)
+
+        return Lock()
+
+
+@pytest.mark.parametrize("fail_at", ["job-", "cluster-"])
+def test_outage_of_the_leases_is_outlived(cluster: Cluster, start: Start, fail_at: str) -> None:
+    """Longer than there are places for jobs: none of them is lost, and no lease stays taken."""
+    leases = FailingLeases(6, fail_at)
+    start(leases=leases, concurrent_jobs=2)
+    backup = cluster.request()
+    assert _finished(cluster, backup) == [CREATED]
+    wait_for(lambda: not leases.held, deadline=10, what="leases given back", interval=0.02)
+
+
+def test_outage_of_the_database_is_outlived(
+    cluster: Cluster, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cluster.database_away() as failures:
+        start()
+        wait_for(lambda: len(failures) > 3, deadline=10, what="several looks", interval=0.02)
+    backup = cluster.request()
+    assert _finished(cluster, backup) == [CREATED]
+    assert caplog.text.count("cannot look for jobs: the database does not answer") == 1
+
+
+def test_reports_are_recorded_and_answered(cluster: Cluster, start: Start) -> None:
+    """The answer names the backups whose snapshots must stay."""
+    go_on = _hold_uploads(cluster)
+    conductor = start()
+    backup = cluster.request()
+    _wait_uploading(cluster)
+    report = NodeReport("worker-9", CLUSTER, "machine-9", None, (), "nodetool", "Cassandra is down")
+    assert conductor.loop.take_report(report) == (backup.id,)
+    other = NodeReport("worker-8", "another cluster", "machine-8", None, (), "nodetool")
+    assert conductor.loop.take_report(other) == ()
+    known = {n.report.worker_id for n in cluster.database.nodes.list(live_within=60)}
+    assert {"worker-8", "worker-9"} <= known
+    go_on.set()
+    _finished(cluster, backup)
+    assert conductor.loop.take_report(report) == ()
+
+
+def test_service_starts_and_stops_its_parts(cluster: Cluster, start: Start) -> None:
+    conductor = start()
+    conductor.stop()
+    assert conductor.server.log == ["start", "stop", "wait"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("job-loop")]
+
+
+def test_names_of_leases_fit_every_back_end(cluster: Cluster) -> None:
+    """MySQL allows 64 characters; names of clusters are longer, and have any characters."""
+    job = cluster.job(cluster.request())
+    names = lease_names(Job(**{**vars(job), "cluster": "Größe \N{SNOWMAN}" * 50}))
+    assert all(len(name) <= 64 and name.isascii() for name in names)
+    assert lease_names(Job(**{**vars(job), "cluster": "a"}))[1] != names[1]
+    assert len(lease_names(Job(**{**vars(job), "kind": JobKind.VERIFICATION}))) == 1
