@@ -185,6 +185,16 @@ def test_a_manifest_that_expands_without_end_takes_little_memory() -> None:
         tracemalloc.stop()
 
 
+def test_a_frame_without_its_end_is_refused_though_every_line_is_there() -> None:
+    compressor = zstandard.ZstdCompressor().compressobj()
+    text = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
+    stored = compressor.compress(text) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    end = compressor.flush()
+    assert len(read(stored + end)) == 2
+    with pytest.raises(FormatProblem, match=r"^the manifest: is cut off$"):
+        read(stored)
+
+
 @given(st.integers(0, 3), st.sampled_from(sorted({k for line in LINES for k in line})), json_values)
 @example(0, "tokens", [float("inf")])
 @example(3, "trailer", {"files": "x"})

@@ -142,6 +142,15 @@ def test_a_node_with_several_tokens_is_one_replica() -> None:
     assert (found.ranges, found.whole, found.lost) == (3, 0, 0)
 
 
+def test_a_member_without_tokens_is_no_replica() -> None:
+    # Were it one, there would be two racks, and no range could have both replicas in the first.
+    ring = [member("a", [10]), member("b", [20]), member("c", [], rack="r2")]
+    (found,) = coverage(ring, [KeyspaceDescription("ks", by_topology(dc1="2"))], {"a", "b"})
+    assert (found.ranges, found.whole, found.lost) == (2, 2, 0)
+    (found,) = coverage(ring, [KeyspaceDescription("ks", by_topology(dc1="2"))], {"a"})
+    assert (found.ranges, found.whole, found.lost) == (2, 0, 0)
+
+
 def test_the_order_of_the_ring_does_not_matter_and_that_of_keyspaces_stays() -> None:
     ring = [member(name, [token], rack) for name, token, rack, _ in FOUR]
     keyspaces = [
