@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes are built of, from configurations that cannot work too."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from magnetodb_backup.cmd import configuration, parts
+from magnetodb_backup.cmd.api import ApiService
+from magnetodb_backup.errors import AccessDenied, InvalidValue
+from tests.lab.ports import free_port, listens
+
+
+def conf_of(tmp_path: Path, text: str = "") -> cfg.ConfigOpts:
+    """Return a configuration with the filesystem store and a state directory of its own."""
+    file = tmp_path / "x.conf"
+    store = tmp_path / "store"
+    store.mkdir()
+    file.write_text(
+        f"[DEFAULT]\nstate_dir = {tmp_path}/state/dir\n"
+        f"[storage]\ndriver = filesystem\n[filesystem]\npath = {store}\n{text}"
+    )
+    return configuration.load([f"--config-file={file}"], cfg.ConfigOpts())
+
+
+def test_the_state_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    directory = parts.state_dir(conf_of(tmp_path))
+    assert directory == tmp_path / "state" / "dir"
+    assert stat.S_IMODE(directory.stat().st_mode) & 0o007 == 0
+
+
+def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    conf = conf_of(tmp_path)
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(AccessDenied, match=rf"state_dir {tmp_path}/state/dir cannot be made"):
+        parts.state_dir(conf)
+
+
+def test_the_database_lies_in_the_state_directory_unless_it_is_named(tmp_path: Path) -> None:
+    conf = conf_of(tmp_path)
+    parts.open_database(conf).close()
+    assert (tmp_path / "state" / "dir" / "magnetodb-backup.sqlite").exists()
+    conf.set_override("connection", f"sqlite:///{tmp_path}/named.sqlite", "database")
+    parts.open_database(conf).close()
+    assert (tmp_path / "named.sqlite").exists()
+
+
+def test_the_store_is_the_configured_one(tmp_path: Path) -> None:
+    driver = parts.open_storage(conf_of(tmp_path))
+    driver.ensure_container("c")
+    driver.put("c", "o", b"", size=0, md5="d41d8cd98f00b204e9800998ecf8427e")
+    assert (tmp_path / "store" / "c" / "o").exists()
+    driver.close()
+
+
+def test_leases_of_one_host_need_no_server(tmp_path: Path) -> None:
+    conf = conf_of(tmp_path)
+    one, other = parts.open_leases(conf, "one"), parts.open_leases(conf, "other")
+    lock, same = one.get_lock(b"job"), other.get_lock(b"job")
+    assert lock.acquire(blocking=False)
+    assert not same.acquire(blocking=False)
+    lock.release()
+    assert same.acquire(blocking=False)
+    same.release()
+    for coordinator in (one, other):
+        coordinator.stop()
+
+
+@pytest.mark.parametrize("url", ["nonsense://lease:open-sesame@host", "no url"])
+def test_an_unusable_back_end_of_leases_is_told(tmp_path: Path, url: str) -> None:
+    conf = conf_of(tmp_path, f"[coordination]\nbackend_url = {url}\n")
+    with pytest.raises(InvalidValue, match=r"^\[coordination\] backend_url is not usable") as told:
+        parts.open_leases(conf, "one")
+    assert "sesame" not in str(told.value)
+
+
+def _nothing(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("204 No Content", [])
+    return []
+
+
+def test_the_api_listens_until_it_is_stopped() -> None:
+    port = free_port("127.0.0.1")
+    service = ApiService(_nothing, "127.0.0.1", port, threads=1)
+    service.start()
+    assert listens("127.0.0.1", port)
+    service.stop()
+    assert not listens("127.0.0.1", port)
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    port = free_port("127.0.0.1")
+    first = ApiService(_nothing, "127.0.0.1", port, threads=1)
+    first.start()
+    try:
+        second = ApiService(_nothing, "127.0.0.1", port, threads=1)
+        with pytest.raises(InvalidValue, match=rf"127\.0\.0\.1:{port} .*set \[api\] host and port"):
+            second.start()
+    finally:
+        first.stop()
