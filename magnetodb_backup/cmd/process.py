@@ -15,6 +15,7 @@ from magnetodb_backup.cmd import configuration
 from magnetodb_backup.errors import InvalidValue
 
 LOG = logging.getLogger(__name__)
+_LAST_START = 2.0  # seconds that a start may still take when the process is to stop
 
 
 class Service(Protocol):
@@ -27,7 +28,10 @@ class Service(Protocol):
 def run(services: list[Service], conf: cfg.ConfigOpts) -> None:
     """Start the services in order; stop them in reverse on SIGTERM or SIGINT.
 
-    SIGHUP reads the options that may change at run time again.
+    SIGHUP reads the options that may change at run time again. Services start in a thread of
+    their own: one that waits for the message bus must not keep signals waiting.
+
+    :raises BaseException: what a service's start raised.
     """
     stop, reload = threading.Event(), threading.Event()
 
@@ -41,19 +45,32 @@ def run(services: list[Service], conf: cfg.ConfigOpts) -> None:
     signal.signal(signal.SIGINT, on_stop)
     signal.signal(signal.SIGHUP, on_reload)
     started: list[Service] = []
-    try:
-        for service in services:
-            service.start()
-            started.append(service)
-        LOG.info("started")
-        while not stop.wait(0.5):
-            if reload.is_set():
-                reload.clear()
-                _reread(conf)
-    finally:
-        for service in reversed(started):
-            _stop(service)
-        LOG.info("stopped")
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            for service in services:
+                service.start()
+                started.append(service)
+                if stop.is_set():
+                    return
+            LOG.info("started")
+        except BaseException as error:  # noqa: BLE001 - raised below, in the main thread
+            failures.append(error)
+            stop.set()
+
+    starting = threading.Thread(target=start, name="start", daemon=True)
+    starting.start()
+    while not stop.wait(0.5):
+        if reload.is_set():
+            reload.clear()
+            _reread(conf)
+    starting.join(_LAST_START)
+    for service in reversed(started):
+        _stop(service)
+    LOG.info("stopped")
+    if failures:
+        raise failures[0]
 
 
 def _stop(service: Service) -> None:

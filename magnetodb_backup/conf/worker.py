@@ -8,7 +8,7 @@ OPTS = [
     cfg.IntOpt(
         "pack_size",
         default=32 * 1024 * 1024,
-        min=64 * 1024,
+        min=1024 * 1024,
         max=1024 * 1024 * 1024,
         help="Size of a pack in bytes. A pack is held in memory until it is stored; the worker "
         "holds up to upload_concurrency + reader_threads + 1 of them.",

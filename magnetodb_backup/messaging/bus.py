@@ -17,6 +17,7 @@ from magnetodb_backup.errors import BusUnavailable, InvalidValue, WorkerUnavaila
 CONDUCTOR_TOPIC = "magnetodb-backup-conductor"
 WORKER_TOPIC = "magnetodb-backup-worker"
 VERSION = "1.0"
+_NOBODY, _GLANCE = "magnetodb-backup-nobody", 0.1  # a topic without a server; seconds
 
 
 def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:
@@ -40,15 +41,41 @@ def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:
         ) from None
 
 
-def make_server(transport: Any, topic: str, server: str, endpoint: object) -> Any:
+class Server:
+    """An RPC server, and the process's queue of replies."""
+
+    def __init__(self, transport: Any, server: Any) -> None:
+        self._transport, self._server = transport, server
+
+    def start(self) -> None:
+        """Connect, and serve; waits for as long as the broker is away."""
+        # The first call of a process makes the queue of replies, and waits for the broker without
+        # any time-out; later calls end in time. Hence a first one here, which nobody answers.
+        nobody = oslo_messaging.Target(topic=_NOBODY, version=VERSION)
+        client = oslo_messaging.get_rpc_client(self._transport, nobody, timeout=_GLANCE)
+        with contextlib.suppress(oslo_messaging.MessagingException):
+            client.call({}, "anybody")
+        self._server.start()
+
+    def stop(self) -> None:
+        """Take no more requests."""
+        self._server.stop()
+
+    def wait(self) -> None:
+        """Wait until those that were taken are answered."""
+        self._server.wait()
+
+
+def make_server(transport: Any, topic: str, server: str, endpoint: object) -> Server:
     """Return an RPC server, not started, that offers the exposed methods of ``endpoint``."""
-    return oslo_messaging.get_rpc_server(
+    made = oslo_messaging.get_rpc_server(
         transport,
         oslo_messaging.Target(topic=topic, server=server, version=VERSION),
         [endpoint],
         executor="threading",
         access_policy=dispatcher.ExplicitRPCAccessPolicy,
     )
+    return Server(transport, made)
 
 
 def make_client(transport: Any, topic: str, timeout: float) -> Any:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.functional.comparing import compare
@@ -102,6 +104,16 @@ def test_request_while_the_broker_is_down(broken: Rig) -> None:
         lambda: broken.deployment.ended(outcome.json["id"]), deadline=120, what="the backup's end"
     )
     assert ended["status"] == "CREATED", ended["error"]
+
+
+def test_stopped_while_the_broker_is_down(broken: Rig) -> None:
+    """A process that still waits for the broker can be stopped."""
+    broken.rabbitmq.kill()
+    conductor = broken.deployment.second_conductor()
+    conductor.start()
+    wait_for(lambda: "Connection failed" in conductor.tail(), deadline=30, what="a try to connect")
+    conductor.signal(signal.SIGTERM)
+    wait_for(lambda: not conductor.alive(), deadline=15, what="the conductor's end")
 
 
 def test_cancelled(broken: Rig) -> None:
