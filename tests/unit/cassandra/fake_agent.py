@@ -83,7 +83,7 @@ def fake_agent(context: ssl.SSLContext | None = None) -> Iterator[FakeAgent]:
         agent.scheme = "https"
         server.socket = context.wrap_socket(server.socket, server_side=True)
     agent.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield agent

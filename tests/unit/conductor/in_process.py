@@ -33,10 +33,11 @@ class Scripted:
 
 
 def until_cancelled(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-    """Do nothing until the task is cancelled."""
-    while True:
+    """Do nothing until the task is cancelled; a test that forgets it must not hang."""
+    for _ in range(2000):
         context.check()
         threading.Event().wait(0.01)
+    raise TimeoutError("nobody cancelled the task")
 
 
 class Held:
@@ -48,7 +49,9 @@ class Held:
     def perform(
         self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
     ) -> Mapping[str, Any]:
-        while kind is self._kind and not self._go_on.wait(0.01):
+        for _ in range(3000):
+            if kind is not self._kind or self._go_on.wait(0.01):
+                break
             context.check()
         return self._work.perform(kind, arguments, context)
 

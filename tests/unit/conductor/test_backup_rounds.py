@@ -191,7 +191,7 @@ def test_cancelled_backup_whose_worker_is_lost(cluster: Cluster) -> None:
             cluster.workers.down.add("worker-2")
 
     cluster.workers.after_start = lose
-    backup = cluster.run(cluster.request(), outage_deadline=0.3)
+    backup = cluster.run(cluster.request(), outage_deadline=0.15)
     assert backup.status is BackupStatus.CANCELLED
     assert cluster.database.backups.live_ids(backup.cluster) == ()
 

@@ -147,10 +147,10 @@ def test_worker_that_is_lost_for_good(cluster: Cluster, kind: TaskKind) -> None:
             cluster.workers.down.add(worker_id)
 
     cluster.workers.after_start = lose
-    backup = cluster.run(cluster.request(), outage_deadline=0.3)
+    backup = cluster.run(cluster.request(), outage_deadline=0.15)
     assert backup.status is BackupStatus.CREATE_FAILED
     assert "node 127.0.0.2: worker worker-2 did not answer" in backup.error
-    assert "[conductor] outage_deadline = 0.3 s" in backup.error
+    assert "[conductor] outage_deadline = 0.15 s" in backup.error
     assert cluster.job(backup).error_code == "StillUnavailable"
     reachable = [p for n in (1, 3) for p in cluster.nodes[n].snapshots("mdbb-*")]
     assert reachable == []  # the lost worker removes its own when it reports again
@@ -255,6 +255,6 @@ def test_store_that_stays_away_at_the_commit(cluster: Cluster) -> None:
             raise StorageUnavailable("503")
 
     cluster.store.before_put = fail
-    backup = cluster.run(cluster.request(), outage_deadline=0.3)
+    backup = cluster.run(cluster.request(), outage_deadline=0.15)
     assert backup.status is BackupStatus.CREATE_FAILED
-    assert backup.error == "503 (for longer than [conductor] outage_deadline = 0.3 s)"
+    assert backup.error == "503 (for longer than [conductor] outage_deadline = 0.15 s)"

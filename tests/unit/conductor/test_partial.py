@@ -80,7 +80,7 @@ def test_node_that_is_lost_on_the_way(replicated: Cluster, kind: TaskKind) -> No
             replicated.workers.down.add(worker_id)
 
     replicated.workers.after_start = lose
-    backup = replicated.run(replicated.request(allow_partial=True), outage_deadline=0.3)
+    backup = replicated.run(replicated.request(allow_partial=True), outage_deadline=0.15)
     assert backup.status is BackupStatus.PARTIAL
     assert replicated.repository.read_backup(backup.id).missing_nodes == (
         replicated.nodes[2].me.host_id,

@@ -184,9 +184,11 @@ def test_uploads_wait_for_each_other(working: Working) -> None:
     """A cancelled upload that still waits for the store must be over before the next begins."""
     other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
     working.do(SNAPSHOT, **other)
-    stuck, go_on = threading.Event(), threading.Event()
+    stuck, second_put, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def wait(name: str) -> None:
+        if stuck.is_set():
+            second_put.set()
         stuck.set()
         go_on.wait(30)
 
@@ -201,7 +203,7 @@ def test_uploads_wait_for_each_other(working: Working) -> None:
         third.cancel()
         with pytest.raises(Cancelled):
             three.result(10)  # who waits can be cancelled
-        assert not two.done()
+        assert not second_put.wait(0.5)
         working.store.before_put = lambda name: None
         go_on.set()
         with pytest.raises(Cancelled):
