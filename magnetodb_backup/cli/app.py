@@ -77,6 +77,8 @@ class ManageApp(App):
     def run_subcommand(self, argv: list[str]) -> int:
         try:
             found = self.command_manager.find_command(argv)
+            if found[1] not in dict(self.command_manager):
+                raise ValueError  # cliff also finds commands by shortened words: "de" is "delete"
         except ValueError:
             words = " ".join(takewhile(lambda word: not word.startswith("-"), argv)) or argv[0]
             sys.stderr.write(f"error: {words!r} is not a command; see {self.NAME} --help\n")

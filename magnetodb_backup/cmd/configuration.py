@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
-from oslo_db import options as db_options
 from oslo_log import log
 
 from magnetodb_backup.conf import opts
@@ -32,7 +31,6 @@ def load(arguments: Sequence[str], conf: cfg.ConfigOpts = cfg.CONF) -> cfg.Confi
     :raises InvalidValue: naming the file or the option that is wrong.
     """
     opts.register(conf)
-    conf.register_opts(db_options.database_opts, group="database")
     log.register_options(conf)
     log.set_defaults(
         default_log_levels=[

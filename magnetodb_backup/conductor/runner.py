@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -20,6 +21,7 @@ from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
+    Conflict,
     DatabaseUnavailable,
     Transient,
     from_record,
@@ -189,9 +191,10 @@ class JobRunner:
             status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
             self._database.backups.set_status(backup.id, status, error=describe(error))
         elif job.kind is JobKind.DELETION:
-            self._database.backups.set_status(
-                job.backup_id, BackupStatus.DELETE_FAILED, error=describe(error)
-            )
+            with contextlib.suppress(Conflict):  # a backup that never got to be DELETING
+                self._database.backups.set_status(
+                    job.backup_id, BackupStatus.DELETE_FAILED, error=describe(error)
+                )
         status_of_job = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
         self._database.jobs.finish(
             job.id, status_of_job, error=describe(error), error_code=error.code

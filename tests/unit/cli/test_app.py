@@ -63,7 +63,7 @@ def test_version(shell: Shell) -> None:
     assert shell("--version").out.endswith(" 0.1.0\n")
 
 
-@pytest.mark.parametrize("words", ["nothing", "backup", "backup lst", "create backup"])
+@pytest.mark.parametrize("words", ["nothing", "backup", "backup lst", "backup de", "create backup"])
 def test_wrong_command_is_named(shell: Shell, words: str) -> None:
     message = shell.refused(2, *words.split(), "--name", "x")
     assert message == f"{words!r} is not a command; see magnetodb-backup-manage --help"

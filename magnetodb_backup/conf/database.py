@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the database."""
+
+from oslo_config import cfg
+
+GROUP = "database"
+OPTS = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        sample_default="mysql+pymysql://user:password@host/magnetodb_backup",
+        help="SQLAlchemy URL of the database: mysql+pymysql, postgresql+psycopg2 or sqlite. Unset: "
+        "an SQLite file below state_dir, which suffices for processes on one host.",
+    ),
+]
