@@ -14,22 +14,10 @@ from oslo_policy import policy
 from magnetodb_backup.api.app import create_app
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.cmd import configuration, parts, process
-from magnetodb_backup.cmd.requests import RecordedRequests
+from magnetodb_backup.cmd.requests import make_requests
 from magnetodb_backup.database import Database
 from magnetodb_backup.errors import InvalidValue
 from magnetodb_backup.messaging.bus import make_transport
-from magnetodb_backup.messaging.conductor import ConductorClient
-from magnetodb_backup.plugins.loading import load_scope
-
-
-def make_requests(conf: cfg.ConfigOpts, database: Database, transport: Any) -> RecordedRequests:
-    """Compose what takes requests."""
-    return RecordedRequests(
-        database,
-        load_scope,
-        ConductorClient(transport).look_for_jobs,
-        known_within=86400.0,
-    )
 
 
 def make_application(conf: cfg.ConfigOpts, database: Database, transport: Any) -> Any:
@@ -38,7 +26,7 @@ def make_application(conf: cfg.ConfigOpts, database: Database, transport: Any) -
     enforcer.register_defaults(list_rules())
     return create_app(
         database=database,
-        requests=make_requests(conf, database, transport),
+        requests=make_requests(database, transport),
         enforcer=enforcer,
         version=configuration.version(),
         max_limit=conf.api.max_limit,
@@ -66,6 +54,7 @@ class ApiService:
         threading.Thread(target=self._server.serve, name="api", daemon=True).start()
 
     def stop(self) -> None:
+        """Close the socket, and end when running requests are answered."""
         self._server.stop()
 
 

@@ -3,10 +3,57 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts, process
-from magnetodb_backup.messaging.bus import make_transport
+from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
+from magnetodb_backup.conductor.service import ConductorService, JobLoop
+from magnetodb_backup.database import Database
+from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
+from magnetodb_backup.messaging.conductor import ConductorEndpoint
+from magnetodb_backup.messaging.worker import WorkerClient
+from magnetodb_backup.storage.driver import StorageDriver
+
+
+def _process_name() -> str:
+    """Return what tells this process from others: host and process ID."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def make_conductor(
+    conf: cfg.ConfigOpts,
+    database: Database,
+    transport: Any,
+    storage: Callable[[], StorageDriver],
+) -> ConductorService:
+    """Compose a conductor."""
+    name, stopping = _process_name(), threading.Event()
+    settings = RunnerSettings(
+        prefix=conf.storage.prefix,
+        poll_interval=conf.conductor.poll_interval,
+        worker_timeout=conf.conductor.worker_timeout,
+        outage_deadline=conf.conductor.outage_deadline,
+        rounds=conf.conductor.snapshot_rounds,
+    )
+    loop = JobLoop(
+        database,
+        parts.open_leases(conf, name),
+        JobRunner(database, WorkerClient(transport), storage, settings, stopping),
+        name=name,
+        poll_interval=conf.conductor.poll_interval,
+        concurrent_jobs=conf.conductor.concurrent_jobs,
+        stopping=stopping,
+    )
+    endpoint = ConductorEndpoint(loop.take_report, loop.wake)
+    server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
+    return ConductorService(server, loop, stopping)
 
 
 def _run() -> None:
@@ -15,7 +62,7 @@ def _run() -> None:
     database = parts.open_database(conf)
     database.check()
     storage = parts.open_storage(conf)
-    service = parts.make_conductor(conf, database, make_transport(conf), lambda: storage)
+    service = make_conductor(conf, database, make_transport(conf), lambda: storage)
     process.run([service], conf)
 
 

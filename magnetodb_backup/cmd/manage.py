@@ -13,8 +13,7 @@ from oslo_config import cfg
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cmd import configuration, parts
-from magnetodb_backup.cmd.api import make_requests
-from magnetodb_backup.cmd.requests import RecordedRequests
+from magnetodb_backup.cmd.requests import RecordedRequests, make_requests
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import make_transport
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -62,7 +61,7 @@ def make_services(arguments: Sequence[str]) -> Services:
 
     @cache
     def requests() -> RecordedRequests:
-        return make_requests(conf(), database(), make_transport(conf()))
+        return make_requests(database(), make_transport(conf()))
 
     def repository(cluster: str) -> ClusterRepository:
         return ClusterRepository(parts.open_storage(conf()), conf().storage.prefix, cluster)

@@ -12,6 +12,8 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
+from magnetodb_backup.messaging.conductor import ConductorClient
+from magnetodb_backup.plugins.loading import load_scope
 
 LOG = logging.getLogger(__name__)
 
@@ -118,3 +120,13 @@ class RecordedRequests:
             self._wake()
         except BackupError as error:
             LOG.info("the conductor finds the request when it looks next: %s", error)
+
+
+def make_requests(database: Database, transport: Any) -> RecordedRequests:
+    """Compose what takes requests."""
+    return RecordedRequests(
+        database,
+        load_scope,
+        ConductorClient(transport).look_for_jobs,
+        known_within=86400.0,
+    )

@@ -10,6 +10,8 @@ import sys
 
 from magnetodb_backup.cmd import configuration, parts, process
 from magnetodb_backup.cmd.api import make_api_service
+from magnetodb_backup.cmd.conductor import make_conductor
+from magnetodb_backup.cmd.worker import make_worker
 from magnetodb_backup.messaging.bus import make_transport
 
 
@@ -21,8 +23,8 @@ def _run() -> None:
     storage = parts.open_storage(conf)
     transport = make_transport(conf, "fake://")
     services: list[process.Service] = [
-        parts.make_conductor(conf, database, transport, lambda: storage),
-        parts.make_worker(conf, transport, storage),
+        make_conductor(conf, database, transport, lambda: storage),
+        make_worker(conf, transport, storage),
         make_api_service(conf, database, transport),
     ]
     process.run(services, conf)

@@ -3,16 +3,75 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from typing import Any
 
+from oslo_config import cfg
+
+from magnetodb_backup.cassandra import cql
 from magnetodb_backup.cmd import configuration, parts, process
-from magnetodb_backup.messaging.bus import make_transport
+from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_server, make_transport
+from magnetodb_backup.messaging.conductor import ConductorClient
+from magnetodb_backup.messaging.worker import WorkerEndpoint
+from magnetodb_backup.plugins.loading import load_node_control
+from magnetodb_backup.repository.upload import UploadSettings
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.worker.identity import WorkerIdentity
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.worker.service import WorkerService, spawn
+from magnetodb_backup.worker.tasks import Tasks
+from magnetodb_backup.worker.work import BackupWork, WorkSettings
+
+LOG = logging.getLogger(__name__)
+
+
+def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) -> WorkerService:
+    """Compose a worker for the local Cassandra node."""
+    directory = parts.state_dir(conf)
+    identity = WorkerIdentity(directory)
+    node = LocalNode(
+        lambda: cql.from_conf(conf),
+        load_node_control(conf),
+        expected_host_id=conf.cassandra.host_id or "",
+        configured_directories=conf.cassandra.data_directories,
+    )
+    work = BackupWork(
+        node,
+        storage,
+        WorkSettings(
+            prefix=conf.storage.prefix,
+            upload=UploadSettings(
+                pack_size=conf.worker.pack_size,
+                concurrency=conf.worker.upload_concurrency,
+                readers=conf.worker.reader_threads,
+            ),
+            snapshot_ttl=conf.worker.snapshot_ttl,
+            head_room_percent=conf.worker.head_room_percent,
+            state_dir=directory,
+        ),
+    )
+    tasks = Tasks(work, spawn)
+    reporter = Reporter(
+        node,
+        ConductorClient(transport),
+        tasks,
+        work.release,
+        worker_id=identity.worker_id,
+        node_control=conf.cassandra.node_control,
+        interval=conf.worker.heartbeat_interval,
+        head_room_percent=conf.worker.head_room_percent,
+    )
+    server = make_server(transport, WORKER_TOPIC, identity.worker_id, WorkerEndpoint(tasks))
+    LOG.info("this is worker %s", identity.worker_id)
+    return WorkerService(server, reporter)
 
 
 def _run() -> None:
     conf = configuration.load(sys.argv[1:])
     configuration.set_up_logging(conf)
-    service = parts.make_worker(conf, make_transport(conf), parts.open_storage(conf))
+    service = make_worker(conf, make_transport(conf), parts.open_storage(conf))
     process.run([service], conf)
 
 
