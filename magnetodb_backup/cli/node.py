@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""node list."""
+"""node list, node forget."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import ServiceCommand
 from magnetodb_backup.domain.views import node_view
+from magnetodb_backup.errors import Conflict, NotFound
 
 LIVE_WITHIN = 30.0  # seconds
 _COLUMNS = (
@@ -32,3 +33,25 @@ class List(ServiceCommand, Lister):
         )
         views = [node_view(n) for n in nodes]
         return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in views]
+
+
+class Forget(ServiceCommand):
+    """Forget the worker of a node that has left for good."""
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("worker", metavar="WORKER_ID", help="as node list shows it")
+        return parser
+
+    def take_action(self, parsed_args: Namespace) -> None:
+        nodes = self.services.database().nodes
+        known = {n.report.worker_id: n for n in nodes.list(live_within=LIVE_WITHIN)}
+        node = known.get(parsed_args.worker)
+        if node is None:
+            raise NotFound(f"there is no worker {parsed_args.worker!r}; see node list")
+        if node.live:
+            raise Conflict(
+                f"worker {parsed_args.worker} on {node.report.hostname} is live; stop it first"
+            )
+        nodes.forget(parsed_args.worker)
+        self.app.stdout.write(f"worker {parsed_args.worker} is forgotten\n")

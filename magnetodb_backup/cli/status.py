@@ -45,7 +45,10 @@ class Check(ServiceCommand, Lister):
             name = f"worker {node.report.worker_id} on {node.report.hostname}"
             problem = node.report.problem
             if not node.live:
-                problem = f"silent since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC; start it"
+                problem = (
+                    f"silent since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC; start it, or see node "
+                    "forget if it has left for good"
+                )
             elif member and count[member.host_id] > 1:
                 problem = f"another live worker reports host ID {member.host_id}; stop one"
             rows.append((name, _BAD if problem else _OK, problem))

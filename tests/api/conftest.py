@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,15 @@ from oslo_config import cfg
 from magnetodb_backup.api.schemas.document import document
 from magnetodb_backup.cmd import configuration
 from magnetodb_backup.cmd.api import make_application
-from magnetodb_backup.database import Database, connect
-from magnetodb_backup.domain.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Backup, Job
+from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.messaging.bus import make_transport
+from tests.lab.catalogue import catalogue, job_of, recorded
 from tests.lab.deployment import write_configuration
 from tests.unit.domain.samples import REPORT
 
 CLUSTER = REPORT.cluster
-MISSING = "11111111-1111-4111-8111-111111111111"
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
@@ -85,25 +84,11 @@ class Api:
 
     def backup(self, status: BackupStatus = BackupStatus.CREATING, name: str = "") -> Backup:
         """Record a backup of this status; its job is finished unless it is CREATING."""
-        request = BackupRequest({"type": "all"}, name)
-        backup = self.database.backups.create(request, str(uuid.uuid4()), CLUSTER)
-        if status is BackupStatus.CREATING:
-            return backup
-        self.database.jobs.finish(self.job(backup).id, JobStatus.DONE)
-        ways = {
-            BackupStatus.DELETING: [BackupStatus.CREATED],
-            BackupStatus.DELETED: [BackupStatus.CREATED, BackupStatus.DELETING],
-            BackupStatus.DELETE_FAILED: [BackupStatus.CREATED, BackupStatus.DELETING],
-        }
-        for step in [*ways.get(status, []), status]:
-            backup = self.database.backups.set_status(backup.id, step)
-        return backup
+        return recorded(self.database, CLUSTER, status, name)
 
     def job(self, backup: Backup, kind: JobKind = JobKind.BACKUP) -> Job:
         """Return the backup's latest job of a kind."""
-        job = self.database.jobs.latest(backup.id, kind)
-        assert job is not None
-        return job
+        return job_of(self.database, backup.id, kind)
 
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -113,11 +98,9 @@ MakeApi = Callable[..., Api]
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A database in which one worker has reported a cluster."""
-    made = connect(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
-    made.sync()
-    made.nodes.report(REPORT)
-    yield made
-    made.close()
+    with catalogue(tmp_path) as database:
+        database.nodes.report(REPORT)
+        yield database
 
 
 @pytest.fixture

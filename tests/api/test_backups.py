@@ -11,7 +11,8 @@ import pytest
 
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.views import backup_view
-from tests.api.conftest import CLUSTER, MISSING, Api, as_json
+from tests.api.conftest import CLUSTER, Api, as_json
+from tests.lab.catalogue import MISSING
 from tests.unit.domain.samples import NODE_BACKUP, REPORT
 
 S = BackupStatus

@@ -25,7 +25,8 @@ from magnetodb_backup.errors import (
     InvalidValue,
     NotFound,
 )
-from tests.api.conftest import MISSING, Api, as_json
+from tests.api.conftest import Api, as_json
+from tests.lab.catalogue import MISSING
 
 BACKUPS = "/v1/backups"
 MiB = 1024 * 1024

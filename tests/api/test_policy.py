@@ -10,7 +10,8 @@ import pytest
 
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.domain.status import BackupStatus
-from tests.api.conftest import MISSING, Api, MakeApi, as_json
+from tests.api.conftest import Api, MakeApi, as_json
+from tests.lab.catalogue import MISSING
 
 BODIES = {("POST", "/v1/backups"): {"scope": {"type": "all"}}}
 Operation = tuple[str, str]

@@ -12,11 +12,11 @@ import pytest
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, BackupRequest, Progress
-from magnetodb_backup.domain.status import TRANSITIONS, BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.status import TRANSITIONS, BackupStatus, JobStatus
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
+from tests.lab.catalogue import MISSING, job_of
 from tests.unit.domain.samples import NODE_BACKUP
 
-MISSING = "11111111-1111-4111-8111-111111111111"
 S = BackupStatus
 
 
@@ -41,8 +41,7 @@ def test_a_new_backup_is_kept_whole(database: Database) -> None:
     assert (kept.allow_partial, kept.on_corrupt, kept.type) == (True, "mark", "full")
     assert kept.created_at.tzinfo is timezone.utc
     assert abs(kept.created_at - datetime.now(timezone.utc)) < timedelta(minutes=5)
-    job = database.jobs.latest(made.id, JobKind.BACKUP)
-    assert job is not None
+    job = job_of(database, made.id)
     assert (job.status, job.cluster, job.round) == (JobStatus.PENDING, "Test Cluster", 1)
 
 

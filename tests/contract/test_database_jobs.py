@@ -13,17 +13,14 @@ from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import Conflict, NotFound
+from tests.lab.catalogue import MISSING, Clock, job_of
 from tests.unit.domain.samples import MEMBER, REPORT
-
-MISSING = "11111111-1111-4111-8111-111111111111"
 
 
 def create(database: Database) -> tuple[Backup, Job]:
     """Make a backup; return it and its job."""
     backup = database.backups.create(BackupRequest({"type": "all"}), str(uuid.uuid4()), "c")
-    job = database.jobs.latest(backup.id, JobKind.BACKUP)
-    assert job is not None
-    return backup, job
+    return backup, job_of(database, backup.id)
 
 
 def created(database: Database) -> Backup:
@@ -137,16 +134,6 @@ def test_missing_things_are_named(database: Database) -> None:
 
 
 # Workers and conductors, by a clock that the tests move
-
-
-class Clock:
-    """Seconds since the epoch, with a fraction that single precision would lose."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.125
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

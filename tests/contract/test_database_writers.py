@@ -18,6 +18,7 @@ from magnetodb_backup.database.session import Transactions, make_engine
 from magnetodb_backup.domain.records import Backup, BackupRequest, Progress
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import BackupError, Conflict
+from tests.lab.catalogue import job_of
 from tests.lab.mariadb import MariaDB
 from tests.unit.domain.samples import NODE_BACKUP, REPORT
 
@@ -26,12 +27,6 @@ WRITERS = 8
 
 def create(database: Database, name: str = "") -> Backup:
     return database.backups.create(BackupRequest({"type": "all"}, name), str(uuid.uuid4()), "c")
-
-
-def job_of(database: Database, backup: Backup) -> str:
-    job = database.jobs.latest(backup.id, JobKind.BACKUP)
-    assert job is not None
-    return job.id
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -59,7 +54,7 @@ def winners(outcomes: list[Any]) -> list[Any]:
 
 def test_no_update_is_lost(database: Database) -> None:
     backup = create(database)
-    job_id = job_of(database, backup)
+    job_id = job_of(database, backup.id).id
     fields = ["phase", "manifest_sha256", "skew_ms", "files", "bytes", "bytes_uploaded"]
 
     def work(number: int) -> None:
@@ -85,7 +80,7 @@ def test_name_is_given_once(database: Database) -> None:
 def test_one_job_is_made(database: Database) -> None:
     for kind in (JobKind.VERIFICATION, JobKind.DELETION):
         backup = create(database)
-        database.jobs.finish(job_of(database, backup), JobStatus.DONE)
+        database.jobs.finish(job_of(database, backup.id).id, JobStatus.DONE)
         database.backups.set_status(backup.id, BackupStatus.CREATED)
         outcomes = at_once(lambda _, k=kind, b=backup: database.jobs.create(k, b.id, "c", {}))
         (job,) = winners(outcomes)
@@ -102,7 +97,7 @@ def test_one_end_is_recorded(database: Database) -> None:
 
 def test_new_rows_of_the_same_key(database: Database) -> None:
     backup = create(database)
-    job_id = job_of(database, backup)
+    job_id = job_of(database, backup.id).id
 
     def work(number: int) -> str:
         database.nodes.report(replace(REPORT, worker_id="same", problem=str(number)))

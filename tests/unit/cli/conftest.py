@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
@@ -18,31 +16,19 @@ import pytest
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cmd.requests import RecordedRequests
-from magnetodb_backup.database import Database, connect
+from magnetodb_backup.database import Database
 from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
-from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.records import Backup, Job, NodeBackup
+from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.plugins.loading import load_scope
+from tests.lab.catalogue import catalogue, job_of, recorded
+from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
 from tests.unit.domain.samples import NODE_BACKUP, REPORT
 
 S = BackupStatus
 CLUSTER = REPORT.cluster
-MISSING = "11111111-1111-4111-8111-111111111111"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass
@@ -115,19 +101,7 @@ class Shell:
 
     def backup(self, status: BackupStatus = S.CREATING, name: str = "") -> Backup:
         """Record a backup of this status; its job is finished unless it is CREATING."""
-        request = BackupRequest({"type": "all"}, name)
-        backup = self.database.backups.create(request, str(uuid.uuid4()), CLUSTER)
-        if status is S.CREATING:
-            return backup
-        self.database.jobs.finish(self.job(backup.id).id, JobStatus.DONE)
-        ways = {
-            S.DELETING: [S.CREATED],
-            S.DELETED: [S.CREATED, S.DELETING],
-            S.DELETE_FAILED: [S.CREATED, S.DELETING],
-        }
-        for step in [*ways.get(status, []), status]:
-            backup = self.database.backups.set_status(backup.id, step)
-        return backup
+        return recorded(self.database, CLUSTER, status, name)
 
     def node_backup(self, backup: Backup, **values: Any) -> NodeBackup:
         """Record one node's share of a backup."""
@@ -137,19 +111,15 @@ class Shell:
 
     def job(self, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:
         """Return the backup's latest job of a kind."""
-        job = self.database.jobs.latest(backup_id, kind)
-        assert job is not None
-        return job
+        return job_of(self.database, backup_id, kind)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A database in which one worker has reported a cluster."""
-    made = connect(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
-    made.sync()
-    made.nodes.report(REPORT)
-    yield made
-    made.close()
+    with catalogue(tmp_path) as database:
+        database.nodes.report(REPORT)
+        yield database
 
 
 @pytest.fixture

@@ -19,11 +19,13 @@ from magnetodb_backup.errors import (
     NotFound,
     StorageUnavailable,
 )
-from tests.unit.cli.conftest import MISSING, Shell
+from tests.lab.catalogue import MISSING
+from tests.unit.cli.conftest import Shell
 
 COMMANDS = [
     "backup cancel", "backup create", "backup delete", "backup files", "backup list",
-    "backup show", "backup verify", "db sync", "db version", "node list", "status check",
+    "backup show", "backup verify", "db sync", "db version", "node forget", "node list",
+    "status check",
 ]  # fmt: skip
 
 
@@ -107,17 +109,17 @@ def test_wrong_arguments(shell: Shell, arguments: str, named: str) -> None:
         (AccessDenied("why"), 1),
     ],
 )
-@pytest.mark.parametrize(
-    "arguments",
-    [f"{command} x" if command.startswith("backup ") else command for command in COMMANDS],
-)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "status check"])
 def test_error_is_one_line_and_a_code(
-    shell: Shell, arguments: str, error: BackupError, code: int
+    shell: Shell, command: str, error: BackupError, code: int
 ) -> None:
-    words = arguments.replace("create x", "create --all-keyspaces").replace("list x", "list")
-    if words == "status check" and not isinstance(error, InvalidValue):
-        return  # its own way of telling: see test_status.py
-    assert shell.refused(code, *words.split(), services=failing(error)) == "why"
+    alone = command.startswith("db") or command.endswith("list")
+    more = ["--all-keyspaces"] if command == "backup create" else [] if alone else ["x"]
+    assert shell.refused(code, *command.split(), *more, services=failing(error)) == "why"
+
+
+def test_status_needs_a_right_configuration(shell: Shell) -> None:
+    assert shell.refused(2, "status", "check", services=failing(InvalidValue("why"))) == "why"
 
 
 def test_debug_shows_where(shell: Shell) -> None:

@@ -12,7 +12,8 @@ import yaml
 from magnetodb_backup.domain.records import BackupRequest
 from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.domain.views import backup_view
-from tests.unit.cli.conftest import MISSING, Shell
+from tests.lab.catalogue import MISSING
+from tests.unit.cli.conftest import Shell
 
 S = BackupStatus
 

@@ -11,8 +11,9 @@ from magnetodb_backup.domain.records import Job
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.views import backup_view, job_view
 from magnetodb_backup.repository.verify import Problem, VerificationReport
+from tests.lab.catalogue import MISSING
 from tests.lab.processes import wait_for
-from tests.unit.cli.conftest import MISSING, Meanwhile, Shell
+from tests.unit.cli.conftest import Meanwhile, Shell
 
 S = BackupStatus
 

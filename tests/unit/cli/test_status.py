@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""node list, status check: who is there, and what is wrong."""
+"""node list, node forget, status check: who is there, and what is wrong."""
 
 from __future__ import annotations
 
@@ -10,21 +10,13 @@ from pathlib import Path
 import pytest
 
 from magnetodb_backup.cli.services import Services
-from magnetodb_backup.database import Database, connect
+from magnetodb_backup.database import Database
 from magnetodb_backup.domain.views import node_view
 from magnetodb_backup.errors import DatabaseUnavailable
-from tests.unit.cli.conftest import Outcome, Shell
+from tests.lab.catalogue import Clock, catalogue
+from tests.lab.deployment import Outcome
+from tests.unit.cli.conftest import Shell
 from tests.unit.domain.samples import HOST_ID, MEMBER, REPORT
-
-
-class Clock:
-    """Seconds since the epoch."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -35,10 +27,8 @@ def clock() -> Clock:
 @pytest.fixture
 def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     """A database without any report."""
-    made = connect(f"sqlite:///{tmp_path / 'catalogue.sqlite'}", clock)
-    made.sync()
-    yield made
-    made.close()
+    with catalogue(tmp_path, clock) as database:
+        yield database
 
 
 def test_nodes_have_the_values_of_the_rest_api(shell: Shell, database: Database) -> None:
@@ -57,7 +47,7 @@ def test_node_that_is_silent(shell: Shell, database: Database, clock: Clock) -> 
     database.nodes.report(REPORT)
     clock.now += 31
     (node,) = shell("node", "list", "-f", "json").json
-    assert (node["live"], node["last_seen"]) == (False, "2027-01-15T08:00:00.000Z")
+    assert (node["live"], node["last_seen"]) == (False, "2027-01-15T08:00:00.125Z")
 
 
 def check(shell: Shell) -> tuple[Outcome, dict[str, tuple[str, str]]]:
@@ -92,8 +82,31 @@ def test_silence(shell: Shell, database: Database, clock: Clock) -> None:
     outcome, found = check(shell)
     assert outcome.code == 1
     assert found["conductor"][0] == "FAILED"
-    silent = "silent since 2027-01-15 08:00:00 UTC; start it"
-    assert found["worker w1 on node1"] == ("FAILED", silent)
+    result, detail = found["worker w1 on node1"]
+    assert result == "FAILED"
+    assert detail.startswith("silent since 2027-01-15 08:00:00 UTC; start it, or see node forget")
+
+
+def test_worker_of_a_node_that_has_left_is_forgotten(
+    shell: Shell, database: Database, clock: Clock
+) -> None:
+    database.nodes.conductor_seen("host:1")
+    for worker in ("w1", "w2"):
+        database.nodes.report(replace(REPORT, worker_id=worker))
+    clock.now += 31
+    database.nodes.conductor_seen("host:1")
+    database.nodes.report(replace(REPORT, worker_id="w2"))
+    outcome = shell("node", "forget", "w1")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "worker w1 is forgotten\n", "")
+    assert [node["worker_id"] for node in shell("node", "list", "-f", "json").json] == ["w2"]
+    assert check(shell)[0].code == 0
+
+
+def test_only_what_is_away_is_forgotten(shell: Shell, database: Database) -> None:
+    database.nodes.report(REPORT)
+    assert shell.refused(5, "node", "forget", "w1") == "worker w1 on node1 is live; stop it first"
+    assert shell.refused(4, "node", "forget", "w9") == "there is no worker 'w9'; see node list"
+    assert len(database.nodes.list(live_within=30)) == 1
 
 
 def test_what_a_worker_says_of_its_node(shell: Shell, database: Database) -> None:

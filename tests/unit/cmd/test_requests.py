@@ -11,24 +11,17 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.cmd.requests import RecordedRequests
-from magnetodb_backup.database import Database, connect
+from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, BackupRequest
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import BusUnavailable, Conflict, InvalidValue, NotFound
 from magnetodb_backup.plugins.loading import load_scope
+from tests.lab.catalogue import Clock, catalogue, job_of
 from tests.unit.domain.samples import BACKUP_ID, REPORT
 
 ALL = BackupRequest({"type": "all"})
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+S = BackupStatus
+ENDS = [(S.CREATED,), (S.PARTIAL,), (S.CREATE_FAILED,), (S.CANCELLED,)]
 
 
 class Conductor:
@@ -51,11 +44,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
-    database = connect(f"sqlite:///{tmp_path}/db.sqlite", clock)
-    database.sync()
-    database.nodes.report(REPORT)
-    yield database
-    database.close()
+    with catalogue(tmp_path, clock) as database:
+        database.nodes.report(REPORT)
+        yield database
 
 
 @pytest.fixture
@@ -70,9 +61,7 @@ def requests(database: Database, conductor: Conductor) -> RecordedRequests:
 
 def brought_to(database: Database, backup: Backup, *path: BackupStatus) -> None:
     """End the backup's job, and take the backup through the statuses."""
-    job = database.jobs.latest(backup.id, JobKind.BACKUP)
-    assert job is not None
-    database.jobs.finish(job.id, JobStatus.DONE)
+    database.jobs.finish(job_of(database, backup.id).id, JobStatus.DONE)
     for status in path:
         database.backups.set_status(backup.id, status)
 
@@ -195,13 +184,7 @@ def test_a_running_backup_is_asked_to_end(
 
 @pytest.mark.parametrize(
     "path",
-    [
-        (BackupStatus.CREATED,),
-        (BackupStatus.PARTIAL,),
-        (BackupStatus.CREATE_FAILED,),
-        (BackupStatus.CANCELLED,),
-        (BackupStatus.CREATED, BackupStatus.DELETING),
-    ],
+    [*ENDS, (S.CREATED, S.DELETING)],
     ids=lambda path: path[-1].value,
 )
 def test_only_a_running_backup_can_be_cancelled(
@@ -215,13 +198,7 @@ def test_only_a_running_backup_can_be_cancelled(
 
 @pytest.mark.parametrize(
     "path",
-    [
-        (BackupStatus.CREATED,),
-        (BackupStatus.PARTIAL,),
-        (BackupStatus.CREATE_FAILED,),
-        (BackupStatus.CANCELLED,),
-        (BackupStatus.CREATED, BackupStatus.DELETING, BackupStatus.DELETE_FAILED),
-    ],
+    [*ENDS, (S.CREATED, S.DELETING, S.DELETE_FAILED)],
     ids=lambda path: path[-1].value,
 )
 def test_a_finished_backup_can_be_deleted(

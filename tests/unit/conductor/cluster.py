@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,20 +20,11 @@ from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
+from tests.lab.catalogue import Clock, job_of
 from tests.unit.conductor.in_process import InProcessWorkers
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_node import CLUSTER, FakeNode
 from tests.unit.worker.working import PREFIX, make_work
-
-
-class Clock:
-    """The database's clock: it stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Cluster:
@@ -146,9 +136,7 @@ class Cluster:
         event.remove(engine, "before_cursor_execute", fail)
 
     def job(self, backup: Backup, kind: JobKind = JobKind.BACKUP) -> Job:
-        job = self.database.jobs.latest(backup.id, kind)
-        assert job is not None
-        return job
+        return job_of(self.database, backup.id, kind)
 
     def steps(self, backup: Backup, round_: int = 1) -> set[str]:
         """Return the names of the steps that have a result."""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A catalogue on SQLite, and backups of any status in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+
+MISSING = "11111111-1111-4111-8111-111111111111"
+_WAYS = {
+    BackupStatus.DELETING: [BackupStatus.CREATED],
+    BackupStatus.DELETED: [BackupStatus.CREATED, BackupStatus.DELETING],
+    BackupStatus.DELETE_FAILED: [BackupStatus.CREATED, BackupStatus.DELETING],
+}
+
+
+class Clock:
+    """Seconds since the epoch, with a fraction that single precision would lose; stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.125
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def catalogue(directory: Path, clock: Callable[[], float] | None = None) -> Iterator[Database]:
+    """Make a database in ``directory``, with this version's tables."""
+    database = connect(url_in(directory), *([clock] if clock else []))
+    database.sync()
+    yield database
+    database.close()
+
+
+def url_in(directory: Path) -> str:
+    """Return the URL of the catalogue in ``directory``."""
+    return f"sqlite:///{directory / 'catalogue.sqlite'}"
+
+
+def job_of(database: Database, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:
+    """Return the backup's latest job of a kind."""
+    job = database.jobs.latest(backup_id, kind)
+    assert job is not None
+    return job
+
+
+def recorded(
+    database: Database, cluster: str, status: BackupStatus = BackupStatus.CREATING, name: str = ""
+) -> Backup:
+    """Record a backup of this status; its job is finished unless it is CREATING."""
+    request = BackupRequest({"type": "all"}, name)
+    backup = database.backups.create(request, str(uuid.uuid4()), cluster)
+    if status is BackupStatus.CREATING:
+        return backup
+    database.jobs.finish(job_of(database, backup.id).id, JobStatus.DONE)
+    for step in [*_WAYS.get(status, []), status]:
+        backup = database.backups.set_status(backup.id, step)
+    return backup
