@@ -29,7 +29,7 @@ class NodeControl(Protocol):
     ) -> None:
         """Make hard links of the tables' SSTables under ``tag``, without flushing again.
 
-        The TTL is left out where Cassandra (before 4.1) does not know it.
+        Cassandra itself removes them after ``ttl_seconds``; None: it does not.
         """
 
     def clear_snapshot(self, tag: str) -> None:

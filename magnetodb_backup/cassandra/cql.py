@@ -111,8 +111,7 @@ class CqlNode:
         directories = _path_list(rows[0].value) if rows and rows[0].value else ()
         if not directories:
             raise DataDirectoryProblem(
-                "Cassandra does not tell its data_file_directories; set [cassandra] "
-                "data_directories"
+                "Cassandra does not tell its data_file_directories; set them in its cassandra.yaml"
             )
         return directories
 

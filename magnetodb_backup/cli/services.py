@@ -15,9 +15,11 @@ from magnetodb_backup.domain.ports import Requests
 class ManifestSource(Protocol):
     """Reads manifests from the store."""
 
-    def read_backup(self, backup_id: str) -> BackupManifest: ...
+    def read_backup(self, backup_id: str) -> BackupManifest:
+        """Return a backup's manifest; NotFound if there is none."""
 
-    def node_manifest(self, backup_id: str, host_id: str) -> Iterable[FileEntry]: ...
+    def node_manifest(self, backup_id: str, host_id: str) -> Iterable[FileEntry]:
+        """Return the files of a node manifest; NotFound if there is none."""
 
 
 @dataclass(frozen=True)

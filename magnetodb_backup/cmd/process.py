@@ -21,8 +21,11 @@ _LAST_START = 2.0  # seconds that a start may still take when the process is to 
 class Service(Protocol):
     """Something with a beginning and an end."""
 
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
+    def start(self) -> None:
+        """Begin; what it raises ends the process."""
+
+    def stop(self) -> None:
+        """End in order."""
 
 
 def run(services: list[Service], conf: cfg.ConfigOpts) -> None:

@@ -69,6 +69,7 @@ class FileEntry:
     corrupt: bool = False
 
     def as_json(self) -> dict[str, Any]:
+        """Return the line's members; ``corrupt`` only where it is true."""
         data = asdict(self)
         data["extents"] = [[e.pack, e.offset, e.length] for e in self.extents]
         if not self.corrupt:
@@ -94,6 +95,7 @@ class NodeManifestHeader:
     snapshot_finished_at: str
 
     def as_json(self) -> dict[str, Any]:
+        """Return the line's members; tokens as text, since they have 64 bits."""
         return {
             "format": FORMAT,
             **asdict(self),
@@ -138,10 +140,12 @@ class NodeShare:
     snapshot_finished_at: str
 
     def as_json(self) -> dict[str, Any]:
+        """Return the node's members; tokens as text."""
         return {**asdict(self), "tokens": [str(t) for t in self.tokens]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> NodeShare:
+        """Read what ``as_json()`` returned; errors of Python where it is something else."""
         return cls(
             **{
                 **data,
@@ -174,6 +178,7 @@ class BackupManifest:
     missing_nodes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
+        """Return the document as it is stored."""
         return {
             "format": FORMAT,
             **{k: getattr(self, k) for k in self.__dataclass_fields__},

@@ -11,10 +11,14 @@ from magnetodb_backup.domain.records import Backup, BackupRequest, Job
 class Requests(Protocol):
     """Takes requests; each method raises InvalidValue, NotFound or Conflict."""
 
-    def create_backup(self, request: BackupRequest) -> Backup: ...
+    def create_backup(self, request: BackupRequest) -> Backup:
+        """Record a backup that is to be made."""
 
-    def cancel_backup(self, backup_id: str) -> Backup: ...
+    def cancel_backup(self, backup_id: str) -> Backup:
+        """Ask for the end of a running backup."""
 
-    def delete_backup(self, backup_id: str) -> Backup: ...
+    def delete_backup(self, backup_id: str) -> Backup:
+        """Ask for a backup's deletion; one that runs is cancelled first."""
 
-    def verify_backup(self, backup_id: str, *, read_data: bool) -> Job: ...
+    def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
+        """Ask for a verification; return its job."""

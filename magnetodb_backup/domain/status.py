@@ -32,6 +32,7 @@ class JobStatus(str, enum.Enum):
 
     @property
     def finished(self) -> bool:
+        """True for the three ends."""
         return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 

@@ -75,6 +75,7 @@ class TableDescription:
     is_view: bool = False
 
     def as_json(self) -> dict[str, object]:
+        """Return the table as selections and manifests have it."""
         return {
             "keyspace": self.name.keyspace,
             "table": self.name.table,
@@ -84,6 +85,10 @@ class TableDescription:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> TableDescription:
+        """Read what ``as_json()`` returned.
+
+        :raises InvalidValue: for a name or an ID that Cassandra could not have.
+        """
         table_id = str(data["id"])
         if not re.fullmatch("[0-9a-f]{32}", table_id):
             raise InvalidValue(f"{table_id!r} is not a table ID of 32 hexadecimal digits")
@@ -112,6 +117,7 @@ class KeyspaceDescription:
 
     @property
     def is_system(self) -> bool:
+        """True for the keyspaces that Cassandra makes itself."""
         return self.name == "system" or self.name.startswith("system_")
 
 
@@ -123,6 +129,7 @@ class SchemaCatalogue:
     tables: tuple[TableDescription, ...]
 
     def tables_of(self, keyspace: str) -> tuple[TableDescription, ...]:
+        """Return a keyspace's tables and views, in the catalogue's order."""
         return tuple(t for t in self.tables if t.name.keyspace == keyspace)
 
 
@@ -137,6 +144,7 @@ class Selection:
     tables: tuple[TableDescription, ...]
 
     def as_json(self) -> dict[str, object]:
+        """Return the selection as jobs and backup manifests have it."""
         return {
             "keyspaces": [
                 {"name": k.name, "replication": dict(k.replication), "system": k.is_system}
@@ -147,6 +155,10 @@ class Selection:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Selection:
+        """Read what ``as_json()`` returned.
+
+        :raises InvalidValue: for a name or an ID that Cassandra could not have.
+        """
         keyspaces = data["keyspaces"]
         tables = data["tables"]
         if not isinstance(keyspaces, list) or not isinstance(tables, list):

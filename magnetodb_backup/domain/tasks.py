@@ -44,6 +44,7 @@ class TaskStatus:
     error: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
+        """Return the form that travels on the bus."""
         return {
             "state": self.state.value,
             "progress": dict(self.progress),
@@ -53,6 +54,7 @@ class TaskStatus:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TaskStatus:
+        """Read what ``as_json()`` returned."""
         return cls(TaskState(data["state"]), data["progress"], data["result"], data["error"])
 
 

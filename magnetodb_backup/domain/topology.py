@@ -21,10 +21,12 @@ class RingMember:
     schema_version: str = ""
 
     def as_json(self) -> dict[str, Any]:
+        """Return the member as it travels on the bus; tokens as text."""
         return {**asdict(self), "tokens": [str(t) for t in self.tokens]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RingMember:
+        """Read what ``as_json()`` returned."""
         return cls(**{**data, "tokens": tuple(int(t) for t in data["tokens"])})
 
 
@@ -55,10 +57,12 @@ class NodeReport:
     stopping: bool = False
 
     def as_json(self) -> dict[str, Any]:
+        """Return the report as it travels on the bus."""
         return {**asdict(self), "member": self.member.as_json() if self.member else None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> NodeReport:
+        """Read what ``as_json()`` returned."""
         member = data.get("member")
         return cls(
             worker_id=str(data["worker_id"]),

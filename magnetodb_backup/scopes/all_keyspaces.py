@@ -24,5 +24,6 @@ class AllKeyspaces:
         only(parameters, "all", ())
 
     def select(self, catalogue: SchemaCatalogue) -> Selection:
+        """Return all tables of these keyspaces; EmptySelection if there is none."""
         keyspaces = [k for k in catalogue.keyspaces if backed_up(k) and k.name not in _LEFT_OUT]
         return selection(keyspaces, (t for k in keyspaces for t in catalogue.tables_of(k.name)))

@@ -18,6 +18,11 @@ class Keyspaces:
         self._wanted = [parse_name(n) for n in names(parameters, "keyspaces", "keyspaces")]
 
     def select(self, catalogue: SchemaCatalogue) -> Selection:
+        """Return all tables of the keyspaces.
+
+        :raises UnknownTable: naming all keyspaces that do not exist or cannot be backed up.
+        :raises EmptySelection: if they have no table.
+        """
         keyspaces = look_up_keyspaces(catalogue, self._wanted)
         return selection(
             keyspaces.values(), (t for name in keyspaces for t in catalogue.tables_of(name))

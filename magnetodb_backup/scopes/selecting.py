@@ -16,7 +16,10 @@ from magnetodb_backup.errors import EmptySelection, InvalidValue, UnknownTable
 
 
 def only(parameters: Mapping[str, Any], scope: str, allowed: Sequence[str]) -> None:
-    """Refuse parameters that the scope does not have."""
+    """Refuse parameters that the scope does not have.
+
+    :raises InvalidValue: naming them, and those that it has.
+    """
     unknown = sorted(set(parameters) - set(allowed))
     if unknown:
         has = f"has only {', '.join(allowed)}" if allowed else "has no parameters"
@@ -24,7 +27,10 @@ def only(parameters: Mapping[str, Any], scope: str, allowed: Sequence[str]) -> N
 
 
 def names(parameters: Mapping[str, Any], scope: str, key: str) -> list[str]:
-    """Return the parameter ``key``: a list of at least one name."""
+    """Return the parameter ``key``: a list of at least one name.
+
+    :raises InvalidValue: if it is anything else.
+    """
     value = parameters.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise InvalidValue(f"the scope {scope!r} needs {key!r}: a list of at least one name")
@@ -48,7 +54,7 @@ def look_up_keyspaces(
     for name in dict.fromkeys(wanted):
         keyspace = existing.get(name)
         if keyspace is None:
-            wrong.append(f"keyspace {name!r} does not exist{_hint(name, existing)}")
+            wrong.append(f"keyspace {name!r} does not exist{hint_of(name, existing)}")
         elif not backed_up(keyspace):
             kind = "virtual" if keyspace.virtual else "local to each node"
             wrong.append(f"keyspace {name!r} is {kind} and cannot be backed up")
@@ -60,11 +66,7 @@ def look_up_keyspaces(
 
 
 def hint_of(name: str, existing: Iterable[str]) -> str:
-    """Return a hint if a name of other case exists."""
-    return _hint(name, existing)
-
-
-def _hint(name: str, existing: Iterable[str]) -> str:
+    """Return a hint if a name of other case exists, else an empty text."""
     similar = sorted(e for e in existing if e.casefold() == name.casefold())
     return f" (did you mean {', '.join(map(repr, similar))}?)" if similar else ""
 

@@ -25,6 +25,10 @@ class Tables:
         self._wanted = [TableName.parse(n) for n in names(parameters, "tables", "tables")]
 
     def select(self, catalogue: SchemaCatalogue) -> Selection:
+        """Return the tables.
+
+        :raises UnknownTable: naming all that do not exist or cannot be backed up.
+        """
         keyspaces = look_up_keyspaces(catalogue, [t.keyspace for t in self._wanted])
         existing = {t.name: t for t in catalogue.tables}
         wrong = [

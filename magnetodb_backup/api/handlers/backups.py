@@ -24,6 +24,7 @@ class Backups:
         self._tools = tools
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Record a backup; 202."""
         self._tools.allow(request, "backups:create")
         body = read_body(request, _ALL)
         backup = self._tools.requests.create_backup(BackupRequest(**body))
@@ -32,6 +33,7 @@ class Backups:
         response.media = backup_view(backup)
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Return a page of backups, with a link to the next one."""
         self._tools.allow(request, "backups:list")
         query = read_query(request, _ALL)
         limit = min(query.pop("limit", self._tools.max_limit), self._tools.max_limit)
@@ -50,10 +52,12 @@ class Backup:
         self._tools = tools
 
     def on_get(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
+        """Return the record."""
         self._tools.allow(request, "backups:get")
         response.media = backup_view(self._tools.database.backups.get(backup_id))
 
     def on_delete(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
+        """Ask for the deletion; 202."""
         self._tools.allow(request, "backups:delete")
         response.status = falcon.HTTP_202
         response.media = backup_view(self._tools.requests.delete_backup(backup_id))
@@ -61,6 +65,7 @@ class Backup:
     def on_get_nodes(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
+        """Return the node backups."""
         self._tools.allow(request, "backups:get")
         backups = self._tools.database.backups
         nodes = backups.node_backups(backups.get(backup_id).id)
@@ -69,6 +74,7 @@ class Backup:
     def on_post_cancel(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
+        """Ask for the end; 202."""
         self._tools.allow(request, "backups:cancel")
         response.status = falcon.HTTP_202
         response.media = backup_view(self._tools.requests.cancel_backup(backup_id))
@@ -76,6 +82,7 @@ class Backup:
     def on_post_verify(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
+        """Ask for a verification; 202."""
         self._tools.allow(request, "backups:verify")
         body = read_body(request, _VERIFY)
         job = self._tools.requests.verify_backup(
@@ -87,6 +94,7 @@ class Backup:
     def on_get_verification(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
+        """Return the latest verification's job."""
         self._tools.allow(request, "backups:get")
         backup = self._tools.database.backups.get(backup_id)
         job = self._tools.database.jobs.latest(backup.id, JobKind.VERIFICATION)

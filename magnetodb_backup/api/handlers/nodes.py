@@ -18,6 +18,7 @@ class Nodes:
         self._tools = tools
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Return every worker's last report."""
         self._tools.allow(request, "nodes:list")
         nodes = self._tools.database.nodes.list(live_within=_LIVE_WITHIN)
         response.media = {"nodes": [node_view(n) for n in nodes]}

@@ -29,6 +29,7 @@ class Versions:
         self._tools = tools
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Return name, version and the APIs."""
         response.media = {
             "name": "magnetodb-backup",
             "version": self._tools.version,
@@ -36,7 +37,9 @@ class Versions:
         }
 
     def on_get_version(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Return this API."""
         response.media = {"version": _version(request)}
 
     def on_get_document(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Return the OpenAPI document."""
         response.media = document()
