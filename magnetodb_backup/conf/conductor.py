@@ -33,8 +33,8 @@ OPTS = [
         default=3,
         min=1,
         max=10,
-        help="How often a backup starts again when the schema or the ring changes during the "
-        "snapshot.",
+        help="Rounds that a backup may take: a new one begins when the schema or the ring changes "
+        "during the snapshot.",
     ),
     cfg.IntOpt("concurrent_jobs", default=4, min=1, max=64, help="Jobs that run at once."),
 ]

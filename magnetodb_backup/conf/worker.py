@@ -11,7 +11,7 @@ OPTS = [
         min=1024 * 1024,
         max=1024 * 1024 * 1024,
         help="Size of a pack in bytes. A pack is held in memory until it is stored; the worker "
-        "holds up to upload_concurrency + reader_threads + 1 of them.",
+        "holds up to upload_concurrency + reader_threads of them.",
     ),
     cfg.IntOpt(
         "upload_concurrency", default=4, min=1, max=64, help="Packs that are uploaded at once."
