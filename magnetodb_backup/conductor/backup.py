@@ -136,6 +136,8 @@ class BackupJob:
                 "on_corrupt": self._backup.on_corrupt,
                 "snapshot_started_at": snapshots[host_id]["started_at"],
                 "snapshot_finished_at": snapshots[host_id]["finished_at"],
+                "snapshot_files": snapshots[host_id]["files"],
+                "snapshot_bytes": snapshots[host_id]["bytes"],
                 "distrusted": distrusted.get(host_id, {}),
             }
             for host_id in snapshots

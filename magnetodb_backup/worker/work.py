@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +21,13 @@ from magnetodb_backup.domain.manifest import NodeManifestHeader
 from magnetodb_backup.domain.records import Progress
 from magnetodb_backup.domain.tables import TableDescription
 from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.errors import CassandraUnavailable, FileVanished
+from magnetodb_backup.errors import (
+    BackupError,
+    Cancelled,
+    CassandraUnavailable,
+    FileVanished,
+    Transient,
+)
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.index import FileIndex
@@ -52,6 +60,20 @@ def _now() -> str:
 
 def _tables(arguments: Mapping[str, Any]) -> tuple[TableDescription, ...]:
     return tuple(TableDescription.from_json(t) for t in arguments["tables"])
+
+
+def _require_whole(arguments: Mapping[str, Any], files: int, size: int) -> None:
+    """Raise unless a snapshot has what it had when it was taken.
+
+    :raises FileVanished: a directory that is just being removed looks like a small snapshot.
+    """
+    taken = arguments.get("snapshot_files", files), arguments.get("snapshot_bytes", size)
+    if (files, size) != taken:
+        raise FileVanished(
+            f"snapshot {arguments['tag']} has {files} files of {size} bytes, but {taken[0]} of "
+            f"{taken[1]} when it was taken; somebody clears it, or [worker] snapshot_ttl is too "
+            "short"
+        )
 
 
 class BackupWork:
@@ -153,6 +175,7 @@ class BackupWork:
     def _snapshot(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         tag, tables = str(arguments["tag"]), _tables(arguments)
         self.release(tag)  # a repeated task begins anew, never on top of half a snapshot
+        self._finished(tag).unlink(missing_ok=True)  # an upload of what was there before
         started = _now()
         self._node.control.take_snapshot(
             tag, [t.name for t in tables], ttl_seconds=self._settings.snapshot_ttl
@@ -167,6 +190,12 @@ class BackupWork:
             context.check()
         try:
             return self._upload_alone(arguments, context)
+        except (Transient, Cancelled):
+            raise  # another attempt needs the snapshot, or who cancels also removes it
+        except Exception:
+            with contextlib.suppress(BackupError):
+                self.release(str(arguments["tag"]))  # nobody needs it; it only takes room
+            raise
         finally:
             self._uploading.release()
 
@@ -178,14 +207,17 @@ class BackupWork:
         distrusted: Mapping[str, Any] = arguments.get("distrusted", {})
         member, directories = self._node.member(), self._node.data_directories()
         tree = SnapshotTree(directories)
+        if (finished := self._finished(tag)).exists():
+            # Its snapshot may be half removed: what is left must not be taken for the whole.
+            self.release(tag)
+            return cast("Mapping[str, Any]", json.loads(finished.read_bytes()))
         if tables and not tree.exists(tag):
-            if (finished := self._finished(tag)).exists():
-                return cast("Mapping[str, Any]", json.loads(finished.read_bytes()))
             raise FileVanished(
                 f"snapshot {tag} is gone before it was uploaded; somebody cleared it, or "
                 "[worker] snapshot_ttl is too short"
             )
         files_total, bytes_total = tree.count(tag, tables)
+        _require_whole(arguments, files_total, bytes_total)
         header = NodeManifestHeader(
             backup_id=str(arguments["backup_id"]),
             cluster=cluster,
@@ -226,6 +258,7 @@ class BackupWork:
             )
         finally:
             index.close()
+        _require_whole(arguments, uploaded.files, uploaded.bytes)
         report(uploaded.progress)
         result = {
             "manifest": asdict(uploaded.manifest),
@@ -236,10 +269,7 @@ class BackupWork:
             "member": member.as_json(),
             "replaced": {pack: distrusted[pack] for pack in uploaded.replaced},
         }
-        # Without its snapshot the upload cannot be repeated, should this process end just now.
-        for older in self._settings.state_dir.glob("finished-*.json"):
-            older.unlink()
-        self._finished(tag).write_text(json.dumps(result))
+        self._keep(tag, result)
         self.release(tag)
         return result
 
@@ -248,6 +278,23 @@ class BackupWork:
         self.release(tag)
         self._finished(tag).unlink(missing_ok=True)
         return {}
+
+    def _keep(self, tag: str, result: Mapping[str, Any]) -> None:
+        """Write an upload's result to disk: without its snapshot it cannot be repeated."""
+        path, directory = self._finished(tag), self._settings.state_dir
+        for older in directory.glob("finished-*"):
+            older.unlink()
+        part = path.with_suffix(".part")
+        with part.open("w") as file:
+            json.dump(result, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def _finished(self, tag: str) -> Path:
         """Return where an upload's result lies until the conductor has it."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from magnetodb_backup.errors import (
     CorruptSSTable,
     FileVanished,
     StorageRefused,
+    StorageUnavailable,
 )
 from magnetodb_backup.repository.layout import pack_name
 from magnetodb_backup.worker.tasks import TaskContext
@@ -67,16 +69,33 @@ def test_progress_tells_the_totals(working: Working) -> None:
     assert progress.bytes_done == progress.bytes_total == result["bytes"]
 
 
-def test_failed_upload_keeps_the_snapshot(working: Working) -> None:
+def _fail_puts(working: Working, error: Exception) -> None:
     def fail(name: str) -> None:
-        raise StorageRefused("closed")
+        raise error
 
     working.store.before_put = fail
-    with pytest.raises(StorageRefused):
+
+
+def test_upload_that_failed_for_now_keeps_the_snapshot(working: Working) -> None:
+    _fail_puts(working, StorageUnavailable("503"))
+    with pytest.raises(StorageUnavailable):
         working.do(UPLOAD)
     assert working.node.snapshots(TAG)
     working.store.before_put = lambda name: None
     assert working.do(UPLOAD)["files"] == 4
+
+
+@pytest.mark.parametrize("error", [StorageRefused("closed"), ZeroDivisionError("a bug")])
+@pytest.mark.parametrize("clears_nothing", [False, True])
+def test_upload_that_failed_for_good_drops_the_snapshot(
+    working: Working, error: Exception, clears_nothing: bool
+) -> None:
+    """In a partial backup the other nodes go on for hours, and the disk may be full."""
+    _fail_puts(working, error)
+    working.node.clears_nothing = clears_nothing
+    with pytest.raises(type(error), match=str(error)):
+        working.do(UPLOAD)
+    assert bool(working.node.snapshots(TAG)) is clears_nothing
 
 
 def test_cancelled_upload(working: Working) -> None:
@@ -92,7 +111,7 @@ def test_corrupt_sstable(working: Working) -> None:
     working.do(SNAPSHOT)
     with pytest.raises(CorruptSSTable, match=rf"{TAG}/nb-1-big-Data\.db does not match"):
         working.do(UPLOAD)
-    (path,) = working.do(UPLOAD, on_corrupt="mark")["corrupt_files"]
+    (path,) = working.do_all(SNAPSHOT, UPLOAD, on_corrupt="mark")["corrupt_files"]
     assert path.endswith(f"snapshots/{TAG}/nb-1-big-Data.db")
 
 
@@ -110,7 +129,43 @@ def test_snapshot_that_cannot_be_removed_is_told(working: Working) -> None:
     with pytest.raises(CassandraUnavailable, match="is still on disk"):
         working.do(UPLOAD)
     working.node.clears_nothing = False
-    assert working.do(UPLOAD)["progress"]["packs_uploaded"] == 0
+    puts = list(working.store.puts)
+    assert working.do(UPLOAD)["files"] == 4
+    assert working.store.puts == puts
+    assert working.node.snapshots(TAG) == []
+
+
+def test_half_removed_snapshot_is_not_taken_for_the_whole(working: Working) -> None:
+    """Cassandra died while it cleared the snapshot of a finished upload."""
+    working.node.clears_nothing = True
+    with pytest.raises(CassandraUnavailable):
+        working.do(UPLOAD)
+    for path in working.node.snapshots(TAG):
+        (path / "nb-1-big-Data.db").unlink(missing_ok=True)
+    working.node.clears_nothing = False
+    result = working.do(UPLOAD)
+    assert result["files"] == len(list(working.cluster.node_manifest(BACKUP, HOST))) == 4
+    assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result["manifest"]["sha256"]
+    assert working.node.snapshots(TAG) == []
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_snapshot_that_shrinks_is_an_error(working: Working, when: str) -> None:
+    """Somebody, or its time to live, removes it while it is read."""
+    taken = working.do(SNAPSHOT)
+    counts = {"snapshot_files": taken["files"], "snapshot_bytes": taken["bytes"]}
+
+    def shrink() -> None:
+        for path in working.node.snapshots(TAG):
+            (path / "nb-1-big-Data.db").unlink(missing_ok=True)
+
+    if when == "before":
+        shrink()
+    else:  # between the count and the reading, when the packs are listed
+        working.repository.put_pack("0" * 64, b"", hashlib.md5(b"").hexdigest())
+        working.store.unlisted = lambda name: bool(shrink())
+    with pytest.raises(FileVanished, match=rf"snapshot {TAG} has . files of .* when it was taken"):
+        working.do(UPLOAD, **counts)
 
 
 # A worker that is restarted.
