@@ -98,6 +98,7 @@ class Reporter:
 
         The snapshots are listed before the conductor is asked: one that is taken in between
         belongs to a live backup and is not on the list. One that cannot be removed keeps no other.
+        Tasks that still work with one are cancelled; it goes once they have ended.
         """
         self._last = report = self.look()
         tags = self._tags()
@@ -105,7 +106,10 @@ class Reporter:
         trouble: BackupError | None = None
         for tag in sorted(tags):
             backup_id = backup_of_tag(tag)
-            if backup_id is None or backup_id in live or tag in self._tasks.busy_tags():
+            if backup_id is None or backup_id in live:
+                continue
+            if tag in self._tasks.busy_tags():
+                self._tasks.cancel_tagged(tag)  # who ended the backup may not have reached us
                 continue
             LOG.warning("removing snapshot %s: its backup does not run", tag)
             try:

@@ -109,6 +109,13 @@ class Tasks:
                 t.tag for t in self._tasks.values() if t.state is TaskState.RUNNING and t.tag
             )
 
+    def cancel_tagged(self, tag: str) -> None:
+        """End the running tasks that work with a snapshot whose backup is over."""
+        with self._lock:
+            tasks = [t for t in self._tasks.values() if t.tag == tag]
+        for task in tasks:
+            task.context.cancel(Cancelled(f"the backup of snapshot {tag} does not run"))
+
     def cancel_all(self, reason: BackupError) -> None:
         """End all running tasks with ``reason``."""
         for context in self.running():

@@ -206,6 +206,21 @@ def test_snapshot_of_a_running_task_stays(worker: Worker) -> None:
         assert worker.node.snapshots(tag)
 
 
+def test_task_of_a_dead_backup_ends_and_its_snapshot_goes(worker: Worker) -> None:
+    """The conductor gave up while nobody reached this worker; the upload would take hours."""
+    dead, live = snapshot_tag(DEAD, 1), snapshot_tag(LIVE, 1)
+    for tag in (dead, live):
+        worker.node.data.snapshot(0, T, tag)
+    worker.tasks.start("other", TaskKind.UPLOAD, {"tag": live})
+    with worker.task(dead):
+        worker.reporter.report_once()
+        _wait_failed(worker, "Cancelled")
+    worker.reporter.report_once()
+    assert worker.released == [dead]
+    assert worker.tasks.status("other").state is TaskState.RUNNING
+    worker.tasks.cancel("other")
+
+
 def test_snapshot_that_is_taken_meanwhile_stays(worker: Worker) -> None:
     """The answer is older than the snapshot; only the next one may speak of it."""
     tag = snapshot_tag(DEAD, 1)
