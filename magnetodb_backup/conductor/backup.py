@@ -113,19 +113,29 @@ class BackupJob:
         return self._on_selection(round_, results, Phase.PREPARE, TaskKind.PREPARE)
 
     def _schema_before(self, round_: int, results: Results) -> Mapping[str, Any]:
-        return self._ask_any(round_, "schema-before", TaskKind.SCHEMA, {"store": True})
+        return self._ask_schema(round_, results, "schema-before", store=True)
 
     def _snapshot(self, round_: int, results: Results) -> Mapping[str, Any]:
         return self._on_selection(round_, results, Phase.SNAPSHOT, TaskKind.SNAPSHOT)
 
     def _schema_after(self, round_: int, results: Results) -> Mapping[str, Any]:
         before = results[Phase.SCHEMA_BEFORE.value]
-        after = self._ask_any(round_, "schema-after", TaskKind.SCHEMA, {"store": False})
-        if after["ring"] != before["ring"]:
-            raise StartAgain("the ring changed while the snapshot was taken")
+        after = self._ask_schema(round_, results, "schema-after", store=False)
         if after["sha256"] != before["sha256"]:
             raise StartAgain("the schema changed while the snapshot was taken")
         return after
+
+    def _ask_schema(
+        self, round_: int, results: Results, step: str, *, store: bool
+    ) -> Mapping[str, Any]:
+        """Ask for schema and ring; start again if this is not the ring of the census."""
+        ring = results[Phase.CENSUS.value]["ring"]
+        # What is known of the schema of nodes that are out may be as old as their absence.
+        absent = sorted({m["host_id"] for m in ring} - _hosts_in(results))
+        answer = self._ask_any(round_, step, TaskKind.SCHEMA, {"store": store, "absent": absent})
+        if answer["ring"] != sorted([m["host_id"], *m["tokens"]] for m in ring):
+            raise StartAgain("the ring changed since the census")
+        return answer
 
     def _upload(self, round_: int, results: Results) -> Mapping[str, Any]:
         snapshots = results[Phase.SNAPSHOT.value]["results"]
@@ -156,6 +166,7 @@ class BackupJob:
     # How the steps reach workers.
 
     def _wait_a_moment(self, deadline: float) -> None:
+        self._tools.check()
         self._tools.wait(min(_LOOK_EVERY, max(deadline - time.monotonic(), 0.0)))
 
     def _nodes(self) -> Sequence[Any]:
@@ -187,7 +198,10 @@ class BackupJob:
                 f"cluster {self._backup.cluster!r} has no usable worker ({seen or 'none known'}); "
                 "start magnetodb-backup-worker on its nodes"
             )
+        outcome: Outcome | None = None
         for node in usable if self._backup.allow_partial else usable[:1]:
+            if outcome is not None and not self._is_live(node.report.worker_id):
+                continue  # it has not reported since; deadlines must not add up
             call = Call(
                 host_id=node.report.member.host_id,
                 host=node.report.member.address,
@@ -199,9 +213,13 @@ class BackupJob:
             (outcome,) = self._tools.fanout.run([call])
             if not isinstance(outcome.error, WrongNode | StillUnavailable):
                 break
+        assert outcome is not None
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
+
+    def _is_live(self, worker_id: str) -> bool:
+        return any(n.live and n.report.worker_id == worker_id for n in self._nodes())
 
     def _on_selection(
         self, round_: int, results: Results, phase: Phase, kind: TaskKind

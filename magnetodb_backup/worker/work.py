@@ -152,8 +152,11 @@ class BackupWork:
         cql = self._node.cql()
         ring = cql.ring()
         text = cql.schema_text()
-        disagreeing = {m.schema_version for m in ring if m.schema_version} | {
-            m.schema_version for m in cql.ring() if m.schema_version
+        absent = arguments.get("absent", ())
+        disagreeing = {
+            m.schema_version
+            for m in (*ring, *cql.ring())
+            if m.schema_version and m.host_id not in absent
         }
         if len(disagreeing) > 1:
             raise CassandraUnavailable(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -126,6 +128,21 @@ def test_node_that_joins_meanwhile_is_part_of_the_next_round(cluster: Cluster) -
     assert "no worker has ever reported it" in backup.error
 
 
+def test_node_that_joins_after_the_census_is_missed(cluster: Cluster) -> None:
+    """It takes ranges over while the others still flush: no backup is whole without it."""
+
+    def join() -> None:
+        for node in cluster.nodes.values():
+            node.members = (*[n.me for n in cluster.nodes.values()], member(7))
+
+    cluster.nodes[1].on_flush = join
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "127.0.0.7" in backup.error
+    assert "no worker has ever reported it" in backup.error
+    assert cluster.did("snapshot") == [0, 0, 0]
+
+
 def test_conductor_that_dies_in_the_second_round(cluster: Cluster) -> None:
     _on_snapshots(cluster, _change_schema, 1)
     backup = cluster.request()
@@ -170,6 +187,16 @@ def test_cancelling_before_the_start(cluster: Cluster) -> None:
     cluster.database.jobs.request_cancel(cluster.job(backup).id)
     assert cluster.run(backup).status is BackupStatus.CANCELLED
     assert cluster.workers.started == {}
+
+
+def test_cancelling_while_workers_are_waited_for(cluster: Cluster) -> None:
+    cluster.clock.now += 1000  # none of them has reported since
+    backup = cluster.request()
+    job = cluster.job(backup)
+    threading.Timer(0.2, cluster.database.jobs.request_cancel, [job.id]).start()
+    started = time.monotonic()
+    assert cluster.run(backup, worker_timeout=60.0).status is BackupStatus.CANCELLED
+    assert time.monotonic() - started < 20
 
 
 def test_cancelling_after_the_commit_is_too_late(cluster: Cluster) -> None:

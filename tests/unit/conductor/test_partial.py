@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from magnetodb_backup.domain.status import BackupStatus, Phase
@@ -75,11 +77,7 @@ def test_single_replicas_allow_no_missing_node(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("kind", [TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.UPLOAD])
 def test_node_that_is_lost_on_the_way(replicated: Cluster, kind: TaskKind) -> None:
-    def lose(worker_id: str, started: TaskKind) -> None:
-        if started is kind and worker_id == "worker-2":
-            replicated.workers.down.add(worker_id)
-
-    replicated.workers.after_start = lose
+    replicated.lose(2, kind)
     backup = replicated.run(replicated.request(allow_partial=True), outage_deadline=0.15)
     assert backup.status is BackupStatus.PARTIAL
     assert replicated.repository.read_backup(backup.id).missing_nodes == (
@@ -103,6 +101,29 @@ def test_first_node_is_not_needed_more_than_others(replicated: Cluster, trouble:
     backup = replicated.run(replicated.request(allow_partial=True), outage_deadline=0.1)
     assert backup.status is BackupStatus.PARTIAL
     assert replicated.node_backup(backup, 1).phase == "failed"
+
+
+def test_outage_of_the_bus_is_waited_for_once(replicated: Cluster) -> None:
+    """Not once for each node: who has not reported since is not asked."""
+    replicated.workers.down.update(f"worker-{number}" for number in replicated.nodes)
+    backup = replicated.request(allow_partial=True)
+
+    def tick() -> bool:
+        replicated.clock.now += 0.01
+        return True
+
+    done = replicated.run(backup, outage_deadline=0.1, still_owner=tick)
+    assert done.status is BackupStatus.CREATE_FAILED
+    assert done.error.startswith("node 127.0.0.1: worker worker-1 did not answer")
+
+
+def test_absent_node_that_knows_an_older_schema(replicated: Cluster) -> None:
+    replicated.fall_silent(3)
+    old = replace(replicated.nodes[3].me, schema_version="schema-0")
+    for node in replicated.nodes.values():
+        node.members = (*node.members[:2], old)
+    backup = replicated.run(replicated.request(allow_partial=True), outage_deadline=0.3)
+    assert (backup.status, backup.phase) == (BackupStatus.PARTIAL, "commit")
 
 
 def test_node_that_fails_for_good_leaves_the_backup(replicated: Cluster) -> None:

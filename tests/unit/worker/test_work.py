@@ -156,6 +156,13 @@ def test_nodes_that_do_not_agree_on_the_schema(working: Working) -> None:
         working.do(TaskKind.SCHEMA)
 
 
+def test_absent_nodes_need_not_agree_on_the_schema(working: Working) -> None:
+    """What the others know of a node that is down is as old as its absence."""
+    working.node.members = (working.node.me, member(2, schema_version="schema-0"))
+    schema = working.do(TaskKind.SCHEMA, absent=[member(2).host_id])
+    assert schema["version"] == "schema-1"
+
+
 # Snapshot and release.
 
 
