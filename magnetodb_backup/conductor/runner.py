@@ -109,6 +109,7 @@ class JobRunner:
                 JobKind.VERIFICATION: self._verification,
             }[job.kind]
             result = run(job, backup, lambda: self._check(job, still_owner))
+            self._database.jobs.finish(job.id, JobStatus.DONE, result=result)
         except Transient:
             raise
         except BackupError as error:
@@ -120,8 +121,6 @@ class JobRunner:
             self._fail(
                 job, from_record({"code": "", "message": f"{type(error).__name__}: {error}"})
             )
-        else:
-            self._database.jobs.finish(job.id, JobStatus.DONE, result=result)
 
     def _check(self, job: Job, still_owner: Callable[[], bool]) -> None:
         if self._stopping.is_set() or not still_owner():
@@ -183,7 +182,10 @@ class JobRunner:
     def _fail(self, job: Job, error: BackupError) -> None:
         """Record the decision first, clean up, then show the end: none can be lost."""
         cancelled = isinstance(error, Cancelled)
-        job = self._database.jobs.get(job.id)
+        owner, job = job.owner, self._database.jobs.get(job.id)
+        if job.owner != owner or job.status.finished:
+            LOG.info("job %s went on elsewhere: %s is not its end", job.id, error.code)
+            return
         if job.kind is JobKind.BACKUP:
             self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
             backup = self._database.backups.get(job.backup_id)

@@ -36,9 +36,12 @@ class RpcServer(Protocol):
 
 
 def lease_names(job: Job) -> list[str]:
-    """Return the leases that a job needs; MySQL's names have at most 64 characters."""
+    """Return the leases that a job needs; MySQL's names have at most 64 characters.
+
+    A backup that is to be cancelled takes no further step, so it need not wait for another one.
+    """
     names = [f"job-{job.id}"]
-    if job.kind is JobKind.BACKUP:
+    if job.kind is JobKind.BACKUP and not job.cancel_requested:
         names.append(f"cluster-{hashlib.sha256(job.cluster.encode()).hexdigest()[:48]}")
     return names
 
@@ -117,11 +120,13 @@ class JobLoop:
         return held
 
     def _run(self, job: Job, leases: list[Any]) -> None:
+        ended = False
         try:
             self._runner.run(
                 self._database.jobs.claim(job.id, self._name),
                 lambda: all(lock.acquired for lock in leases),
             )
+            ended = True
         except BackupError as error:
             LOG.warning("job %s stops for now: %s", job.id, error)
         except Exception:
@@ -130,7 +135,8 @@ class JobLoop:
             _release(leases)
             self._running.discard(job.id)
             self._slots.release()
-            self.wake()
+            if ended:  # what fails at once must not be tried again at once
+                self.wake()
 
 
 def _release(locks: list[Any]) -> None:

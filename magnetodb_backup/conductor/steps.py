@@ -91,4 +91,6 @@ class StepRunner:
 
 def describe(error: BackupError) -> str:
     """Return the text that a record shows for ``error``."""
-    return "cancelled on request" if isinstance(error, Cancelled) else str(error)
+    text = "cancelled on request" if isinstance(error, Cancelled) else str(error)
+    # Names of files may have bytes that are no characters; no database would take them.
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, Phase
+from magnetodb_backup.domain.tasks import TaskState, TaskStatus
 from magnetodb_backup.errors import (
     DatabaseUnavailable,
+    InvalidValue,
     NotFound,
     StorageRefused,
     StorageUnavailable,
@@ -144,6 +149,53 @@ def test_job_of_another_owner_is_left_alone(cluster: Cluster) -> None:
     cluster.runner().run(mine, lambda: True)
     assert cluster.steps(backup) == set()
     assert cluster.database.backups.get(backup.id).status is BackupStatus.CREATING
+
+
+def test_failure_that_comes_after_the_job_went_elsewhere_is_not_its_end(cluster: Cluster) -> None:
+    """A conductor stood still for a while; meanwhile another one has adopted the job."""
+    backup = cluster.request(scope={"type": "galaxy"})
+
+    def adopt(worker_id: str, status: TaskStatus) -> None:
+        if status.state is TaskState.FAILED:
+            cluster.database.jobs.claim(cluster.job(backup).id, "conductor-2")
+
+    cluster.workers.after_status = adopt
+    assert cluster.run(backup).status is BackupStatus.CREATING
+    assert cluster.job(backup).status is JobStatus.RUNNING
+    assert cluster.steps(backup) == set()
+    cluster.workers.after_status = lambda worker_id, status: None
+    assert cluster.run(backup, owner="conductor-2").status is BackupStatus.CREATE_FAILED
+
+
+def test_result_that_the_database_does_not_take_ends_the_job(cluster: Cluster) -> None:
+    """A report of thousands of lost packs; to verify again would not make it shorter."""
+    backup = cluster.backup()
+
+    def refuse(*event: Any) -> None:
+        if any('"read_data"' in str(value) for value in event[3] or ()):
+            raise InvalidValue("Data too long for column 'result'")
+
+    engine = cluster.database._engine
+    event.listen(engine, "before_cursor_execute", refuse)
+    cluster.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, {})
+    cluster.run(backup, JobKind.VERIFICATION)
+    event.remove(engine, "before_cursor_execute", refuse)
+    job = cluster.job(backup, JobKind.VERIFICATION)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "InvalidValue")
+    assert "Data too long" in job.error
+
+
+def test_error_with_a_name_that_is_no_text(cluster: Cluster) -> None:
+    """Files may have any bytes in their names; the job ends in spite of them."""
+    odd = os.fsdecode(b"\xff")
+
+    def write() -> None:
+        (cluster.nodes[2].snapshots("mdbb-*")[0] / odd / odd).mkdir(parents=True)
+
+    cluster.nodes[2].on_snapshot = write
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "\\udcff is no regular file" in backup.error
 
 
 def test_error_that_nobody_expected(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Conductor:
         self.loop = JobLoop(
             cluster.database,
             leases,
-            cluster.runner(),
+            settings.pop("runner", None) or cluster.runner(),
             name=name,
             stopping=self.stopping,
             **{"poll_interval": 0.02, "concurrent_jobs": 4, **settings},
@@ -189,6 +190,20 @@ def test_one_backup_of_a_cluster_at_a_time(cluster: Cluster, start: Start) -> No
     assert cluster.did("snapshot") == [2, 2, 2]
 
 
+def test_backup_that_waits_for_another_one_can_be_cancelled(cluster: Cluster, start: Start) -> None:
+    go_on = _hold_uploads(cluster)
+    start()
+    first = cluster.request()
+    _wait_uploading(cluster)
+    second = cluster.request()
+    cluster.database.jobs.request_cancel(cluster.job(second).id)
+    assert _finished(cluster, second) == [BackupStatus.CANCELLED]
+    assert not cluster.job(first).status.finished
+    go_on.set()
+    assert _finished(cluster, first) == [CREATED]
+    assert cluster.did("snapshot") == [1, 1, 1]
+
+
 def test_other_jobs_run_beside_a_backup(cluster: Cluster, start: Start) -> None:
     done = cluster.backup()
     go_on = _hold_uploads(cluster)
@@ -268,6 +283,22 @@ def test_outage_of_the_database_is_outlived(
     backup = cluster.request()
     assert _finished(cluster, backup) == [CREATED]
     assert caplog.text.count("cannot look for jobs: the database does not answer") == 1
+
+
+def test_job_that_cannot_be_run_is_not_tried_without_a_pause(
+    cluster: Cluster, start: Start
+) -> None:
+    tries: list[float] = []
+
+    class Broken:
+        def run(self, job: Job, still_owner: Callable[[], bool]) -> None:
+            tries.append(time.monotonic())
+            raise RuntimeError("a bug")
+
+    cluster.request()
+    start(runner=Broken(), poll_interval=0.2)
+    wait_for(lambda: len(tries) >= 4, deadline=20, what="several tries", interval=0.02)
+    assert tries[3] - tries[0] >= 0.5
 
 
 def test_reports_are_recorded_and_answered(cluster: Cluster, start: Start) -> None:

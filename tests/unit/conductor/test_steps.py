@@ -161,3 +161,4 @@ def test_round_that_was_begun_is_gone_on_with(script: Script) -> None:
 def test_what_records_show_of_an_error() -> None:
     assert describe(NoSpace("the disk is full")) == "the disk is full"
     assert describe(Cancelled("stopped, because another node failed")) == "cancelled on request"
+    assert describe(NoSpace("/d/\udcff\0 is Größe")) == "/d/\\udcff\\0 is Größe"
