@@ -61,19 +61,22 @@ class _Patience:
     """Bounds how long troubles last, in seconds; pauses between them double up to 16 polls.
 
     Work that went on for the whole deadline ends a time of trouble; shorter work does not, or a
-    task that fails a moment after each start would be repeated for ever.
+    task that fails a moment after each start would be repeated for ever. Nor does a task that
+    runs without progress: it may itself be waiting for the end of the trouble.
     """
 
     def __init__(self, deadline: float, poll_interval: float) -> None:
         self._deadline, self._poll_interval = deadline, poll_interval
         self._since: float | None = None
         self._running_since: float | None = None
+        self._progress: Mapping[str, int] = {}
         self._troubles = 0
 
-    def runs(self) -> None:
+    def runs(self, progress: Mapping[str, int]) -> None:
         now = time.monotonic()
         self._running_since = self._running_since or now
-        if now - self._running_since > self._deadline:
+        moved, self._progress = progress != self._progress, progress
+        if moved and now - self._running_since > self._deadline:
             self._since, self._troubles = None, 0
 
     def pause_after_trouble(self) -> float:
@@ -163,7 +166,7 @@ class Fanout:
                     attempt += 1
                     raise from_record(status.error)
                 else:
-                    patience.runs()
+                    patience.runs(status.progress)
                     if progress is not None:
                         progress(call, status.progress)
                 pause = min(pause * 1.5, self._poll_interval)

@@ -139,6 +139,26 @@ def test_lasting_trouble_ends_with_the_deadline(outage: str) -> None:
     )
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_task_that_waits_longer_than_the_deadline(moves: bool) -> None:
+    """The store is away, and [storage] retry_deadline is longer than ours: that is no work."""
+    attempts: list[int] = []
+
+    def fail_late(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        attempts.append(1)
+        if len(attempts) > 3:
+            return {}
+        for number in range(25):
+            threading.Event().wait(0.02)
+            context.report(Progress(files_done=number if moves else 0))
+        raise CassandraUnavailable("away")
+
+    workers = _workers(worker_1=Scripted(upload=fail_late))
+    (outcome,) = _fanout(workers, deadline=0.2).run(_calls(1))
+    assert (outcome.error is None) is moves
+    assert len(attempts) == (4 if moves else 2)
+
+
 def test_unreachable_worker_goes_on_with_its_task() -> None:
     """The task is not begun twice because its worker could not be asked for a while."""
     go_on = threading.Event()
