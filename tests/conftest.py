@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that tests share; each starts when the first test asks for it."""
+"""Servers that tests share, each started when the first test asks for it; and a catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 # Chooses the threading back end as every process does, before a test module can import a library
 # that would choose another one for all of them.
 import magnetodb_backup.cmd  # noqa: F401
+from magnetodb_backup.database import Database
 from tests.lab.cassandra import CassandraCluster
+from tests.lab.catalogue import Clock, catalogue
 from tests.lab.deployment import Deployment
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
@@ -23,8 +25,22 @@ from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.reader import Reader
 from tests.lab.rig import PREFIX, Rig, demo_store, keystone_options
 from tests.lab.swift import Swift
+from tests.unit.domain.samples import REPORT
 
 _KEYSTONE, _SWIFT, _RABBITMQ, _PROXY = 250, 251, 252, 253
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A catalogue in which one worker has reported a cluster."""
+    with catalogue(tmp_path) as made:
+        made.nodes.report(REPORT)
+        yield made
 
 
 @pytest.fixture(scope="session")

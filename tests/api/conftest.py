@@ -22,7 +22,7 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, Job
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.messaging.bus import make_transport
-from tests.lab.catalogue import catalogue, job_of, recorded
+from tests.lab.catalogue import job_of, recorded
 from tests.lab.deployment import write_configuration
 from tests.unit.domain.samples import REPORT
 
@@ -93,14 +93,6 @@ class Api:
 
 Options = Mapping[str, Mapping[str, Any]]
 MakeApi = Callable[..., Api]
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A database in which one worker has reported a cluster."""
-    with catalogue(tmp_path) as database:
-        database.nodes.report(REPORT)
-        yield database
 
 
 @pytest.fixture

@@ -137,11 +137,6 @@ def test_missing_things_are_named(database: Database) -> None:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def timed(database_url: str, clock: Clock) -> Iterator[Database]:
     database = connect(database_url, clock)
     database.sync()

@@ -16,32 +16,30 @@ _SELECTION = ("--keyspace", "faults")
 _PACKS = "/packs/"
 
 
-def test_wrong_credentials(broken: Rig) -> None:
-    wrong = "not-the-right-password"
-    worker = broken.deployment.worker(1, "-wrong-password", {"swift": {"password": wrong}})
-    broken.deployment.workers[1].stop()
+def _failure_with(rig: Rig, number: int, **swift: str) -> tuple[str, str]:
+    """Return the error of a backup while a worker has other options for Swift, and its log."""
+    worker = rig.deployment.worker(number, "-otherwise", {"swift": swift})
+    rig.deployment.workers[number].stop()
     worker.start()
     try:
-        broken.deployment.wait_live(3)
-        error = broken.failed(*_SELECTION)
+        rig.deployment.wait_live(3)
+        error = rig.failed(*_SELECTION)
     finally:
         worker.stop()
+    return error, worker.log.read_text()
+
+
+def test_wrong_credentials(broken: Rig) -> None:
+    wrong = "not-the-right-password"
+    error, log = _failure_with(broken, 1, password=wrong)
     assert broken.deployment.nodes[1].address in error
     assert "refuses username 'demo'" in error
     assert "check name, password, project and domains in [swift]" in error
-    assert wrong not in error + worker.log.read_text()
+    assert wrong not in error + log
 
 
 def test_user_without_the_role(broken: Rig) -> None:
-    other = {"username": "nobody", "password": "nobodypass"}
-    worker = broken.deployment.worker(2, "-without-role", {"swift": other})
-    broken.deployment.workers[2].stop()
-    worker.start()
-    try:
-        broken.deployment.wait_live(3)
-        error = broken.failed(*_SELECTION)
-    finally:
-        worker.stop()
+    error, _ = _failure_with(broken, 2, username="nobody", password="nobodypass")
     assert "403" in error
     assert "'nobody'" in error
     assert "check the credentials in [swift], and the role" in error

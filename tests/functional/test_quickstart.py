@@ -55,12 +55,11 @@ def test_second_backup_uploads_little(kept: str) -> None:
 def test_commands_that_it_prints_work(kept: str) -> None:
     commands = [line.strip() for line in kept.splitlines() if line.startswith("  /")]
     assert any(" backup create " in command for command in commands)
-    for command in commands:
-        if command.endswith((" --wait", " status", " show second")):
-            result = subprocess.run(
-                shlex.split(command), capture_output=True, text=True, timeout=120
-            )
-            assert result.returncode == 0, result.stderr
+    ours = [c for c in commands if c.endswith((" --wait", " status", " show second"))]
+    assert len(ours) == 3
+    for command in ours:
+        result = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, result.stderr
     (url,) = re.findall(r"curl (\S+)", kept)
     with urllib.request.urlopen(url, timeout=10) as answer:
         names = {backup["name"] for backup in json.load(answer)["backups"]}

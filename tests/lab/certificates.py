@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -44,3 +45,11 @@ def self_signed(directory: Path, address: str = "127.0.0.1") -> tuple[Path, Path
         )
     )
     return public, private
+
+
+def server_context(directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate for 127.0.0.1; return its file, and a server's context with it."""
+    public, private = self_signed(directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return public, context

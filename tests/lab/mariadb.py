@@ -10,26 +10,26 @@ from pathlib import Path
 
 import pymysql
 
+from tests.lab.database_server import DatabaseServer
 from tests.lab.owned import OwnedDirectory, server_user
-from tests.lab.ports import free_port
-from tests.lab.processes import ManagedProcess, wait_for
+from tests.lab.processes import ManagedProcess
 
 _DAEMON = shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
 
-class MariaDB:
-    """User ``lab`` owns everything; its password is made up for each start of the tests."""
+class MariaDB(DatabaseServer):
+    """It runs in the laxest SQL mode."""
 
     scheme = "mysql+pymysql"
+    not_ready = pymysql.MySQLError
 
     def __init__(self, log: Path, *, address: str) -> None:
         if _DAEMON is None:
             raise RuntimeError("mariadb-server is not installed; run tools/bootstrap.sh test")
+        super().__init__(address)
         user = server_user("mysql")
         self._directory = OwnedDirectory("mariadb", user)
         self._data = self._directory.make("data")
-        self.address, self.port = address, free_port(address)
-        self.password = secrets.token_hex(16)
         accounts = self._directory.write(
             "accounts.sql",
             f"CREATE OR REPLACE USER 'lab'@'%' IDENTIFIED BY '{self.password}';\n"
@@ -51,23 +51,9 @@ class MariaDB:
             user=user,
         )  # fmt: skip
 
-    def start(self) -> None:
-        """Start, where need be with empty system tables, and wait until it takes connections."""
-        if not (self._data / "mysql").exists():
-            self._install()
-        self.process.start()
-
-        def ready() -> bool:
-            self.process.check_alive()
-            try:
-                self._connect().close()
-            except pymysql.MySQLError:
-                return False
-            return True
-
-        wait_for(ready, deadline=90, what="MariaDB", interval=0.2)
-
     def _install(self) -> None:
+        if (self._data / "mysql").exists():
+            return
         as_root = server_user("mysql")
         command = [
             "mariadb-install-db", "--no-defaults", f"--datadir={self._data}", "--skip-test-db",
@@ -88,11 +74,6 @@ class MariaDB:
         with self._connect() as connection:
             connection.cursor().execute(f"CREATE DATABASE {name}")
         return self.url(name)
-
-    def url(self, database: str, *, password: str | None = None) -> str:
-        """Return the SQLAlchemy URL of a database."""
-        secret = password or self.password
-        return f"{self.scheme}://lab:{secret}@{self.address}:{self.port}/{database}"
 
     def stop(self) -> None:
         """End it and remove its data."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg2
 
+from tests.lab.database_server import DatabaseServer
 from tests.lab.owned import OwnedDirectory, server_user
-from tests.lab.ports import free_port
-from tests.lab.processes import ManagedProcess, wait_for
+from tests.lab.processes import ManagedProcess
 
 
 def _program(name: str) -> str:
@@ -29,17 +29,17 @@ def _program(name: str) -> str:
     return found
 
 
-class PostgreSQL:
-    """User ``lab`` owns everything; its password is made up for each start of the tests."""
+class PostgreSQL(DatabaseServer):
+    """It does not wait for the disk."""
 
     scheme = "postgresql+psycopg2"
+    not_ready = psycopg2.OperationalError
 
     def __init__(self, log: Path, *, address: str) -> None:
+        super().__init__(address)
         self._user = server_user("postgres")
         self._directory = OwnedDirectory("postgresql", self._user)
         self._data = self._directory.path / "data"
-        self.address, self.port = address, free_port(address)
-        self.password = secrets.token_hex(16)
         settings = {
             "listen_addresses": address,
             "port": self.port,
@@ -56,23 +56,9 @@ class PostgreSQL:
             user=self._user,
         )
 
-    def start(self) -> None:
-        """Start, where need be with an empty cluster, and wait until it takes connections."""
-        if not self._data.exists():
-            self._install()
-        self.process.start()
-
-        def ready() -> bool:
-            self.process.check_alive()
-            try:
-                self._connect().close()
-            except psycopg2.OperationalError:
-                return False
-            return True
-
-        wait_for(ready, deadline=90, what="PostgreSQL", interval=0.2)
-
     def _install(self) -> None:
+        if self._data.exists():
+            return
         result = subprocess.run(
             [
                 _program("initdb"), "-D", str(self._data), "--username=lab", "--no-sync",
@@ -110,11 +96,6 @@ class PostgreSQL:
             cursor.execute(f"CREATE DATABASE {name}")
         connection.close()
         return self.url(name)
-
-    def url(self, database: str, *, password: str | None = None) -> str:
-        """Return the SQLAlchemy URL of a database."""
-        secret = password or self.password
-        return f"{self.scheme}://lab:{secret}@{self.address}:{self.port}/{database}"
 
     def stop(self) -> None:
         """End it and remove its data."""

@@ -12,40 +12,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.manifest import BackupManifest, StoredObject
 from magnetodb_backup.errors import FormatProblem
 from magnetodb_backup.repository.manifests import backup_manifest_bytes, parse_backup_manifest
 from tests.property.manifests import json_values, result_or_refusal
-from tests.unit.domain.test_manifest import DIGEST, HEADER, SHARE
-
-BACKUP = BackupManifest(
-    backup_id=HEADER.backup_id,
-    name="nightly",
-    cluster="Test Cluster",
-    status="CREATED",
-    created_at="2024-05-06T05:29:00+00:00",
-    committed_at="2024-05-06T05:31:00+00:00",
-    scope={"type": "all"},
-    selection={"keyspaces": [], "tables": []},
-    schema=StoredObject("schema.cql", 10, DIGEST),
-    schema_version="v",
-    skew_ms=3,
-    coverage={},
-    nodes=(SHARE,),
-    missing_nodes=("another",),
-)
+from tests.unit.domain.test_manifest import BACKUP_MANIFEST, SHARE
 
 
 @given(
     st.sampled_from([(), ("schema",), ("nodes", 0), ("nodes", 0, "manifest")]),
-    st.sampled_from(sorted({*BACKUP.as_json(), *SHARE.as_json(), "sha256", "size", "new"})),
+    st.sampled_from(
+        sorted({*BACKUP_MANIFEST.as_json(), *SHARE.as_json(), "sha256", "size", "new"})
+    ),
     json_values,
 )
 @example(("nodes", 0), "tokens", [float("inf")])
 @example(("nodes", 0), "host_id", "../x")
 @example((), "nodes", {"": {}})
 def test_no_value_does_harm(path: tuple[Any, ...], member: str, value: Any) -> None:
-    document = json.loads(backup_manifest_bytes(BACKUP))
+    document = json.loads(backup_manifest_bytes(BACKUP_MANIFEST))
     reduce(operator.getitem, path, document)[member] = value
     text = json.dumps(document).encode()
     manifest = result_or_refusal(lambda: parse_backup_manifest(text, "m"))
@@ -53,18 +37,18 @@ def test_no_value_does_harm(path: tuple[Any, ...], member: str, value: Any) -> N
 
 
 def test_a_backup_manifest_is_read_again_as_it_was() -> None:
-    assert parse_backup_manifest(backup_manifest_bytes(BACKUP), "n") == BACKUP
+    assert parse_backup_manifest(backup_manifest_bytes(BACKUP_MANIFEST), "n") == BACKUP_MANIFEST
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_unknown_formats_of_backups_are_refused(version: object) -> None:
-    document = {**json.loads(backup_manifest_bytes(BACKUP)), "format": version}
+    document = {**json.loads(backup_manifest_bytes(BACKUP_MANIFEST)), "format": version}
     with pytest.raises(FormatProblem, match=rf"^m: has format version {version!r}"):
         parse_backup_manifest(json.dumps(document).encode(), "m")
 
 
 @given(st.data())
 def test_a_backup_manifest_that_is_cut_is_refused(data: st.DataObject) -> None:
-    text = backup_manifest_bytes(BACKUP).rstrip()
+    text = backup_manifest_bytes(BACKUP_MANIFEST).rstrip()
     with pytest.raises(FormatProblem, match=r"^m: is not JSON"):
         parse_backup_manifest(text[: data.draw(st.integers(0, len(text) - 1))], "m")

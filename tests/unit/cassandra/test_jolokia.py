@@ -16,7 +16,7 @@ from magnetodb_backup.cassandra.jolokia import JolokiaControl, from_conf
 from magnetodb_backup.conf import jolokia as options
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
-from tests.lab.certificates import self_signed
+from tests.lab.certificates import server_context
 from tests.unit.cassandra.fake_agent import FakeAgent, fake_agent
 
 STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
@@ -223,10 +223,7 @@ def test_nobody_listens() -> None:
 
 @pytest.fixture
 def certified(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    certificate, key = self_signed(tmp_path, "127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
+    return server_context(tmp_path)
 
 
 def test_tls_with_a_ca_file(certified: tuple[Path, ssl.SSLContext]) -> None:

@@ -38,7 +38,9 @@ def test_files_of_all_directories(data: DataDirectories, tree: SnapshotTree) -> 
 
 def test_each_file_is_known_by_its_identity(data: DataDirectories, tree: SnapshotTree) -> None:
     data.snapshot(0, T)
-    for found in tree.files("tag", [T]):
+    files = list(tree.files("tag", [T]))
+    assert len(files) == len(SSTABLE)
+    for found in files:
         status = os.stat(found.path)
         assert (found.device, found.inode) == (status.st_dev, status.st_ino)
         assert (found.size, found.mtime_ns) == (status.st_size, status.st_mtime_ns)

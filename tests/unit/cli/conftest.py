@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from magnetodb_backup.domain.records import Backup, Job, NodeBackup
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.plugins.loading import load_scope
-from tests.lab.catalogue import catalogue, job_of, recorded
+from tests.lab.catalogue import job_of, recorded
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
 from tests.unit.domain.samples import NODE_BACKUP, REPORT
@@ -112,14 +111,6 @@ class Shell:
     def job(self, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:
         """Return the backup's latest job of a kind."""
         return job_of(self.database, backup_id, kind)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A database in which one worker has reported a cluster."""
-    with catalogue(tmp_path) as database:
-        database.nodes.report(REPORT)
-        yield database
 
 
 @pytest.fixture

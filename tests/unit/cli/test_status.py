@@ -20,11 +20,6 @@ from tests.unit.domain.samples import HOST_ID, MEMBER, REPORT
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     """A database without any report."""
     with catalogue(tmp_path, clock) as database:

@@ -187,7 +187,7 @@ def test_a_wrong_file_changes_nothing_at_run_time(
 ) -> None:
     conf = load("--config-file", file)
     damage(file)
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue, match=r"bad configuration|an existing file"):
         configuration.reread(conf)
     assert conf.storage.bytes_per_second == 5000
     file.write_text("[storage]\nbytes_per_second = 9\n")

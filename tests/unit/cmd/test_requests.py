@@ -38,11 +38,6 @@ class Conductor:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     with catalogue(tmp_path, clock) as database:
         database.nodes.report(REPORT)

@@ -16,6 +16,7 @@ from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
 from magnetodb_backup.domain.status import JobKind, Phase
+from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -70,6 +71,15 @@ class Cluster:
                 self.workers.down.add(f"worker-{number}")
             else:
                 self.report(number)
+
+    def lose(self, number: int, kind: TaskKind) -> None:
+        """Let nobody reach a worker from the moment when it begins a task of this kind."""
+
+        def after_start(worker_id: str, started: TaskKind) -> None:
+            if started is kind and worker_id == f"worker-{number}":
+                self.workers.down.add(worker_id)
+
+        self.workers.after_start = after_start
 
     def runner(self, **settings: Any) -> JobRunner:
         """Return a conductor's runner; times are short."""

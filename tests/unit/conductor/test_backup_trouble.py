@@ -142,11 +142,7 @@ def test_worker_that_is_lost_for_a_while(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("kind", [TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.UPLOAD])
 def test_worker_that_is_lost_for_good(cluster: Cluster, kind: TaskKind) -> None:
-    def lose(worker_id: str, started: TaskKind) -> None:
-        if started is kind and worker_id == "worker-2":
-            cluster.workers.down.add(worker_id)
-
-    cluster.workers.after_start = lose
+    cluster.lose(2, kind)
     backup = cluster.run(cluster.request(), outage_deadline=0.15)
     assert backup.status is BackupStatus.CREATE_FAILED
     assert "node 127.0.0.2: worker worker-2 did not answer" in backup.error

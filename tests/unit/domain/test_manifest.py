@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from magnetodb_backup.domain.manifest import (
     BackupManifest,
@@ -30,33 +31,45 @@ ENTRY = FileEntry(
     crc32=4_000_000_000,
     extents=(Extent(PACK, 5, 10), Extent(DIGEST, 0, 20)),
 )
+_NODE: dict[str, Any] = {
+    "host_id": HOST_ID,
+    "address": "10.0.0.1",
+    "dc": "dc1",
+    "rack": "r1",
+    "version": "5.0.9",
+    "tokens": (LOWEST_TOKEN, HIGHEST_TOKEN),
+    "snapshot_started_at": "2024-05-06T05:30:00+00:00",
+    "snapshot_finished_at": "2024-05-06T05:30:01+00:00",
+}
 HEADER = NodeManifestHeader(
     backup_id=BACKUP_ID,
     cluster="Test Cluster",
-    host_id=HOST_ID,
-    address="10.0.0.1",
-    dc="dc1",
-    rack="r1",
-    version="5.0.9",
-    tokens=(LOWEST_TOKEN, HIGHEST_TOKEN),
     data_directories=("/data1", "/data2"),
     snapshot_tag="mdbb-1",
-    snapshot_started_at="2024-05-06T05:30:00+00:00",
-    snapshot_finished_at="2024-05-06T05:30:01+00:00",
+    **_NODE,
 )
 SHARE = NodeShare(
-    host_id=HOST_ID,
-    address="10.0.0.1",
-    dc="dc1",
-    rack="r1",
-    version="5.0.9",
-    tokens=(LOWEST_TOKEN, HIGHEST_TOKEN),
     manifest=StoredObject("backups/x/nodes/y.jsonl.zst", 100, DIGEST),
     files=2,
     bytes=30,
     corrupt_files=0,
-    snapshot_started_at="2024-05-06T05:30:00+00:00",
-    snapshot_finished_at="2024-05-06T05:30:01+00:00",
+    **_NODE,
+)
+BACKUP_MANIFEST = BackupManifest(
+    backup_id=BACKUP_ID,
+    name="nightly",
+    cluster="Test Cluster",
+    status="PARTIAL",
+    created_at="2024-05-06T05:29:00+00:00",
+    committed_at="2024-05-06T05:31:00+00:00",
+    scope={"type": "all"},
+    selection={"keyspaces": [], "tables": []},
+    schema=StoredObject("schema.cql", 10, DIGEST),
+    schema_version="v",
+    skew_ms=3,
+    coverage={"ks": {"status": "partial"}},
+    nodes=(SHARE,),
+    missing_nodes=("another",),
 )
 
 
@@ -97,23 +110,7 @@ def test_a_share_survives_json() -> None:
 
 
 def test_a_backup_manifest_names_its_nodes_and_those_that_are_missing() -> None:
-    manifest = BackupManifest(
-        backup_id=BACKUP_ID,
-        name="nightly",
-        cluster="Test Cluster",
-        status="PARTIAL",
-        created_at="2024-05-06T05:29:00+00:00",
-        committed_at="2024-05-06T05:31:00+00:00",
-        scope={"type": "all"},
-        selection={"keyspaces": [], "tables": []},
-        schema=StoredObject("schema.cql", 10, DIGEST),
-        schema_version="v",
-        skew_ms=3,
-        coverage={"ks": {"status": "partial"}},
-        nodes=(SHARE,),
-        missing_nodes=("another",),
-    )
-    document = json.loads(json.dumps(manifest.as_json()))
+    document = json.loads(json.dumps(BACKUP_MANIFEST.as_json()))
     assert document["format"] == 1
     assert document["nodes"] == [json.loads(json.dumps(SHARE.as_json()))]
     assert document["missing_nodes"] == ["another"]

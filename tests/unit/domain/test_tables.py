@@ -119,7 +119,7 @@ def test_table_descriptions_survive_json(is_view: bool) -> None:
 )
 def test_descriptions_from_outside_are_checked(change: dict[str, Any]) -> None:
     table = TableDescription(TableName("ks", "t"), TABLE_ID).as_json()
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue, match=r"is not a (table ID|keyspace name|table name)"):
         TableDescription.from_json({**table, **change})
 
 
@@ -171,5 +171,5 @@ def test_selections_survive_json() -> None:
     ids=str,
 )
 def test_selections_from_outside_are_checked(change: dict[str, Any]) -> None:
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue, match=r"needs the lists|is not a (table ID|keyspace name)"):
         Selection.from_json({"keyspaces": [], "tables": [], **change})

@@ -63,6 +63,7 @@ def test_packs_are_named_by_their_content(disk: Disk) -> None:
     disk.write("small", noise(2, 10))
     disk.write("tiny", noise(3, 20))
     disk.upload()
+    assert disk.repository.packs()
     for pack in disk.repository.packs():
         stored = b"".join(disk.repository.read_pack(pack))
         assert hashlib.sha256(stored).hexdigest() == pack

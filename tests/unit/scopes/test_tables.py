@@ -76,5 +76,5 @@ def test_other_parameters_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["lines", "orders.", "a.b.c", "orders.li-nes"])
 def test_impossible_names_are_refused_before_the_cluster_is_asked(name: str) -> None:
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue, match=r"is not a table"):
         Tables({"tables": ["orders.lines", name]})

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,9 @@ from magnetodb_backup.errors import StorageRefused
 from magnetodb_backup.storage.retrying import Retrying
 from magnetodb_backup.storage.swift import SwiftDriver
 from magnetodb_backup.storage.swift_access import SwiftAccess, SwiftSettings
-from tests.lab.certificates import self_signed
+from tests.lab.certificates import server_context
 from tests.unit.storage.configured import swift_driver
 from tests.unit.storage.fake_swift import PASSWORD, FakeSwift, fake_swift
-
-
-def _certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """Make a self-signed certificate for 127.0.0.1: its file, and a server's context with it."""
-    public, private = self_signed(directory)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(public, private)
-    return public, context
 
 
 def _driver(store: FakeSwift, *, auth_verify: str | bool, verify: str | bool) -> SwiftDriver:
@@ -38,7 +29,7 @@ def _driver(store: FakeSwift, *, auth_verify: str | bool, verify: str | bool) ->
 
 
 def test_certificate_authority_is_honoured(tmp_path: Path) -> None:
-    authority, context = _certificate(tmp_path)
+    authority, context = server_context(tmp_path)
     body = b"over TLS" * 100_000
     with fake_swift(context) as store:
         driver = swift_driver(
@@ -58,7 +49,7 @@ def test_certificate_authority_is_honoured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token_too", [True, False])
 def test_unknown_authority_is_refused_at_once(tmp_path: Path, token_too: bool) -> None:
-    authority, context = _certificate(tmp_path)
+    authority, context = server_context(tmp_path)
     with fake_swift(context) as store:
         first: str | bool = True if token_too else str(authority)
         driver = _driver(store, auth_verify=first, verify=True)

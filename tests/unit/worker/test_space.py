@@ -34,7 +34,7 @@ def test_too_little_room(free: int, percent: float) -> None:
 
 def test_exactly_to_the_byte() -> None:
     check_head_room([DirectorySpace("/d", 50, 1000)], 5)
-    with pytest.raises(NoSpace):
+    with pytest.raises(NoSpace, match="data directory /d "):
         check_head_room([DirectorySpace("/d", 49, 1000)], 5)
 
 
