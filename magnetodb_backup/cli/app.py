@@ -58,9 +58,18 @@ class ManageApp(App):
     def build_option_parser(
         self, description: str | None, version: str | None, argparse_kwargs: Any = None
     ) -> ArgumentParser:
+        """Return a parser without cliff's options for logging: the configuration file has those."""
         # A shortened --config-file would be taken here and read by nobody.
-        kwargs = {"prog": self.NAME, "allow_abbrev": False, **(argparse_kwargs or {})}
-        parser: ArgumentParser = super().build_option_parser(description, version, kwargs)
+        parser = ArgumentParser(
+            prog=self.NAME, description=description, add_help=False, allow_abbrev=False
+        )
+        parser.add_argument("--version", action="version", version=f"{self.NAME} {version}")
+        parser.add_argument(
+            "-h", "--help", dest="deferred_help", action="store_true", help="show this and exit"
+        )
+        parser.add_argument(
+            "--debug", action="store_true", help="show where in the program an error comes from"
+        )
         parser.add_argument(
             "--config-file", metavar="PATH", help="configuration file (may be repeated)"
         )

@@ -52,7 +52,12 @@ class List(ServiceCommand, Lister):
         parser.add_argument("--cluster", help="only backups of this cluster")
         parser.add_argument("--limit", type=int, help="at most so many")
         parser.add_argument("--marker", metavar="ID", help="begin after this backup")
-        parser.add_argument("--sort", default="created_at:desc", help="KEY[:asc|:desc]")
+        parser.add_argument(
+            "--sort",
+            default="created_at:desc",
+            metavar="KEY",
+            help="created_at, updated_at, name or status, with :asc or :desc (default: newest first)",
+        )
         parser.add_argument("--all", action="store_true", help="deleted ones too")
         return parser
 

@@ -44,7 +44,9 @@ class Create(ServiceCommand, ShowOne):
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         scope = parser.add_mutually_exclusive_group(required=True)
-        scope.add_argument("--all-keyspaces", action="store_true", help="every keyspace")
+        scope.add_argument(
+            "--all-keyspaces", action="store_true", help="every keyspace worth keeping"
+        )
         scope.add_argument(
             "--keyspace", action="append", metavar="K", help="a keyspace; may be repeated"
         )
@@ -61,15 +63,22 @@ class Create(ServiceCommand, ShowOne):
         )
         parser.add_argument("--name", default="", help="a name for people")
         parser.add_argument("--cluster", help="needed where the service knows several")
-        parser.add_argument("--type", default="full", choices=("full", "incremental"))
         parser.add_argument(
-            "--allow-partial", action="store_true", help="go on without nodes that are not there"
+            "--type",
+            default="full",
+            choices=("full", "incremental"),
+            help="full, which uploads only what the store lacks; incremental is not available yet",
+        )
+        parser.add_argument(
+            "--allow-partial",
+            action="store_true",
+            help="go on without nodes that are missing or fail, while each range keeps a replica",
         )
         parser.add_argument(
             "--on-corrupt",
             default="fail",
             choices=("fail", "mark"),
-            help="what an SSTable that does not match its digest does to the backup",
+            help="an SSTable that does not match its digest fails the backup, or is marked in it",
         )
         add_waiting(parser, default=False)
         return parser

@@ -62,7 +62,7 @@ def test_overview_lists_all_commands(shell: Shell) -> None:
 
 
 def test_version(shell: Shell) -> None:
-    assert shell("--version").out.endswith(" 0.1.0\n")
+    assert shell("--version").out == "magnetodb-backup-manage 0.1.0\n"
 
 
 @pytest.mark.parametrize("words", ["nothing", "backup", "backup lst", "backup de", "create backup"])
@@ -87,6 +87,7 @@ def test_no_command_starts_no_shell(shell: Shell) -> None:
         ("backup create --all-keyspaces --type half", "invalid choice: 'half'"),
         ("backup create --all-keyspaces --timeout soon", "--timeout: invalid float"),
         ("db sync --now", "unrecognized arguments: --now"),
+        ("backup list --log-file x", "unrecognized arguments: --log-file"),
     ],
 )
 def test_wrong_arguments(shell: Shell, arguments: str, named: str) -> None:
