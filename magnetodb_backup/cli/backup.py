@@ -56,7 +56,7 @@ class List(ServiceCommand, Lister):
             "--sort",
             default="created_at:desc",
             metavar="KEY",
-            help="created_at, updated_at, name or status, with :asc or :desc (default: newest first)",
+            help="created_at, updated_at, name or status; with :asc or :desc",
         )
         parser.add_argument("--all", action="store_true", help="deleted ones too")
         return parser
