@@ -59,7 +59,7 @@ class Cancel(_OnBackup):
 
 
 class Delete(_OnBackup):
-    """Delete a backup: its manifests. Its packs stay until they are collected."""
+    """Delete a backup: its manifests. Its packs stay, other backups may need them."""
 
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.requests().delete_backup(self._find(parsed_args).id)
@@ -104,10 +104,10 @@ def _tell(job: Job) -> int:
         return FAILED
     problems = (job.result or {}).get("problems", [])
     for problem in problems:
+        where = f"node {problem['host_id']}" if problem["host_id"] else "cluster"
         affected = f"; {problem['file_count']} files" if problem["file_count"] else ""
         sys.stderr.write(
-            f"error: node {problem['host_id']}: {problem['kind']} {problem['pack']}: "
-            f"{problem['detail']}{affected}\n"
+            f"error: {where}: {problem['kind']} {problem['pack']}: {problem['detail']}{affected}\n"
         )
     if problems:
         sys.stderr.write("error: make a new backup: it uploads again what is missing\n")

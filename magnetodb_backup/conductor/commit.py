@@ -49,7 +49,7 @@ def commit_backup(
 ) -> Mapping[str, Any]:
     """Write the backup manifest and mark the backup; may be repeated.
 
-    :raises CorruptObject: if a node manifest is not what its worker stored.
+    :raises CorruptObject: if a node manifest or the schema is not what its worker stored.
     :raises MissingWorker: if what is there covers too little.
     """
     ring = [RingMember.from_json(m) for m in results["census"]["ring"]]
@@ -59,6 +59,7 @@ def commit_backup(
         _share(repository, backup.id, host_id, upload, snapshots[host_id])
         for host_id, upload in sorted(uploads.items())
     )
+    schema = _schema(repository, backup.id, results["schema_before"]["schema"])
     covered = coverage_of(ring, selection, uploads, require=True)
     corrupt = sum(s.corrupt_files for s in shares)
     whole = len(shares) == len(ring) and not corrupt
@@ -74,7 +75,7 @@ def commit_backup(
         committed_at=datetime.now(timezone.utc).isoformat(),
         scope=dict(backup.scope),
         selection=selection.as_json(),
-        schema=StoredObject(**results["schema_before"]["schema"]),
+        schema=schema,
         schema_version=results["schema_before"]["version"],
         skew_ms=skew,
         coverage={c.keyspace: asdict(c) | {"status": c.status} for c in covered},
@@ -102,6 +103,22 @@ def commit_backup(
     return {"manifest": asdict(stored), "status": status.value}
 
 
+def _require_same(what: str, found: StoredObject, expected: StoredObject) -> None:
+    if found != expected:
+        raise CorruptObject(
+            f"{what} {expected.name} has SHA-256 {found.sha256} and {found.size} bytes, "
+            f"its worker stored {expected.sha256} and {expected.size}; something else writes there"
+        )
+
+
+def _schema(
+    repository: ClusterRepository, backup_id: str, stored: Mapping[str, Any]
+) -> StoredObject:
+    expected = StoredObject(**stored)
+    _require_same("the schema", repository.digest_schema(backup_id), expected)
+    return expected
+
+
 def _share(
     repository: ClusterRepository,
     backup_id: str,
@@ -111,11 +128,7 @@ def _share(
 ) -> NodeShare:
     expected = StoredObject(**upload["manifest"])
     found = repository.digest_node_manifest(backup_id, host_id)
-    if found != expected:
-        raise CorruptObject(
-            f"the node manifest {expected.name} has SHA-256 {found.sha256} and {found.size} bytes, "
-            f"its worker stored {expected.sha256} and {expected.size}; something else writes there"
-        )
+    _require_same("the node manifest", found, expected)
     member = RingMember.from_json(upload["member"])
     return NodeShare(
         host_id=host_id,

@@ -43,12 +43,11 @@ class ClusterRepository:
 
     def digest_node_manifest(self, backup_id: str, host_id: str) -> StoredObject:
         """Read a stored node manifest as a whole and return its size and digest."""
-        name = layout.node_manifest_name(backup_id, host_id)
-        digest, size = hashlib.sha256(), 0
-        for chunk in self._driver.read(self._container, name):
-            digest.update(chunk)
-            size += len(chunk)
-        return StoredObject(name, size, digest.hexdigest())
+        return self._digest(layout.node_manifest_name(backup_id, host_id))
+
+    def digest_schema(self, backup_id: str) -> StoredObject:
+        """Read a stored schema as a whole and return its size and digest."""
+        return self._digest(layout.schema_name(backup_id))
 
     def commit(self, manifest: BackupManifest) -> StoredObject:
         """Write the backup manifest: from now on the backup exists."""
@@ -83,6 +82,13 @@ class ClusterRepository:
         for name in sorted(names, key=lambda n: (n != first, n)):
             self._driver.delete(self._container, name)
         return len(names)
+
+    def _digest(self, name: str) -> StoredObject:
+        digest, size = hashlib.sha256(), 0
+        for chunk in self._driver.read(self._container, name):
+            digest.update(chunk)
+            size += len(chunk)
+        return StoredObject(name, size, digest.hexdigest())
 
     def _put(self, name: str, body: bytes) -> StoredObject:
         md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()

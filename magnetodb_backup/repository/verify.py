@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.manifest import Extent, NodeShare
+from magnetodb_backup.domain.manifest import BackupManifest, Extent, NodeShare
 from magnetodb_backup.errors import FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
@@ -21,7 +21,8 @@ _NAMED = 20
 class Problem:
     """Something wrong. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
 
-    ``files`` names the first affected files, ``file_count`` counts all of them.
+    Or schema, which belongs to no node: its ``host_id`` is empty. ``files`` names the first
+    affected files, ``file_count`` counts all of them.
     """
 
     host_id: str
@@ -66,6 +67,7 @@ class _Extents:
     def packs(self) -> list[tuple[str, int]]:
         """Return each pack and the size that it must have at least."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_pack ON extents (pack)")
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_file ON extents (file)")
         query = "SELECT pack, MAX(start + length) FROM extents GROUP BY pack ORDER BY pack"
         return self._db.execute(query).fetchall()
 
@@ -87,7 +89,6 @@ class _Extents:
 
     def spread(self) -> Iterator[tuple[str, str, list[Extent]]]:
         """Yield path, digest and extents of files that lie in several packs."""
-        self._db.execute("CREATE INDEX IF NOT EXISTS by_file ON extents (file)")
         numbers = self._db.execute(
             "SELECT file FROM extents GROUP BY file HAVING COUNT(*) > 1"
         ).fetchall()
@@ -203,6 +204,16 @@ class _NodeCheck:
             self._problem("content", f"{path} is not what the manifest says", of=None)
 
 
+def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
+    try:
+        found = cluster.digest_schema(manifest.backup_id)
+    except NotFound as error:
+        return [Problem("", "schema", "", str(error))]
+    if found == manifest.schema:
+        return []
+    return [Problem("", "schema", "", f"{found.name} is not what the backup manifest names")]
+
+
 def verify_backup(
     cluster: ClusterRepository,
     node_repository_of: Callable[[str], NodeRepository],
@@ -220,7 +231,7 @@ def verify_backup(
     """
     manifest = cluster.read_backup(backup_id)
     totals: dict[str, int] = defaultdict(int)
-    problems: list[Problem] = []
+    problems = _schema_problems(cluster, manifest)
     for share in manifest.nodes:
         check = _NodeCheck(
             node_repository_of(share.host_id),

@@ -12,7 +12,7 @@ from magnetodb_backup.domain.records import Backup
 from magnetodb_backup.domain.status import BackupStatus, Phase
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection
 from magnetodb_backup.errors import CorruptObject, MissingWorker, NotFound, StorageRefused
-from magnetodb_backup.repository.layout import manifest_name, node_manifest_name
+from magnetodb_backup.repository.layout import manifest_name, node_manifest_name, schema_name
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import SIMPLE, member
 
@@ -56,10 +56,13 @@ def test_record_follows_the_manifest(ready: Ready) -> None:
     assert cluster.database.backups.get(backup.id).status is BackupStatus.CREATING
 
 
+@pytest.mark.parametrize("what", ["node manifest", "schema"])
 @pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
-def test_every_node_manifest_is_read_again(ready: Ready, damage: str) -> None:
+def test_what_workers_stored_is_read_again(ready: Ready, what: str, damage: str) -> None:
     cluster, backup, _ = ready
     name = node_manifest_name(backup.id, cluster.nodes[2].me.host_id)
+    if what == "schema":
+        name = schema_name(backup.id)
     if damage == "missing":
         cluster.store.delete(CONTAINER, name)
     else:

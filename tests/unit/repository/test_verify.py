@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,20 @@ def test_missing_pack(disks: tuple[Disk, Disk], read_data: bool, part: int) -> N
 
 
 @READING
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_schema(disks: tuple[Disk, Disk], read_data: bool, damage: str) -> None:
+    """Without it nothing can be restored."""
+    container, name = layout.cluster_container(PREFIX, CLUSTER), layout.schema_name(backup_id(1))
+    if damage == "missing":
+        disks[0].store.delete(container, name)
+    else:
+        disks[0].store.change(container, name, lambda body: body.replace(b"t", b"u"))
+    (problem,) = _verify(disks[0], read_data=read_data).problems
+    assert (problem.host_id, problem.kind, problem.pack) == ("", "schema", "")
+    assert name in problem.detail
+
+
+@READING
 def test_cut_pack(disks: tuple[Disk, Disk], read_data: bool) -> None:
     pack = _pack_of(disks[0], "f00")
     disks[0].damage(pack, lambda body: body[:-1])
@@ -104,6 +119,18 @@ def test_changed_byte_is_found_by_reading(disks: tuple[Disk, Disk], name: str) -
     (problem,) = _verify(disks[0], read_data=True).problems
     assert (problem.kind, problem.pack) == ("corrupt", pack)
     assert f"ks/t/{name}" in problem.files
+
+
+def test_reading_many_files_takes_no_longer_than_their_upload(tmp_path: Path) -> None:
+    """The work for each file does not grow with the number of files."""
+    disk = Disk(tmp_path, Store())
+    for number in range(10_000):
+        disk.write(f"f{number}", number.to_bytes(16, "big"))
+    begin = time.perf_counter()
+    commit(disk.cluster, 1, {disk.host_id: disk.upload(pack_size=100_000)})
+    uploaded = time.perf_counter()
+    assert _verify(disk, read_data=True).files == 10_000
+    assert time.perf_counter() - uploaded < uploaded - begin
 
 
 def test_longer_pack_is_found_by_reading(disks: tuple[Disk, Disk]) -> None:
