@@ -60,7 +60,13 @@ class NodeManifestWriter:
         return trailer
 
     def _line(self, document: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+        line = json.dumps(document, separators=(",", ":")).encode()
+        if len(line) > _LONGEST_LINE:
+            raise FormatProblem(
+                f"the node manifest: the line of {document.get('name')!r} would be longer than "
+                f"{_LONGEST_LINE} bytes; set a larger [worker] pack_size"
+            )
+        self._stream.write(line + b"\n")
 
 
 class NodeManifestReader:

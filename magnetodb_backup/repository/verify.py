@@ -14,7 +14,9 @@ from magnetodb_backup.errors import FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
 
-_NAMED = 20
+# Names of files go into the database with the report: where thousands of packs are lost, there is
+# no room for the files of all of them.
+_NAMED, _PROBLEMS_WITH_NAMES = 20, 200
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Problem:
     """Something wrong. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
 
     Or schema, which belongs to no node: its ``host_id`` is empty. ``files`` names the first
-    affected files, ``file_count`` counts all of them.
+    affected files, unless there are many problems; ``file_count`` counts all of them.
     """
 
     host_id: str
@@ -129,6 +131,8 @@ class _NodeCheck:
 
     def _problem(self, kind: str, detail: str, pack: str = "", *, of: _Extents | None) -> None:
         files, count = of.affected(pack) if of is not None else ((), 0)
+        if len(self.problems) >= _PROBLEMS_WITH_NAMES:
+            files = ()
         self.problems.append(Problem(self._share.host_id, kind, pack, detail, files, count))
 
     def _manifest(self, cluster: ClusterRepository, backup_id: str, extents: _Extents) -> bool:

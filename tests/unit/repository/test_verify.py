@@ -140,6 +140,20 @@ def test_longer_pack_is_found_by_reading(disks: tuple[Disk, Disk]) -> None:
     assert (problem.kind, problem.pack) == ("corrupt", pack)
 
 
+def test_report_of_many_problems_stays_small(tmp_path: Path) -> None:
+    """It has to fit into the database; the lost packs are what the next backup must know."""
+    disk = Disk(tmp_path, Store())
+    for number in range(300):
+        disk.write(f"f{number}", noise(number, PACK_SIZE))
+    commit(disk.cluster, 1, {disk.host_id: disk.upload()})
+    for pack in disk.repository.packs():
+        disk.lose(pack)
+    problems = _verify(disk, read_data=False).problems
+    assert len({p.pack for p in problems}) == 300
+    assert {p.file_count for p in problems} == {1}
+    assert 0 < sum(len(p.files) for p in problems) < 300
+
+
 def test_several_problems_on_several_nodes(disks: tuple[Disk, Disk]) -> None:
     disks[0].lose(_pack_of(disks[0], "f00"))
     disks[0].damage(_pack_of(disks[0], "large", 1), lambda body: bytes(len(body)))
