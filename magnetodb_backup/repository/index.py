@@ -6,11 +6,13 @@ It only saves work: without it, files are hashed again and nothing is uploaded t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +48,7 @@ class FileIndex:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._changes = 0
+        self._changes, self._held = 0, False
         self._now = int(time.time())
         try:
             self._db = self._open(path)
@@ -158,6 +160,21 @@ class FileIndex:
                 ),
             )  # fmt: skip
 
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Remember what is learned meanwhile only if it ends well."""
+        self._held = True
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._db.rollback()
+            raise
+        finally:
+            self._held = False
+        with self._lock:
+            self._db.commit()
+
     def prune(self, unused_for: int) -> None:
         """Forget identities that no backup has met for so many seconds."""
         with self._lock:
@@ -166,7 +183,7 @@ class FileIndex:
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         self._db.execute(statement, values)
         self._changes += 1
-        if self._changes % _BATCH == 0:
+        if self._changes % _BATCH == 0 and not self._held:
             self._db.commit()
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from magnetodb_backup.domain.manifest import Extent
 from magnetodb_backup.repository.index import FileIndex
@@ -30,9 +30,10 @@ class StoredPacks:
         verdicts = [self._has(extent) for extent in extents]  # all, to count the missing
         return all(verdicts)
 
-    def lost(self) -> frozenset[str]:
+    def lost(self, check_cancelled: Callable[[], None]) -> frozenset[str]:
         """Return the packs that the index remembers and the store does not have whole."""
         for pack in self._index.packs():
+            check_cancelled()
             if pack not in self._sizes:
                 self._sizes[pack] = self._size(pack)
         return frozenset(pack for pack, size in self._sizes.items() if not size)

@@ -78,7 +78,8 @@ def upload_node(
     :raises FileChanged: if a file is written while it is read.
     """
     if index.is_empty():
-        rebuild(index, repository)
+        with index.all_or_nothing():  # a part would be taken for the whole next time
+            rebuild(index, repository)
     packs = StoredPacks(repository, index, distrusted)
     with tempfile.TemporaryFile(dir=spool_directory) as spool:
         file = cast(BinaryIO, spool)
@@ -115,7 +116,8 @@ def upload_node(
             check_corrupt=check_corrupt,
             check_cancelled=check_cancelled,
         )
-        again = list(group_again(_held_by(packs.lost(), files, index), settings.pack_size))
+        lost = packs.lost(check_cancelled)
+        again = list(group_again(_held_by(lost, files, index), settings.pack_size))
         engine.run(again)
         remade = frozenset(file.path for unit in again for file in unit.files)
         engine.run(group(changed(remade), settings.pack_size))

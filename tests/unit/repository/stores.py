@@ -22,6 +22,7 @@ class Store(MemoryDriver):
         self.puts: list[str] = []
         self.heads: list[str] = []
         self.before_put: Callable[[str], None] = lambda name: None
+        self.before_read: Callable[[str], None] = lambda name: None
         self.before_delete: Callable[[str], None] = lambda name: None
         self.after_put: Callable[[str, str], None] = lambda container, name: None
         self.unlisted: Callable[[str], bool] = lambda name: False
@@ -36,6 +37,12 @@ class Store(MemoryDriver):
     def head(self, container: str, name: str) -> ObjectInfo | None:
         self.heads.append(name)
         return super().head(container, name)
+
+    def read(
+        self, container: str, name: str, *, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes]:
+        self.before_read(name)
+        return super().read(container, name, offset=offset, length=length)
 
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         for info in super().list(container, prefix):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from magnetodb_backup.errors import StorageUnavailable
 from magnetodb_backup.repository.layout import pack_name
 from tests.unit.repository.disk import PACK_SIZE, Disk, backup_id, noise
 
@@ -180,6 +181,27 @@ def test_rebuild_leaves_out_a_useless_manifest(
     assert stored.upload(3).progress.bytes_uploaded == 50
     assert "an older manifest is of no use" in caplog.text
     assert newer in caplog.text
+    assert stored.restored(3) == stored.contents()
+
+
+def test_interrupted_rebuild_begins_again(stored: Disk) -> None:
+    """What the second manifest would have taught must not be uploaded again."""
+    content = (stored.root / "f00").read_bytes()
+    (stored.root / "f00").unlink()
+    stored.upload(2)
+    stored.lose_index()
+    stored.write("f00", content)
+    reads: list[str] = []
+
+    def fail(name: str) -> None:
+        reads.append(name)
+        if len(reads) == 4:  # two headers, the newer manifest, and now the older one
+            raise StorageUnavailable("503")
+
+    stored.store.before_read = fail
+    with pytest.raises(StorageUnavailable):
+        stored.upload(3)
+    assert stored.upload(3).progress.bytes_uploaded == 0
     assert stored.restored(3) == stored.contents()
 
 
