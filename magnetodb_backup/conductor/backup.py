@@ -21,6 +21,7 @@ from magnetodb_backup.domain.tables import Selection
 from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import (
+    Cancelled,
     CommandFailed,
     DataDirectoryProblem,
     MissingWorker,
@@ -158,7 +159,19 @@ class BackupJob:
         return done
 
     def _release(self, round_: int, results: Results) -> Mapping[str, Any]:
-        return self._on_all(round_, results, Phase.RELEASE, TaskKind.RELEASE, {})
+        """Remove what is left of the snapshots: everything is stored, so nothing fails here.
+
+        A node that cannot do it now does it when its worker reports again.
+        """
+        hosts = _hosts_in(results)
+        calls = self._calls(TaskKind.RELEASE, round_, results, Phase.RELEASE.value, hosts)
+        outcomes = self._tools.fanout.run(calls, stop_at_first_error=False)
+        for outcome in outcomes:
+            if isinstance(outcome.error, Cancelled):
+                raise outcome.error
+            if outcome.error is not None:
+                LOG.warning("a snapshot is left: %s", outcome.error)
+        return {"left": {o.call.host_id: str(o.error) for o in outcomes if o.error is not None}}
 
     def _commit(self, round_: int, results: Results) -> Mapping[str, Any]:
         return commit_backup(self._tools.database, self._tools.repository, self._backup, results)
@@ -336,8 +349,7 @@ class BackupJob:
         if outcome.error is not None:
             node = replace(node, phase="failed", error=str(outcome.error))
         else:
-            done = phase is Phase.RELEASE
-            node = replace(node, phase="done" if done else phase.value, error="")
+            node = replace(node, phase=phase.value, error="")
         self._tools.database.backups.put_node_backup(node)
 
     def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:

@@ -254,3 +254,12 @@ def test_store_that_stays_away_at_the_commit(cluster: Cluster) -> None:
     backup = cluster.run(cluster.request(), outage_deadline=0.15)
     assert backup.status is BackupStatus.CREATE_FAILED
     assert backup.error == "503 (for longer than [conductor] outage_deadline = 0.15 s)"
+
+
+def test_worker_lost_at_the_release_costs_no_backup(cluster: Cluster) -> None:
+    """Everything is stored by then; what is left of the snapshot goes when the worker reports."""
+    cluster.lose(2, TaskKind.RELEASE)
+    backup = cluster.run(cluster.request(), outage_deadline=0.1)
+    assert backup.status is BackupStatus.CREATED
+    assert cluster.node_backup(backup, 2).phase == "done"
+    assert _intact(cluster, backup.id)
