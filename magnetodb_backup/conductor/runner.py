@@ -158,7 +158,8 @@ class JobRunner:
         if backup.status is BackupStatus.DELETED:
             return None
         self._database.backups.set_status(backup.id, BackupStatus.DELETING)
-        removed = self._repository(backup.cluster).delete_backup(backup.id)
+        hosts = [n.host_id for n in self._database.backups.node_backups(backup.id)]
+        removed = self._repository(backup.cluster).delete_backup(backup.id, hosts)
         self._database.backups.set_status(backup.id, BackupStatus.DELETED)
         return {"objects_removed": removed}
 

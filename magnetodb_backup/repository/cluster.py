@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from magnetodb_backup.domain.manifest import BackupManifest, StoredObject
 from magnetodb_backup.errors import NotFound
@@ -71,14 +71,17 @@ class ClusterRepository:
             if rest == ["manifest.json"]:
                 yield backup_id
 
-    def delete_backup(self, backup_id: str) -> int:
+    def delete_backup(self, backup_id: str, host_ids: Iterable[str] = ()) -> int:
         """Remove a backup's manifests, that which makes it a backup first.
 
-        Packs stay: only collection removes data. May be repeated; returns the number of objects.
+        ``host_ids`` are its nodes as far as they are known: the listing may lag. Packs stay: only
+        collection removes data. May be repeated; returns the number of objects.
         """
         first = layout.manifest_name(backup_id)
         prefix = layout.backup_prefix(backup_id)
-        names = {info.name for info in self._driver.list(self._container, prefix)} | {first}
+        names = {info.name for info in self._driver.list(self._container, prefix)}
+        names |= {first, layout.schema_name(backup_id)}
+        names |= {layout.node_manifest_name(backup_id, host_id) for host_id in host_ids}
         for name in sorted(names, key=lambda n: (n != first, n)):
             self._driver.delete(self._container, name)
         return len(names)

@@ -93,7 +93,13 @@ class FileIndex:
             return self._db.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is None
 
     def by_identity(self, file: SnapshotFile) -> Known | None:
-        """Return what is known of exactly this file: device, inode, size and mtime."""
+        """Return what is known of exactly this file: device, inode, size and mtime.
+
+        Nothing is said of files with a time in whole seconds: tar and others set such times, so
+        that another file of this size and time may have got the inode of one that was removed.
+        """
+        if file.mtime_ns % 1_000_000_000 == 0:
+            return None
         key = (file.device, file.inode, file.size, file.mtime_ns)
         with self._lock:
             row = self._db.execute(

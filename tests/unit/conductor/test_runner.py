@@ -44,6 +44,16 @@ def test_deletion_removes_the_manifests(cluster: Cluster) -> None:
         cluster.repository.read_backup(backup.id)
 
 
+def test_deletion_reaches_what_is_not_listed_yet(cluster: Cluster) -> None:
+    """Listings lag; what stayed behind would keep packs for ever."""
+    backup = cluster.backup()
+    cluster.store.unlisted = lambda name: True
+    _delete(cluster, backup.id)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
+    cluster.store.unlisted = lambda name: False
+    assert list(cluster.store.list("backups.test%20cluster")) == []
+
+
 def test_deletion_of_a_failed_backup(cluster: Cluster) -> None:
     backup = cluster.backup(scope={"type": "galaxy"})
     _delete(cluster, backup.id)

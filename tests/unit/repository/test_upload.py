@@ -69,6 +69,28 @@ def test_packs_are_named_by_their_content(disk: Disk) -> None:
         assert hashlib.sha256(stored).hexdigest() == pack
 
 
+def test_inode_that_was_given_to_another_file_of_the_same_second(disk: Disk) -> None:
+    """SSTables were removed and others unpacked by tar; checksums are all of one size."""
+    path = disk.write("nb-1-big-Digest.crc32", b"1234567890")
+    os.utime(path, ns=(0, 1_700_000_000 * 10**9))
+    disk.upload()
+    path.write_bytes(b"0987654321")
+    os.utime(path, ns=(0, 1_700_000_000 * 10**9))
+    disk.upload(2)
+    assert disk.restored(2) == disk.contents()
+
+
+def test_files_of_whole_seconds_are_not_stored_again(disk: Disk) -> None:
+    for number in range(3):
+        path = disk.write(f"f{number}", noise(number, (number + 1) * PACK_SIZE))
+        os.utime(path, ns=(0, 1_700_000_000 * 10**9))
+    disk.upload()
+    disk.store.packs_put()
+    uploaded = disk.upload(2)
+    assert disk.store.packs_put() == []
+    assert uploaded.progress.bytes_reused == uploaded.bytes
+
+
 @pytest.mark.parametrize("size", [100, PACK_SIZE, 5 * PACK_SIZE])
 def test_identical_content_is_stored_once(disk: Disk, size: int) -> None:
     disk.write("a", noise(1, size))
