@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -196,8 +195,7 @@ class BackupWork:
         except (Transient, Cancelled):
             raise  # another attempt needs the snapshot, or who cancels also removes it
         except Exception:
-            with contextlib.suppress(BackupError):
-                self.release(str(arguments["tag"]))  # nobody needs it; it only takes room
+            self._drop(str(arguments["tag"]))
             raise
         finally:
             self._uploading.release()
@@ -212,7 +210,7 @@ class BackupWork:
         tree = SnapshotTree(directories)
         if (finished := self._finished(tag)).exists():
             # Its snapshot may be half removed: what is left must not be taken for the whole.
-            self.release(tag)
+            self._drop(tag)
             return cast("Mapping[str, Any]", json.loads(finished.read_bytes()))
         if tables and not tree.exists(tag):
             raise FileVanished(
@@ -273,7 +271,7 @@ class BackupWork:
             "replaced": {pack: distrusted[pack] for pack in uploaded.replaced},
         }
         self._keep(tag, result)
-        self.release(tag)
+        self._drop(tag)
         return result
 
     def _release(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -281,6 +279,13 @@ class BackupWork:
         self.release(tag)
         self._finished(tag).unlink(missing_ok=True)
         return {}
+
+    def _drop(self, tag: str) -> None:
+        """Remove a snapshot that nobody needs; what cannot be done now, a later release does."""
+        try:
+            self.release(tag)
+        except BackupError as error:
+            LOG.warning("snapshot %s is left for now: %s", tag, error)
 
     def _keep(self, tag: str, result: Mapping[str, Any]) -> None:
         """Write an upload's result to disk: without its snapshot it cannot be repeated."""

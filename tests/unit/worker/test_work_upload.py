@@ -124,22 +124,26 @@ def test_snapshot_that_somebody_cleared(working: Working) -> None:
     assert "[worker] snapshot_ttl" in str(failure.value)
 
 
-def test_snapshot_that_cannot_be_removed_is_told(working: Working) -> None:
+def test_snapshot_that_cannot_be_removed_is_left_for_the_release(working: Working) -> None:
+    """All is stored; that Cassandra is down by now must not undo it."""
     working.node.clears_nothing = True
-    with pytest.raises(CassandraUnavailable, match="is still on disk"):
-        working.do(UPLOAD)
-    working.node.clears_nothing = False
+    result = working.do(UPLOAD)
     puts = list(working.store.puts)
-    assert working.do(UPLOAD)["files"] == 4
+    assert working.do(UPLOAD) == result
     assert working.store.puts == puts
+    assert working.node.snapshots(TAG)
+    with pytest.raises(CassandraUnavailable, match="is still on disk"):
+        working.do(RELEASE)
+    working.node.clears_nothing = False
+    working.do(RELEASE)
     assert working.node.snapshots(TAG) == []
 
 
 def test_half_removed_snapshot_is_not_taken_for_the_whole(working: Working) -> None:
-    """Cassandra died while it cleared the snapshot of a finished upload."""
+    """Cassandra died while it cleared the snapshot of a finished upload, then the worker."""
     working.node.clears_nothing = True
-    with pytest.raises(CassandraUnavailable):
-        working.do(UPLOAD)
+    working.do(UPLOAD)
+    working.restart()
     for path in working.node.snapshots(TAG):
         (path / "nb-1-big-Data.db").unlink(missing_ok=True)
     working.node.clears_nothing = False
