@@ -9,10 +9,10 @@ from typing import Any
 from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import ServiceCommand
+from magnetodb_backup.domain.records import LIVE_WITHIN
 from magnetodb_backup.domain.views import node_view
 from magnetodb_backup.errors import Conflict, NotFound
 
-LIVE_WITHIN = 30.0  # seconds
 _COLUMNS = (
     "host_id", "address", "cluster", "dc", "rack", "version", "live", "problem", "worker_id",
     "last_seen",

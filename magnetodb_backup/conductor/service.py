@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from magnetodb_backup.domain.records import Job
 from magnetodb_backup.domain.status import JobKind
 from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import BackupError
+from magnetodb_backup.messaging.bus import Server
 
 LOG = logging.getLogger(__name__)
 
@@ -25,14 +25,6 @@ class Leases(Protocol):
     """Gives out leases by name: a tooz coordinator."""
 
     def get_lock(self, name: bytes) -> Any: ...
-
-
-class RpcServer(Protocol):
-    """The part of oslo.messaging's server that a process needs."""
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def wait(self) -> None: ...
 
 
 def lease_names(job: Job) -> list[str]:
@@ -150,25 +142,13 @@ def _release(locks: list[Any]) -> None:
 class ConductorService:
     """Starts and stops the conductor's parts."""
 
-    def __init__(
-        self,
-        server: RpcServer,
-        loop: JobLoop,
-        stopping: threading.Event,
-        *,
-        heartbeat: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, server: Server, loop: JobLoop, stopping: threading.Event) -> None:
         self._server, self._loop, self._stopping = server, loop, stopping
-        self._threads = [threading.Thread(target=loop.run, name="job-loop", daemon=True)]
-        if heartbeat is not None:
-            self._threads.append(
-                threading.Thread(target=heartbeat, name="lease-heartbeat", daemon=True)
-            )
+        self._thread = threading.Thread(target=loop.run, name="job-loop", daemon=True)
 
     def start(self) -> None:
         self._server.start()
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Let running steps end at their next check; others adopt their jobs."""
@@ -176,4 +156,4 @@ class ConductorService:
         self._loop.wake()
         self._server.stop()
         self._server.wait()
-        self._threads[0].join(30)
+        self._thread.join(30)

@@ -110,6 +110,9 @@ class Job:
     owner: str = ""
 
 
+LIVE_WITHIN = 30.0  # seconds since the last report, for those who only look
+
+
 @dataclass(frozen=True)
 class Node:
     """A worker's last report. ``live`` as judged when it was read."""

@@ -5,17 +5,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
+from magnetodb_backup.messaging.bus import Server
 from magnetodb_backup.worker.reporting import Reporter
-
-
-class RpcServer(Protocol):
-    """The part of oslo.messaging's server that a process needs."""
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def wait(self) -> None: ...
 
 
 def spawn(run: Callable[[], None], name: str) -> None:
@@ -26,7 +18,7 @@ def spawn(run: Callable[[], None], name: str) -> None:
 class WorkerService:
     """Starts and stops the worker's parts."""
 
-    def __init__(self, server: RpcServer, reporter: Reporter) -> None:
+    def __init__(self, server: Server, reporter: Reporter) -> None:
         self._server, self._reporter = server, reporter
 
     def start(self) -> None:

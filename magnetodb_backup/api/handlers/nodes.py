@@ -6,9 +6,8 @@ from __future__ import annotations
 import falcon
 
 from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.domain.records import LIVE_WITHIN
 from magnetodb_backup.domain.views import node_view
-
-_LIVE_WITHIN = 30.0  # seconds
 
 
 class Nodes:
@@ -20,5 +19,5 @@ class Nodes:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Return every worker's last report."""
         self._tools.allow(request, "nodes:list")
-        nodes = self._tools.database.nodes.list(live_within=_LIVE_WITHIN)
+        nodes = self._tools.database.nodes.list(live_within=LIVE_WITHIN)
         response.media = {"nodes": [node_view(n) for n in nodes]}
