@@ -188,6 +188,17 @@ def test_answers_that_are_not_jolokias(
     assert f"Jolokia at {agent.url}/" in str(failure.value)
 
 
+def test_password_in_the_url_is_not_told(agent: FakeAgent) -> None:
+    control = JolokiaControl(agent.url.replace("http://", "http://user:secret@"))
+    agent.status = 503
+    with pytest.raises(CassandraUnavailable) as failure:
+        control.clear_snapshot("tag")
+    assert agent.authorizations == ["Basic " + base64.b64encode(b"user:secret").decode()]
+    assert "secret" not in str(failure.value)
+    assert f"Jolokia at {agent.url}/" in str(failure.value)
+    control.close()
+
+
 def test_long_errors_are_cut(agent: FakeAgent, control: JolokiaControl) -> None:
     agent.error(500, "x" * 100_000)
     with pytest.raises(CommandFailed) as failure:
