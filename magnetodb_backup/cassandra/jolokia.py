@@ -46,7 +46,7 @@ class JolokiaControl:
     ) -> None:
         self._url, self._timeout = url.rstrip("/") + "/", timeout
         parts = urlsplit(self._url)  # a password in it must not go into messages
-        self._where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self._at = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._session = requests.Session()
         self._session.trust_env = False
         if username:
@@ -104,18 +104,18 @@ class JolokiaControl:
             answer = self._session.post(self._url, json=body, timeout=(5.0, self._timeout))
         except requests.exceptions.SSLError:
             raise AccessDenied(
-                f"the certificate of {self._where} is not trusted; set [jolokia] ca_file"
+                f"the certificate of {self._at} is not trusted; set [jolokia] ca_file"
             ) from None
         except requests.RequestException as error:
             raise CassandraUnavailable(
-                f"{what}: Jolokia at {self._where} does not answer ({type(error).__name__}); is "
+                f"{what}: Jolokia at {self._at} does not answer ({type(error).__name__}); is "
                 "Cassandra running with the agent?"
             ) from None
         except OSError as error:
             raise AccessDenied(f"[jolokia] ca_file cannot be used: {error}") from None
         if answer.status_code in (401, 403):
             raise AccessDenied(
-                f"Jolokia at {self._where} refuses {what}; check [jolokia] username and password"
+                f"Jolokia at {self._at} refuses {what}; check [jolokia] username and password"
             )
         try:
             document = answer.json()
@@ -126,13 +126,13 @@ class JolokiaControl:
             return document.get("value")
         if answer.status_code in (400, 405, 413, 415):
             raise CommandFailed(
-                f"{what}: Jolokia at {self._where} answers HTTP {answer.status_code}; is it an agent "
+                f"{what}: Jolokia at {self._at} answers HTTP {answer.status_code}; is it an agent "
                 "of version 1 or 2 in a supported Cassandra?"
             )
         if status is None or answer.status_code >= 500:
             raise CassandraUnavailable(
-                f"{what}: Jolokia at {self._where} answers HTTP {answer.status_code} without a result"
+                f"{what}: Jolokia at {self._at} answers HTTP {answer.status_code} without a result"
             )
         if status == 404 and "InstanceNotFound" in str(document.get("error_type")):
-            raise CassandraUnavailable(f"{what}: Cassandra at {self._where} is still starting")
+            raise CassandraUnavailable(f"{what}: Cassandra at {self._at} is still starting")
         raise CommandFailed(f"{what}: {str(document.get('error'))[:500]}")

@@ -190,7 +190,7 @@ def test_answers_that_are_not_jolokias(
 
 def test_password_in_the_url_is_not_told(agent: FakeAgent) -> None:
     control = JolokiaControl(agent.url.replace("http://", "http://user:secret@"))
-    agent.status = 503
+    agent.status, agent.body = 503, b""
     with pytest.raises(CassandraUnavailable) as failure:
         control.clear_snapshot("tag")
     assert agent.authorizations == ["Basic " + base64.b64encode(b"user:secret").decode()]
