@@ -12,7 +12,6 @@ from pathlib import Path
 from magnetodb_backup.domain.tables import TableDescription, TableName
 
 TAG = "benchmark"
-_MIB = 1 << 20
 # Shares of the components of an SSTable beside Data.db, as of a table of small rows.
 _SHARES = {
     "CompressionInfo.db": 0.0006,
@@ -68,8 +67,8 @@ def _sstable(size: int, chance: random.Random) -> Iterator[tuple[str, bytes]]:
 def data_sets(scale: float = 1.0) -> tuple[DataSet, ...]:
     """Return the sets; ``scale`` multiplies the number of SSTables of each."""
     chance = random.Random(1)
-    # From 0.2 to 64 MB, evenly on a logarithmic scale, which makes about 600 MB of 60.
-    spread = [int(0.2 * _MIB * 320 ** ((n + 0.5) / 60)) for n in range(60)]
+    # From 0.2 to 64 MB, spread over a logarithmic scale so that 60 make about 600 MB.
+    spread = [int(200_000 * 320 ** ((n / 59) ** 1.2)) for n in range(60)]
     chance.shuffle(spread)
     large = spread[: max(2, int(60 * scale))]
     small = [chance.randint(60_000, 100_000) for _ in range(max(2, int(750 * scale)))]

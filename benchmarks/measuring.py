@@ -82,9 +82,9 @@ def measure_command(swift: Swift, command: Sequence[str], environment: Mapping[s
 
 
 def measure_resident(swift: Swift, command: Sequence[str]) -> Cost:
-    """Start ``command``, wait until it says that it is ready, and time what it does then.
+    """Start ``command``, wait until it says that it is ready, and time it until it has an answer.
 
-    For what is a daemon in real life: its start is not part of the work.
+    For what is a daemon in real life: its start and its end are not part of the work.
 
     :raises CommandFailed: if it does not end with 0.
     """
@@ -100,11 +100,17 @@ def measure_resident(swift: Swift, command: Sequence[str]) -> Cost:
     assert process.stdout is not None
     ready = process.stdout.readline()
 
-    def action() -> Mapping[str, Any]:
-        out, err = process.communicate("go\n")
-        if process.returncode or ready != "ready\n":
-            raise CommandFailed(f"{command[0]} ended with {process.returncode}:\n{err}")
-        usage: dict[str, Any] = json.loads(out)
-        return usage
+    usage = ""
 
-    return _measured(swift, action)
+    def action() -> Mapping[str, Any]:
+        nonlocal usage
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        usage = process.stdout.readline()
+        return json.loads(usage) if usage else {"cpu": 0.0, "peak_memory": 0}
+
+    cost = _measured(swift, action)
+    _, err = process.communicate()
+    if process.returncode or not usage or ready != "ready\n":
+        raise CommandFailed(f"{command[0]} ended with {process.returncode}:\n{err}")
+    return cost

@@ -70,7 +70,7 @@ def main() -> None:
         check_cancelled=lambda: None,
     )
     index.close()
-    print(json.dumps({"cpu": _cpu() - before, "peak_memory": _peak_memory()}))
+    print(json.dumps({"cpu": _cpu() - before, "peak_memory": _peak_memory()}), flush=True)
 
 
 def _cpu() -> float:
