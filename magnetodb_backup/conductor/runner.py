@@ -17,7 +17,7 @@ from magnetodb_backup.conductor.fanout import Fanout, Workers, still_unavailable
 from magnetodb_backup.conductor.steps import StepRunner, describe
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, Phase
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -191,6 +191,7 @@ class JobRunner:
             self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
             backup = self._database.backups.get(job.backup_id)
             self._drop_snapshots(job, backup)
+            self._withdraw_manifest(job, backup)
             status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
             self._database.backups.set_status(backup.id, status, error=describe(error))
         elif job.kind is JobKind.DELETION:
@@ -203,6 +204,20 @@ class JobRunner:
             job.id, status_of_job, error=describe(error), error_code=error.code
         )
         LOG.warning("job %s (%s): %s: %s", job.id, job.kind.value, status_of_job.value, error)
+
+    def _withdraw_manifest(self, job: Job, backup: Backup) -> None:
+        """Remove the manifest that a commit may have written before it was known to."""
+        if Phase.RELEASE.value not in self._database.jobs.step_results(job.id, job.round):
+            return
+        try:
+            self._repository(backup.cluster).delete_backup(backup.id)
+        except BackupError as error:
+            LOG.warning(
+                "backup %s failed, but a manifest of it may be in the store; repeat backup delete "
+                "when the store is back: %s",
+                backup.id,
+                error,
+            )
 
     def _drop_snapshots(self, job: Job, backup: Backup) -> None:
         fanout = Fanout(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 
@@ -11,9 +12,11 @@ import pytest
 from magnetodb_backup.domain.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.errors import NotFound, StorageRefused, StorageUnavailable
+from magnetodb_backup.repository.layout import cluster_container, manifest_name
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held
-from tests.unit.worker.fake_node import member
+from tests.unit.worker.fake_node import CLUSTER, member
+from tests.unit.worker.working import PREFIX
 
 PHASES = list(Phase)
 
@@ -263,3 +266,18 @@ def test_worker_lost_at_the_release_costs_no_backup(cluster: Cluster) -> None:
     assert backup.status is BackupStatus.CREATED
     assert cluster.node_backup(backup, 2).phase == "done"
     assert _intact(cluster, backup.id)
+
+
+def test_manifest_of_a_backup_that_failed_is_withdrawn(cluster: Cluster) -> None:
+    """A commit whose answer got lost must not show a backup that its record calls cancelled."""
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.RELEASE))
+    name = manifest_name(backup.id)
+    body = b"{}"
+    md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    cluster.store.put(cluster_container(PREFIX, CLUSTER), name, body, size=len(body), md5=md5)
+    cluster.database.jobs.request_cancel(cluster.job(backup).id)
+    ended = cluster.run(backup, owner="conductor-2")
+    assert ended.status is BackupStatus.CANCELLED
+    with pytest.raises(NotFound, match=backup.id):
+        cluster.repository.read_backup(backup.id)
