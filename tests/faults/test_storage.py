@@ -89,6 +89,14 @@ def test_answers_that_pass(broken: Rig, status: int) -> None:
     assert broken.proxy.count(method="PUT", path_contains=_PACKS) >= packs + 4
 
 
+def test_token_that_expires_in_the_upload(broken: Rig) -> None:
+    broken.proxy.fail(method="PUT", path_contains=_PACKS, status=401, times=1)
+    backup = broken.created(*_SELECTION)
+    packs = sum(node["packs_uploaded"] for node in backup["nodes"])
+    assert broken.proxy.count(method="PUT", path_contains=_PACKS) >= packs + 1
+    compare(broken, backup, ["faults.t"])
+
+
 def test_store_without_room(broken: Rig) -> None:
     broken.proxy.fail(method="PUT", path_contains=_PACKS, status=507)
     error = broken.failed(*_SELECTION)
