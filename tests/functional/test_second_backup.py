@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from pathlib import Path
 
 from tests.functional.comparing import compare
 from tests.functional.sample import STILL, make_keyspace, make_table
+from tests.lab.cassandra import CassandraNode
 from tests.lab.rig import Rig
 
 _ROWS = 24_000
@@ -110,15 +110,14 @@ def test_names_used_again(rig: Rig) -> None:
 
 
 def test_statistics_rewritten_in_place(rig: Rig) -> None:
-    """Cassandra replaces Statistics.db when it changes an SSTable's level or repair time."""
+    """Cassandra replaces Statistics.db when it changes an SSTable's level or time of repair."""
     make_table(rig, "rewritten.t")
     rig.insert("rewritten.t", range(200))
     rig.flush("rewritten")
     first = rig.created("--keyspace", "rewritten")
     first_bytes = rig.reader.content(first["id"])
     for node in rig.cluster.nodes:
-        for statistics in _live(node.data_directories, "rewritten", "Statistics.db"):
-            _replace(statistics)
+        _mark_repaired(node, "rewritten")
     second = rig.created("--keyspace", "rewritten")
     second_bytes = compare(rig, second, ["rewritten.t"])
     changed = {k for k in first_bytes if k[2].endswith("Statistics.db")}
@@ -129,15 +128,11 @@ def test_statistics_rewritten_in_place(rig: Rig) -> None:
     assert rig.reader.content(first["id"]) == first_bytes
 
 
-def _live(directories: tuple[Path, ...], keyspace: str, component: str) -> list[Path]:
-    return [p for d in directories for p in d.glob(f"{keyspace}/*/*-{component}")]
-
-
-def _replace(path: Path) -> None:
-    """Write other bytes of the same length under the same name, by rename as Cassandra does."""
-    body = bytearray(path.read_bytes())
-    body[-1] ^= 1
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(body)
-    os.utime(temporary, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    os.replace(temporary, path)
+def _mark_repaired(node: CassandraNode, keyspace: str) -> None:
+    """Have every Statistics.db replaced; its time stays, so that name, size and time are equal."""
+    live = [p for d in node.data_directories for p in d.glob(f"{keyspace}/*/*-Statistics.db")]
+    before = {path: path.stat() for path in live}
+    node.set_repaired(*(p.with_name(p.name.replace("Statistics", "Data")) for p in live))
+    for path, status in before.items():
+        assert path.stat().st_ino != status.st_ino
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -86,10 +86,26 @@ class CassandraNode:
 
     def nodetool_command(self) -> list[str]:
         """Return an argument list that runs nodetool; ``-h`` and ``-p`` are still to be given."""
+        return self._tool("NodeTool")
+
+    def _tool(self, name: str, *options: str) -> list[str]:
         return [
             java(), *flags.JVM, "-Xmx128m", "-Xshare:auto", *self._locations("logback-tools.xml"),
-            "-cp", self._classpath, "org.apache.cassandra.tools.NodeTool",
+            *options, "-cp", self._classpath, f"org.apache.cassandra.tools.{name}",
         ]  # fmt: skip
+
+    def set_repaired(self, *data_files: Path) -> None:
+        """Let Cassandra's own tool mark SSTables as repaired: it replaces their Statistics.db."""
+        jamm, _ = self._agents()
+        subprocess.run(
+            [
+                *self._tool("SSTableRepairedAtSetter", jamm), "--really-set", "--is-repaired",
+                *map(str, data_files),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )  # fmt: skip
 
     def nodetool(self, *arguments: str) -> str:
         """Run nodetool; raises with its output if it fails."""
