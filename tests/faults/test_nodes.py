@@ -162,7 +162,7 @@ def test_cassandra_down_before(broken: Rig) -> None:
 
 @pytest.mark.parametrize("at", ["{host_id}", "schema.cql"])
 def test_cassandra_down_in_a_step(broken: Rig, at: str) -> None:
-    """Killed while prepare or schema before waits: the flush or the snapshot meets the dead node."""
+    """Killed while prepare or schema before waits: flush or snapshot meet the dead node."""
     node = broken.cluster.nodes[2]
     with broken.held(*_SELECTION, at=at.format(host_id=node.host_id)) as backup:
         node.kill()
