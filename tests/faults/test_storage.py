@@ -81,12 +81,12 @@ def test_slow_swift(broken: Rig) -> None:
     compare(broken, backup, ["faults.t"])
 
 
-@pytest.mark.parametrize("status", [498, 500, 503])
+@pytest.mark.parametrize("status", [498, 500, 502, 503, 504])
 def test_answers_that_pass(broken: Rig, status: int) -> None:
     broken.proxy.fail(method="PUT", path_contains=_PACKS, status=status, times=4)
     backup = broken.created(*_SELECTION)
     packs = sum(node["packs_uploaded"] for node in backup["nodes"])
-    assert broken.proxy.count(method="PUT", path_contains=_PACKS) >= packs + 4
+    assert broken.proxy.count(method="PUT", path_contains=_PACKS) == packs + 4
 
 
 def test_token_that_expires_in_the_upload(broken: Rig) -> None:
@@ -117,7 +117,7 @@ def test_body_that_does_not_arrive_whole(broken: Rig, fault: Callable[[FaultProx
     fault(broken.proxy)
     backup = broken.created(*_SELECTION)
     packs = sum(node["packs_uploaded"] for node in backup["nodes"])
-    assert broken.proxy.count(method="PUT", path_contains=_PACKS) >= packs + 2
+    assert broken.proxy.count(method="PUT", path_contains=_PACKS) == packs + 2
     compare(broken, backup, ["faults.t"])
 
 

@@ -170,8 +170,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             self.close_connection = True
-        if self.close_connection and self._upstream is not None:
-            self._upstream.close()
 
     def _forward(self) -> None:
         rules = {rule.kind: rule for rule in self.proxy._arrived(self.command, self.path)}
@@ -183,8 +181,17 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
             self._answer(failing.status, f"{failing.status} by the test\n".encode())
             return
-        answer = self._exchange(rules)
-        self._pass_back(answer, rules)
+        try:
+            answer = self._exchange(rules)
+            self._pass_back(answer, rules)
+        finally:
+            # Swift closes idle connections; one met again would fail a request that no test wants.
+            self._close_upstream()
+
+    def _close_upstream(self) -> None:
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         """Answer ``do_GET`` and the like, all alike."""
