@@ -21,6 +21,7 @@ from magnetodb_backup.errors import BackupError, DatabaseUnavailable, InvalidVal
 Result = TypeVar("Result")
 _RETRIED = (db_errors.DBDeadlock, db_errors.DBDuplicateEntry, exc.IntegrityError)
 _NOT_SERIALIZABLE = "40001"  # PostgreSQL's code for a conflict between transactions
+_SQLITE_PATIENCE = 10.0  # seconds to wait for another connection's lock
 # Seconds, except tcp_user_timeout. A server that vanished must not hold a process for ever; a
 # statement of ours may wait 50 seconds for InnoDB's locks. What a URL says itself wins.
 _CONNECTION_PARAMETERS: dict[str, dict[str, str]] = {
@@ -112,13 +113,27 @@ def _tune_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions begin below, with a write lock
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute(f"PRAGMA busy_timeout = {int(_SQLITE_PATIENCE * 1000)}")
+        # SQLite does not wait, whatever its busy_timeout, while another connection changes the
+        # journal's mode, or is the last to close and removes the journal.
+        _unlocked(connection.execute, "PRAGMA journal_mode = WAL")
+        _unlocked(connection.execute, "PRAGMA synchronous = NORMAL")
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _unlocked(connection.exec_driver_sql, "BEGIN IMMEDIATE")
+
+
+def _unlocked(execute: Callable[[str], object], statement: str) -> None:
+    """Execute a statement once SQLite lets this connection have the lock."""
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: "database is locked" in str(error)),
+        wait=tenacity.wait_random(0.005, 0.05),
+        stop=tenacity.stop_after_delay(_SQLITE_PATIENCE),
+        reraise=True,
+    ):
+        with attempt:
+            execute(statement)
 
 
 def _reason(error: BaseException) -> str:

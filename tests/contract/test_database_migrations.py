@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -65,8 +66,8 @@ def test_newer_revision_is_refused(database: Database, database_url: str) -> Non
     assert database.version() == "9999"
 
 
-def test_upgrades_at_the_same_time(database_url: str) -> None:
-    count, failures = 4, []
+def _upgrade_at_the_same_time(database_url: str, count: int = 4) -> list[Exception]:
+    failures: list[Exception] = []
     barrier = threading.Barrier(count)
 
     def upgrade() -> None:
@@ -84,4 +85,14 @@ def test_upgrades_at_the_same_time(database_url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failures == []
+    return failures
+
+
+def test_upgrades_at_the_same_time(database_url: str) -> None:
+    assert _upgrade_at_the_same_time(database_url) == []
+
+
+def test_new_sqlite_files_opened_and_closed_at_the_same_time(tmp_path: Path) -> None:
+    """SQLite's own waiting does not cover the journal's coming and going."""
+    for number in range(40):
+        assert _upgrade_at_the_same_time(f"sqlite:///{tmp_path}/{number}.sqlite") == []
