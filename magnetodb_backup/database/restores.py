@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, NodeRestoreRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.restore_checks import check_restorable
 from magnetodb_backup.domain.restores import (
     NodeRestore,
     Restore,
@@ -25,7 +27,6 @@ from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
 _UPDATABLE = frozenset({"phase", "error", "plan", "tables"})
-_RESTORABLE = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
 
 
 def _restore(row: RestoreRow) -> Restore:
@@ -62,11 +63,7 @@ class RestoreStore:
 
         def work(session: Session) -> Restore:
             backup = row_of(session, request.backup_id, lock=True)  # against its deletion
-            if backup.status not in _RESTORABLE:
-                raise Conflict(
-                    f"backup {backup.id} is {backup.status}; only CREATED and PARTIAL ones can be "
-                    "restored"
-                )
+            check_restorable(backup.id, BackupStatus(backup.status))
             created = now()
             row = RestoreRow(
                 id=restore_id,
@@ -92,6 +89,26 @@ class RestoreStore:
     def get(self, restore_id: str) -> Restore:
         """Return the restore with exactly this ID; NotFound otherwise."""
         return self._transactions.run(lambda s: _restore(_row(s, restore_id)))
+
+    def find(self, text: str) -> Restore:
+        """Return the restore by its ID or by 8 or more digits of it.
+
+        :raises NotFound: if there is none.
+        :raises Conflict: if several match, naming them.
+        """
+
+        def work(session: Session) -> Restore:
+            row = session.get(RestoreRow, text)
+            rows = [row] if row else []
+            if not rows and re.fullmatch("[0-9a-f-]{8,36}", text):
+                query = select(RestoreRow).where(RestoreRow.id.startswith(text, autoescape=True))
+                rows = list(session.scalars(query))
+            if len(rows) > 1:
+                ids = ", ".join(r.id for r in rows)
+                raise Conflict(f"{text!r} may be any of {ids}; name one of them")
+            return _restore(rows[0] if rows else _row(session, text))
+
+        return self._transactions.run(work)
 
     def list(
         self,

@@ -189,7 +189,9 @@ def copies(replication: Mapping[str, str]) -> int:
 
 
 def select_tables(
-    selection: Selection, keyspaces: Collection[str], tables: Collection[TableName]
+    selection: Selection,
+    keyspaces: Collection[str],
+    tables: Collection[TableName],
 ) -> Selection:
     """Return the part of a backup's selection that is to be restored, without views.
 
@@ -203,9 +205,12 @@ def select_tables(
     lacking = [k for k in keyspaces if k not in own]
     lacking += [str(t) for t in tables if t not in known]
     if lacking:
+        beside = {t.keyspace for t in tables if t not in known}
+        names = [str(t) for t in sorted(known - views) if t.keyspace in beside]
         raise NotFound(
             f"the backup does not have {', '.join(lacking)}; it has the keyspaces "
             f"{', '.join(sorted(own)) or 'none'}"
+            + (f", there the tables {', '.join(names)}" if names else "")
         )
     asked_views = [str(t) for t in tables if t in views]
     if asked_views:

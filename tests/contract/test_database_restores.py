@@ -147,6 +147,21 @@ def test_wrong_choices_are_named(database: Database, chosen: dict[str, Any], nam
         database.restores.list(**chosen)
 
 
+def test_finding_by_the_first_digits(database: Database) -> None:
+    backup = recorded(database, "source", BackupStatus.CREATED)
+    ids = ["aaaaaaaa-1111-4111-8111-111111111111", "aaaaaaaa-2222-4222-8222-222222222222"]
+    for restore_id in ids:
+        database.restores.create(RestoreRequest(backup.id), restore_id, "source", "target")
+    assert database.restores.find(ids[0]).id == ids[0]
+    assert database.restores.find(ids[1][:10]).id == ids[1]
+    with pytest.raises(Conflict) as caught:
+        database.restores.find("aaaaaaaa")
+    assert all(restore_id in str(caught.value) for restore_id in ids)
+    for absent in ("aaaaaaa", "aaaaaaaa-3", "%" * 8, backup.id):
+        with pytest.raises(NotFound, match=absent):
+            database.restores.find(absent)
+
+
 def test_phase_error_plan_and_tables(database: Database) -> None:
     restore = create(database)
     values: dict[str, Any] = {
