@@ -206,11 +206,11 @@ def select_tables(
     lacking += [str(t) for t in tables if t not in known]
     if lacking:
         beside = {t.keyspace for t in tables if t not in known}
-        names = [str(t) for t in sorted(known - views) if t.keyspace in beside]
+        there = [str(t) for t in sorted(known - views) if t.keyspace in beside]
         raise NotFound(
             f"the backup does not have {', '.join(lacking)}; it has the keyspaces "
             f"{', '.join(sorted(own)) or 'none'}"
-            + (f", there the tables {', '.join(names)}" if names else "")
+            + (f", there the tables {', '.join(there)}" if there else "")
         )
     asked_views = [str(t) for t in tables if t in views]
     if asked_views:
