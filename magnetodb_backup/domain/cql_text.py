@@ -10,6 +10,8 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from magnetodb_backup.domain.tables import quote
 from magnetodb_backup.errors import FormatProblem
@@ -48,8 +50,7 @@ _NAMES = (TokenKind.WORD, TokenKind.QUOTED)
 _INSIGNIFICANT = (TokenKind.SPACE, TokenKind.COMMENT)
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A piece of CQL; the texts of all tokens together are the text."""
 
     kind: TokenKind
@@ -235,9 +236,13 @@ _KINDS = {
 }
 
 
+@lru_cache(maxsize=16)  # a statement is asked about several times in a row
 def parse(text: str) -> Parsed:
     """Find out what one statement makes; what is not understood is of kind ``other``."""
-    tokens = tokenize(text)
+    return _parse(tokenize(text))
+
+
+def _parse(tokens: tuple[Token, ...]) -> Parsed:
     cursor = Cursor(tokens)
     if cursor.accept("ALTER", "TABLE"):
         cursor.accept("IF", "EXISTS")
@@ -289,21 +294,19 @@ def scan(text: str) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
     """
     statements: list[Statement] = []
     comments: list[str] = []
-    current: list[str] = []
+    current: list[Token] = []
     for token in tokenize(text):
         if not current and not token.is_significant:
             if token.kind is TokenKind.COMMENT:
                 comments.append(token.text)
             continue
+        current.append(token)
         if token.is_word(";"):
-            if current:
-                statements.append(as_statement(parse("".join([*current, ";"]))))
+            if len(current) > 1:
+                statements.append(as_statement(_parse(tuple(current))))
             current = []
-        else:
-            current.append(token.text)
     if current:
-        begin = " ".join("".join(current).split())[:_SHOWN]
-        raise FormatProblem(f"the CQL's last statement has no end: {begin!r}")
+        raise FormatProblem(f"the CQL's last statement has no end: {shown(current)}")
     return tuple(statements), tuple(comments)
 
 
@@ -353,8 +356,7 @@ def _qualifiers(tokens: Sequence[Token]) -> list[int]:
     found = []
     for n, place in enumerate(places[:-2]):
         dot, name = tokens[places[n + 1]], tokens[places[n + 2]]
-        after_dot = n > 0 and tokens[places[n - 1]].is_word(".")
-        if tokens[place].is_name and dot.is_word(".") and name.is_name and not after_dot:
+        if tokens[place].is_name and dot.is_word(".") and name.is_name:
             found.append(place)
     return found
 

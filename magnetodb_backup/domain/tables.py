@@ -13,12 +13,12 @@ from magnetodb_backup.errors import InvalidValue
 _NAME = re.compile(r"[A-Za-z0-9_]{1,222}")
 _UNQUOTED = re.compile(r"[a-z][a-z0-9_]*")
 # Words that CQL takes for its own where a name is expected.
-_RESERVED = frozenset(
-    "add allow alter and apply asc authorize batch begin by columnfamily create default delete "
-    "desc describe drop entries execute from full grant if in index infinity insert into is "
-    "keyspace limit materialized mbean mbeans modify nan norecursive not null of on or order "
-    "primary rename replace revoke schema select set table to token truncate unlogged unset update "
-    "use using view where with".split()
+_RESERVED = re.compile(
+    r"add|allow|alter|and|apply|asc|authorize|batch|begin|by|columnfamily|create|default|"
+    r"delete|desc|describe|drop|entries|execute|from|full|grant|if|in|index|infinity|insert|"
+    r"into|is|keyspace|limit|materialized|mbean|mbeans|modify|nan|norecursive|not|null|of|on|"
+    r"or|order|primary|rename|replace|revoke|schema|select|set|table|to|token|truncate|"
+    r"unlogged|unset|update|use|using|view|where|with"
 )
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
@@ -37,7 +37,7 @@ def check_name(name: str, what: str) -> str:
 
 def quote(name: str) -> str:
     """Return ``name`` as CQL wants it: in double quotes unless plain lower case and no keyword."""
-    is_plain = _UNQUOTED.fullmatch(name) and name not in _RESERVED
+    is_plain = _UNQUOTED.fullmatch(name) and not _RESERVED.fullmatch(name)
     return name if is_plain else '"' + name.replace('"', '""') + '"'
 
 

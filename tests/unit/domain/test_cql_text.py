@@ -96,7 +96,7 @@ def test_comments_and_empty_statements_are_left_out() -> None:
         ('CREATE TABLE "a"" ;', "a quoted name without an end, from line 1"),
         ("\n\nAS $$ ' ;", r"a \$\$ body without an end, from line 3"),
         ("/* CREATE TABLE a (a int PRIMARY KEY);", "a comment without an end, from line 1"),
-        ("CREATE KEYSPACE a; CREATE TABLE  b (c", "no end: 'CREATE TABLE b"),
+        ("CREATE KEYSPACE a; CREATE TABLE  b (c", "no end: CREATE TABLE b"),
     ],
 )
 def test_a_truncated_schema_is_refused(text: str, what: str) -> None:

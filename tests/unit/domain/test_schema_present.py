@@ -241,6 +241,12 @@ def test_views_follow_to_another_keyspace_with_a_new_id(there: bool) -> None:
     assert (view.keyspace, view.table) == ("b", "orders2")
 
 
+def test_a_view_whose_id_another_one_has_gets_a_new_one() -> None:
+    moved = VIEW.replace("VIEW shop.orders_by_line", "VIEW shop.moved")
+    result = plan(CASSANDRA_41, described(KEYSPACE, TYPES, ORDERS, ALTERS, INDEXES, moved))
+    assert [s.text for s in result.views] == [VIEW.replace(f"ID = {VIEW_ID}\n    AND ", "")]
+
+
 @pytest.mark.parametrize(
     "taken",
     [
