@@ -15,7 +15,7 @@ from magnetodb_backup.repository.staging import PART
 
 # Pieces up to this size are gathered in memory and written at once.
 SMALL = 256 * 1024
-_MOST_PIECES = 1000
+_MOST_PIECES = 500
 
 
 def label_of(entry: FileEntry) -> str:
@@ -23,19 +23,24 @@ def label_of(entry: FileEntry) -> str:
     return "/".join(p for p in (entry.keyspace, entry.table, entry.index, entry.name) if p)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WantedFile:
     """A file to fetch; ``parts`` is the number of its extents, ``label`` its name for people."""
 
     number: int
-    path: Path
+    name: str
     label: str
     size: int
     sha256: str
     parts: int
 
+    @property
+    def path(self) -> Path:
+        """The absolute path; made when asked for, since it takes more memory than all else."""
+        return Path(self.name)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """``length`` bytes from ``start`` of the pack: they belong at ``position`` of the file."""
 
@@ -80,7 +85,7 @@ class Wanted:
             "(pack TEXT, start INTEGER, length INTEGER, file INTEGER, position INTEGER)"
         )
 
-    def add(self, path: Path, entry: FileEntry, *, finished: bool) -> WantedFile:
+    def add(self, path: Path, entry: FileEntry, *, finished: bool) -> None:
         """Note a file; of one that is finished only the path.
 
         :raises FormatProblem: if another file has this path.
@@ -99,7 +104,6 @@ class Wanted:
                 f"the node manifest has two files for {path}, the second is {label}; the backup "
                 "is damaged: restore from another one"
             ) from None
-        assert number is not None
         position = 0
         for extent in () if finished else extents:
             self._db.execute(
@@ -107,7 +111,6 @@ class Wanted:
                 (extent.pack, extent.offset, extent.length, number, position),
             )
             position += extent.length
-        return WantedFile(number, path, label, entry.size, entry.sha256, len(extents))
 
     def empty(self) -> Iterator[WantedFile]:
         """Yield the files that have no bytes."""
@@ -163,7 +166,7 @@ class Wanted:
 
 
 def _file(number: int, path: bytes, label: str, size: int, sha256: str, parts: int) -> WantedFile:
-    return WantedFile(number, Path(os.fsdecode(path)), label, size, sha256, parts)
+    return WantedFile(number, os.fsdecode(path), label, size, sha256, parts)
 
 
 def _read(pieces: list[Piece], end: int) -> Read:
