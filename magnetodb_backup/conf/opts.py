@@ -19,7 +19,6 @@ from magnetodb_backup.conf import (
     jolokia,
     nodetool,
     service,
-    sstableloader,
     storage,
     swift,
     worker,
@@ -35,7 +34,6 @@ _GROUPS: tuple[ModuleType, ...] = (
     filesystem,
     jolokia,
     nodetool,
-    sstableloader,
     storage,
     worker,
 )

@@ -42,7 +42,6 @@ class JobKind(str, enum.Enum):
     BACKUP = "backup"
     VERIFICATION = "verification"
     DELETION = "deletion"
-    RESTORE = "restore"
 
 
 class Phase(str, enum.Enum):

@@ -83,14 +83,6 @@ class SwiftDriver:
             lambda url, token, conn: client.put_container(url, token, container, http_conn=conn),
         )
 
-    def containers(self, prefix: str) -> Iterator[str]:
-        marker = ""
-        while page := self._account_page(prefix, marker):
-            if page[0] <= marker:
-                raise StorageRefused(f"listing containers: {page[0]!r} after {marker!r}")
-            yield from page
-            marker = page[-1]
-
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
@@ -160,18 +152,17 @@ class SwiftDriver:
                 http_conn=conn,
             )
 
-        # The library reads a body from the latest answer of its connection, so nobody else may
-        # use that before the body's end.
-        with contextlib.ExitStack() as held:
-            try:
-                answer, content = self._ask(what, fetch, held)
-            except _OutsideObject:
-                if length is None and self._need(container, name).size == offset:
-                    return
-                raise IncompleteBody(f"{what}: the object ends before") from None
-            held.callback(content.close)
+        try:
+            answer, content = self._ask(what, fetch)
+        except _OutsideObject:
+            if length is None and self._need(container, name).size == offset:
+                return
+            raise IncompleteBody(f"{what}: the object ends before") from None
+        try:
             expected = _expected_length(what, result["status"], answer, offset, length)
             yield from self._pieces(what, content, expected)
+        finally:
+            content.close()
         if length is not None and expected != length:
             raise IncompleteBody(f"{what}: the object has {expected} of the {length} bytes")
 
@@ -210,31 +201,20 @@ class SwiftDriver:
         self._access.close()
 
     def _page(self, container: str, prefix: str, marker: str) -> tuple[ObjectInfo, ...]:
-        rows = self._rows(
-            f"listing {container}/{prefix} after {marker!r}",
-            lambda url, token, conn: client.get_container(
+        what = f"listing {container}/{prefix} after {marker!r}"
+
+        def fetch(url: str, token: str, conn: Any) -> Any:
+            return client.get_container(
                 url, token, container, marker=marker, prefix=prefix, http_conn=conn
-            )[1],
-        )
-        return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
+            )[1]
 
-    def _account_page(self, prefix: str, marker: str) -> tuple[str, ...]:
-        rows = self._rows(
-            f"listing containers {prefix}* after {marker!r}",
-            lambda url, token, conn: client.get_account(
-                url, token, marker=marker, prefix=prefix, http_conn=conn
-            )[1],
-        )
-        return tuple(row["name"] for row in rows)
-
-    def _rows(self, what: str, fetch: Callable[[str, str, Any], Any]) -> Any:
-        """Return a page of a listing; none if what it is of does not exist."""
         try:
-            return self._ask(what, fetch)
+            rows = self._ask(what, fetch)
         except NotFound:
             return ()
         except ValueError as error:
             raise StorageUnavailable(f"{what}: the answer is no listing: {error}") from error
+        return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
 
     def _need(self, container: str, name: str) -> ObjectInfo:
         found = self.head(container, name)
@@ -261,37 +241,22 @@ class SwiftDriver:
     def _connection_error(self, error: Exception, what: str) -> Exception:
         return from_connection(error, what, self._access.settings.storage_url or "the store")
 
-    def _ask(
-        self,
-        what: str,
-        request: Callable[[str, str, Any], _T],
-        held: contextlib.ExitStack | None = None,
-    ) -> _T:
-        """Send a request, and once more with a new token if the one it had is refused.
-
-        The connection goes back at the end of ``held``, by default once the answer is there.
-        """
+    def _ask(self, what: str, request: Callable[[str, str, Any], _T]) -> _T:
+        """Send a request, and once more with a new token if the one it had is refused."""
         token = self._access.token()
         try:
-            return self._send(what, request, token, held)
+            return self._send(what, request, token)
         except ClientException as error:
             if error.http_status != 401:
                 raise self._meaning(error, what) from error
         try:
-            return self._send(what, request, self._access.renew(token), held)
+            return self._send(what, request, self._access.renew(token))
         except ClientException as error:
             raise self._meaning(error, what) from error
 
-    def _send(
-        self,
-        what: str,
-        request: Callable[[str, str, Any], _T],
-        token: str,
-        held: contextlib.ExitStack | None,
-    ) -> _T:
+    def _send(self, what: str, request: Callable[[str, str, Any], _T], token: str) -> _T:
         url = self._access.url()
-        with contextlib.ExitStack() as own:
-            connection = (held or own).enter_context(self._access.connection(url))
+        with self._access.connection(url) as connection:
             try:
                 return request(url, token, (connection.parsed_url, connection))
             except _BROKEN as error:

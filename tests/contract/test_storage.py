@@ -140,17 +140,6 @@ def test_parts(driver: StorageDriver, container: str) -> None:
     assert get(driver, container, "o", offset=len(BODY)) == b""
 
 
-def test_bodies_that_are_read_in_turn_do_not_mix(driver: StorageDriver, container: str) -> None:
-    bodies = {f"o{number}": secrets.token_bytes(2_000_000) for number in range(4)}
-    for name, body in bodies.items():
-        put(driver, container, name, body)
-    reads = {name: driver.read(container, name) for name in bodies}
-    found = {name: next(read) for name, read in reads.items()}
-    for name, read in reads.items():
-        found[name] += b"".join(read)
-    assert found == bodies
-
-
 @pytest.mark.parametrize("part", [{"offset": 700_000, "length": 2}, {"offset": 800_000}])
 def test_part_that_is_not_there(
     driver: StorageDriver, container: str, part: dict[str, int]
@@ -220,18 +209,6 @@ def test_container_made_twice_keeps_its_objects(driver: StorageDriver, container
     put(driver, container, "o", b"1")
     driver.ensure_container(container)
     assert get(driver, container, "o") == b"1"
-
-
-def test_containers_by_prefix_in_order(driver: StorageDriver) -> None:
-    prefix = f"contract-{secrets.token_hex(4)}"
-    names = [f"{prefix}.{rest}" for rest in ("A", "a", "a%20b", "a%2Eb", "a.b", "b")]
-    for name in [f"{prefix}-other", f"other.{prefix}.a", *reversed(names)]:
-        driver.ensure_container(name)
-    put(driver, names[1], f"{prefix}.object/o")
-    assert list(driver.containers(f"{prefix}.")) == names
-    assert list(driver.containers(names[1])) == names[1:5]
-    assert list(driver.containers(f"{prefix}.nothing")) == []
-    assert set(names) < set(driver.containers(""))
 
 
 def test_many_threads(driver: StorageDriver, container: str) -> None:

@@ -79,28 +79,6 @@ def test_connection_is_kept_over_requests_and_whole_reads(
     assert store.count("PUT") == 6
 
 
-def test_bodies_that_are_read_in_turn_do_not_mix(driver: SwiftDriver) -> None:
-    """A connection is not lent again before the body that it brings is at its end."""
-    bodies = {name: bytes([number]) * len(BODY) for number, name in enumerate("abcdef")}
-    for name, body in bodies.items():
-        driver.put("c", name, body, size=len(body), md5=hashlib.md5(body).hexdigest())
-    reads = {name: driver.read("c", name) for name in bodies}
-    found = {name: next(read) for name, read in reads.items()}
-    assert driver.head("c", "a") is not None
-    for name in bodies:
-        found[name] += b"".join(reads[name])
-    assert found == bodies
-
-
-def test_connection_of_an_abandoned_read_is_of_use_again(driver: SwiftDriver) -> None:
-    _put(driver)
-    for _ in range(3):
-        read = driver.read("c", "o")
-        next(read)
-        read.close()  # type: ignore[attr-defined]
-    assert b"".join(driver.read("c", "o")) == BODY
-
-
 def test_memoryview_and_file_arrive_whole(driver: SwiftDriver, store: FakeSwift) -> None:
     driver.put("c", "view", memoryview(BODY), size=len(BODY), md5=MD5)
     file = io.BytesIO(BODY)
@@ -247,31 +225,6 @@ def test_listing_goes_over_all_pages(driver: SwiftDriver, store: FakeSwift) -> N
     store.containers["c"] = {f"p/{n:02}": b"x" * n for n in range(10)} | {"q": b""}
     found = list(driver.list("c", "p/"))
     assert [(info.name, info.size) for info in found] == [(f"p/{n:02}", n) for n in range(10)]
-
-
-def test_containers_are_listed_over_all_pages(driver: SwiftDriver, store: FakeSwift) -> None:
-    names = [f"pre.cluster%20{number}" for number in range(10)]
-    store.containers |= {name: {} for name in ["pre", "prefix.x", *reversed(names)]}
-    assert list(driver.containers("pre.")) == names
-    assert store.count("GET") == 6  # three names a page, and the token
-
-
-@pytest.mark.parametrize(
-    ("status", "error"), [(403, AccessDenied), (503, StorageUnavailable), (400, StorageRefused)]
-)
-def test_containers_that_cannot_be_listed_are_no_empty_store(
-    driver: SwiftDriver, store: FakeSwift, status: int, error: type[Exception]
-) -> None:
-    store.faults.append(Fault("GET", status=status))
-    with pytest.raises(error, match=rf"listing containers pre\.\* .*{status}"):
-        list(driver.containers("pre."))
-
-
-def test_an_account_that_was_never_used_has_no_containers(
-    driver: SwiftDriver, store: FakeSwift
-) -> None:
-    store.faults.append(Fault("GET", status=404))
-    assert list(driver.containers("pre.")) == []
 
 
 def test_wrong_options_are_named(make: Make) -> None:
