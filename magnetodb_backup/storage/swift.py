@@ -152,17 +152,18 @@ class SwiftDriver:
                 http_conn=conn,
             )
 
-        try:
-            answer, content = self._ask(what, fetch)
-        except _OutsideObject:
-            if length is None and self._need(container, name).size == offset:
-                return
-            raise IncompleteBody(f"{what}: the object ends before") from None
-        try:
+        # The library reads a body from the latest answer of its connection, so nobody else may
+        # use that before the body's end.
+        with contextlib.ExitStack() as held:
+            try:
+                answer, content = self._ask(what, fetch, held)
+            except _OutsideObject:
+                if length is None and self._need(container, name).size == offset:
+                    return
+                raise IncompleteBody(f"{what}: the object ends before") from None
+            held.callback(content.close)
             expected = _expected_length(what, result["status"], answer, offset, length)
             yield from self._pieces(what, content, expected)
-        finally:
-            content.close()
         if length is not None and expected != length:
             raise IncompleteBody(f"{what}: the object has {expected} of the {length} bytes")
 
@@ -241,22 +242,37 @@ class SwiftDriver:
     def _connection_error(self, error: Exception, what: str) -> Exception:
         return from_connection(error, what, self._access.settings.storage_url or "the store")
 
-    def _ask(self, what: str, request: Callable[[str, str, Any], _T]) -> _T:
-        """Send a request, and once more with a new token if the one it had is refused."""
+    def _ask(
+        self,
+        what: str,
+        request: Callable[[str, str, Any], _T],
+        held: contextlib.ExitStack | None = None,
+    ) -> _T:
+        """Send a request, and once more with a new token if the one it had is refused.
+
+        The connection goes back at the end of ``held``, by default once the answer is there.
+        """
         token = self._access.token()
         try:
-            return self._send(what, request, token)
+            return self._send(what, request, token, held)
         except ClientException as error:
             if error.http_status != 401:
                 raise self._meaning(error, what) from error
         try:
-            return self._send(what, request, self._access.renew(token))
+            return self._send(what, request, self._access.renew(token), held)
         except ClientException as error:
             raise self._meaning(error, what) from error
 
-    def _send(self, what: str, request: Callable[[str, str, Any], _T], token: str) -> _T:
+    def _send(
+        self,
+        what: str,
+        request: Callable[[str, str, Any], _T],
+        token: str,
+        held: contextlib.ExitStack | None,
+    ) -> _T:
         url = self._access.url()
-        with self._access.connection(url) as connection:
+        with contextlib.ExitStack() as own:
+            connection = (held or own).enter_context(self._access.connection(url))
             try:
                 return request(url, token, (connection.parsed_url, connection))
             except _BROKEN as error:

@@ -140,6 +140,17 @@ def test_parts(driver: StorageDriver, container: str) -> None:
     assert get(driver, container, "o", offset=len(BODY)) == b""
 
 
+def test_bodies_that_are_read_in_turn_do_not_mix(driver: StorageDriver, container: str) -> None:
+    bodies = {f"o{number}": secrets.token_bytes(2_000_000) for number in range(4)}
+    for name, body in bodies.items():
+        put(driver, container, name, body)
+    reads = {name: driver.read(container, name) for name in bodies}
+    found = {name: next(read) for name, read in reads.items()}
+    for name, read in reads.items():
+        found[name] += b"".join(read)
+    assert found == bodies
+
+
 @pytest.mark.parametrize("part", [{"offset": 700_000, "length": 2}, {"offset": 800_000}])
 def test_part_that_is_not_there(
     driver: StorageDriver, container: str, part: dict[str, int]

@@ -79,6 +79,28 @@ def test_connection_is_kept_over_requests_and_whole_reads(
     assert store.count("PUT") == 6
 
 
+def test_bodies_that_are_read_in_turn_do_not_mix(driver: SwiftDriver) -> None:
+    """A connection is not lent again before the body that it brings is at its end."""
+    bodies = {name: bytes([number]) * len(BODY) for number, name in enumerate("abcdef")}
+    for name, body in bodies.items():
+        driver.put("c", name, body, size=len(body), md5=hashlib.md5(body).hexdigest())
+    reads = {name: driver.read("c", name) for name in bodies}
+    found = {name: next(read) for name, read in reads.items()}
+    assert driver.head("c", "a") is not None
+    for name in bodies:
+        found[name] += b"".join(reads[name])
+    assert found == bodies
+
+
+def test_connection_of_an_abandoned_read_is_of_use_again(driver: SwiftDriver) -> None:
+    _put(driver)
+    for _ in range(3):
+        read = driver.read("c", "o")
+        next(read)
+        read.close()  # type: ignore[attr-defined]
+    assert b"".join(driver.read("c", "o")) == BODY
+
+
 def test_memoryview_and_file_arrive_whole(driver: SwiftDriver, store: FakeSwift) -> None:
     driver.put("c", "view", memoryview(BODY), size=len(BODY), md5=MD5)
     file = io.BytesIO(BODY)
