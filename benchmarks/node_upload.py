@@ -23,7 +23,12 @@ from magnetodb_backup.repository.index import FileIndex
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload import UploadSettings, upload_node
 
-_HOST_ID = "00000000-0000-4000-8000-000000000001"
+HOST_ID = "00000000-0000-4000-8000-000000000001"
+
+
+def cluster_of(name: str, state: str) -> str:
+    """Return the cluster that a set is uploaded for."""
+    return f"benchmark {name} {Path(state).name}"
 
 
 def main() -> None:
@@ -32,19 +37,19 @@ def main() -> None:
     conf = configuration.load(["--config-file", config])
     (chosen,) = [s for s in data_sets(float(scale)) if s.name == name]
     storage, prefix = parts.open_storage(conf), conf.storage.prefix
-    cluster = f"benchmark {name} {Path(state).name}"
+    cluster = cluster_of(name, state)
     ClusterRepository(storage, prefix, cluster).ensure()
-    repository = NodeRepository(storage, prefix, cluster, _HOST_ID)
+    repository = NodeRepository(storage, prefix, cluster, HOST_ID)
     repository.ensure()
     tree, tables = SnapshotTree([data]), chosen.descriptions()
     print("ready", flush=True)
     sys.stdin.readline()
-    before = _cpu()
+    before = cpu()
     index = FileIndex(Path(state) / "index.sqlite")
     header = NodeManifestHeader(
         backup_id=str(uuid.uuid4()),
         cluster=cluster,
-        host_id=_HOST_ID,
+        host_id=HOST_ID,
         address="127.0.0.1",
         dc="dc1",
         rack="r1",
@@ -70,15 +75,16 @@ def main() -> None:
         check_cancelled=lambda: None,
     )
     index.close()
-    print(json.dumps({"cpu": _cpu() - before, "peak_memory": _peak_memory()}), flush=True)
+    print(json.dumps({"cpu": cpu() - before, "peak_memory": peak_memory()}), flush=True)
 
 
-def _cpu() -> float:
+def cpu() -> float:
+    """Return the seconds of CPU that this process has used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Return the peak of this process alone, in bytes; see proc(5), VmHWM."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]

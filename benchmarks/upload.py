@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self, swift: Swift, directory: Path, scale: float) -> None:
         self._swift, self._directory, self._scale = swift, directory, scale
-        self._config = write_configuration(
+        self.config = write_configuration(
             directory / "magnetodb-backup.conf",
             {
                 "DEFAULT": {"state_dir": directory},
@@ -55,7 +55,7 @@ class Bench:
         state = self._directory / f"state-{data.name}-{number}"
         state.mkdir(exist_ok=True)
         module = [sys.executable, "-m", "benchmarks.node_upload"]
-        arguments = [str(self._config), str(place), data.name, str(state), str(self._scale)]
+        arguments = [str(self.config), str(place), data.name, str(state), str(self._scale)]
         return measure_resident(self._swift, [*module, *arguments])
 
     def theirs(self, data: DataSet, place: Path, number: int, *, changed: bool) -> Cost:

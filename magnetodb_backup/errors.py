@@ -131,6 +131,18 @@ class StillUnavailable(Permanent):
     """A trouble that might have passed has lasted longer than the outage deadline."""
 
 
+class SchemaDiffers(Permanent):
+    """A table that is to be restored exists with another structure than in the backup."""
+
+
+class RestoreRefused(Permanent):
+    """Preflight found that a restore cannot be done as it was asked for."""
+
+
+class SSTableRefused(Permanent):
+    """Cassandra refuses restored SSTables."""
+
+
 class Cancelled(Permanent):
     """The job was cancelled."""
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import magnetodb_backup.api
-from magnetodb_backup.domain.status import TRANSITIONS
+from magnetodb_backup.domain import restores, status
 
 project = "magnetodb-backup"
 copyright = "magnetodb-backup contributors"
@@ -29,10 +30,10 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _states() -> str:
+def _states(table: Mapping[Any, Mapping[str, Any]]) -> str:
     rows = [
         (f"``{old.value}``", event, f"``{new.value}``")
-        for old, transitions in TRANSITIONS.items()
+        for old, transitions in table.items()
         for event, new in transitions.items()
     ]
     return _table(("State", "What happens", "Next state"), rows)
@@ -95,7 +96,8 @@ def _performance(runs: list[dict[str, Any]]) -> str:
 def setup(app: Any) -> None:
     """Write the tables that are made from code."""
     made = Path(app.srcdir) / "reference"
-    (made / "states.inc").write_text(_states())
+    (made / "states.inc").write_text(_states(status.TRANSITIONS))
+    (made / "restore-states.inc").write_text(_states(restores.TRANSITIONS))
     (made / "api.inc").write_text(_api())
     runs = json.loads((made / "performance" / "runs.json").read_text())
     (made / "performance.inc").write_text(_performance(runs))

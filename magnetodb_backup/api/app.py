@@ -14,6 +14,7 @@ from oslo_middleware import healthcheck
 from magnetodb_backup.api.handlers.backups import Backup, Backups
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.nodes import Nodes
+from magnetodb_backup.api.handlers.restores import Restore, Restores
 from magnetodb_backup.api.handlers.versions import Versions
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.ports import Requests
@@ -122,7 +123,7 @@ def make_routes(tools: Tools) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_error_handler(BackupError, _on_backup_error)
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.set_error_serializer(_serialize)
-    versions, backup = Versions(tools), Backup(tools)
+    versions, backup, restore = Versions(tools), Backup(tools), Restore(tools)
     app.add_route("/", versions)
     app.add_route("/v1", versions, suffix="version")
     app.add_route("/v1/openapi.json", versions, suffix="document")
@@ -132,6 +133,9 @@ def make_routes(tools: Tools) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_route("/v1/backups/{backup_id}/cancel", backup, suffix="cancel")
     app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
     app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
+    app.add_route("/v1/restores", Restores(tools))
+    app.add_route("/v1/restores/{restore_id}", restore)
+    app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
     app.add_route("/v1/nodes", Nodes(tools))
     return app
 

@@ -38,5 +38,28 @@ class NodeControl(Protocol):
         Cassandra may answer well without having done it: look at the directories afterwards.
         """
 
+    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+        """Move the directories' SSTables into the table, whoever's tokens they have.
+
+        Cassandra verifies them, takes their level and repaired time away, and builds secondary
+        indexes, but not materialized views. The whole may be repeated.
+
+        :raises SSTableRefused: naming the directories that Cassandra refuses; nothing of those
+            was moved, and all of the others was. The reason is in Cassandra's log alone.
+        :raises UnknownTable: if there is no such table.
+        """
+
+    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+        """Repair the tables in full, in all ranges that the node has a replica of.
+
+        :raises CommandFailed: if it fails, or is not done in time; then it goes on in Cassandra.
+        """
+
+    def drain(self) -> None:
+        """Flush everything and stop accepting writes, as before a stop."""
+
+    def truncate_hints(self) -> None:
+        """Forget the hints that this node keeps for others."""
+
     def close(self) -> None:
         """Release connections."""

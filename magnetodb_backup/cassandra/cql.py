@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import ast
+import logging
+import re
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -16,9 +20,17 @@ from magnetodb_backup.domain.tables import (
     TableName,
 )
 from magnetodb_backup.domain.topology import RingMember
-from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem
+from magnetodb_backup.errors import (
+    CassandraUnavailable,
+    CommandFailed,
+    DataDirectoryProblem,
+    UnknownTable,
+)
 
+LOG = logging.getLogger(__name__)
 _SCHEMA_TIMEOUT = 120.0  # seconds; a schema of thousands of tables takes a while
+_AGREEMENT_POLL = 0.2
+_TRUNCATE = re.compile(r"\s*TRUNCATE\b", re.I)
 
 
 def from_conf(conf: cfg.ConfigOpts) -> CqlNode:
@@ -114,6 +126,84 @@ class CqlNode:
                 "Cassandra does not tell its data_file_directories; set them in its cassandra.yaml"
             )
         return directories
+
+    def execute(self, statement: str) -> None:
+        """Execute DDL or TRUNCATE.
+
+        :raises CommandFailed: with Cassandra's message, if it refuses the statement.
+        """
+        try:
+            self._session.rows(statement, timeout=_SCHEMA_TIMEOUT)
+        except CassandraUnavailable as error:
+            if not _TRUNCATE.match(statement):
+                raise
+            raise CassandraUnavailable(f"{error}. TRUNCATE needs all nodes") from None
+
+    def await_schema_agreement(self, seconds: float) -> None:
+        """Wait until all members of the ring have one schema.
+
+        :raises CassandraUnavailable: naming the versions and who has them, if not in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            versions: dict[str, list[str]] = {}
+            for member in self.ring():
+                versions.setdefault(member.schema_version, []).append(member.address)
+            if len(versions) == 1:
+                return
+            if time.monotonic() >= deadline:
+                told = "; ".join(f"{v or 'unknown'}: {', '.join(a)}" for v, a in versions.items())
+                raise CassandraUnavailable(
+                    f"the nodes do not agree on the schema after {seconds:g} s ({told}); are all "
+                    "running? See nodetool describecluster"
+                )
+            time.sleep(_AGREEMENT_POLL)
+
+    def has_rows(self, table: TableName) -> bool:
+        """Tell whether the table has a live row.
+
+        Asked at QUORUM and, where too few replicas live, at ONE: the answer may then miss rows
+        that only other replicas have. A table that cannot be read counts as one that has rows.
+        """
+        columns = self._session.rows(
+            "SELECT column_name, kind FROM system_schema.columns "
+            "WHERE keyspace_name = %s AND table_name = %s",
+            (table.keyspace, table.table),
+        )
+        keys = [c.column_name for c in columns if c.kind == "partition_key"]
+        if not keys:
+            raise UnknownTable(f"Cassandra has no table {table}")
+        names = [_quoted(n) for n in (keys[0], table.keyspace, table.table)]
+        query = "SELECT {} FROM {}.{} LIMIT 1".format(*names)
+        try:
+            try:
+                return bool(self._session.rows(query, consistency="QUORUM"))
+            except CassandraUnavailable as error:
+                LOG.warning("%s is read at ONE: %s", table, error)
+                return bool(self._session.rows(query, consistency="ONE"))
+        except CommandFailed as error:
+            LOG.warning("%s cannot be read and is taken as not empty: %s", table, error)
+            return True
+
+    def is_view_built(self, view: TableName) -> bool:
+        """Tell whether this node has built its part of a materialized view."""
+        return bool(
+            self._session.rows(
+                "SELECT view_name FROM system.built_views "
+                "WHERE keyspace_name = %s AND view_name = %s",
+                (view.keyspace, view.table),
+            )
+        )
+
+    def settings(self, *names: str) -> Mapping[str, str]:
+        """Return those of the named settings of this node's cassandra.yaml that it tells."""
+        rows = self._session.rows("SELECT name, value FROM system_views.settings")
+        return {r.name: r.value for r in rows if r.name in names and r.value is not None}
+
+
+def _quoted(name: str) -> str:
+    """Quote always: a name may be a reserved word."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _member(row: Any, address: str) -> RingMember:

@@ -10,20 +10,29 @@ from __future__ import annotations
 import logging
 import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
+from magnetodb_backup.errors import (
+    AccessDenied,
+    BackupError,
+    CassandraUnavailable,
+    CommandFailed,
+)
 
 with warnings.catch_warnings():
     # The driver imports eventlet where it is installed, and eventlet warns of itself.
     warnings.simplefilter("ignore", DeprecationWarning)
     from cassandra import (
         AuthenticationFailed,
+        ConsistencyLevel,
+        CoordinationFailure,
         DependencyException,
         OperationTimedOut,
         RequestExecutionException,
+        RequestValidationException,
         Unauthorized,
+        Unavailable,
     )
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import (
@@ -34,10 +43,15 @@ with warnings.catch_warnings():
     )
     from cassandra.connection import ConnectionException
     from cassandra.policies import WhiteListRoundRobinPolicy
-    from cassandra.query import named_tuple_factory
+    from cassandra.protocol import ErrorMessage, SyntaxException
+    from cassandra.query import SimpleStatement, named_tuple_factory
 
 LOG = logging.getLogger(__name__)
 _CONNECT, _REQUEST = 5.0, 30.0  # seconds
+_GRANTS = (
+    "GRANT SELECT ON KEYSPACE system_views and, to restore, CREATE, ALTER, DROP, MODIFY and SELECT "
+    "on what is restored to"
+)
 
 
 def _connection_class() -> Any:
@@ -91,14 +105,25 @@ class PinnedSession:
             self._cluster.shutdown()
             raise
 
-    def rows(self, query: str, *, timeout: float = _REQUEST) -> list[Any]:
-        """Return all rows of a query, as named tuples.
+    def rows(
+        self,
+        query: str,
+        parameters: Sequence[Any] | None = None,
+        *,
+        timeout: float = _REQUEST,
+        consistency: str = "LOCAL_ONE",
+    ) -> list[Any]:
+        """Return all rows of a query, as named tuples; ``%s`` in it are the parameters.
 
-        :raises CassandraUnavailable: if the node does not answer.
+        :raises CassandraUnavailable: if the node, or too many of the replicas, do not answer.
         :raises AccessDenied: if the credentials do not suffice.
+        :raises CommandFailed: if Cassandra refuses the query or fails to execute it.
         """
+        level = ConsistencyLevel.name_to_value[consistency]
+        statement = SimpleStatement(query, consistency_level=level)
         return cast(
-            "list[Any]", self._mapped(lambda: list(self._session.execute(query, timeout=timeout)))
+            "list[Any]",
+            self._mapped(lambda: list(self._session.execute(statement, parameters, timeout))),
         )
 
     def close(self) -> None:
@@ -110,19 +135,48 @@ class PinnedSession:
             return action()
         except NoHostAvailable as error:
             causes = list(error.errors.values()) if isinstance(error.errors, dict) else []
-            if any(isinstance(cause, AuthenticationFailed) for cause in causes):
-                raise AccessDenied(
-                    f"Cassandra at {self._where} does not accept [cassandra] username and password"
-                ) from None
-            reason = type(causes[0]).__name__ if causes else "no connection"
-        except Unauthorized as error:
-            raise AccessDenied(
-                f"Cassandra at {self._where}: {error}; GRANT SELECT ON KEYSPACE system_views to "
-                "the role of [cassandra] username"
-            ) from None
-        except (OperationTimedOut, ConnectionException, RequestExecutionException) as error:
-            reason = type(error).__name__
-        raise CassandraUnavailable(
+            # The driver tried other nodes after an answer, but there is none in the list.
+            problem = causes[0] if causes else None
+        except (
+            ConnectionException,
+            ErrorMessage,
+            OperationTimedOut,
+            RequestExecutionException,
+            RequestValidationException,
+        ) as error:
+            problem = error
+        raise self._meaning(problem) from None
+
+    def _meaning(self, problem: Any) -> BackupError:
+        if isinstance(problem, AuthenticationFailed):
+            return AccessDenied(
+                f"Cassandra at {self._where} does not accept [cassandra] username and password"
+            )
+        if isinstance(problem, Unauthorized):
+            return AccessDenied(
+                f"Cassandra at {self._where}: {_text(problem)}; {_GRANTS} the role of [cassandra] "
+                "username"
+            )
+        if isinstance(problem, (RequestValidationException, SyntaxException, CoordinationFailure)):
+            return CommandFailed(f"Cassandra at {self._where}: {_text(problem)}")
+        if isinstance(problem, Unavailable):
+            return CassandraUnavailable(
+                f"Cassandra at {self._where} has {problem.alive_replicas} live replicas of the "
+                f"{problem.required_replicas} that the statement needs; start the nodes that are "
+                "down"
+            )
+        if isinstance(problem, (RequestExecutionException, ErrorMessage)):
+            return CassandraUnavailable(
+                f"Cassandra at {self._where} could not do it now: {_text(problem)}"
+            )
+        reason = type(problem).__name__ if problem else "no connection"
+        return CassandraUnavailable(
             f"Cassandra does not answer CQL at {self._where} ({reason}); is it running, and are "
             "[cassandra] address and native_port right?"
-        ) from None
+        )
+
+
+def _text(problem: Exception) -> str:
+    """Return Cassandra's own words."""
+    message = problem.message if isinstance(problem, ErrorMessage) else str(problem)
+    return " ".join(str(message).split())[:500]

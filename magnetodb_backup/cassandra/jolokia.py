@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -12,12 +13,28 @@ import requests
 from oslo_config import cfg
 
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
+from magnetodb_backup.errors import (
+    AccessDenied,
+    BackupError,
+    CassandraUnavailable,
+    CommandFailed,
+    SSTableRefused,
+    UnknownTable,
+)
 
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _TAKE = "takeSnapshot(java.lang.String,java.util.Map,[Ljava.lang.String;)"
 _CLEAR = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
 _FLUSH = "forceKeyspaceFlush(java.lang.String,[Ljava.lang.String;)"
+_HINTS = "org.apache.cassandra.hints:type=HintsService"
+# Reset level, clear repaired, verify SSTables, verify tokens, invalidate caches, verify all values,
+# copy instead of move.
+_IMPORT = f"importNewSSTables(java.util.Set{',boolean' * 7})"
+_IMPORT_OPTIONS = [True, True, True, False, True, False, False]
+_REPAIR = "repairAsync(java.lang.String,java.util.Map)"
+_STATUS = "getParentRepairStatus(int)"
+# A repair's status is not known at once; and not any more after a restart.
+_STATUS_APPEARS = 60.0
 
 
 def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
@@ -29,11 +46,15 @@ def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
         password=options.password or "",
         ca_file=options.ca_file or "",
         timeout=options.timeout,
+        repair_timeout=options.repair_timeout,
     )
 
 
 class JolokiaControl:
-    """Posts to the agent; ``timeout`` in seconds for one request."""
+    """Posts to the agent; ``timeout`` in seconds for one request.
+
+    A repair may take ``repair_timeout`` seconds, and is looked at every ``poll`` seconds.
+    """
 
     def __init__(
         self,
@@ -43,8 +64,11 @@ class JolokiaControl:
         password: str = "",
         ca_file: str = "",
         timeout: float = 600.0,
+        repair_timeout: float = 86_400.0,
+        poll: float = 1.0,
     ) -> None:
         self._url, self._timeout = url.rstrip("/") + "/", timeout
+        self._repair_timeout, self._poll = repair_timeout, poll
         parts = urlsplit(self._url)  # a password in it must not go into messages
         self._at = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._session = requests.Session()
@@ -81,6 +105,65 @@ class JolokiaControl:
         """Clear the tag in all keyspaces."""
         self._execute(_CLEAR, [tag, []])
 
+    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+        """Import all directories by one request."""
+        if not directories:
+            return
+        mbean = f"org.apache.cassandra.db:type=Tables,keyspace={table.keyspace},table={table.table}"
+        self.operation_mode()  # raises while Cassandra starts: then no table is known yet
+        refused = self._execute(
+            _IMPORT,
+            [list(directories), *_IMPORT_OPTIONS],
+            mbean=mbean,
+            missing=UnknownTable(f"Cassandra has no table {table}"),
+        )
+        if refused:
+            raise SSTableRefused(
+                f"Cassandra refuses SSTables of {', '.join(map(str, refused))} for {table}; its "
+                "log (system.log) tells why"
+            )
+
+    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+        """Start the repair, and look until it is done."""
+        options = {
+            "incremental": "false",
+            "primaryRange": "false",
+            "parallelism": "parallel",
+            "columnFamilies": ",".join(tables),
+        }
+        number = self._execute(_REPAIR, [keyspace, options])
+        if not number:  # one replica: there is nothing to repair
+            return
+        started, seen = time.monotonic(), False
+        while True:
+            status = self._execute(_STATUS, [number])
+            if status and status[0] == "COMPLETED":
+                return
+            if status and status[0] == "FAILED":
+                reason = " ".join(str(x) for x in status[1:])[:500]
+                raise CommandFailed(f"the repair of {keyspace} fails: {reason}")
+            took = time.monotonic() - started
+            if not status and (seen or took > _STATUS_APPEARS):
+                raise CassandraUnavailable(
+                    f"Cassandra at {self._at} has forgotten the repair of {keyspace}; has it been "
+                    "restarted?"
+                )
+            if took > self._repair_timeout:
+                raise CommandFailed(
+                    f"the repair of {keyspace} goes on after {self._repair_timeout:g} s ([jolokia] "
+                    "repair_timeout)"
+                )
+            seen = bool(status)
+            time.sleep(self._poll)
+
+    def drain(self) -> None:
+        """Drain."""
+        self._execute("drain()", [])
+
+    def truncate_hints(self) -> None:
+        """Delete all hints."""
+        self._execute("deleteAllHints()", [], mbean=_HINTS)
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
@@ -88,17 +171,26 @@ class JolokiaControl:
     def _read(self, attribute: str) -> Any:
         return self._post({"type": "read", "mbean": _STORAGE_SERVICE, "attribute": attribute})
 
-    def _execute(self, operation: str, arguments: list[Any]) -> Any:
+    def _execute(
+        self,
+        operation: str,
+        arguments: list[Any],
+        *,
+        mbean: str = _STORAGE_SERVICE,
+        missing: BackupError | None = None,
+    ) -> Any:
         return self._post(
             {
                 "type": "exec",
-                "mbean": _STORAGE_SERVICE,
+                "mbean": mbean,
                 "operation": operation,
                 "arguments": arguments,
-            }
+            },
+            missing,
         )
 
-    def _post(self, body: dict[str, Any]) -> Any:
+    def _post(self, body: dict[str, Any], missing: BackupError | None = None) -> Any:
+        """Return the value; ``missing`` is the error if the agent does not know the bean."""
         what = str(body.get("operation", body.get("attribute"))).partition("(")[0]
         try:
             answer = self._session.post(self._url, json=body, timeout=(5.0, self._timeout))
@@ -134,5 +226,7 @@ class JolokiaControl:
                 f"{what}: Jolokia at {self._at} answers HTTP {answer.status_code} without a result"
             )
         if status == 404 and "InstanceNotFound" in str(document.get("error_type")):
-            raise CassandraUnavailable(f"{what}: Cassandra at {self._at} is still starting")
+            raise missing or CassandraUnavailable(
+                f"{what}: Cassandra at {self._at} is still starting"
+            )
         raise CommandFailed(f"{what}: {str(document.get('error'))[:500]}")

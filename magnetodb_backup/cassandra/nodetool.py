@@ -13,7 +13,13 @@ from itertools import groupby
 from oslo_config import cfg
 
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
+from magnetodb_backup.errors import (
+    AccessDenied,
+    CassandraUnavailable,
+    CommandFailed,
+    SSTableRefused,
+    UnknownTable,
+)
 
 # Linux allows 128 KiB for one argument.
 _LONGEST_ARGUMENT = 100_000
@@ -24,6 +30,8 @@ _DENIED = re.compile(
     r"SecurityException|Authentication failed|Credentials required|access denied|LoginException",
     re.I,
 )
+_UNKNOWN_TABLE = re.compile(r"Unknown (keyspace|table)|couldn't find that bean|not found", re.I)
+_IMPORT_REFUSED = re.compile(r"^Some directories failed to import[^\n]*\n(.*)", re.M | re.S)
 
 
 def from_conf(conf: cfg.ConfigOpts) -> NodetoolControl:
@@ -36,11 +44,12 @@ def from_conf(conf: cfg.ConfigOpts) -> NodetoolControl:
         username=options.username or "",
         password_file=options.password_file or "",
         timeout=options.timeout,
+        repair_timeout=options.repair_timeout,
     )
 
 
 class NodetoolControl:
-    """Runs nodetool; ``timeout`` in seconds for one run."""
+    """Runs nodetool; ``timeout`` in seconds for one run, but ``repair_timeout`` for a repair."""
 
     def __init__(
         self,
@@ -51,13 +60,15 @@ class NodetoolControl:
         username: str = "",
         password_file: str = "",
         timeout: float = 600.0,
+        repair_timeout: float = 86_400.0,
     ) -> None:
         self._prefix = [*command, "-h", host, "-p", str(port)]
         if username:
             self._prefix += ["-u", username]
         if password_file:
             self._prefix += ["-pwf", password_file]
-        self._where, self._timeout = f"{host}:{port}", timeout
+        self._where = f"{host}:{port}"
+        self._timeout, self._repair_timeout = timeout, repair_timeout
 
     def host_id(self) -> str:
         """Return the host ID that ``nodetool info`` prints."""
@@ -90,10 +101,59 @@ class NodetoolControl:
         """Clear the tag in all keyspaces."""
         self._run("clearsnapshot", "-t", tag)
 
+    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+        """Import all directories by one command."""
+        if not directories:
+            return
+        names = [table.keyspace, table.table, *directories]
+        code, output = self._call(["import", "--no-tokens", "--", *names], self._timeout)
+        if code == 0:
+            return
+        if refused := _IMPORT_REFUSED.search(output):
+            which = ", ".join(x.strip() for x in refused[1].splitlines() if x.strip() in names)
+            raise SSTableRefused(
+                f"Cassandra refuses SSTables of {which or 'unnamed directories'} for {table}; its "
+                "log (system.log) tells why"
+            )
+        if _UNKNOWN_TABLE.search(output):
+            raise UnknownTable(f"Cassandra has no table {table}")
+        raise self._failure("import", output)
+
+    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+        """Repair the tables by one command."""
+        command = ["repair", "--full", "--", keyspace, *tables]
+        try:
+            code, output = self._call(command, self._repair_timeout)
+        except CassandraUnavailable:
+            raise CommandFailed(
+                f"the repair of {keyspace} goes on after {self._repair_timeout:g} s ([nodetool] "
+                "repair_timeout)"
+            ) from None
+        # Of a repair that has begun, "timed out" is a replica's failure, not JMX's.
+        if code and re.search(r"repair (command|job)", output, re.I):
+            raise CommandFailed(f"nodetool repair of {keyspace}: {_told(output)}")
+        if code:
+            raise self._failure("repair", output)
+
+    def drain(self) -> None:
+        """Drain."""
+        self._run("drain")
+
+    def truncate_hints(self) -> None:
+        """Truncate all hints."""
+        self._run("truncatehints")
+
     def close(self) -> None:
         """There is nothing to close."""
 
     def _run(self, *arguments: str) -> str:
+        code, output = self._call(arguments, self._timeout)
+        if code:
+            raise self._failure(arguments[0], output)
+        return output
+
+    def _call(self, arguments: Sequence[str], timeout: float) -> tuple[int, str]:
+        """Return the exit code and all output."""
         command = [*self._prefix, *arguments]
         try:
             process = subprocess.Popen(
@@ -110,21 +170,16 @@ class NodetoolControl:
                 f"{self._prefix[0]} cannot be run ({error.strerror}); set [nodetool] command"
             ) from None
         try:
-            out, err = process.communicate(timeout=self._timeout)
+            out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise CassandraUnavailable(
-                f"nodetool {arguments[0]} took longer than {self._timeout:g} s ([nodetool] timeout)"
+                f"nodetool {arguments[0]} took longer than {timeout:g} s ([nodetool] timeout)"
             ) from None
-        if process.returncode == 0:
-            return out
-        raise self._failure(arguments[0], f"{out}\n{err}")
+        return process.returncode, f"{out}\n{err}"
 
     def _failure(self, command: str, output: str) -> Exception:
-        lines = [line.strip() for line in output.splitlines() if line.strip()]
-        told = [x for x in lines if not x.startswith(("at ", "-- StackTrace", "See 'nodetool"))]
-        text = " ".join(told)[:500] or "no output"
         if _DENIED.search(output):
             return AccessDenied(
                 f"JMX at {self._where} refuses nodetool {command}; check [nodetool] username and "
@@ -135,7 +190,14 @@ class NodetoolControl:
                 f"nodetool {command} does not reach JMX at {self._where}; is Cassandra running, "
                 "and are [nodetool] host and port right?"
             )
-        return CommandFailed(f"nodetool {command}: {text}")
+        return CommandFailed(f"nodetool {command}: {_told(output)}")
+
+
+def _told(output: str) -> str:
+    """Return the output without stack traces, on one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    told = [x for x in lines if not x.startswith(("at ", "-- StackTrace", "See 'nodetool"))]
+    return " ".join(told)[:500] or "no output"
 
 
 def _chunks(names: Sequence[str]) -> Iterator[str]:

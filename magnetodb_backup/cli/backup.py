@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cliff.lister import Lister
@@ -17,11 +17,23 @@ from magnetodb_backup.domain.views import backup_view
 _COLUMNS = ("id", "name", "cluster", "status", "created_at", "files", "bytes", "bytes_uploaded")
 
 
-def show(command: Any, parsed_args: Namespace, view: Mapping[str, Any]) -> Any:
-    """Return columns for cliff; nested values as they are in JSON and YAML, as text elsewhere."""
+def show(
+    parsed_args: Namespace, view: Mapping[str, Any], text: Callable[[str, Any], Any] | None = None
+) -> Any:
+    """Return columns for cliff; nested values as they are in JSON and YAML, as text elsewhere.
+
+    ``text`` makes a cell of a field's name and value, by default as for a backup.
+    """
     if parsed_args.formatter in ("json", "yaml"):
         return tuple(view), tuple(view.values())
-    return tuple(view), tuple(_text(name, value) for name, value in view.items())
+    return tuple(view), tuple((text or _text)(name, value) for name, value in view.items())
+
+
+def cell(name: str, value: Any) -> Any:
+    """Return a value for a table's cell."""
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else value
 
 
 def _text(name: str, value: Any) -> Any:
@@ -30,9 +42,7 @@ def _text(name: str, value: Any) -> Any:
         return "\n".join(_node_line(node) for node in value)
     if name == "coverage" and value:
         return "\n".join(f"{keyspace}: {found['status']}" for keyspace, found in value.items())
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    return "" if value is None else value
+    return cell(name, value)
 
 
 def _node_line(node: Mapping[str, Any]) -> str:
@@ -85,4 +95,4 @@ class Show(ServiceCommand, ShowOne):
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups
         backup = backups.find(parsed_args.backup)
-        return show(self, parsed_args, backup_view(backup, backups.node_backups(backup.id)))
+        return show(parsed_args, backup_view(backup, backups.node_backups(backup.id)))

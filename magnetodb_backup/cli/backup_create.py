@@ -20,7 +20,7 @@ from magnetodb_backup.domain.views import backup_view
 from magnetodb_backup.errors import InvalidValue
 
 
-def add_waiting(parser: ArgumentParser, *, default: bool) -> None:
+def add_waiting(parser: ArgumentParser, *, default: bool | None) -> None:
     """Add the options about waiting."""
     parser.add_argument(
         "--wait",
@@ -100,7 +100,7 @@ class Create(ServiceCommand, ShowOne):
             if self._code:
                 sys.stderr.write(f"error: {backup.status.value}: {backup.error}\n")
         view = backup_view(backup, database.backups.node_backups(backup.id))
-        return show(self, parsed_args, view)
+        return show(parsed_args, view)
 
     def run(self, parsed_args: Namespace) -> int:
         return int(super().run(parsed_args) or 0) or self._code

@@ -55,7 +55,7 @@ class Cancel(_OnBackup):
         if parsed_args.wait:
             backup = self._waiter(parsed_args).backup(backup.id)
             self._ended(backup, BackupStatus.CANCELLED, backup.error)
-        return show(self, parsed_args, backup_view(backup))
+        return show(parsed_args, backup_view(backup))
 
 
 class Delete(_OnBackup):
@@ -70,7 +70,7 @@ class Delete(_OnBackup):
             deletion = self._waiter(parsed_args).job(deletion.id)
             backup = database.backups.get(backup.id)
             self._ended(backup, BackupStatus.DELETED, deletion.error)
-        return show(self, parsed_args, backup_view(backup))
+        return show(parsed_args, backup_view(backup))
 
 
 class Verify(_OnBackup):
@@ -94,7 +94,7 @@ class Verify(_OnBackup):
             self._code = _tell(job)
         view = job_view(job)
         result = view.pop("result") or {}
-        return show(self, parsed_args, {**view, **result})
+        return show(parsed_args, {**view, **result})
 
 
 def _tell(job: Job) -> int:

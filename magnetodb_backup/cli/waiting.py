@@ -5,80 +5,38 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from magnetodb_backup.cli.app import FAILED, ExitWith
+from magnetodb_backup.cli.progress import (
+    NodeProgress,
+    make_display,
+    of_node_backup,
+    of_node_restore,
+)
 from magnetodb_backup.cli.services import Services
-from magnetodb_backup.domain.records import Backup, Job, NodeBackup
+from magnetodb_backup.domain.records import Backup, Job
+from magnetodb_backup.domain.restores import Restore, RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.errors import DatabaseUnavailable
 
 Result = TypeVar("Result")
 _LOOKS_BEFORE_CONDUCTOR = 4  # a job that a conductor takes needs no warning
 _CONDUCTOR_SILENT = 15.0
-_LINE_EVERY = 5.0
 
 
-class _Bars:
-    """A bar per node, for a terminal."""
+class _Record(Protocol):
+    """What is waited for."""
 
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TextColumn("{task.fields[phase]}"),
-            console=Console(stderr=True),
-        )
-        self._bars: dict[str, TaskID] = {}
-        self._progress.start()
+    @property
+    def id(self) -> str: ...
 
-    def show(self, backup: Backup, nodes: Sequence[NodeBackup]) -> None:
-        for node in nodes:
-            if node.host_id not in self._bars:
-                self._bars[node.host_id] = self._progress.add_task(
-                    node.address, total=None, phase=""
-                )
-            self._progress.update(
-                self._bars[node.host_id],
-                total=node.progress.bytes_total or None,
-                completed=node.progress.bytes_done,
-                phase=backup.phase if node.phase != "failed" else "failed",
-            )
-
-    def close(self) -> None:
-        self._progress.stop()
+    @property
+    def phase(self) -> str: ...
 
 
-class _Lines:
-    """A line per phase, and one per node every few seconds, for logs."""
-
-    def __init__(self) -> None:
-        self._phase = ""
-        self._told: dict[str, tuple[float, int]] = {}
-
-    def show(self, backup: Backup, nodes: Sequence[NodeBackup]) -> None:
-        if backup.phase != self._phase:
-            self._phase = backup.phase
-            sys.stderr.write(f"{backup.id}: {backup.phase}\n")
-        now = time.monotonic()
-        for node in nodes:
-            last, done = self._told.get(node.host_id, (0.0, 0))
-            if node.progress.files_done != done and now - last >= _LINE_EVERY:
-                self._told[node.host_id] = (now, node.progress.files_done)
-                p = node.progress
-                sys.stderr.write(
-                    f"{node.address}: {p.files_done}/{p.files_total} files, "
-                    f"{p.bytes_done}/{p.bytes_total} bytes, {p.bytes_uploaded} uploaded\n"
-                )
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        """Nothing is open."""
+Watched = TypeVar("Watched", bound=_Record)
 
 
 class Waiter:
@@ -95,20 +53,49 @@ class Waiter:
 
         :raises ExitWith: when the time is over, or on an interrupt; the backup goes on.
         """
-        display = _Bars() if sys.stderr.isatty() else _Lines()
-        busy = (BackupStatus.CREATING, BackupStatus.DELETING)
+        backups, busy = self._database.backups, (BackupStatus.CREATING, BackupStatus.DELETING)
+        return self._shown(
+            f"backup {backup_id}",
+            read=lambda: backups.get(backup_id),
+            nodes=lambda: [of_node_backup(n) for n in backups.node_backups(backup_id)],
+            ended=lambda backup: backup.status not in busy,
+        )
 
-        def look() -> Backup | None:
-            backup = self._database.backups.get(backup_id)
-            display.show(backup, self._database.backups.node_backups(backup_id))
-            return None if backup.status in busy else backup
+    def restore(self, restore_id: str) -> Restore:
+        """Return the restore when it is no longer RESTORING.
 
+        :raises ExitWith: when the time is over, or on an interrupt; the restore goes on.
+        """
+        restores = self._database.restores
+        return self._shown(
+            f"restore {restore_id}",
+            read=lambda: restores.get(restore_id),
+            nodes=lambda: [of_node_restore(n) for n in restores.node_restores(restore_id)],
+            ended=lambda restore: restore.status is not RestoreStatus.RESTORING,
+        )
+
+    def _shown(
+        self,
+        what: str,
+        *,
+        read: Callable[[], Watched],
+        nodes: Callable[[], list[NodeProgress]],
+        ended: Callable[[Watched], bool],
+    ) -> Watched:
+        """Show progress until the record of ``what`` (its kind and ID) has ended."""
+        display = make_display()
+
+        def look() -> Watched | None:
+            record = read()
+            display.show(record.id, record.phase, nodes())
+            return record if ended(record) else None
+
+        kind, _, id_ = what.partition(" ")
         remedy = (
-            f"See magnetodb-backup-manage backup show {backup_id}, or cancel it by backup cancel "
-            f"{backup_id}"
+            f"See magnetodb-backup-manage {kind} show {id_}, or cancel it by {kind} cancel {id_}"
         )
         try:
-            return self._until(look, f"backup {backup_id}", remedy)
+            return self._until(look, what, remedy)
         finally:
             display.close()
 

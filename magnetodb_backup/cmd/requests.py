@@ -10,6 +10,8 @@ from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.restore_checks import checked_request
+from magnetodb_backup.domain.restores import Restore, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
 from magnetodb_backup.messaging.conductor import ConductorClient
@@ -99,8 +101,43 @@ class RecordedRequests:
         self._wake_conductor()
         return job
 
+    def create_restore(self, request: RestoreRequest) -> Restore:
+        """Record a restore and its job; a dry run too is a job.
+
+        :raises InvalidValue: if the request contradicts itself or could do harm.
+        :raises NotFound: for a backup, keyspace, table or cluster that does not exist.
+        :raises Conflict: if the backup's status does not allow it.
+        """
+        backup = self._database.backups.get(request.backup_id)
+        request = checked_request(request, backup)
+        own = backup.cluster if backup.cluster in self._clusters() else None
+        cluster = self._cluster(request.cluster or own)
+        restore = self._database.restores.create(
+            request, str(uuid.uuid4()), backup.cluster, cluster
+        )
+        self._wake_conductor()
+        return restore
+
+    def cancel_restore(self, restore_id: str) -> Restore:
+        """Ask for the end of a running restore.
+
+        :raises Conflict: if it does not run.
+        """
+        restore = self._database.restores.get(restore_id)
+        if restore.status is not RestoreStatus.RESTORING:
+            raise Conflict(
+                f"restore {restore_id} is {restore.status.value}; only a restore that is RESTORING "
+                "can be cancelled"
+            )
+        self._database.jobs.request_cancel(restore_id)
+        self._wake_conductor()
+        return self._database.restores.get(restore_id)
+
+    def _clusters(self) -> tuple[str, ...]:
+        return self._database.nodes.clusters(self._known_within)
+
     def _cluster(self, wanted: str | None) -> str:
-        clusters = self._database.nodes.clusters(self._known_within)
+        clusters = self._clusters()
         names = ", ".join(repr(c) for c in clusters)
         if wanted is not None:
             if wanted not in clusters:

@@ -9,17 +9,20 @@ from typing import Any
 
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra import cql
+from magnetodb_backup.cassandra import bulk_loader, cql
 from magnetodb_backup.cmd import configuration, parts, process
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorClient
 from magnetodb_backup.messaging.worker import WorkerEndpoint
 from magnetodb_backup.plugins.loading import load_node_control
+from magnetodb_backup.repository.download import DownloadSettings
 from magnetodb_backup.repository.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.identity import WorkerIdentity
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.worker.restore_schema import SchemaWork
+from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork, ViewWork
 from magnetodb_backup.worker.service import WorkerService, spawn
 from magnetodb_backup.worker.tasks import Tasks
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
@@ -37,6 +40,17 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
         expected_host_id=conf.cassandra.host_id or "",
         configured_directories=conf.cassandra.data_directories,
     )
+    restoring = RestoreWork(
+        node,
+        storage,
+        bulk_loader.from_conf(conf),
+        RestoreSettings(
+            prefix=conf.storage.prefix,
+            download=DownloadSettings(concurrency=conf.worker.download_concurrency),
+            head_room_percent=conf.worker.head_room_percent,
+        ),
+    )
+    schema = SchemaWork(node, storage, conf.storage.prefix)
     work = BackupWork(
         node,
         storage,
@@ -51,6 +65,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             head_room_percent=conf.worker.head_room_percent,
             state_dir=directory,
         ),
+        {**restoring.handlers(), **schema.handlers(), **ViewWork(node).handlers()},
     )
     tasks = Tasks(work, spawn)
     reporter = Reporter(
@@ -58,6 +73,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
         ConductorClient(transport),
         tasks,
         work.release,
+        restoring.remove_staging,
         worker_id=identity.worker_id,
         node_control=conf.cassandra.node_control,
         interval=conf.worker.heartbeat_interval,

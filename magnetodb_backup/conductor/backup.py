@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from magnetodb_backup.conductor.asking import Asking
 from magnetodb_backup.conductor.census import Census, require_all, take_census
 from magnetodb_backup.conductor.commit import commit_backup, coverage_of
 from magnetodb_backup.conductor.distrust import Findings
@@ -24,15 +25,11 @@ from magnetodb_backup.errors import (
     Cancelled,
     CommandFailed,
     DataDirectoryProblem,
-    MissingWorker,
-    StillUnavailable,
     Unexpected,
-    WrongNode,
 )
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 LOG = logging.getLogger(__name__)
-_LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,15 @@ class BackupJob:
     def __init__(self, job: Job, backup: Backup, tools: BackupTools) -> None:
         self._job, self._backup, self._tools = job, backup, tools
         self._written: dict[str, float] = {}
+        self._asking = Asking(
+            tools.database,
+            tools.fanout,
+            backup.cluster,
+            check=tools.check,
+            wait=tools.wait,
+            worker_timeout=tools.worker_timeout,
+            try_others=backup.allow_partial,
+        )
 
     def steps(self, round_: int) -> Sequence[Step]:
         """Return the steps of a round, in order."""
@@ -92,14 +98,14 @@ class BackupJob:
 
     def _census(self, round_: int, results: Results) -> Mapping[str, Any]:
         selection = Selection.from_json(results["resolve"]["selection"])
-        deadline = time.monotonic() + self._tools.worker_timeout
+        deadline = self._asking.deadline()
         while True:
             answer = self._ask_any(round_, "census", TaskKind.DESCRIBE, {})
             ring = [RingMember.from_json(m) for m in answer["ring"]]
-            census = take_census(ring, self._nodes())
+            census = take_census(ring, self._asking.nodes())
             if not census.missing or time.monotonic() > deadline:
                 break
-            self._wait_a_moment(deadline)
+            self._asking.wait_a_moment(deadline)
         if not self._backup.allow_partial:
             require_all(census)
         coverage_of(ring, selection, {m.host_id for m, _ in census.present}, require=True)
@@ -178,61 +184,14 @@ class BackupJob:
 
     # How the steps reach workers.
 
-    def _wait_a_moment(self, deadline: float) -> None:
-        self._tools.check()
-        self._tools.wait(min(_LOOK_EVERY, max(deadline - time.monotonic(), 0.0)))
-
-    def _nodes(self) -> Sequence[Any]:
-        return self._tools.database.nodes.list(
-            live_within=self._tools.worker_timeout, cluster=self._backup.cluster
-        )
-
     def _ask_any(
         self, round_: int, step: str, kind: TaskKind, arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Let one usable worker of the cluster do what any of them can do.
-
-        Where nodes may be missing, the next one is asked if it is the node that fails.
-        """
-        deadline = time.monotonic() + self._tools.worker_timeout
-        while True:
-            nodes = self._nodes()
-            usable = [n for n in nodes if n.live and n.report.member and not n.report.problem]
-            if usable or time.monotonic() > deadline:
-                break
-            self._wait_a_moment(deadline)
-        if not usable:
-            seen = "; ".join(
-                f"{n.report.hostname}: {n.report.problem or 'no report since'} "
-                f"{n.last_seen:%H:%M:%S} UTC"
-                for n in nodes
-            )
-            raise MissingWorker(
-                f"cluster {self._backup.cluster!r} has no usable worker ({seen or 'none known'}); "
-                "start magnetodb-backup-worker on its nodes"
-            )
-        outcome: Outcome | None = None
-        for node in usable if self._backup.allow_partial else usable[:1]:
-            if outcome is not None and not self._is_live(node.report.worker_id):
-                continue  # it has not reported since; deadlines must not add up
-            call = Call(
-                host_id=node.report.member.host_id,
-                host=node.report.member.address,
-                worker_id=node.report.worker_id,
-                task_id=f"{self._job.id}:{round_}:{step}:{time.time_ns()}",
-                kind=kind,
-                arguments=self._arguments(node.report.member.host_id, round_, arguments),
-            )
-            (outcome,) = self._tools.fanout.run([call])
-            if not isinstance(outcome.error, WrongNode | StillUnavailable):
-                break
-        assert outcome is not None
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.result
-
-    def _is_live(self, worker_id: str) -> bool:
-        return any(n.live and n.report.worker_id == worker_id for n in self._nodes())
+        return self._asking.any(
+            f"{self._job.id}:{round_}:{step}",
+            kind,
+            lambda host_id: self._arguments(host_id, round_, arguments),
+        )
 
     def _on_selection(
         self, round_: int, results: Results, phase: Phase, kind: TaskKind

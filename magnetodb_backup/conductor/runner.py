@@ -14,6 +14,7 @@ from typing import Any
 from magnetodb_backup.conductor.backup import BackupJob, BackupTools
 from magnetodb_backup.conductor.distrust import distrusted_packs
 from magnetodb_backup.conductor.fanout import Fanout, Workers, still_unavailable
+from magnetodb_backup.conductor.restore_runner import RestoreRunner
 from magnetodb_backup.conductor.steps import StepRunner, describe
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, Job
@@ -107,6 +108,7 @@ class JobRunner:
                 JobKind.BACKUP: self._backup,
                 JobKind.DELETION: self._deletion,
                 JobKind.VERIFICATION: self._verification,
+                JobKind.RESTORE: self._restore,
             }[job.kind]
             result = run(job, backup, lambda: self._check(job, still_owner))
             self._database.jobs.finish(job.id, JobStatus.DONE, result=result)
@@ -178,6 +180,11 @@ class JobRunner:
         )
         return asdict(report)
 
+    def _restore(
+        self, job: Job, backup: Backup, check: Callable[[], None]
+    ) -> Mapping[str, Any] | None:
+        return self._restores().run(job, backup.cluster, check)
+
     # Ends.
 
     def _fail(self, job: Job, error: BackupError) -> None:
@@ -194,6 +201,8 @@ class JobRunner:
             self._withdraw_manifest(job, backup)
             status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
             self._database.backups.set_status(backup.id, status, error=describe(error))
+        elif job.kind is JobKind.RESTORE:
+            self._restores().fail(job, error)
         elif job.kind is JobKind.DELETION:
             with contextlib.suppress(Conflict):  # a backup that never got to be DELETING
                 self._database.backups.set_status(
@@ -239,6 +248,17 @@ class JobRunner:
 
     def _repository(self, cluster: str) -> ClusterRepository:
         return ClusterRepository(self._storage(), self._settings.prefix, cluster)
+
+    def _restores(self) -> RestoreRunner:
+        return RestoreRunner(
+            self._database,
+            self._workers,
+            self._repository,
+            lambda seconds: _ignore(self._stopping.wait(seconds)),
+            poll_interval=self._settings.poll_interval,
+            worker_timeout=self._settings.worker_timeout,
+            outage_deadline=self._settings.outage_deadline,
+        )
 
     def _backup_job(self, job: Job, backup: Backup, check: Callable[[], None]) -> BackupJob:
         fanout = Fanout(

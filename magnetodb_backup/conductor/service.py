@@ -30,10 +30,11 @@ class Leases(Protocol):
 def lease_names(job: Job) -> list[str]:
     """Return the leases that a job needs; MySQL's names have at most 64 characters.
 
-    A backup that is to be cancelled takes no further step, so it need not wait for another one.
+    One backup or restore at a time works on a cluster. One that is to be cancelled takes no
+    further step, so it need not wait for another one.
     """
     names = [f"job-{job.id}"]
-    if job.kind is JobKind.BACKUP and not job.cancel_requested:
+    if job.kind in (JobKind.BACKUP, JobKind.RESTORE) and not job.cancel_requested:
         names.append(f"cluster-{hashlib.sha256(job.cluster.encode()).hexdigest()[:48]}")
     return names
 
@@ -65,9 +66,12 @@ class JobLoop:
         self._woken.set()
 
     def take_report(self, report: NodeReport) -> tuple[str, ...]:
-        """Record a worker's report; return the IDs of its cluster's live backups."""
+        """Record a worker's report; return the IDs of its cluster's live backups and restores."""
         self._database.nodes.report(report)
-        return self._database.backups.live_ids(report.cluster)
+        return (
+            *self._database.backups.live_ids(report.cluster),
+            *self._database.restores.live_ids(report.cluster),
+        )
 
     def run(self) -> None:
         """Poll until stopped; an outage of the database is logged once and waited for."""

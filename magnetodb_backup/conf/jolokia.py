@@ -15,4 +15,10 @@ OPTS = [
     cfg.StrOpt("password", secret=True, help="Password of the user."),
     cfg.StrOpt("ca_file", help="CA certificates for https."),
     cfg.FloatOpt("timeout", default=600.0, min=1, help="Seconds that one request may take."),
+    cfg.FloatOpt(
+        "repair_timeout",
+        default=86_400.0,
+        min=1,
+        help="Seconds that the repair of one keyspace may take after a restore.",
+    ),
 ]

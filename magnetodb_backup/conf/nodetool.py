@@ -16,4 +16,10 @@ OPTS = [
         help="File with a line 'user password'; must be readable by the worker's user only.",
     ),
     cfg.FloatOpt("timeout", default=600.0, min=1, help="Seconds that one nodetool run may take."),
+    cfg.FloatOpt(
+        "repair_timeout",
+        default=86_400.0,
+        min=1,
+        help="Seconds that the repair of one keyspace may take after a restore.",
+    ),
 ]

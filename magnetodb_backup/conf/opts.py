@@ -19,6 +19,7 @@ from magnetodb_backup.conf import (
     jolokia,
     nodetool,
     service,
+    sstableloader,
     storage,
     swift,
     worker,
@@ -34,6 +35,7 @@ _GROUPS: tuple[ModuleType, ...] = (
     filesystem,
     jolokia,
     nodetool,
+    sstableloader,
     storage,
     worker,
 )

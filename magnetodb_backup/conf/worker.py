@@ -17,6 +17,13 @@ OPTS = [
         "upload_concurrency", default=4, min=1, max=64, help="Packs that are uploaded at once."
     ),
     cfg.IntOpt(
+        "download_concurrency",
+        default=4,
+        min=1,
+        max=64,
+        help="Ranges of packs that a restore downloads at once.",
+    ),
+    cfg.IntOpt(
         "reader_threads",
         default=2,
         min=1,

@@ -10,10 +10,11 @@ from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
+from magnetodb_backup.database.restores import RestoreStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
 from magnetodb_backup.errors import InvalidValue
 
-__all__ = ["BackupStore", "Database", "JobStore", "NodeStore", "connect"]
+__all__ = ["BackupStore", "Database", "JobStore", "NodeStore", "RestoreStore", "connect"]
 
 
 class Database:
@@ -23,6 +24,7 @@ class Database:
         self._engine = transactions.engine
         self.backups = BackupStore(transactions)
         self.jobs = JobStore(transactions)
+        self.restores = RestoreStore(transactions)
         self.nodes = NodeStore(transactions, clock)
 
     def sync(self) -> None:

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from typing import Any
@@ -16,7 +15,13 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.records import Backup, BackupRequest, NodeBackup, Progress
+from magnetodb_backup.domain.records import (
+    Backup,
+    BackupRequest,
+    NodeBackup,
+    Progress,
+    check_backup_name,
+)
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, check_transition
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
@@ -35,15 +40,6 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _check_name(name: str) -> None:
-    if len(name) > 255:
-        raise InvalidValue(f"the name has {len(name)} characters; 255 are possible")
-    if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise InvalidValue(
-            f"the name {name!a} has blanks around it or control characters; leave them out"
-        )
-
-
 def _backup(row: BackupRow) -> Backup:
     values = {f.name: getattr(row, f.name) for f in fields(Backup)}
     return Backup(**{**values, "status": BackupStatus(row.status)})
@@ -57,6 +53,10 @@ def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
             "corrupt_files": tuple(record["corrupt_files"]),
         }
     )
+
+
+def _node_row(node: NodeBackup) -> NodeBackupRow:
+    return NodeBackupRow(backup_id=node.backup_id, host_id=node.host_id, record=asdict(node))
 
 
 def row_of(session: Session, backup_id: str, *, lock: bool = False) -> BackupRow:
@@ -82,7 +82,7 @@ class BackupStore:
         :raises InvalidValue: if the name is too long or has characters that nobody sees.
         :raises Conflict: if a backup that is not deleted has the name.
         """
-        _check_name(request.name)
+        check_backup_name(request.name)
 
         def work(session: Session) -> Backup:
             if request.name and (same := self._named(session, request.name)):
@@ -122,6 +122,27 @@ class BackupStore:
             )
             session.flush()
             return _backup(row)
+
+        return self._transactions.run(work, serializable=True)
+
+    def learn(self, backup: Backup, nodes: Sequence[NodeBackup]) -> bool:
+        """Record a backup that the store has, without a job, unless there is a record of its ID.
+
+        Tells if it was new; a record that exists stays as it is, whatever its status. Its name
+        may be another backup's too: nobody chooses it now.
+
+        :raises InvalidValue: if the database cannot store it.
+        """
+        check_backup_name(backup.name)
+
+        def work(session: Session) -> bool:
+            if session.get(BackupRow, backup.id) is not None:
+                return False
+            values = {f.name: getattr(backup, f.name) for f in fields(Backup)}
+            session.add(BackupRow(**{**values, "status": backup.status.value}))
+            for node in nodes:
+                session.merge(_node_row(node))
+            return True
 
         return self._transactions.run(work, serializable=True)
 
@@ -259,8 +280,7 @@ class BackupStore:
         """Write a node backup over what was there."""
 
         def work(session: Session) -> None:
-            row = NodeBackupRow(backup_id=node.backup_id, host_id=node.host_id, record=asdict(node))
-            session.merge(row)
+            session.merge(_node_row(node))
 
         self._transactions.run(work)
 

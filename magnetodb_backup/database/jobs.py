@@ -12,9 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.backups import now, row_of
-from magnetodb_backup.database.models import JobRow, JobStepRow
+from magnetodb_backup.database.models import JobRow, JobStepRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.records import Job
+from magnetodb_backup.domain.restores import RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, check_transition
 from magnetodb_backup.errors import Conflict, NotFound
 
@@ -33,6 +34,17 @@ def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
     return row
 
 
+def _refuse_while_restoring(session: Session, backup_id: str) -> None:
+    query = select(RestoreRow.id).where(
+        RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
+    )
+    if running := list(session.scalars(query.order_by(RestoreRow.id))):
+        raise Conflict(
+            f"backup {backup_id} is read by restore {', '.join(running)}; wait for its end or "
+            "cancel it"
+        )
+
+
 class JobStore:
     """Reads and writes jobs; each method is one transaction."""
 
@@ -45,14 +57,21 @@ class JobStore:
         """Record a job. A deletion cancels the backup's other jobs and follows them.
 
         With its deletion a backup becomes DELETING, unless it still has to be cancelled.
+        Restores only read, so they hinder nothing but the deletion (``RestoreStore.create``
+        records their jobs).
 
-        :raises Conflict: if another job of the backup is not finished.
+        :raises Conflict: if another job of the backup is not finished, or, for a deletion, if a
+            restore of it runs.
         """
 
         def work(session: Session) -> Job:
             backup = row_of(session, backup_id, lock=True)  # serialises requests about one backup
+            if kind is JobKind.DELETION:
+                _refuse_while_restoring(session, backup_id)
             query = select(JobRow).where(
-                JobRow.backup_id == backup_id, JobRow.status.in_(_UNFINISHED)
+                JobRow.backup_id == backup_id,
+                JobRow.status.in_(_UNFINISHED),
+                JobRow.kind != JobKind.RESTORE.value,
             )
             for other in session.scalars(query.with_for_update()):
                 if kind is not JobKind.DELETION or other.kind == JobKind.DELETION.value:
@@ -65,16 +84,9 @@ class JobStore:
                 check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
                 backup.status, backup.error = BackupStatus.DELETING.value, ""
                 backup.updated_at = created
-            row = JobRow(
-                id=str(uuid.uuid4()),
-                kind=kind.value,
-                backup_id=backup_id,
-                cluster=cluster,
-                status=JobStatus.PENDING.value,
-                created_at=created,
-                updated_at=created,
-                parameters=dict(parameters),
-                round=1, cancel_requested=False, error="", error_code="", owner="",
+            row = JobRow.pending(
+                str(uuid.uuid4()), kind, backup_id, cluster,
+                created_at=created, parameters=parameters,
             )  # fmt: skip
             session.add(row)
             session.flush()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -12,6 +13,8 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from magnetodb_backup.domain.status import JobKind, JobStatus
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -132,6 +135,30 @@ class JobRow(Base):
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     owner: Mapped[str] = mapped_column(String(255), default="")
 
+    @classmethod
+    def pending(
+        cls,
+        job_id: str,
+        kind: JobKind,
+        backup_id: str,
+        cluster: str,
+        *,
+        created_at: datetime,
+        parameters: Mapping[str, Any],
+    ) -> JobRow:
+        """Return the row of a job that nobody runs yet."""
+        return cls(
+            id=job_id,
+            kind=kind.value,
+            backup_id=backup_id,
+            cluster=cluster,
+            status=JobStatus.PENDING.value,
+            created_at=created_at,
+            updated_at=created_at,
+            parameters=dict(parameters),
+            round=1, cancel_requested=False, error="", error_code="", owner="",
+        )  # fmt: skip
+
 
 class JobStepRow(Base):
     """The stored result of one step of one round of a job."""
@@ -143,6 +170,41 @@ class JobStepRow(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     result: Mapped[Any] = mapped_column(Document)
     finished_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class RestoreRow(Base):
+    """One restore; its job has the same ID."""
+
+    __tablename__ = "restores"
+    __table_args__ = (
+        Index("ix_restores_created_at", "created_at", "id"),
+        Index("ix_restores_backup_id", "backup_id"),
+        Base.__table_args__,
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    backup_id: Mapped[str] = mapped_column(String(36))
+    source_cluster: Mapped[str] = mapped_column(String(255))
+    cluster: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16))
+    request: Mapped[Any] = mapped_column(Document)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    phase: Mapped[str] = mapped_column(String(32), default="")
+    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
+    plan: Mapped[Any] = mapped_column(Document, nullable=True)
+    tables: Mapped[Any] = mapped_column(Document)
+
+
+class NodeRestoreRow(Base):
+    """One target node's part of a restore."""
+
+    __tablename__ = "node_restores"
+
+    restore_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    record: Mapped[Any] = mapped_column(Document)
 
 
 class NodeRow(Base):

@@ -141,3 +141,22 @@ def coverage(
             by_replication[key] = (counts["ranges"], counts["whole"], counts["lost"])
         result.append(KeyspaceCoverage(keyspace.name, *by_replication[key]))
     return tuple(result)
+
+
+def covering_nodes(ring: Sequence[RingMember], replication: Mapping[str, str]) -> tuple[str, ...]:
+    """Return few host IDs that hold one replica of each token range of a keyspace.
+
+    The node that holds most of what is missing comes next, until nothing is missing.
+    """
+    circle = _Ring(ring)
+    missing = {token: circle.replicas(token, replication) for token in circle.tokens}
+    chosen: list[str] = []
+    while missing:
+        counts: dict[str, int] = defaultdict(int)
+        for replicas in missing.values():
+            for host_id in replicas:
+                counts[host_id] += 1
+        best = min(counts, key=lambda host_id: (-counts[host_id], host_id))
+        chosen.append(best)
+        missing = {token: found for token, found in missing.items() if best not in found}
+    return tuple(chosen)

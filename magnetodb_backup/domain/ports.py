@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.restores import Restore, RestoreRequest
 
 
 class Requests(Protocol):
@@ -22,3 +23,9 @@ class Requests(Protocol):
 
     def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
         """Ask for a verification; return its job."""
+
+    def create_restore(self, request: RestoreRequest) -> Restore:
+        """Record a restore that is to be made, or planned."""
+
+    def cancel_restore(self, restore_id: str) -> Restore:
+        """Ask for the end of a running restore."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,17 @@ from typing import Any
 
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.errors import InvalidValue
+
+
+def check_backup_name(name: str) -> None:
+    """Refuse names that are too long, or have characters that nobody sees, as InvalidValue."""
+    if len(name) > 255:
+        raise InvalidValue(f"the name has {len(name)} characters; 255 are possible")
+    if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise InvalidValue(
+            f"the name {name!a} has blanks around it or control characters; leave them out"
+        )
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class JobKind(str, enum.Enum):
     BACKUP = "backup"
     VERIFICATION = "verification"
     DELETION = "deletion"
+    RESTORE = "restore"
 
 
 class Phase(str, enum.Enum):

@@ -12,6 +12,14 @@ from magnetodb_backup.errors import InvalidValue
 # Cassandra allows letters, digits and underscores, at most 222 characters since 4.1 (48 before).
 _NAME = re.compile(r"[A-Za-z0-9_]{1,222}")
 _UNQUOTED = re.compile(r"[a-z][a-z0-9_]*")
+# Words that CQL takes for its own where a name is expected.
+_RESERVED = re.compile(
+    r"add|allow|alter|and|apply|asc|authorize|batch|begin|by|columnfamily|create|default|"
+    r"delete|desc|describe|drop|entries|execute|from|full|grant|if|in|index|infinity|insert|"
+    r"into|is|keyspace|limit|materialized|mbean|mbeans|modify|nan|norecursive|not|null|of|on|"
+    r"or|order|primary|rename|replace|revoke|schema|select|set|table|to|token|truncate|"
+    r"unlogged|unset|update|use|using|view|where|with"
+)
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
 
@@ -28,8 +36,9 @@ def check_name(name: str, what: str) -> str:
 
 
 def quote(name: str) -> str:
-    """Return ``name`` as CQL wants it: in double quotes unless plain lower case."""
-    return name if _UNQUOTED.fullmatch(name) else f'"{name}"'
+    """Return ``name`` as CQL wants it: in double quotes unless plain lower case and no keyword."""
+    is_plain = _UNQUOTED.fullmatch(name) and not _RESERVED.fullmatch(name)
+    return name if is_plain else '"' + name.replace('"', '""') + '"'
 
 
 def parse_name(text: str, what: str = "keyspace") -> str:

@@ -23,6 +23,16 @@ class TaskKind(str, enum.Enum):
     SNAPSHOT = "snapshot"
     UPLOAD = "upload"
     RELEASE = "release"
+    RESTORE_COMPARE = "restore_compare"
+    RESTORE_PREFLIGHT = "restore_preflight"
+    RESTORE_DOWNLOAD = "restore_download"
+    RESTORE_SCHEMA = "restore_schema"
+    RESTORE_TRUNCATE = "restore_truncate"
+    RESTORE_IMPORT = "restore_import"
+    RESTORE_STREAM = "restore_stream"
+    RESTORE_VIEWS = "restore_views"
+    RESTORE_REPAIR = "restore_repair"
+    RESTORE_CLEANUP = "restore_cleanup"
 
 
 class TaskState(str, enum.Enum):

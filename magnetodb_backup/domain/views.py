@@ -11,7 +11,8 @@ from typing import Any
 from magnetodb_backup.domain.records import Backup, Job, Node, NodeBackup
 
 
-def _time(value: datetime | None) -> str | None:
+def time_view(value: datetime | None) -> str | None:
+    """Return a time as all records show it: UTC, with milliseconds."""
     if value is None:
         return None
     return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -30,9 +31,9 @@ def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> di
         "scope": dict(backup.scope),
         "allow_partial": backup.allow_partial,
         "on_corrupt": backup.on_corrupt,
-        "created_at": _time(backup.created_at),
-        "updated_at": _time(backup.updated_at),
-        "finished_at": _time(backup.finished_at),
+        "created_at": time_view(backup.created_at),
+        "updated_at": time_view(backup.updated_at),
+        "finished_at": time_view(backup.finished_at),
         "files": backup.files,
         "bytes": backup.bytes,
         "bytes_uploaded": backup.bytes_uploaded,
@@ -69,8 +70,8 @@ def node_view(node: Node) -> dict[str, Any]:
         "live": node.live,
         "problem": report.problem,
         "data_directories": [asdict(d) for d in report.directories],
-        "first_seen": _time(node.first_seen),
-        "last_seen": _time(node.last_seen),
+        "first_seen": time_view(node.first_seen),
+        "last_seen": time_view(node.last_seen),
     }
 
 
@@ -84,6 +85,6 @@ def job_view(job: Job) -> dict[str, Any]:
         "error": job.error,
         "parameters": dict(job.parameters),
         "result": job.result,
-        "created_at": _time(job.created_at),
-        "updated_at": _time(job.updated_at),
+        "created_at": time_view(job.created_at),
+        "updated_at": time_view(job.updated_at),
     }

@@ -55,14 +55,24 @@ class ClusterRepository:
 
     def read_backup(self, backup_id: str) -> BackupManifest:
         """Return a backup's manifest; NotFound if it was never committed or is deleted."""
+        return self.read_commit(backup_id)[0]
+
+    def read_commit(self, backup_id: str) -> tuple[BackupManifest, StoredObject]:
+        """Return a backup's manifest, and what is stored as that, as ``commit()`` returned it.
+
+        :raises NotFound: if it was never committed or is deleted.
+        :raises FormatProblem: if it is malformed, or of an unknown format version.
+        """
         name = layout.manifest_name(backup_id)
         try:
-            return parse_backup_manifest(self._read(name), name)
+            body = self._read(name)
         except NotFound:
             raise NotFound(
                 f"the store has no manifest of backup {backup_id}: it was not committed, or it "
                 "was deleted"
             ) from None
+        stored = StoredObject(name, len(body), hashlib.sha256(body).hexdigest())
+        return parse_backup_manifest(body, name), stored
 
     def backup_ids(self) -> Iterator[str]:
         """Yield the IDs of the committed backups."""

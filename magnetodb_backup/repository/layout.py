@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from magnetodb_backup.errors import InvalidValue
 
@@ -38,12 +38,32 @@ def cluster_container(prefix: str, cluster: str) -> str:
     """Return the container of a cluster's manifests: ``<prefix>.<cluster>``."""
     if not cluster:
         raise InvalidValue("a cluster needs a name")
-    name = f"{quote(prefix, safe='')}.{_encode(cluster)}"
+    name = containers_prefix(prefix) + _encode(cluster)
     if len(name) > _LONGEST_CONTAINER - 37:
         raise InvalidValue(
             f"the container name {name} is too long for Swift; set a shorter [storage] prefix"
         )
     return name
+
+
+def containers_prefix(prefix: str) -> str:
+    """Return what the names of all containers of all clusters begin with."""
+    return f"{quote(prefix, safe='')}."
+
+
+def parse_cluster_container(prefix: str, name: str) -> str | None:
+    """Return the cluster whose manifests the container ``name`` holds.
+
+    None for the containers of nodes, of other prefixes, and of others.
+    """
+    start = containers_prefix(prefix)
+    if not name.startswith(start):
+        return None
+    try:
+        cluster = unquote(name[len(start) :], errors="strict")
+        return cluster if cluster_container(prefix, cluster) == name else None
+    except (InvalidValue, UnicodeError):
+        return None
 
 
 def node_container(prefix: str, cluster: str, host_id: str) -> str:

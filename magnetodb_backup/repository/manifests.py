@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import zstandard
@@ -20,7 +21,9 @@ from magnetodb_backup.domain.manifest import (
     NodeShare,
     StoredObject,
 )
-from magnetodb_backup.domain.tables import check_name
+from magnetodb_backup.domain.records import check_backup_name
+from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.tables import Selection, check_name
 from magnetodb_backup.errors import BackupError, FormatProblem
 from magnetodb_backup.repository.layout import check_sha256, check_uuid
 
@@ -248,10 +251,40 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
                 "missing_nodes": tuple(document["missing_nodes"]),
             }
         )
-        check_uuid(manifest.backup_id, "backup")
+        _check_backup(manifest)
         for node in manifest.nodes:
-            check_uuid(node.host_id, "node")
-            check_sha256(node.manifest.sha256)
-    except (KeyError, TypeError, ValueError, ArithmeticError, BackupError) as error:
+            _check_share(node)
+    except (
+        KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BackupError,
+    ) as error:  # fmt: skip
         raise FormatProblem(f"{name}: malformed backup manifest ({error})") from None
     return manifest
+
+
+def _check_backup(manifest: BackupManifest) -> None:
+    check_uuid(manifest.backup_id, "backup")
+    _texts([manifest.name, manifest.cluster, manifest.status, manifest.schema_version])
+    _texts(list(manifest.missing_nodes))
+    check_backup_name(manifest.name)
+    if manifest.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
+        raise ValueError(f"{manifest.status!r} is no status of a stored backup")
+    for time in (manifest.created_at, manifest.committed_at):
+        if datetime.fromisoformat(time).tzinfo is None:
+            raise ValueError(f"{time!r} has no time zone")
+    if not isinstance(manifest.scope, dict) or not isinstance(manifest.coverage, dict):
+        raise ValueError("scope and coverage must be objects")
+    Selection.from_json(manifest.selection)
+    check_sha256(manifest.schema.sha256)
+    _number(manifest.schema.size)
+    _number(manifest.skew_ms, least=-(1 << 63))
+    if len({node.host_id for node in manifest.nodes}) != len(manifest.nodes):
+        raise ValueError("a node is named twice")
+
+
+def _check_share(node: NodeShare) -> None:
+    check_uuid(node.host_id, "node")
+    check_sha256(node.manifest.sha256)
+    _texts([node.address, node.dc, node.rack, node.version])
+    _texts([node.snapshot_started_at, node.snapshot_finished_at])
+    for number in (node.manifest.size, node.files, node.bytes, node.corrupt_files):
+        _number(number)

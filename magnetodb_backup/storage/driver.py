@@ -27,6 +27,9 @@ class StorageDriver(Protocol):
     def ensure_container(self, container: str) -> None:
         """Create the container where it does not exist."""
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        """Yield the names of all containers that start with ``prefix``, in order."""
+
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:

@@ -97,6 +97,16 @@ class FilesystemDriver:
                 directory.mkdir(mode=0o750, exist_ok=True)
                 _sync_directory(self._root)
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        with _explained(f"cannot list {self._root}"):
+            self._need_marker()
+            names = sorted(
+                entry.name
+                for entry in self._root.iterdir()
+                if entry.name.startswith(prefix) and entry.name[0] != "." and entry.is_dir()
+            )
+        yield from names
+
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:

@@ -26,6 +26,11 @@ class MemoryDriver:
         with self._lock:
             self._containers.setdefault(container, {})
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        with self._lock:
+            names = sorted(self._containers)
+        yield from (name for name in names if name.startswith(prefix))
+
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:

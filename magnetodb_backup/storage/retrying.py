@@ -41,6 +41,16 @@ class Retrying:
     def ensure_container(self, container: str) -> None:
         self._call(lambda: self._driver.ensure_container(container))
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        last: str | None = None
+
+        def reopen() -> Iterator[str]:
+            return (n for n in self._driver.containers(prefix) if last is None or n > last)
+
+        for name in self._pieces(reopen):
+            last = name
+            yield name
+
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:

@@ -83,6 +83,14 @@ class SwiftDriver:
             lambda url, token, conn: client.put_container(url, token, container, http_conn=conn),
         )
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        marker = ""
+        while page := self._account_page(prefix, marker):
+            if page[0] <= marker:
+                raise StorageRefused(f"listing containers: {page[0]!r} after {marker!r}")
+            yield from page
+            marker = page[-1]
+
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
@@ -202,20 +210,31 @@ class SwiftDriver:
         self._access.close()
 
     def _page(self, container: str, prefix: str, marker: str) -> tuple[ObjectInfo, ...]:
-        what = f"listing {container}/{prefix} after {marker!r}"
-
-        def fetch(url: str, token: str, conn: Any) -> Any:
-            return client.get_container(
+        rows = self._rows(
+            f"listing {container}/{prefix} after {marker!r}",
+            lambda url, token, conn: client.get_container(
                 url, token, container, marker=marker, prefix=prefix, http_conn=conn
-            )[1]
+            )[1],
+        )
+        return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
 
+    def _account_page(self, prefix: str, marker: str) -> tuple[str, ...]:
+        rows = self._rows(
+            f"listing containers {prefix}* after {marker!r}",
+            lambda url, token, conn: client.get_account(
+                url, token, marker=marker, prefix=prefix, http_conn=conn
+            )[1],
+        )
+        return tuple(row["name"] for row in rows)
+
+    def _rows(self, what: str, fetch: Callable[[str, str, Any], Any]) -> Any:
+        """Return a page of a listing; none if what it is of does not exist."""
         try:
-            rows = self._ask(what, fetch)
+            return self._ask(what, fetch)
         except NotFound:
             return ()
         except ValueError as error:
             raise StorageUnavailable(f"{what}: the answer is no listing: {error}") from error
-        return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
 
     def _need(self, container: str, name: str) -> ObjectInfo:
         found = self.head(container, name)

@@ -100,6 +100,9 @@ class Throttled:
     def ensure_container(self, container: str) -> None:
         self._driver.ensure_container(container)
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        return self._driver.containers(prefix)
+
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:

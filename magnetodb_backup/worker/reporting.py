@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from magnetodb_backup.cassandra.layout import SnapshotTree
+from magnetodb_backup.cassandra.staging import staged_restores
 from magnetodb_backup.domain.tasks import TAG_PREFIX, backup_of_tag
 from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
 from magnetodb_backup.errors import BackupError, Transient
@@ -38,6 +39,7 @@ class Reporter:
         conductor: Conductor,
         tasks: Tasks,
         release: Callable[[str], None],
+        remove_staging: Callable[[str], None],
         *,
         worker_id: str,
         node_control: str,
@@ -45,7 +47,7 @@ class Reporter:
         head_room_percent: float,
     ) -> None:
         self._node, self._conductor, self._tasks = node, conductor, tasks
-        self._release = release
+        self._release, self._remove_staging = release, remove_staging
         self._worker_id, self._node_control = worker_id, node_control
         self._interval, self._head_room = interval, head_room_percent
         self._stopped = threading.Event()
@@ -94,26 +96,27 @@ class Reporter:
         self._ended.wait(_LAST_REPORT)
 
     def report_once(self) -> None:
-        """Look at the node, report it, and remove snapshots of backups that do not live.
+        """Look at the node, report it, and remove what jobs that do not live have left.
 
         The snapshots are listed before the conductor is asked: one that is taken in between
         belongs to a live backup and is not on the list. One that cannot be removed keeps no other.
         Tasks that still work with one are cancelled; it goes once they have ended.
         """
         self._last = report = self.look()
-        tags = self._tags()
+        tags, staged = self._tags(), self._staged()
         live = self._conductor.report(report)
         trouble: BackupError | None = None
-        for tag in sorted(tags):
-            backup_id = backup_of_tag(tag)
-            if backup_id is None or backup_id in live:
+        left = [(tag, backup_of_tag(tag), self._release) for tag in sorted(tags)]
+        left += [(restore_id, restore_id, self._remove_staging) for restore_id in sorted(staged)]
+        for tag, job, remove in left:
+            if job is None or job in live:
                 continue
             if tag in self._tasks.busy_tags():
-                self._tasks.cancel_tagged(tag)  # who ended the backup may not have reached us
+                self._tasks.cancel_tagged(tag)  # who ended the job may not have reached us
                 continue
-            LOG.warning("removing snapshot %s: its backup does not run", tag)
+            LOG.warning("removing what is left of %s: its job does not run", tag)
             try:
-                self._release(tag)
+                remove(tag)
             except BackupError as error:
                 trouble = error
         if trouble is not None:
@@ -125,6 +128,13 @@ class Reporter:
             return SnapshotTree(self._directories).tags(TAG_PREFIX)
         except BackupError as error:
             LOG.debug("snapshots are not looked for: %s", error)
+            return frozenset()
+
+    def _staged(self) -> frozenset[str]:
+        try:
+            return staged_restores(self._directories)
+        except BackupError as error:
+            LOG.debug("staged restores are not looked for: %s", error)
             return frozenset()
 
     def look(self) -> NodeReport:

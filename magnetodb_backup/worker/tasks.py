@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.domain.restores import RestoreProgress
 from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.errors import BackupError, Cancelled, Unexpected
 
@@ -24,9 +25,9 @@ class TaskContext:
     def __init__(self) -> None:
         self._cancelled = threading.Event()
         self._reason: BackupError | None = None
-        self.progress = Progress()
+        self.progress: Progress | RestoreProgress = Progress()
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: Progress | RestoreProgress) -> None:
         """Publish how far the task is."""
         self.progress = progress
 
@@ -39,6 +40,9 @@ class TaskContext:
         """Raise if the task has been cancelled."""
         if self._cancelled.is_set():
             raise self._reason or Cancelled("the task was cancelled")
+
+
+Handler = Callable[[Mapping[str, Any], TaskContext], Mapping[str, Any]]
 
 
 class NodeWork(Protocol):
@@ -73,7 +77,7 @@ class Tasks:
             if task_id in self._tasks:
                 return
             task = self._tasks[task_id] = _Task()
-            task.tag = str(arguments.get("tag", ""))
+            task.tag = str(arguments.get("tag") or arguments.get("restore_id", ""))
             self._forget_oldest()
         LOG.info("task %s (%s) begins", task_id, kind.value)
         try:
@@ -103,18 +107,18 @@ class Tasks:
             return tuple(t.context for t in self._tasks.values() if t.state is TaskState.RUNNING)
 
     def busy_tags(self) -> frozenset[str]:
-        """Return the snapshot tags that running tasks work with."""
+        """Return the snapshot tags, or IDs of restores, that running tasks work with."""
         with self._lock:
             return frozenset(
                 t.tag for t in self._tasks.values() if t.state is TaskState.RUNNING and t.tag
             )
 
     def cancel_tagged(self, tag: str) -> None:
-        """End the running tasks that work with a snapshot whose backup is over."""
+        """End the running tasks that work with a snapshot or a restore that is over."""
         with self._lock:
             tasks = [t for t in self._tasks.values() if t.tag == tag]
         for task in tasks:
-            task.context.cancel(Cancelled(f"the backup of snapshot {tag} does not run"))
+            task.context.cancel(Cancelled(f"the job of {tag} does not run"))
 
     def cancel_all(self, reason: BackupError) -> None:
         """End all running tasks with ``reason``."""

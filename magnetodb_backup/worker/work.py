@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,11 +35,10 @@ from magnetodb_backup.repository.upload import UploadSettings, upload_node
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.space import check_head_room
-from magnetodb_backup.worker.tasks import TaskContext
+from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)
 _LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
-_Handler = Callable[[Mapping[str, Any], TaskContext], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -76,14 +75,23 @@ def _require_whole(arguments: Mapping[str, Any], files: int, size: int) -> None:
 
 
 class BackupWork:
-    """Performs tasks; each first proves that it works on the host ID that it is meant for."""
+    """Performs tasks; each first proves that it works on the host ID that it is meant for.
 
-    def __init__(self, node: LocalNode, storage: StorageDriver, settings: WorkSettings) -> None:
+    ``others`` do kinds of tasks that are no part of a backup.
+    """
+
+    def __init__(
+        self,
+        node: LocalNode,
+        storage: StorageDriver,
+        settings: WorkSettings,
+        others: Mapping[TaskKind, Handler] | None = None,
+    ) -> None:
         self._node = node
         self._storage = storage
         self._settings = settings
         self._uploading = threading.Lock()
-        self._handlers: dict[TaskKind, _Handler] = {
+        self._handlers: dict[TaskKind, Handler] = {
             TaskKind.DESCRIBE: self._describe,
             TaskKind.RESOLVE: self._resolve,
             TaskKind.PREPARE: self._prepare,
@@ -91,6 +99,7 @@ class BackupWork:
             TaskKind.SNAPSHOT: self._snapshot,
             TaskKind.UPLOAD: self._upload,
             TaskKind.RELEASE: self._release,
+            **(others or {}),
         }
 
     def perform(

@@ -17,11 +17,20 @@ from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.api.schemas.document import document
 from magnetodb_backup.domain.records import BackupRequest
+from magnetodb_backup.domain.restore_views import node_restore_view, restore_view
+from magnetodb_backup.domain.restores import Existing, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.views import backup_view, job_view, node_backup_view, node_view
 from tests.api.conftest import Api
 from tests.api.test_errors import Refusing
-from tests.unit.domain.samples import BACKUP, JOB, NODE, NODE_BACKUP
+from tests.unit.domain.samples import (
+    BACKUP,
+    JOB,
+    NODE,
+    NODE_BACKUP,
+    NODE_RESTORE,
+    RESTORE,
+)
 
 OPEN = {("GET", "/"), ("GET", "/healthcheck"), ("GET", "/v1"), ("GET", "/v1/openapi.json")}
 SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
@@ -109,6 +118,9 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
         ("NodeBackup", node_backup_view(NODE_BACKUP)),
         ("Node", node_view(NODE)),
         ("Job", job_view(JOB)),
+        ("Restore", restore_view(RESTORE)),
+        ("RestoreDetails", restore_view(RESTORE, [NODE_RESTORE])),
+        ("NodeRestore", node_restore_view(NODE_RESTORE)),
     ],
 )
 def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
@@ -116,12 +128,16 @@ def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
 
 
 def test_every_state_is_described() -> None:
-    statuses = [status.value for status in BackupStatus]
-    assert SCHEMAS["Backup"]["properties"]["status"]["enum"] == statuses
-    (parameter,) = (
-        p for p in document()["paths"]["/v1/backups"]["get"]["parameters"] if p["name"] == "status"
-    )
-    assert parameter["schema"]["enum"] == statuses
+    for statuses, path, schemas in (
+        (BackupStatus, "/v1/backups", ["Backup"]),
+        (RestoreStatus, "/v1/restores", ["Restore", "RestoreDetails"]),
+    ):
+        names = [status.value for status in statuses]
+        for schema in schemas:
+            assert SCHEMAS[schema]["properties"]["status"]["enum"] == names
+        parameters = document()["paths"][path]["get"]["parameters"]
+        (parameter,) = (p for p in parameters if p["name"] == "status")
+        assert parameter["schema"]["enum"] == names
     job = SCHEMAS["Job"]["properties"]
     assert job["kind"]["enum"] == [kind.value for kind in JobKind]
     assert job["status"]["enum"] == [status.value for status in JobStatus]
@@ -129,3 +145,6 @@ def test_every_state_is_described() -> None:
 
 def test_every_field_of_a_request_is_described() -> None:
     assert set(SCHEMAS["BackupRequest"]["properties"]) == set(BackupRequest.__dataclass_fields__)
+    request = SCHEMAS["RestoreRequest"]["properties"]
+    assert set(request) == set(RestoreRequest.__dataclass_fields__)
+    assert request["existing"]["enum"] == [existing.value for existing in Existing]

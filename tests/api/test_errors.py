@@ -16,6 +16,7 @@ from magnetodb_backup.api.app import create_app
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.restores import Restore, RestoreRequest
 from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.errors import (
     BackupError,
@@ -48,6 +49,12 @@ class Refusing:
         raise self._error
 
     def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
+        raise self._error
+
+    def create_restore(self, request: RestoreRequest) -> Restore:
+        raise self._error
+
+    def cancel_restore(self, restore_id: str) -> Restore:
         raise self._error
 
 

@@ -13,7 +13,10 @@ from magnetodb_backup.domain.status import BackupStatus
 from tests.api.conftest import Api, MakeApi, as_json
 from tests.lab.catalogue import MISSING
 
-BODIES = {("POST", "/v1/backups"): {"scope": {"type": "all"}}}
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/v1/backups"): {"scope": {"type": "all"}},
+    ("POST", "/v1/restores"): {"backup_id": MISSING},
+}
 Operation = tuple[str, str]
 
 
@@ -64,7 +67,9 @@ def test_everything_else_than_the_versions_is_the_administrators(
 
 
 def test_refusal_comes_before_the_body_is_looked_at(make_api: MakeApi, tmp_path: Path) -> None:
-    api = with_policy(make_api, tmp_path, '"backups:create": "!"\n"backups:verify": "!"\n')
+    api = with_policy(
+        make_api, tmp_path, '"backups:create": "!"\n"backups:verify": "!"\n"restores:create": "!"\n'
+    )
     headers = {"Content-Type": "text/plain"}
-    for path in ("/v1/backups", f"/v1/backups/{MISSING}/verify"):
+    for path in ("/v1/backups", f"/v1/backups/{MISSING}/verify", "/v1/restores"):
         api.refused(403, "POST", path, body="x", headers=headers)

@@ -7,11 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from magnetodb_backup.database import Database, connect
+from magnetodb_backup.database import Database, connect, migrations
 from magnetodb_backup.database.models import Base
 from magnetodb_backup.database.session import make_engine
 from magnetodb_backup.domain.records import BackupRequest
@@ -46,6 +49,34 @@ def test_migrated_schema_is_that_of_the_models(database: Database, database_url:
         assert {i["name"] for i in found.get_indexes(name)} == {i.name for i in table.indexes}
         nullable = {c["name"]: c["nullable"] for c in found.get_columns(name)}
         assert nullable == {c.name: bool(c.nullable) for c in table.columns}
+    engine.dispose()
+
+
+def test_upgrade_from_each_older_revision(database_url: str) -> None:
+    """What an older version of the service wrote is there afterwards."""
+    database = connect(database_url)
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    revisions = [script.revision for script in scripts.walk_revisions()][::-1]
+    for number, older in enumerate(revisions[:-1]):
+        _upgrade_to(database_url, older)
+        if number == 0:
+            kept = database.backups.create(BackupRequest({"type": "all"}), BACKUP_ID, "c")
+        with pytest.raises(InvalidValue, match=f"at version {older}.*run .* db sync"):
+            database.check()
+    database.sync()
+    database.check()
+    assert database.backups.get(BACKUP_ID) == kept
+    assert database.restores.list() == ()
+    database.close()
+
+
+def _upgrade_to(database_url: str, revision: str) -> None:
+    engine = make_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
     engine.dispose()
 
 

@@ -16,6 +16,7 @@ from magnetodb_backup.database import Database, connect
 from magnetodb_backup.database.backups import row_of
 from magnetodb_backup.database.session import Transactions, make_engine
 from magnetodb_backup.domain.records import Backup, BackupRequest, Progress
+from magnetodb_backup.domain.restores import RestoreRequest
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import BackupError, Conflict
 from tests.lab.catalogue import job_of
@@ -75,6 +76,23 @@ def test_name_is_given_once(database: Database) -> None:
         name = f"nightly-{round_}"
         won = winners(at_once(lambda _, name=name: create(database, name)))
         assert [b.id for b in database.backups.list() if b.name == name] == [won[0].id]
+
+
+def test_a_backup_is_restored_or_deleted_but_never_both(database: Database) -> None:
+    for _ in range(5):
+        backup = create(database)
+        database.jobs.finish(job_of(database, backup.id).id, JobStatus.DONE)
+        database.backups.set_status(backup.id, BackupStatus.CREATED)
+
+        def work(number: int, backup_id: str = backup.id) -> str:
+            if number % 2:
+                return database.jobs.create(JobKind.DELETION, backup_id, "c", {}).kind.value
+            restore_id = str(uuid.uuid4())
+            database.restores.create(RestoreRequest(backup_id), restore_id, "c", "c")
+            return "restore"
+
+        won = winners(at_once(work))
+        assert won in (["restore"] * (WRITERS // 2), ["deletion"])
 
 
 def test_one_job_is_made(database: Database) -> None:

@@ -222,6 +222,18 @@ def test_container_made_twice_keeps_its_objects(driver: StorageDriver, container
     assert get(driver, container, "o") == b"1"
 
 
+def test_containers_by_prefix_in_order(driver: StorageDriver) -> None:
+    prefix = f"contract-{secrets.token_hex(4)}"
+    names = [f"{prefix}.{rest}" for rest in ("A", "a", "a%20b", "a%2Eb", "a.b", "b")]
+    for name in [f"{prefix}-other", f"other.{prefix}.a", *reversed(names)]:
+        driver.ensure_container(name)
+    put(driver, names[1], f"{prefix}.object/o")
+    assert list(driver.containers(f"{prefix}.")) == names
+    assert list(driver.containers(names[1])) == names[1:5]
+    assert list(driver.containers(f"{prefix}.nothing")) == []
+    assert set(names) < set(driver.containers(""))
+
+
 def test_many_threads(driver: StorageDriver, container: str) -> None:
     failures: list[BaseException] = []
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 import falcon
 
 from magnetodb_backup.api.handlers.context import Tools
-from magnetodb_backup.api.schemas.document import read_body, read_query
+from magnetodb_backup.api.handlers.paging import page
+from magnetodb_backup.api.schemas.document import read_body
 from magnetodb_backup.domain.records import BackupRequest
 from magnetodb_backup.domain.status import JobKind
 from magnetodb_backup.domain.views import backup_view, job_view, node_backup_view
@@ -35,14 +34,13 @@ class Backups:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Return a page of backups, with a link to the next one."""
         self._tools.allow(request, "backups:list")
-        query = read_query(request, _ALL)
-        limit = min(query.pop("limit", self._tools.max_limit), self._tools.max_limit)
-        backups = self._tools.database.backups.list(limit=limit + 1, **query)
-        page = {"backups": [backup_view(b) for b in backups[:limit]], "links": []}
-        if len(backups) > limit:
-            more = urlencode({**query, "limit": limit, "marker": backups[limit - 1].id})
-            page["links"] = [{"rel": "next", "href": f"{request.root_path}{_ALL}?{more}"}]
-        response.media = page
+        response.media = page(
+            request,
+            _ALL,
+            max_limit=self._tools.max_limit,
+            read=self._tools.database.backups.list,
+            view=backup_view,
+        )
 
 
 class Backup:

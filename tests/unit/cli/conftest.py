@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
@@ -18,13 +19,14 @@ from magnetodb_backup.cmd.requests import RecordedRequests
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
 from magnetodb_backup.domain.records import Backup, Job, NodeBackup
+from magnetodb_backup.domain.restores import NodeRestore, Restore, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.plugins.loading import load_scope
 from tests.lab.catalogue import job_of, recorded
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
-from tests.unit.domain.samples import NODE_BACKUP, REPORT
+from tests.unit.domain.samples import NODE_BACKUP, NODE_RESTORE, REPORT
 
 S = BackupStatus
 CLUSTER = REPORT.cluster
@@ -106,6 +108,19 @@ class Shell:
         """Record one node's share of a backup."""
         node = replace(NODE_BACKUP, backup_id=backup.id, **values)
         self.database.backups.put_node_backup(node)
+        return node
+
+    def restore(self, status: RestoreStatus = RestoreStatus.RESTORING) -> Restore:
+        """Record a restore of this status, of a backup of its own."""
+        request = RestoreRequest(self.backup(S.CREATED).id)
+        restores = self.database.restores
+        restore = restores.create(request, str(uuid.uuid4()), CLUSTER, CLUSTER)
+        return restores.set_status(restore.id, status)
+
+    def node_restore(self, restore_id: str, **values: Any) -> NodeRestore:
+        """Record one node's part of a restore."""
+        node = replace(NODE_RESTORE, restore_id=restore_id, **values)
+        self.database.restores.put_node_restore(node)
         return node
 
     def job(self, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:

@@ -25,7 +25,7 @@ from tests.unit.cli.conftest import Shell
 COMMANDS = [
     "backup cancel", "backup create", "backup delete", "backup files", "backup list",
     "backup show", "backup verify", "db sync", "db version", "node forget", "node list",
-    "status check",
+    "restore cancel", "restore create", "restore list", "restore show", "status check",
 ]  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tooz import ToozError, coordination
 
 from magnetodb_backup.conductor.service import ConductorService, JobLoop, lease_names
 from magnetodb_backup.domain.records import Backup, Job
+from magnetodb_backup.domain.restores import RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import NodeReport
@@ -39,6 +42,16 @@ class Server:
 
     def wait(self) -> None:
         self.log.append("wait")
+
+
+class _NoLeases:
+    """Gives no lease: the jobs stay where they are."""
+
+    def get_lock(self, name: bytes) -> _NoLeases:
+        return self
+
+    def acquire(self, blocking: bool) -> bool:
+        return False
 
 
 class Conductor:
@@ -315,6 +328,26 @@ def test_reports_are_recorded_and_answered(cluster: Cluster, start: Start) -> No
     assert {"worker-8", "worker-9"} <= known
     go_on.set()
     _finished(cluster, backup)
+    assert conductor.loop.take_report(report) == ()
+
+
+def test_reports_are_answered_with_restores_into_the_cluster(
+    cluster: Cluster, start: Start
+) -> None:
+    """What they staged must stay."""
+    backup, database = cluster.request(), cluster.database
+    database.backups.set_status(backup.id, CREATED)
+    cluster.database.jobs.finish(cluster.job(backup).id, JobStatus.DONE)
+    conductor = start(leases=_NoLeases())
+    request = RestoreRequest(backup.id)
+    into, other = (
+        database.restores.create(request, str(uuid.uuid4()), CLUSTER, target)
+        for target in (CLUSTER, "another cluster")
+    )
+    report = NodeReport("worker-9", CLUSTER, "machine-9", None, (), "nodetool")
+    assert conductor.loop.take_report(report) == (into.id,)
+    assert conductor.loop.take_report(replace(report, cluster="another cluster")) == (other.id,)
+    database.restores.set_status(into.id, RestoreStatus.RESTORED)
     assert conductor.loop.take_report(report) == ()
 
 

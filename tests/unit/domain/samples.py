@@ -6,6 +6,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from magnetodb_backup.domain.records import Backup, Job, Node, NodeBackup, Progress
+from magnetodb_backup.domain.restores import (
+    NodeRestore,
+    Restore,
+    RestoreProgress,
+    RestoreRequest,
+    RestoreStatus,
+)
 from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
 
@@ -64,4 +71,25 @@ JOB = Job(
     created_at=TIME,
     updated_at=TIME,
     parameters={"read_data": True},
+)
+RESTORE = Restore(
+    id="33333333-2222-4333-8444-555555555555",
+    backup_id=BACKUP_ID,
+    source_cluster="Test Cluster",
+    cluster="Other Cluster",
+    status=RestoreStatus.RESTORING,
+    request=RestoreRequest(BACKUP_ID, tables=("ks.t",)),
+    created_at=TIME,
+    updated_at=TIME,
+    plan={"bytes": 7, "problems": []},
+    tables={"ks.t": "untouched"},
+)
+NODE_RESTORE = NodeRestore(
+    restore_id=RESTORE.id,
+    host_id=HOST_ID,
+    address="10.0.0.1",
+    dc="dc1",
+    rack="r1",
+    phase="download",
+    progress=RestoreProgress(files_total=7, files_done=3, bytes_total=100, bytes_done=40),
 )

@@ -45,6 +45,10 @@ def test_other_names_are_refused_by_name(name: str) -> None:
         ("Mixed", '"Mixed"'),
         ("1st", '"1st"'),
         ("_x", '"_x"'),
+        ("order", '"order"'),
+        ("token", '"token"'),
+        ("orders", "orders"),
+        ("type", "type"),
     ],
 )
 def test_quote(name: str, quoted: str) -> None:

@@ -113,8 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = [unquote(part) for part in url.path.split("/", 4)[3:]]
         deed = fault.deed if fault else ""
-        if len(parts) == 1:
-            self._container(parts[0], parse_qs(url.query))
+        if not parts:
+            self._listing([{"name": name} for name in sorted(store.containers)])
+        elif len(parts) == 1:
+            self._container(parts[0])
         else:
             self._object(parts[0], parts[1], body, deed)
 
@@ -128,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(200, X_Auth_Token=self.store.token, X_Storage_Url=self.store.storage_url)
 
-    def _container(self, container: str, query: dict[str, list[str]]) -> None:
+    def _container(self, container: str) -> None:
         store = self.store
         if self.command == "PUT":
             store.containers.setdefault(container, {})
@@ -136,14 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif container not in store.containers:
             self._answer(404)
         else:
-            marker, prefix = query.get("marker", [""])[0], query.get("prefix", [""])[0]
-            rows = [
-                {"name": name, "bytes": len(body), "hash": _md5(body)}
-                for name, body in sorted(store.containers[container].items())
-                if name > marker and name.startswith(prefix)
-            ]
-            text = json.dumps(rows[: store.page]).encode()
-            self._answer(200, text, Content_Type="application/json")
+            objects = sorted(store.containers[container].items())
+            self._listing([{"name": n, "bytes": len(b), "hash": _md5(b)} for n, b in objects])
+
+    def _listing(self, rows: list[dict[str, Any]]) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        marker, prefix = query.get("marker", [""])[0], query.get("prefix", [""])[0]
+        asked = [r for r in rows if r["name"] > marker and r["name"].startswith(prefix)]
+        text = json.dumps(asked[: self.store.page]).encode()
+        self._answer(200, text, Content_Type="application/json")
 
     def _object(self, container: str, name: str, body: bytes, deed: str) -> None:
         objects = self.store.containers.get(container)

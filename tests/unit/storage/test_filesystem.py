@@ -41,6 +41,17 @@ def test_objects_are_plain_private_files(driver: FilesystemDriver, tmp_path: Pat
     assert (tmp_path / "c").stat().st_mode & 0o007 == 0
 
 
+def test_containers_are_directories_of_a_store(driver: FilesystemDriver, tmp_path: Path) -> None:
+    (tmp_path / "c.file").touch()
+    (tmp_path / ".hidden").mkdir()
+    driver.ensure_container("c.d")
+    assert list(driver.containers("c")) == ["c", "c.d"]
+    assert list(driver.containers("")) == ["c", "c.d"]
+    (tmp_path / MARKER).unlink()
+    with pytest.raises(StorageUnavailable, match="not mounted, or was never used"):
+        list(driver.containers("c"))
+
+
 class Breaking(io.BytesIO):
     """A body that breaks after its first piece."""
 

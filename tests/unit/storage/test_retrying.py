@@ -63,6 +63,14 @@ class Flaky(MemoryDriver):
             if number == self.cut_after:
                 raise IncompleteBody("cut")
 
+    def containers(self, prefix: str) -> Iterator[str]:
+        self._fail()
+        for number, name in enumerate(super().containers(prefix), 1):
+            yield name
+            if number == self.cut_after:
+                self.cut_after += 2
+                raise StorageUnavailable("cut")
+
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         self._fail()
         for number, info in enumerate(super().list(container, prefix), 1):
@@ -145,6 +153,16 @@ def test_listing_goes_on_without_repeating() -> None:
     flaky.cut_after = 2
     retrying = Retrying(flaky, deadline=100, sleep=lambda _: None)
     assert [info.name for info in retrying.list("c")] == [f"o{n}" for n in range(9)]
+
+
+def test_listing_of_containers_goes_on_without_repeating() -> None:
+    flaky, waits = Flaky(1), []
+    for number in range(9):
+        flaky.ensure_container(f"c{number}")
+    flaky.cut_after = 2
+    retrying = Retrying(flaky, deadline=100, sleep=waits.append)
+    assert list(retrying.containers("c")) == ["c", *(f"c{n}" for n in range(9))]
+    assert len(waits) > 1
 
 
 def test_the_one_who_is_told_may_end_it() -> None:

@@ -249,6 +249,31 @@ def test_listing_goes_over_all_pages(driver: SwiftDriver, store: FakeSwift) -> N
     assert [(info.name, info.size) for info in found] == [(f"p/{n:02}", n) for n in range(10)]
 
 
+def test_containers_are_listed_over_all_pages(driver: SwiftDriver, store: FakeSwift) -> None:
+    names = [f"pre.cluster%20{number}" for number in range(10)]
+    store.containers |= {name: {} for name in ["pre", "prefix.x", *reversed(names)]}
+    assert list(driver.containers("pre.")) == names
+    assert store.count("GET") == 6  # three names a page, and the token
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, AccessDenied), (503, StorageUnavailable), (400, StorageRefused)]
+)
+def test_containers_that_cannot_be_listed_are_no_empty_store(
+    driver: SwiftDriver, store: FakeSwift, status: int, error: type[Exception]
+) -> None:
+    store.faults.append(Fault("GET", status=status))
+    with pytest.raises(error, match=rf"listing containers pre\.\* .*{status}"):
+        list(driver.containers("pre."))
+
+
+def test_an_account_that_was_never_used_has_no_containers(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    store.faults.append(Fault("GET", status=404))
+    assert list(driver.containers("pre.")) == []
+
+
 def test_wrong_options_are_named(make: Make) -> None:
     with pytest.raises(InvalidValue, match="auth_url"):
         make(auth_url=None)

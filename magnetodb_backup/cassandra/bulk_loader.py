@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams SSTables to the owners of their rows by Cassandra's sstableloader.
+
+It takes passwords only as arguments, which everybody on the machine can read; where the cluster
+wants some, ``[sstableloader] command`` has to be a script that adds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from oslo_config import cfg
+
+from magnetodb_backup.errors import (
+    AccessDenied,
+    CassandraUnavailable,
+    CommandFailed,
+    SSTableRefused,
+    UnknownTable,
+)
+
+_LOOK_EVERY = 0.5
+_KEPT = 400  # lines of output
+_BYTES = re.compile(r"^\s*Total bytes transferred\s*:\s*(\d+)", re.M)
+# sstableloader passes over what it cannot open, and ends well.
+_SKIPPED = re.compile(r"^.*?(Skipping file .*)$", re.M)
+_NO_TABLE = re.compile(r"table (\S+) doesn't exist")
+_NO_KEYSPACE = re.compile(r"[Kk]eyspace \S+ (does not|doesn't) exist|Unknown keyspace", re.I)
+_DENIED = re.compile(r"AuthenticationException|UnauthorizedException|Authentication error", re.I)
+_MALFORMED = re.compile(r"CorruptSSTableException|CorruptBlockException|MalformedInput", re.I)
+
+
+def from_conf(conf: cfg.ConfigOpts) -> BulkLoader:
+    """Make the loader that group ``[sstableloader]`` describes."""
+    options = conf.sstableloader
+    return BulkLoader(
+        options.command,
+        native_port=conf.cassandra.native_port,
+        timeout=options.timeout,
+        connections_per_host=options.connections_per_host,
+    )
+
+
+class BulkLoader:
+    """Runs sstableloader; ``timeout`` in seconds for one directory."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        native_port: int,
+        timeout: float,
+        connections_per_host: int | None = None,
+    ) -> None:
+        self._command = list(command)
+        self._options = ["-p", str(native_port)]
+        if connections_per_host:
+            self._options += ["-cph", str(connections_per_host)]
+        self._timeout = timeout
+
+    def load(
+        self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
+    ) -> int:
+        """Send the SSTables of ``…/<keyspace>/<table>``; return how many bytes were sent.
+
+        May be repeated: rows that are there already do not change.
+
+        :raises SSTableRefused: naming the files that sstableloader cannot read; the others of the
+            directory were sent.
+        :raises CassandraUnavailable: if the ring is not reached, or streaming fails.
+        """
+        code, output = self._run(
+            [*self._command, "-d", ",".join(contacts), *self._options, directory], check_cancelled
+        )
+        if missing := _NO_TABLE.search(output):
+            raise UnknownTable(f"sstableloader: Cassandra has no table {missing[1]}")
+        if skipped := [m.strip() for m in _SKIPPED.findall(output)]:
+            raise SSTableRefused(f"sstableloader: {'; '.join(skipped)[:2000]} (in {directory})")
+        if code == 0:
+            sent = _BYTES.findall(output)
+            return int(sent[-1]) if sent else 0
+        raise _failure(output, directory, contacts)
+
+    def _run(self, argv: list[str], check_cancelled: Callable[[], None]) -> tuple[int, str]:
+        check_cancelled()
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,  # makes a line of each progress report, which ends with a return
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandFailed(
+                f"{argv[0]} cannot be run ({error.strerror}); set [sstableloader] command"
+            ) from None
+        assert process.stdout is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True)
+        reader.start()
+        try:
+            self._wait(process, check_cancelled)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        finally:
+            reader.join()
+            process.stdout.close()
+        return process.returncode, "\n".join(lines)
+
+    def _wait(self, process: subprocess.Popen[str], check_cancelled: Callable[[], None]) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                process.wait(_LOOK_EVERY)
+            except subprocess.TimeoutExpired:
+                check_cancelled()
+            else:
+                return
+            if time.monotonic() > deadline:
+                raise CassandraUnavailable(
+                    f"sstableloader took longer than {self._timeout:g} s ([sstableloader] timeout)"
+                )
+
+
+def _collect(stream: IO[str], lines: list[str]) -> None:
+    """Keep the output but for its progress reports, of which there are many."""
+    for line in stream:
+        if not line.strip() or line.startswith("progress:"):
+            continue
+        lines.append(line.rstrip())
+        if len(lines) > _KEPT:
+            del lines[_KEPT // 2]
+
+
+def _failure(output: str, directory: str, contacts: Sequence[str]) -> Exception:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    text = " ".join(x for x in lines if not re.match(r"at \S|\.\.\. \d+ more", x))[:500]
+    if _DENIED.search(output):
+        return AccessDenied(
+            "the ring refuses sstableloader; set [sstableloader] command to a script that adds "
+            f"the credentials: {text}"
+        )
+    if _NO_KEYSPACE.search(output):
+        return UnknownTable(f"sstableloader: {text}")
+    if _MALFORMED.search(output):
+        return SSTableRefused(f"sstableloader cannot read an SSTable in {directory}: {text}")
+    return CassandraUnavailable(
+        f"sstableloader to {', '.join(contacts)} failed: {text or 'no output'}"
+    )

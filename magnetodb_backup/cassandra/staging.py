@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a restore's files wait on a node, in the data directories themselves.
+
+``<data directory>/.magnetodb-backup/<restore ID>/<source host ID>/<keyspace>/<table>/``: on the
+file system of the data, so that Cassandra takes files over by renaming them. Cassandra looks only
+into directories of keyspaces that it knows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import DataDirectoryProblem
+
+ROOT = ".magnetodb-backup"
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# <version>-<generation>-<format>-<component>
+_COMPONENT = re.compile(r"(?P<sstable>[a-z]{2}-[0-9a-z_]+-[a-z]+)-.+")
+
+
+def sstable_of(name: str) -> str:
+    """Return the SSTable that a component belongs to, ``nb-1-big``; itself if it is none."""
+    match = _COMPONENT.fullmatch(name)
+    return match["sstable"] if match else name
+
+
+class Staging:
+    """One restore's staging directories on this node."""
+
+    def __init__(self, data_directories: Sequence[str], restore_id: str) -> None:
+        if not _ID.fullmatch(restore_id):
+            raise DataDirectoryProblem(f"{restore_id!r} is not the ID of a restore")
+        self._roots = [Path(d) / ROOT / restore_id for d in data_directories]
+
+    def prepare(self) -> None:
+        """Make the roots.
+
+        :raises DataDirectoryProblem: naming what cannot be made.
+        """
+        for root in self._roots:
+            for path in (root.parent, root):
+                if path.is_symlink():
+                    raise DataDirectoryProblem(f"{path} is a symbolic link; remove it")
+                try:
+                    path.mkdir(mode=0o770, exist_ok=True)
+                    _give_to_owner(path)
+                except OSError as error:
+                    raise DataDirectoryProblem(
+                        f"{path} cannot be made ({error.strerror}); a restore needs a worker that "
+                        "may write to the data directories: run it as Cassandra's user"
+                    ) from None
+
+    def journal(self, source: str) -> Path:
+        """Return the journal of the downloads from one node backup."""
+        return self._roots[0] / f"journal-{source}.jsonl"
+
+    def note(self, name: str) -> Path:
+        """Return a file of the restore's own."""
+        return self._roots[0] / name
+
+    def directory(self, source: str, table: TableName, data_directory: int) -> Path:
+        """Return where files that lay in this data directory of the source wait."""
+        root = self._roots[data_directory % len(self._roots)]
+        return root / source / table.keyspace / table.table
+
+    def tables(self, source: str) -> dict[TableName, list[Path]]:
+        """Return the directories, in all data directories, that hold SSTables of each table."""
+        found: dict[TableName, list[Path]] = defaultdict(list)
+        for root in self._roots:
+            for directory in sorted((root / source).glob("*/*")):
+                if any(directory.glob("*-Data.db")):
+                    name = TableName(directory.parent.name, directory.name)
+                    found[name].append(directory)
+        return dict(found)
+
+    def remove(self) -> None:
+        """Remove the restore's files; what does not exist is no error."""
+        for root in self._roots:
+            shutil.rmtree(root, ignore_errors=True)
+            if root.exists():
+                raise DataDirectoryProblem(f"{root} cannot be removed; remove it by hand")
+
+
+def one_directory_each(directory: Path) -> list[Path]:
+    """Move every SSTable of a directory into one of its own below it, and return these."""
+    made: dict[str, Path] = {}
+    for file in sorted(directory.iterdir()):
+        if file.is_dir():
+            if any(file.glob("*-Data.db")):
+                made[file.name] = file
+            continue
+        own = directory / sstable_of(file.name)
+        own.mkdir(mode=0o770, exist_ok=True)
+        _give_to_owner(own)
+        file.rename(own / file.name)
+        made[own.name] = own
+    return [made[name] for name in sorted(made)]
+
+
+def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:
+    """Return the IDs of the restores that have files in any of the data directories."""
+    found = set()
+    for directory in data_directories:
+        try:
+            found |= {n for n in os.listdir(Path(directory) / ROOT) if _ID.fullmatch(n)}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise DataDirectoryProblem(f"{directory}/{ROOT}: {error.strerror}") from None
+    return frozenset(found)
+
+
+def _give_to_owner(path: Path) -> None:
+    """Let Cassandra's user move the files: give a directory to its parent's owner if we may."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

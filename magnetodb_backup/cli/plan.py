@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A restore's plan and summary for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.filesize import decimal
+
+_METHODS = {
+    "import": "imported; each node takes the files of the node whose tokens it has",
+    "stream": "streamed by Cassandra's bulk loader to the nodes that own the rows",
+}
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """Return the plan's sections; what the plan does not have is left out."""
+    sections = (
+        ("Ways", _ways(plan)),
+        ("Tables", _tables(plan)),
+        ("Nodes", _nodes(plan)),
+        ("Costs", _costs(plan)),
+        ("Schema", _schema(plan.get("schema") or {})),
+        ("Warnings", iter(plan.get("warnings", ()))),
+        ("Problems, which refuse the restore", iter(plan.get("problems", ()))),
+    )
+    return "".join(_section(title, lines) for title, lines in sections)
+
+
+def summary_text(view: Mapping[str, Any]) -> str:
+    """Return what a finished restore has done."""
+    nodes = view["nodes"]
+
+    def total(name: str) -> int:
+        return sum(int(node[name]) for node in nodes)
+
+    done = sum(state == "restored" for state in view["tables"].values())
+    line = (
+        f"{done} of {len(view['tables'])} tables restored on {len(nodes)} nodes: "
+        f"{total('files_done')} files, {decimal(total('bytes_done'))} "
+        f"({decimal(total('bytes_resumed'))} of them staged by an earlier attempt), "
+        f"{total('sstables_imported')} SSTables imported"
+    )
+    plan = view["plan"] or {}
+    return _section("Summary", iter([line])) + _section("Warnings", iter(plan.get("warnings", ())))
+
+
+def _section(title: str, lines: Iterator[str]) -> str:
+    text = "\n".join(lines)
+    return f"\n{title}\n{textwrap.indent(text, '  ')}\n" if text else ""
+
+
+def _ways(plan: Mapping[str, Any]) -> Iterator[str]:
+    for keyspace, method in plan.get("method_by_keyspace", {}).items():
+        yield f"{keyspace}: {_METHODS.get(method, method)}"
+
+
+def _tables(plan: Mapping[str, Any]) -> Iterator[str]:
+    for table in plan.get("tables", ()):
+        source, target = table.get("source"), table.get("target")
+        name = f"{source} -> {target}" if target not in (None, source) else source
+        state = "is created"
+        if table.get("exists"):
+            state = "exists and has data" if table.get("has_rows") else "exists and is empty"
+        yield f"{name}: {_size(table)}; {state}"
+
+
+def _nodes(plan: Mapping[str, Any]) -> Iterator[str]:
+    for node in plan.get("nodes", ()):
+        sources = ", ".join(node.get("sources", ())) or "no node"
+        yield f"{node.get('address')} ({node.get('host_id')}): {_size(node)} of {sources}"
+        for disk in node.get("free", ()):
+            free, needed = disk.get("free", 0), disk.get("needed", 0)
+            short = "; not enough" if needed > free else ""
+            yield (
+                f"  {disk.get('path')}: needs {decimal(needed)}, {decimal(free)} are free{short}"
+            )
+
+
+def _costs(plan: Mapping[str, Any]) -> Iterator[str]:
+    if "requests" in plan:
+        yield f"requests to the store: {plan['requests']}"
+    if "bytes" in plan:
+        yield f"files to fetch: {decimal(plan['bytes'])}"
+    if "bytes_sent" in plan:
+        yield f"sent between nodes: {decimal(plan['bytes_sent'])}"
+    if "amplification" in plan:
+        yield f"bytes moved for each byte: {plan['amplification']:g}"
+    if plan.get("expected_seconds") is not None:
+        yield f"expected time: {plan['expected_seconds']:g} s"
+
+
+def _schema(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield from schema.get("create", ())
+    yield from (f"differs: {d}" for d in schema.get("differences", ()))
+    yield from (f"note: {n}" for n in schema.get("notes", ()))
+
+
+def _size(what: Mapping[str, Any]) -> str:
+    return f"{what.get('files', 0)} files, {decimal(what.get('bytes', 0))}"

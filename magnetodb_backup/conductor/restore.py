@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The restore job, from the selection to the clean-up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from magnetodb_backup.conductor.asking import Asking
+from magnetodb_backup.conductor.census import require_all, take_census
+from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
+from magnetodb_backup.conductor.restore_preflight import Preflight, make_plan
+from magnetodb_backup.conductor.steps import Results, Step
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.records import Job
+from magnetodb_backup.domain.restore_plan import Method, find_member
+from magnetodb_backup.domain.restores import (
+    NodeRestore,
+    Restore,
+    RestorePhase,
+    RestoreProgress,
+)
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.errors import BackupError, Cancelled, RestoreRefused, SSTableRefused
+from magnetodb_backup.repository.cluster import ClusterRepository
+
+_VIEW_SECONDS = 3600  # for building the materialized views of one restore
+
+
+@dataclass(frozen=True)
+class RestoreTools:
+    """What a restore job works with. ``repository`` is the source cluster's."""
+
+    database: Database
+    fanout: Fanout
+    repository: ClusterRepository
+    check: Callable[[], None]
+    wait: Callable[[float], None]
+    worker_timeout: float
+
+
+class PlanMade(Exception):
+    """A dry run ends here."""
+
+
+class RestoreJob:
+    """The steps of one restore."""
+
+    def __init__(self, job: Job, restore: Restore, tools: RestoreTools) -> None:
+        self._job, self._restore, self._tools = job, restore, tools
+        self._request = restore.request
+        self._written: dict[str, float] = {}
+        self._asking = Asking(
+            tools.database,
+            tools.fanout,
+            restore.cluster,
+            check=tools.check,
+            wait=tools.wait,
+            worker_timeout=tools.worker_timeout,
+            try_others=False,
+        )
+
+    def steps(self, round_: int) -> Sequence[Step]:
+        """Return the steps, in order; there is one round only."""
+        work: Sequence[tuple[RestorePhase, Callable[[Results], Mapping[str, Any]]]] = (
+            (RestorePhase.SELECT, self._select),
+            (RestorePhase.CENSUS, self._census),
+            (RestorePhase.PREFLIGHT, self._preflight),
+            (RestorePhase.DOWNLOAD, self._download),
+            (RestorePhase.SCHEMA, self._schema),
+            (RestorePhase.TRUNCATE, self._truncate),
+            (RestorePhase.IMPORT, self._import),
+            (RestorePhase.VIEWS, self._views),
+            (RestorePhase.REPAIR, self._repair),
+            (RestorePhase.CLEANUP, self._cleanup),
+        )
+        return [Step(phase.value, run) for phase, run in work]
+
+    def remove_staging(self, fanout: Fanout) -> list[Outcome]:
+        """Remove what is staged from every node that may have something."""
+        stored = self._tools.database.jobs.step_results(self._job.id, self._job.round)
+        if RestorePhase.CENSUS.value not in stored:
+            return []
+        members = self._members(stored)
+        calls = [self._call(m, "undo", TaskKind.RESTORE_CLEANUP, {}) for m in members]
+        return fanout.run(calls, stop_at_first_error=False)
+
+    def table_states(self) -> Mapping[str, str]:
+        """Return what is known of each target table now, by what steps have done."""
+        stored = self._tools.database.jobs.step_results(self._job.id, self._job.round)
+        phase = self._tools.database.restores.get(self._restore.id).phase
+        if RestorePhase.SELECT.value not in stored:
+            return {}
+        names = [_text(t) for _, t in stored[RestorePhase.SELECT.value]["tables"]]
+        return dict.fromkeys(names, _state(stored, phase, self._request.existing.value))
+
+    # The steps, in their order.
+
+    def _select(self, results: Results) -> Mapping[str, Any]:
+        return Preflight(self._tools.repository, self._restore).select()
+
+    def _census(self, results: Results) -> Mapping[str, Any]:
+        deadline = self._asking.deadline()
+        while True:
+            answer = self._ask("census", TaskKind.DESCRIBE, {})
+            ring = [RingMember.from_json(m) for m in answer["ring"]]
+            census = take_census(ring, self._asking.nodes())
+            if not census.missing or time.monotonic() > deadline:
+                break
+            self._asking.wait_a_moment(deadline)
+        require_all(census)
+        if self._request.node:
+            find_member(ring, self._request.node)
+        for member, _ in census.present:
+            self._put_node(member, phase=RestorePhase.CENSUS.value)
+        return {
+            "ring": [m.as_json() for m in ring],
+            "present": [{"member": m.as_json(), "worker_id": w} for m, w in census.present],
+        }
+
+    def _preflight(self, results: Results) -> Mapping[str, Any]:
+        """Find out everything that can be known beforehand; refuse what cannot go well."""
+        selected = results[RestorePhase.SELECT.value]
+        compared = self._ask(
+            "compare",
+            TaskKind.RESTORE_COMPARE,
+            {"tables": selected["tables"], "whole_keyspaces": selected["whole_keyspaces"]},
+        )
+        preflight = Preflight(self._tools.repository, self._restore)
+        ring = [RingMember.from_json(m) for m in results[RestorePhase.CENSUS.value]["ring"]]
+        ways = preflight.ways(ring, compared["replication"], selected)
+        work = preflight.work(ways, selected)
+        nodes = self._on_nodes(
+            results,
+            "preflight",
+            TaskKind.RESTORE_PREFLIGHT,
+            {h: {"parts": w} for h, w in work.items()},
+        )
+        plan = make_plan(self._restore, preflight.manifest, ring, selected, compared, ways, nodes)
+        self._tools.database.restores.update(self._restore.id, plan=plan)
+        if self._request.dry_run:
+            raise PlanMade
+        if plan["problems"]:
+            raise RestoreRefused("; ".join(plan["problems"]))
+        return {
+            "compared": compared,
+            "work": work,
+            "sizes": {h: {"files": n["files"], "bytes": n["bytes"]} for h, n in nodes.items()},
+            "incomplete": list(ways.incomplete),
+            "streams": Method.STREAM in ways.methods.values(),
+        }
+
+    def _download(self, results: Results) -> Mapping[str, Any]:
+        """Everything is staged and verified on all nodes before anything is touched."""
+        before = results[RestorePhase.PREFLIGHT.value]
+        own = {h: {"parts": parts, **before["sizes"][h]} for h, parts in before["work"].items()}
+        self._on_nodes(results, "download", TaskKind.RESTORE_DOWNLOAD, own)
+        return {}
+
+    def _schema(self, results: Results) -> Mapping[str, Any]:
+        selected = results[RestorePhase.SELECT.value]
+        arguments = {"tables": selected["tables"], "whole_keyspaces": selected["whole_keyspaces"]}
+        return self._ask("schema", TaskKind.RESTORE_SCHEMA, arguments)
+
+    def _truncate(self, results: Results) -> Mapping[str, Any]:
+        """Empty tables where asked; drop views whose tables get SSTables that they do not see."""
+        if self._request.node:
+            return {"truncated": []}
+        tables = [t for _, t in results[RestorePhase.SELECT.value]["tables"]]
+        truncate = self._request.existing.value == "replace"
+        return self._ask(
+            "truncate", TaskKind.RESTORE_TRUNCATE, {"tables": tables, "truncate": truncate}
+        )
+
+    def _import(self, results: Results) -> Mapping[str, Any]:
+        work = results[RestorePhase.PREFLIGHT.value]["work"]
+        contacts = [m.address for m in self._members(results)]
+        refused: dict[str, list[str]] = {}
+        for method, kind in (
+            (Method.IMPORT, TaskKind.RESTORE_IMPORT),
+            (Method.STREAM, TaskKind.RESTORE_STREAM),
+        ):
+            own = {
+                host: {"parts": parts, "contacts": contacts}
+                for host, all_parts in work.items()
+                if (parts := [p for p in all_parts if p["method"] == method.value])
+            }
+            outcomes = self._on_nodes(results, method.value, kind, own)
+            for host, outcome in outcomes.items():
+                for table, reasons in outcome["refused"].items():
+                    where = self._address(results, host)
+                    refused.setdefault(table, []).extend(f"{r} on {where}" for r in reasons)
+        return {"refused": refused}
+
+    def _views(self, results: Results) -> Mapping[str, Any]:
+        selected = results[RestorePhase.SELECT.value]
+        compared = results[RestorePhase.PREFLIGHT.value]["compared"]
+        if self._request.node or not (compared["views"] or compared["present_views"]):
+            return {}
+        made = self._ask(
+            "views",
+            TaskKind.RESTORE_SCHEMA,
+            {
+                "tables": selected["tables"],
+                "whole_keyspaces": selected["whole_keyspaces"],
+                "views": True,
+                "kept_views": compared["present_views"],
+            },
+        )
+        views = {"views": made["views"], "seconds": _VIEW_SECONDS}
+        own = {m.host_id: views for m in self._members(results)}
+        self._on_nodes(results, "views", TaskKind.RESTORE_VIEWS, own)
+        return {"made": made["made"]}
+
+    def _repair(self, results: Results) -> Mapping[str, Any]:
+        """Repair where a node or a copy was left out, or rows were sent to new owners."""
+        before = results[RestorePhase.PREFLIGHT.value]
+        tables: dict[str, list[str]] = {}
+        selected = results[RestorePhase.SELECT.value]
+        for _, (keyspace, table) in (*selected["tables"], *selected["views"]):
+            tables.setdefault(keyspace, []).append(table)
+        members = self._members(results)
+        if self._request.node:
+            members = [find_member(members, self._request.node)]
+        elif not before["incomplete"] and not before["streams"]:
+            return {}
+        if len(self._members(results)) > 1:
+            for member in members:  # one after another: repairs of one range exclude each other
+                self._on_nodes(
+                    results, "repair", TaskKind.RESTORE_REPAIR, {member.host_id: {"tables": tables}}
+                )
+        return {"repaired": tables}
+
+    def _cleanup(self, results: Results) -> Mapping[str, Any]:
+        own: dict[str, dict[str, Any]] = {m.host_id: {} for m in self._members(results)}
+        self._on_nodes(results, "cleanup", TaskKind.RESTORE_CLEANUP, own)
+        refused = results[RestorePhase.IMPORT.value]["refused"]
+        if refused:
+            named = "; ".join(f"{t}: {', '.join(r)}" for t, r in sorted(refused.items()))
+            raise SSTableRefused(
+                f"Cassandra refused SSTables, everything else is restored: {named}. Where other "
+                "replicas have their rows, nodetool repair brings them back"
+            )
+        return {}
+
+    # How the steps reach workers.
+
+    def _ask(self, step: str, kind: TaskKind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._asking.any(
+            f"{self._job.id}:{step}", kind, lambda host_id: self._arguments(host_id, arguments)
+        )
+
+    def _members(self, results: Results) -> list[RingMember]:
+        present = results[RestorePhase.CENSUS.value]["present"]
+        return [RingMember.from_json(e["member"]) for e in present]
+
+    def _address(self, results: Results, host_id: str) -> str:
+        return next(m.address for m in self._members(results) if m.host_id == host_id)
+
+    def _on_nodes(
+        self,
+        results: Results,
+        step: str,
+        kind: TaskKind,
+        own: Mapping[str, Mapping[str, Any]],
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Run a task on the nodes that ``own`` has arguments for; return results by host ID."""
+        members = [m for m in self._members(results) if m.host_id in own]
+        calls = [self._call(m, step, kind, own[m.host_id]) for m in members]
+        for member in members:
+            self._put_node(member, phase=step)
+        outcomes = self._tools.fanout.run(calls, progress=self._write_progress)
+        for outcome in outcomes:
+            self._mark(outcome, step)
+        error = first_error(outcomes)
+        if error is not None:
+            raise error
+        return {o.call.host_id: o.result for o in outcomes}
+
+    def _call(
+        self, member: RingMember, step: str, kind: TaskKind, arguments: Mapping[str, Any]
+    ) -> Call:
+        return Call(
+            host_id=member.host_id,
+            host=member.address,
+            worker_id=self._worker_of(member.host_id),
+            task_id=f"{self._job.id}:{step}:{member.host_id}",
+            kind=kind,
+            arguments=self._arguments(member.host_id, arguments),
+        )
+
+    def _worker_of(self, host_id: str) -> str:
+        stored = self._tools.database.jobs.step_results(self._job.id, self._job.round)
+        for entry in stored[RestorePhase.CENSUS.value]["present"]:
+            if entry["member"]["host_id"] == host_id:
+                return str(entry["worker_id"])
+        raise RestoreRefused(f"node {host_id} is not in the census of this restore")
+
+    def _arguments(self, host_id: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {
+            "host_id": host_id,
+            "restore_id": self._restore.id,
+            "backup_id": self._restore.backup_id,
+            "source_cluster": self._restore.source_cluster,
+            **extra,
+        }
+
+    # What the records show of each node.
+
+    def _put_node(self, member: RingMember, *, phase: str, error: str = "") -> None:
+        old = self._node_restore(member.host_id)
+        self._tools.database.restores.put_node_restore(
+            NodeRestore(
+                self._restore.id,
+                member.host_id,
+                member.address,
+                member.dc,
+                member.rack,
+                phase,
+                error,
+                old.progress if old else RestoreProgress(),
+            )
+        )
+
+    def _node_restore(self, host_id: str) -> NodeRestore | None:
+        for node in self._tools.database.restores.node_restores(self._restore.id):
+            if node.host_id == host_id:
+                return node
+        return None
+
+    def _mark(self, outcome: Outcome, step: str) -> None:
+        node = self._node_restore(outcome.call.host_id)
+        if node is None:
+            return
+        error: BackupError | None = outcome.error
+        progress = node.progress
+        if error is None and "progress" in outcome.result:
+            progress = RestoreProgress(**outcome.result["progress"])
+        phase = "failed" if error is not None and not isinstance(error, Cancelled) else step
+        if step == RestorePhase.CLEANUP.value and error is None:
+            phase = "done"
+        self._tools.database.restores.put_node_restore(
+            NodeRestore(
+                node.restore_id,
+                node.host_id,
+                node.address,
+                node.dc,
+                node.rack,
+                phase,
+                str(error) if error else "",
+                progress,
+            )
+        )
+
+    def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:
+        now = time.monotonic()
+        if now - self._written.get(call.host_id, 0.0) < 1.0 or "bytes_resumed" not in progress:
+            return
+        self._written[call.host_id] = now
+        node = self._node_restore(call.host_id)
+        if node is not None and call.kind is TaskKind.RESTORE_DOWNLOAD:
+            self._tools.database.restores.put_node_restore(
+                NodeRestore(
+                    node.restore_id,
+                    node.host_id,
+                    node.address,
+                    node.dc,
+                    node.rack,
+                    node.phase,
+                    node.error,
+                    RestoreProgress(**progress),
+                )
+            )
+
+
+def _text(pair: Sequence[str]) -> str:
+    return f"{pair[0]}.{pair[1]}"
+
+
+def _state(stored: Mapping[str, Any], phase: str, existing: str) -> str:
+    """Return a table's state when a restore ends in ``phase``, with the steps stored so far."""
+    if RestorePhase.IMPORT.value in stored:
+        return (
+            "restored" if not stored[RestorePhase.IMPORT.value]["refused"] else "restored in part"
+        )
+    if phase == RestorePhase.IMPORT.value:
+        return "partly imported: repeat with --existing replace"
+    if RestorePhase.TRUNCATE.value in stored or phase == RestorePhase.TRUNCATE.value:
+        if existing == "replace":
+            return (
+                "may be empty: repeat with --existing replace, or see Cassandra's own snapshot "
+                "truncated-*"
+            )
+        return "as before, or made empty if it was missing; its views are dropped: repeat"
+    if RestorePhase.SCHEMA.value in stored or phase == RestorePhase.SCHEMA.value:
+        return "as before, or made empty if it was missing"
+    return "untouched"

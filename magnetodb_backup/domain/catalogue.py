@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of a backup, made again from its manifest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from magnetodb_backup.domain.manifest import BackupManifest, NodeShare
+from magnetodb_backup.domain.records import Backup, NodeBackup, Progress
+from magnetodb_backup.domain.status import BackupStatus, Phase
+
+
+def records_of(
+    manifest: BackupManifest, manifest_sha256: str
+) -> tuple[Backup, tuple[NodeBackup, ...]]:
+    """Return a committed backup's records as far as its manifest, read and checked, tells them.
+
+    What was uploaded and what was re-used is not in it, nor what its request allowed: the least
+    that it must have is assumed.
+    """
+    nodes = tuple(_node_backup(manifest.backup_id, share) for share in manifest.nodes)
+    corrupt = sum(share.corrupt_files for share in manifest.nodes)
+    notes = []
+    if manifest.missing_nodes:
+        notes.append(f"without the nodes {', '.join(manifest.missing_nodes)}")
+    if corrupt:
+        notes.append(f"{corrupt} corrupt files, marked in the node manifests")
+    committed_at = datetime.fromisoformat(manifest.committed_at)
+    backup = Backup(
+        id=manifest.backup_id,
+        name=manifest.name,
+        cluster=manifest.cluster,
+        status=BackupStatus(manifest.status),
+        scope=manifest.scope,
+        type="full",
+        allow_partial=bool(manifest.missing_nodes),
+        on_corrupt="mark" if corrupt else "fail",
+        created_at=datetime.fromisoformat(manifest.created_at),
+        updated_at=committed_at,
+        finished_at=committed_at,
+        phase=Phase.COMMIT.value,
+        error="; ".join(notes),
+        selection=manifest.selection,
+        coverage=manifest.coverage,
+        skew_ms=manifest.skew_ms,
+        files=sum(share.files for share in manifest.nodes),
+        bytes=sum(share.bytes for share in manifest.nodes),
+        manifest_sha256=manifest_sha256,
+    )
+    return backup, nodes
+
+
+def _node_backup(backup_id: str, share: NodeShare) -> NodeBackup:
+    return NodeBackup(
+        backup_id=backup_id,
+        host_id=share.host_id,
+        address=share.address,
+        dc=share.dc,
+        rack=share.rack,
+        phase="done",
+        progress=Progress(
+            files_total=share.files,
+            files_done=share.files,
+            bytes_total=share.bytes,
+            bytes_done=share.bytes,
+        ),
+        manifest_sha256=share.manifest.sha256,
+        manifest_size=share.manifest.size,
+        snapshot_started_at=share.snapshot_started_at,
+        snapshot_finished_at=share.snapshot_finished_at,
+    )

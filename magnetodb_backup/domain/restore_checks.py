@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a restore request must be before anything is asked of the target cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from magnetodb_backup.domain.records import Backup
+from magnetodb_backup.domain.restore_plan import select_tables
+from magnetodb_backup.domain.restores import Existing, RestoreRequest
+from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.tables import (
+    KeyspaceDescription,
+    Selection,
+    TableDescription,
+    TableName,
+    parse_name,
+)
+from magnetodb_backup.errors import Conflict, InvalidValue
+
+_RESTORABLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)
+_SOURCE_REPLICAS = ("all", "one")
+
+
+def check_restorable(backup_id: str, status: BackupStatus) -> None:
+    """Raise Conflict unless a backup of this status has something to restore."""
+    if status not in _RESTORABLE:
+        raise Conflict(
+            f"backup {backup_id} is {status.value}; only CREATED and PARTIAL ones can be restored"
+        )
+
+
+def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
+    """Return the request with its names as Cassandra has them, without quotes.
+
+    :raises Conflict: if the backup's status does not allow a restore.
+    :raises InvalidValue: if the request contradicts itself or could do harm.
+    :raises NotFound: for keyspaces and tables that the backup lacks.
+    """
+    check_restorable(backup.id, backup.status)
+    if backup.status is BackupStatus.PARTIAL and not request.allow_partial:
+        raise InvalidValue(
+            f"backup {backup.id} is PARTIAL: only a replica of each token range is in it, or some "
+            "files were corrupt; if that is enough say --allow-partial (REST: allow_partial)"
+        )
+    if request.source_replicas not in _SOURCE_REPLICAS:
+        raise InvalidValue(f"source_replicas is {request.source_replicas!r}; use all or one")
+    if request.node and request.existing is Existing.REPLACE:
+        raise InvalidValue(
+            "a single node cannot be restored by replace: a table is truncated on all nodes at "
+            "once, so the rows of the others would be lost; use merge"
+        )
+    request = replace(
+        request,
+        keyspaces=tuple(parse_name(k) for k in request.keyspaces),
+        to_keyspace=parse_name(request.to_keyspace) if request.to_keyspace else "",
+        to_table=parse_name(request.to_table, "table") if request.to_table else "",
+    )
+    tables = [TableName.parse(t) for t in request.tables]
+    for keyspace in (*request.keyspaces, *(t.keyspace for t in tables)):
+        _refuse_system(keyspace, "Restoring it would put another cluster's state into this one")
+    if request.to_keyspace:
+        _refuse_system(request.to_keyspace, "Name a keyspace of your own as the target")
+    if request.to_table and (len(tables) != 1 or request.keyspaces):
+        raise InvalidValue(
+            "a new table name needs exactly one table: name it by --table, and no keyspace"
+        )
+    if backup.selection is not None:
+        _check_selection(request, tables, Selection.from_json(backup.selection))
+    return request
+
+
+def _refuse_system(keyspace: str, remedy: str) -> None:
+    if KeyspaceDescription(keyspace).is_system:
+        raise InvalidValue(f"keyspace {keyspace} is Cassandra's own. {remedy}")
+
+
+def _check_selection(
+    request: RestoreRequest, tables: list[TableName], selection: Selection
+) -> None:
+    chosen = select_tables(selection, request.keyspaces, tables)
+    if not chosen.keyspaces:
+        raise InvalidValue(
+            "the backup has nothing but Cassandra's own keyspaces, which are not restored"
+        )
+    if not request.to_keyspace and not request.to_table:
+        return
+    if request.to_keyspace and len(chosen.keyspaces) > 1:
+        names = ", ".join(sorted(k.name for k in chosen.keyspaces))
+        raise InvalidValue(
+            f"the keyspaces {names} cannot all become {request.to_keyspace}; restore one at a time"
+        )
+    same = [str(t.name) for t in chosen.tables if _target(request, t) == t.name]
+    if not request.to_table:  # a keyspace may have no table
+        same += [k.name for k in chosen.keyspaces if k.name == request.to_keyspace]
+    if same:
+        raise InvalidValue(
+            f"the new name of {', '.join(same)} is the old one; leave it out to restore in place"
+        )
+
+
+def _target(request: RestoreRequest, table: TableDescription) -> TableName:
+    name = table.name
+    return TableName(request.to_keyspace or name.keyspace, request.to_table or name.table)

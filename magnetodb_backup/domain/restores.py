@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A restore's request and records, its status, and the transitions, as data."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from magnetodb_backup.errors import Conflict
+
+
+class RestoreStatus(str, enum.Enum):
+    """Status of a restore; PLANNED is the end of a dry run."""
+
+    RESTORING = "RESTORING"
+    RESTORED = "RESTORED"
+    PLANNED = "PLANNED"
+    RESTORE_FAILED = "RESTORE_FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class RestorePhase(str, enum.Enum):
+    """Steps of a restore job, in order; a way that does not need a step passes over it."""
+
+    SELECT = "select"
+    CENSUS = "census"
+    PREFLIGHT = "preflight"
+    DOWNLOAD = "download"
+    SCHEMA = "schema"
+    TRUNCATE = "truncate"
+    IMPORT = "import"
+    VIEWS = "views"
+    REPAIR = "repair"
+    CLEANUP = "cleanup"
+
+
+class Existing(str, enum.Enum):
+    """What happens to a table that has data: the restore is refused, it is replaced, or merged.
+
+    Merged, Cassandra's usual rule decides for each cell: the newest write timestamp wins, and a
+    newer deletion hides what the backup has.
+    """
+
+    REFUSE = "refuse"
+    REPLACE = "replace"
+    MERGE = "merge"
+
+
+TRANSITIONS: dict[RestoreStatus, dict[str, RestoreStatus]] = {
+    RestoreStatus.RESTORING: {
+        "every table is readable": RestoreStatus.RESTORED,
+        "dry run: the plan is made": RestoreStatus.PLANNED,
+        "failed": RestoreStatus.RESTORE_FAILED,
+        "cancelled": RestoreStatus.CANCELLED,
+    },
+    RestoreStatus.RESTORED: {},
+    RestoreStatus.PLANNED: {},
+    RestoreStatus.RESTORE_FAILED: {},
+    RestoreStatus.CANCELLED: {},
+}
+
+
+def check_restore_transition(restore_id: str, old: RestoreStatus, new: RestoreStatus) -> None:
+    """Allow staying or a transition of the table.
+
+    :raises Conflict: otherwise, naming the restore and its status.
+    """
+    if new is not old and new not in TRANSITIONS[old].values():
+        raise Conflict(f"restore {restore_id} is {old.value} and cannot become {new.value}")
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What a user asks for.
+
+    ``cluster`` is the target, None if there is only one. ``keyspaces`` and ``tables`` (as typed,
+    ``keyspace.table``) narrow the backup's selection; both empty: all but Cassandra's own
+    keyspaces. ``node`` is the host ID or address of the only target node that is to be
+    restored, empty for all. ``source_replicas`` is ``all`` or ``one``: which copies of a range
+    are sent to another ring.
+    """
+
+    backup_id: str
+    cluster: str | None = None
+    keyspaces: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    to_keyspace: str = ""
+    to_table: str = ""
+    existing: Existing = Existing.REFUSE
+    node: str = ""
+    source_replicas: str = "all"
+    allow_partial: bool = False
+    dry_run: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the request as records and the REST API have it."""
+        return {
+            "backup_id": self.backup_id,
+            "cluster": self.cluster,
+            "keyspaces": list(self.keyspaces),
+            "tables": list(self.tables),
+            "to_keyspace": self.to_keyspace,
+            "to_table": self.to_table,
+            "existing": self.existing.value,
+            "node": self.node,
+            "source_replicas": self.source_replicas,
+            "allow_partial": self.allow_partial,
+            "dry_run": self.dry_run,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RestoreRequest:
+        """Read what ``as_json()`` returned; absent members have their default."""
+        values = dict(data)
+        for name in ("keyspaces", "tables"):
+            values[name] = tuple(values.get(name, ()))
+        values["existing"] = Existing(values.get("existing", Existing.REFUSE))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A restore's record; its ID is also its job's.
+
+    ``plan`` is what preflight found (``domain.restore_plan.RestorePlan.as_json()``), None before.
+    ``tables`` tells each table's state by its target name.
+    """
+
+    id: str
+    backup_id: str
+    source_cluster: str
+    cluster: str
+    status: RestoreStatus
+    request: RestoreRequest
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+    phase: str = ""
+    error: str = ""
+    plan: Mapping[str, Any] | None = None
+    tables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RestoreProgress:
+    """How far a node's part of a restore is. Counts are of files, sizes in bytes.
+
+    ``bytes_done`` counts file bytes that are staged and verified; ``bytes_resumed`` those of them
+    that an earlier attempt had left; ``sstables_imported`` what Cassandra has taken.
+    """
+
+    files_total: int = 0
+    files_done: int = 0
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_downloaded: int = 0
+    bytes_resumed: int = 0
+    sstables_imported: int = 0
+
+
+@dataclass(frozen=True)
+class NodeRestore:
+    """One target node's part of a restore; ``phase`` as of the restore, ``done`` or ``failed``."""
+
+    restore_id: str
+    host_id: str
+    address: str
+    dc: str
+    rack: str
+    phase: str = ""
+    error: str = ""
+    progress: RestoreProgress = field(default_factory=RestoreProgress)

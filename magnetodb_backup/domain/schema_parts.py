@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole schema as DESCRIBE tells it, by name; and how two tables or types differ."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from magnetodb_backup.domain.cql_structure import Structure, read_fields, read_options
+from magnetodb_backup.domain.cql_text import Statement, scan, split_statements
+from magnetodb_backup.domain.tables import TableName, quote
+from magnetodb_backup.errors import FormatProblem
+
+Named = tuple[str, str]  # a keyspace and the name of a type, function or view in it
+
+
+@dataclass
+class Schema:
+    """The statements of a schema by what they make.
+
+    ``commented`` are tables that Cassandra shows in a comment only, because CQL cannot make them;
+    ``ids`` has the tables and views by their IDs.
+    """
+
+    keyspaces: dict[str, Statement] = field(default_factory=dict)
+    types: dict[Named, Statement] = field(default_factory=dict)
+    functions: dict[Named, list[Statement]] = field(default_factory=dict)
+    tables: dict[TableName, Statement] = field(default_factory=dict)
+    commented: dict[TableName, Statement] = field(default_factory=dict)
+    alters: dict[TableName, list[Statement]] = field(default_factory=dict)
+    indexes: dict[TableName, list[Statement]] = field(default_factory=dict)
+    triggers: dict[TableName, list[Statement]] = field(default_factory=dict)
+    views: dict[TableName, Statement] = field(default_factory=dict)
+    ids: dict[str, TableName] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str) -> Schema:
+        """Read what DESCRIBE SCHEMA returned.
+
+        :raises FormatProblem: if it is damaged.
+        """
+        schema = cls()
+        statements, comments = scan(text)
+        for statement in statements:
+            schema._add(statement)
+        for table in _tables_in(comments):
+            schema.commented[TableName(table.keyspace, table.name)] = table
+        return schema
+
+    def _add(self, statement: Statement) -> None:
+        name = (statement.keyspace, statement.name)
+        table = TableName(statement.keyspace, statement.table)
+        match statement.kind:
+            case "keyspace":
+                self.keyspaces[statement.name] = statement
+            case "type":
+                self.types[name] = statement
+            case "function" | "aggregate":
+                self.functions.setdefault(name, []).append(statement)
+            case "table":
+                self.tables[table] = statement
+                self._add_id(table, statement)
+            case "alter":
+                self.alters.setdefault(table, []).append(statement)
+            case "index":
+                self.indexes.setdefault(table, []).append(statement)
+            case "trigger":
+                self.triggers.setdefault(table, []).append(statement)
+            case "view":
+                self.views[TableName(*name)] = statement
+                self._add_id(TableName(*name), statement)
+
+    def _add_id(self, name: TableName, statement: Statement) -> None:
+        if table_id := read_options(statement).get("id"):
+            self.ids[table_id] = name
+
+    def table(self, name: TableName) -> Statement | None:
+        """Return a table's statement, be it in a comment."""
+        return self.tables.get(name) or self.commented.get(name)
+
+
+def _tables_in(comments: Iterable[str]) -> list[Statement]:
+    found = []
+    for comment in comments:
+        begin = comment.find("CREATE TABLE ")
+        if begin < 0:
+            continue
+        try:
+            statements = split_statements(comment[begin:].removesuffix("*/"))
+        except FormatProblem:  # a comment is free to hold anything
+            continue
+        found += [s for s in statements if s.kind == "table"]
+    return found
+
+
+def _diff(title: str, backup: Sequence[str], present: Sequence[str]) -> str:
+    lines = difflib.unified_diff(backup, present, "backup", "present", lineterm="")
+    return "\n".join([title, *lines])
+
+
+def type_difference(name: str, backup: Statement, present: Statement) -> str:
+    """Return how a type's fields differ, empty if they do not."""
+    one, other = ([str(f) for f in read_fields(s)[0]] for s in (backup, present))
+    if one == other:
+        return ""
+    return _diff(f"type {name} has other fields than in the backup:", one, other)
+
+
+def table_difference(name: TableName, backup: Structure, present: Structure) -> str:
+    """Return how tables' structures differ so that the backup's SSTables do not fit, or empty."""
+    one, other = backup.lines(), present.lines()
+    for column in sorted({*backup.dropped, *present.dropped}):
+        here, there = backup.dropped.get(column), present.dropped.get(column)
+        # Dropped on one side only does not hinder, unless SSTables of the time before the drop
+        # have the column with another type than it has now.
+        if (here and there) or _has_other_type(backup, column) or _has_other_type(present, column):
+            one += [f"dropped column {here.column}"] if here else []
+            other += [f"dropped column {there.column}"] if there else []
+    if one == other:
+        return ""
+    return _diff(f"table {name} has another structure than in the backup:", one, other)
+
+
+def _has_other_type(structure: Structure, name: str) -> bool:
+    dropped, column = structure.dropped.get(name), structure.columns.get(name)
+    if dropped is None or column is None:
+        return False
+    # Cassandra records a dropped user-defined type as the tuple of its fields.
+    return dropped.column.type != column.type and "tuple<" not in dropped.column.type
+
+
+def dropped_notes(name: TableName, backup: Structure, present: Structure) -> list[str]:
+    """Return what becomes of cells of columns that were dropped on one side only."""
+    notes = []
+    for column in sorted({*backup.dropped, *present.dropped}):
+        here, there = backup.dropped.get(column), present.dropped.get(column)
+        if here and not there:
+            note = f"column {quote(column)} was dropped at {here.timestamp} in the backup only"
+            if column in present.columns:
+                note += "; cells written before may come back"
+            else:
+                note += (
+                    "; if Cassandra refuses SSTables that still have it, run first: ALTER TABLE "
+                    f"{name} ADD {here.column}; ALTER TABLE {name} DROP {quote(column)} "
+                    f"USING TIMESTAMP {here.timestamp};"
+                )
+        elif there and not here:
+            note = (
+                f"column {quote(column)} was dropped at {there.timestamp} here, but not in the "
+                "backup; its cells written before do not come back"
+            )
+        elif here and there and here.timestamp != there.timestamp:
+            note = (
+                f"column {quote(column)} was dropped at {there.timestamp} here, in the backup at "
+                f"{here.timestamp}; cells written before the former do not come back"
+            )
+        else:
+            continue
+        notes.append(f"table {name}: {note}")
+    return notes
+
+
+def option_notes(what: str, backup: Statement, present: Statement) -> list[str]:
+    """Return a note for each option that both have with different values."""
+    one, other = read_options(backup), read_options(present)
+    return [
+        f"{what}: {option} is {other[option]} here, {value} in the backup"
+        for option, value in one.items()
+        if option != "id" and option in other and other[option] != value
+    ]

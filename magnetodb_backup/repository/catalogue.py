@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the store itself tells of clusters and their backups."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from magnetodb_backup.domain.manifest import BackupManifest
+from magnetodb_backup.errors import FormatProblem, NotFound, Permanent
+from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.storage.driver import StorageDriver
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredBackup:
+    """A committed backup; ``manifest_sha256`` is of the manifest's bytes in the store."""
+
+    manifest: BackupManifest
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class UnreadableBackup:
+    """What has a backup manifest's name and is none that this version can use.
+
+    ``absent``: there is no such object, though the listing may still have it.
+    """
+
+    cluster: str
+    backup_id: str
+    reason: str
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The backups below a prefix; each call asks the store."""
+
+    driver: StorageDriver
+    prefix: str
+
+    def clusters(self) -> Iterator[str]:
+        """Yield the names of the clusters that have a container."""
+        for name in self.driver.containers(layout.containers_prefix(self.prefix)):
+            cluster = layout.parse_cluster_container(self.prefix, name)
+            if cluster is not None:
+                yield cluster
+
+    def backups(self, cluster: str) -> Iterator[StoredBackup | UnreadableBackup]:
+        """Yield all that is listed as a cluster's backup; one that is read at a time."""
+        for backup_id in self._repository(cluster).backup_ids():
+            yield self.backup(cluster, backup_id)
+
+    def backup(self, cluster: str, backup_id: str) -> StoredBackup | UnreadableBackup:
+        """Return one backup, listed or not."""
+        try:
+            manifest, stored = self._repository(cluster).read_commit(backup_id)
+            if manifest.backup_id != backup_id or manifest.cluster != cluster:
+                raise FormatProblem(
+                    f"{stored.name}: is the manifest of backup {manifest.backup_id} of cluster "
+                    f"{manifest.cluster!r}; somebody has put it there"
+                )
+        except NotFound as error:
+            return UnreadableBackup(cluster, backup_id, str(error), absent=True)
+        except Permanent as error:
+            return UnreadableBackup(cluster, backup_id, str(error))
+        return StoredBackup(manifest, stored.sha256)
+
+    def _repository(self, cluster: str) -> ClusterRepository:
+        return ClusterRepository(self.driver, self.prefix, cluster)
+
+
+def clusters(driver: StorageDriver, prefix: str) -> Iterator[str]:
+    """Yield the names of the clusters that have a container with this prefix."""
+    return Catalogue(driver, prefix).clusters()
+
+
+def stored_backups(driver: StorageDriver, prefix: str, cluster: str) -> Iterator[BackupManifest]:
+    """Yield the manifests of a cluster's committed backups; others are logged by name."""
+    for found in Catalogue(driver, prefix).backups(cluster):
+        if isinstance(found, StoredBackup):
+            yield found.manifest
+        elif not found.absent:
+            LOG.warning("backup %s of cluster %r: %s", found.backup_id, cluster, found.reason)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downloads a node backup's files into staging directories, verified, and able to go on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from magnetodb_backup.domain.manifest import FileEntry
+from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import BackupError
+from magnetodb_backup.repository.fetching import Fetcher
+from magnetodb_backup.repository.finishing import Finisher, Tally
+from magnetodb_backup.repository.journal import Journal
+from magnetodb_backup.repository.manifests import NodeManifestReader
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.staging import Room, make_directory, remove_part
+from magnetodb_backup.repository.wanted import Wanted, label_of
+
+_DATA = "-Data.db"
+
+# The absolute path that a file is to have; None if it is not wanted.
+Place = Callable[[FileEntry], Path | None]
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """``concurrency`` ranges at once; ranges of a pack that lie ``gap`` bytes apart are one."""
+
+    concurrency: int = 4
+    gap: int = 256 * 1024
+
+
+@dataclass(frozen=True)
+class StagedTable:
+    """What lies in one staging directory; ``sstables`` are prefixes such as ``nb-1-big``."""
+
+    directory: str
+    keyspace: str
+    table: str
+    files: int
+    bytes: int
+    sstables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """What of a table a restore takes: numbers of files and SSTables, size in bytes."""
+
+    files: int = 0
+    bytes: int = 0
+    sstables: int = 0
+
+
+@dataclass(frozen=True)
+class NodeSummary:
+    """What of a node backup a restore takes.
+
+    ``packs`` tells the size that each must have at least, ``corrupt`` the files that were so when
+    the backup was made, ``versions`` the SSTables' (``nb``, ``da``).
+    """
+
+    tables: Mapping[TableName, TableSummary]
+    packs: Mapping[str, int]
+    corrupt: tuple[str, ...]
+    versions: frozenset[str]
+
+
+def is_restored_component(entry: FileEntry) -> bool:
+    """Tell if Cassandra takes the file over: not a snapshot's notes, nor of an index.
+
+    Cassandra builds legacy and storage-attached indexes anew.
+    """
+    return (
+        entry.index is None
+        and entry.name not in ("manifest.json", "schema.cql")
+        and "-SAI+" not in entry.name
+    )
+
+
+def download_node(
+    repository: NodeRepository,
+    manifest: Callable[[], NodeManifestReader],
+    place: Place,
+    *,
+    journal: Path,
+    settings: DownloadSettings,
+    progress: Callable[[RestoreProgress], None],
+    check_cancelled: Callable[[], None],
+) -> RestoreProgress:
+    """Put the wanted files where ``place`` says, each whole and with the manifest's SHA-256.
+
+    Repeated with the same journal, it fetches only what it had not finished. Memory is bounded.
+
+    :raises FormatProblem: for a bad manifest, and for two files at one place.
+    :raises CorruptObject: for a lost or damaged pack.
+    :raises NoSpace: if files do not fit; found out before the first is written where possible.
+    :raises DataDirectoryProblem: if files cannot be written, or through a symbolic link only.
+    """
+    finished = Journal(journal)
+    wanted = Wanted()
+    try:
+        tally, room = Tally(progress), Room()
+        for entry in manifest():
+            check_cancelled()
+            path = place(entry)
+            if path is None:
+                continue
+            known = finished.has(path, entry.size, entry.sha256)
+            wanted.add(path, entry, finished=known)
+            done = {"files_done": 1, "bytes_done": entry.size, "bytes_resumed": entry.size}
+            tally.add(files_total=1, bytes_total=entry.size, **(done if known else {}))
+            if not known:
+                room.need(path.parent, entry.size)
+                remove_part(path)
+        room.check()
+        for directory in room.directories:
+            check_cancelled()
+            make_directory(directory)
+        finisher = Finisher(finished, tally)
+        fetcher = Fetcher(
+            repository,
+            finisher,
+            tally,
+            concurrency=settings.concurrency,
+            check_cancelled=check_cancelled,
+        )
+        try:
+            fetcher.run(wanted.empty(), wanted.reads(settings.gap))
+        except BaseException:
+            # What is whole need not be fetched again, whatever ended the rest.
+            with contextlib.suppress(BackupError):
+                finisher.flush()
+            raise
+        finisher.flush()
+        check_cancelled()
+        tally.report()
+        return tally.progress
+    finally:
+        wanted.close()
+        finished.close()
+
+
+def summarise(manifest: NodeManifestReader, tables: Collection[TableName]) -> NodeSummary:
+    """Read a node manifest for what a restore of ``tables`` takes."""
+    files = dict.fromkeys(tables, 0)
+    sizes, sstables = dict(files), dict(files)
+    packs: dict[str, int] = {}
+    corrupt: list[str] = []
+    versions: set[str] = set()
+    for entry in manifest:
+        table = TableName(entry.keyspace, entry.table)
+        if table not in files or not is_restored_component(entry):
+            continue
+        files[table] += 1
+        sizes[table] += entry.size
+        for extent in entry.extents:
+            packs[extent.pack] = max(packs.get(extent.pack, 0), extent.offset + extent.length)
+        if entry.corrupt:
+            corrupt.append(label_of(entry))
+        if entry.name.endswith(_DATA):
+            sstables[table] += 1
+            versions.add(entry.name.partition("-")[0])
+    return NodeSummary(
+        {t: TableSummary(files[t], sizes[t], sstables[t]) for t in files if files[t]},
+        packs,
+        tuple(corrupt),
+        frozenset(versions),
+    )
+
+
+def missing_packs(repository: NodeRepository, packs: Mapping[str, int]) -> tuple[str, ...]:
+    """Say of each pack that is not in the store, or is too short, what is wrong."""
+    listed = repository.packs() if packs else {}
+    problems = []
+    for pack, least in packs.items():
+        size: int | None = listed.get(pack, -1)
+        if size is None or size < least:
+            size = repository.pack_size(pack)
+        if size is None:
+            problems.append(f"pack {pack}: missing")
+        elif size < least:
+            problems.append(f"pack {pack}: has {size} bytes, needs {least}")
+    return tuple(problems)

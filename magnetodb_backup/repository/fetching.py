@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The download's threads: each reads a range of a pack, writes and hashes its pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from magnetodb_backup.errors import CorruptObject, IncompleteBody, NotFound
+from magnetodb_backup.repository.finishing import Finisher, Tally
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.staging import created, disk_errors, reopened, write
+from magnetodb_backup.repository.wanted import Piece, Read, WantedFile
+
+_WAIT = 0.5  # seconds between two looks whether to go on
+_SLICE = 1024 * 1024
+_NAMED = 3
+_REMEDY = (
+    "ask magnetodb-backup-manage backup verify --read-data what else is damaged, and restore from "
+    "another backup"
+)
+
+
+class _Stopped(Exception):
+    """Another thread failed; its error is the one to raise."""
+
+
+class _Spread:
+    """A file of several extents. It is hashed, in its order, close behind those who write it."""
+
+    def __init__(self, file: WantedFile) -> None:
+        self._file = file
+        self.pieces: list[Piece] = []
+        self.digest = hashlib.sha256()
+        self._lock = threading.Lock()
+        self._ready: dict[int, int] = {}
+        self._next = 0
+        self._busy = False
+
+    def written(self, piece: Piece, descriptor: int, go_on: Callable[[], None]) -> bool:
+        """Note that ``piece`` is written; return True once, when the whole file is hashed."""
+        with self._lock:
+            self._ready[piece.position] = piece.length
+            if self._busy:
+                return False
+            self._busy = True
+        while True:
+            with self._lock:
+                length = self._ready.pop(self._next, None)
+                if length is None:
+                    self._busy = False
+                    return self._next == self._file.size
+            self._hash(descriptor, length, go_on)
+            self._next += length
+
+    def _hash(self, descriptor: int, length: int, go_on: Callable[[], None]) -> None:
+        for offset in range(self._next, self._next + length, _SLICE):
+            go_on()
+            with disk_errors(self._file.path):
+                size = min(_SLICE, self._next + length - offset)
+                body = os.pread(descriptor, size, offset)
+            self.digest.update(body)
+        with disk_errors(self._file.path):
+            # It need not push what Cassandra reads out of the page cache.
+            os.posix_fadvise(descriptor, self._next, length, os.POSIX_FADV_DONTNEED)
+
+
+class Fetcher:
+    """Fetches ranges with ``concurrency`` threads; memory is a few of the driver's chunks each."""
+
+    def __init__(
+        self,
+        repository: NodeRepository,
+        finisher: Finisher,
+        tally: Tally,
+        *,
+        concurrency: int,
+        check_cancelled: Callable[[], None],
+    ) -> None:
+        self._repository, self._finisher, self._tally = repository, finisher, tally
+        self._concurrency, self._check_cancelled = concurrency, check_cancelled
+        self._slots = threading.Semaphore(concurrency * 2)
+        self._spread: dict[int, _Spread] = {}
+        self._failed = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self, empty: Iterable[WantedFile], reads: Iterable[Read]) -> None:
+        """Fetch everything; the first error of any thread ends all and is raised."""
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="fetch") as pool:
+            self._guarded(self._make_empty, empty)
+            self._guarded(self._submit_all, reads, pool)
+        if self._error is not None:
+            raise self._error
+
+    def _make_empty(self, files: Iterable[WantedFile]) -> None:
+        nothing = hashlib.sha256().hexdigest()
+        for file in files:
+            self._go_on()
+            if file.sha256 != nothing:
+                raise CorruptObject(
+                    f"{file.label} of node {self._repository.host_id} has no bytes, but not the "
+                    f"SHA-256 of none: the node manifest is damaged; {_REMEDY}"
+                )
+            with created(file.path, 0):
+                pass
+            self._finisher.add(file)
+
+    def _submit_all(self, reads: Iterable[Read], pool: ThreadPoolExecutor) -> None:
+        for read in reads:
+            while not self._slots.acquire(timeout=_WAIT):
+                self._go_on()
+            self._go_on()
+            for piece in read.pieces:
+                if piece.file.parts > 1:
+                    self._expect(piece)
+            pool.submit(self._guarded, self._fetch, read)
+
+    def _expect(self, piece: Piece) -> None:
+        """Make the file when its first piece is on its way."""
+        spread = self._spread.get(piece.file.number)
+        if spread is None:
+            spread = self._spread[piece.file.number] = _Spread(piece.file)
+            with created(piece.file.path, piece.file.size):
+                pass
+        spread.pieces.append(piece)
+
+    def _go_on(self) -> None:
+        if self._failed.is_set():
+            raise _Stopped
+        self._check_cancelled()
+
+    def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._go_on()
+            action(*arguments)
+        except _Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - run() raises it
+            if not self._failed.is_set():
+                self._error = error
+                self._failed.set()
+
+    def _fetch(self, read: Read) -> None:
+        try:
+            with contextlib.closing(_Pieces(self, read)) as pieces:
+                for start, chunk in self._chunks(read.pack, read.start, read.length, read.pieces):
+                    pieces.take(start, chunk)
+        finally:
+            self._slots.release()
+
+    def _chunks(
+        self, pack: str, start: int, length: int, pieces: tuple[Piece, ...]
+    ) -> Iterator[tuple[int, memoryview]]:
+        """Yield bytes of a pack, and where they begin."""
+        end = start + length
+        try:
+            for chunk in self._repository.read_pack(pack, start, length):
+                self._go_on()
+                self._tally.add(bytes_downloaded=len(chunk))
+                yield start, memoryview(chunk)
+                start += len(chunk)
+            if start != end:
+                raise IncompleteBody(f"{end - start} bytes did not come")
+        except NotFound:
+            raise CorruptObject(
+                f"pack {pack} of node {self._repository.host_id} is missing; it is needed for "
+                f"{_labels(pieces)}; {_REMEDY}"
+            ) from None
+        except IncompleteBody as error:
+            raise CorruptObject(
+                f"pack {pack} of node {self._repository.host_id} is too short for "
+                f"{_labels(pieces)} ({error}); {_REMEDY}"
+            ) from None
+
+    def whole(self, piece: Piece, sha256: str) -> None:
+        """Finish a file of one piece, whose bytes are written and have this digest."""
+        if sha256 != piece.file.sha256:
+            self._again(piece.file, [piece])
+        self._finisher.add(piece.file)
+
+    def part(self, piece: Piece, descriptor: int) -> None:
+        """Finish a file of several pieces if this was the last one."""
+        spread = self._spread[piece.file.number]
+        if not spread.written(piece, descriptor, self._go_on):
+            return
+        del self._spread[piece.file.number]
+        if spread.digest.hexdigest() != piece.file.sha256:
+            self._again(piece.file, sorted(spread.pieces, key=lambda p: p.position))
+        self._finisher.add(piece.file)
+
+    def _again(self, file: WantedFile, pieces: list[Piece]) -> None:
+        """Read a file once more: its bytes may have been changed on their way."""
+        digest = hashlib.sha256()
+        wrong: list[str] = []
+        with created(file.path, file.size) as descriptor:
+            for piece in pieces:
+                own = hashlib.sha256()
+                for start, chunk in self._chunks(piece.pack, piece.start, piece.length, (piece,)):
+                    write(file.path, descriptor, chunk, piece.position + start - piece.start)
+                    digest.update(chunk)
+                    own.update(chunk)
+                if own.hexdigest() != piece.pack:  # a part of a large file is a whole pack
+                    wrong.append(piece.pack)
+        if digest.hexdigest() != file.sha256:
+            packs = wrong or [piece.pack for piece in pieces]
+            raise CorruptObject(
+                f"{file.label} of node {self._repository.host_id} has SHA-256 "
+                f"{digest.hexdigest()}, the manifest says {file.sha256}; its bytes come from pack "
+                f"{_some(packs)}; {_REMEDY}"
+            )
+
+
+class _Pieces:
+    """Cuts the pieces of a range out of the chunks that arrive.
+
+    Small files are gathered in memory; of large pieces one is open at a time.
+    """
+
+    def __init__(self, fetcher: Fetcher, read: Read) -> None:
+        self._fetcher = fetcher
+        self._coming = deque(read.pieces)
+        self._small: list[Piece] = []
+        self._kept = b""  # the bytes before the next chunk that small files still need
+        self._large: _Large | None = None
+
+    def take(self, start: int, chunk: memoryview) -> None:
+        """Take the pack's bytes from ``start``, where the last chunk ended."""
+        while self._coming and self._coming[0].start < start + len(chunk):
+            piece = self._coming.popleft()
+            if piece.is_small_file:
+                self._small.append(piece)
+            else:  # the large piece before it ends in this chunk, too: a range is made so
+                self._take_large(start, chunk)
+                self._large = _Large(self._fetcher, piece)
+        self._take_large(start, chunk)
+        if self._small:
+            self._take_small(start, chunk)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._large is not None:
+            self._large.close()
+
+    def _take_large(self, start: int, chunk: memoryview) -> None:
+        if self._large is not None and self._large.take(start, chunk):
+            self._large = None
+
+    def _take_small(self, start: int, chunk: memoryview) -> None:
+        start -= len(self._kept)
+        view = memoryview(self._kept + bytes(chunk)) if self._kept else chunk
+        waiting = []
+        for piece in self._small:
+            if piece.end > start + len(view):
+                waiting.append(piece)
+                continue
+            body = view[piece.start - start : piece.end - start]
+            with created(piece.file.path, piece.length) as descriptor:
+                write(piece.file.path, descriptor, body, 0)
+            self._fetcher.whole(piece, hashlib.sha256(body).hexdigest())
+        self._small = waiting
+        self._kept = bytes(view[min(p.start for p in waiting) - start :]) if waiting else b""
+
+
+class _Large:
+    """A large piece that is written while it arrives."""
+
+    def __init__(self, fetcher: Fetcher, piece: Piece) -> None:
+        self._fetcher, self._piece = fetcher, piece
+        self._digest = hashlib.sha256()
+        self._whole = piece.file.parts == 1
+        path = piece.file.path
+        self._open = created(path, piece.file.size) if self._whole else reopened(path)
+        self._descriptor = self._open.__enter__()
+
+    def take(self, start: int, chunk: memoryview) -> bool:
+        """Write what of the chunk belongs to the piece; True if that was its end."""
+        piece = self._piece
+        begin, end = max(piece.start, start), min(piece.end, start + len(chunk))
+        body = chunk[begin - start : end - start]
+        if self._whole:
+            self._digest.update(body)
+        write(piece.file.path, self._descriptor, body, piece.position + begin - piece.start)
+        if end < piece.end:
+            return False
+        if not self._whole:
+            self._fetcher.part(piece, self._descriptor)
+        self.close()
+        if self._whole:
+            self._fetcher.whole(piece, self._digest.hexdigest())
+        return True
+
+    def close(self) -> None:
+        self._open.__exit__(None, None, None)
+
+
+def _labels(pieces: tuple[Piece, ...]) -> str:
+    return _some([piece.file.label for piece in pieces])
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes verified files durable, several at once, and tells how far a download is."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.repository.journal import FinishedFile, Journal
+from magnetodb_backup.repository.staging import disk_errors, publish, sync_directory
+from magnetodb_backup.repository.wanted import WantedFile
+
+_REPORT_EVERY = 0.2  # seconds
+_MOST_FILES, _MOST_BYTES = 128, 64 * 1024 * 1024
+
+
+class Tally:
+    """Counts, and reports now and then. Thread-safe."""
+
+    def __init__(self, report: Callable[[RestoreProgress], None]) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._reported = 0.0
+        self.progress = RestoreProgress()
+
+    def add(self, **counts: int) -> None:
+        """Add to the counts that are named as in RestoreProgress."""
+        with self._lock:
+            old = self.progress
+            self.progress = replace(old, **{n: getattr(old, n) + c for n, c in counts.items()})
+            now = time.monotonic()
+            if now - self._reported < _REPORT_EVERY:
+                return
+            self._reported = now
+            self._report(self.progress)  # under the lock: what is told never goes back
+
+    def report(self) -> None:
+        """Tell how far it is, in any case."""
+        self._report(self.progress)
+
+
+class Finisher:
+    """Takes files whose parts are whole and verified. Thread-safe.
+
+    Syncs them in batches, then gives them their names, then writes the journal's lines.
+    """
+
+    def __init__(self, journal: Journal, tally: Tally) -> None:
+        self._journal, self._tally = journal, tally
+        self._lock = threading.Lock()
+        self._waiting: list[WantedFile] = []
+        self._bytes = 0
+
+    def add(self, file: WantedFile) -> None:
+        """Take a file; the caller may have to wait until a batch is on the disk."""
+        with self._lock:
+            self._waiting.append(file)
+            self._bytes += file.size
+            if len(self._waiting) < _MOST_FILES and self._bytes < _MOST_BYTES:
+                return
+            batch = self._take()
+        self._publish(batch)
+
+    def flush(self) -> None:
+        """Finish what waits."""
+        with self._lock:
+            batch = self._take()
+        self._publish(batch)
+
+    def _take(self) -> list[WantedFile]:
+        batch, self._waiting, self._bytes = self._waiting, [], 0
+        return batch
+
+    def _publish(self, batch: list[WantedFile]) -> None:
+        lines = []
+        for file in batch:
+            found = publish(file.path)
+            lines.append(
+                FinishedFile(
+                    os.fspath(file.path),
+                    file.size,
+                    file.sha256,
+                    found.st_mtime_ns,
+                    found.st_ino,
+                )
+            )
+        for directory in {file.path.parent for file in batch}:
+            with disk_errors(directory / "."):
+                sync_directory(directory)
+        if lines:
+            self._journal.append(lines)
+            self._tally.add(files_done=len(batch), bytes_done=sum(f.size for f in batch))

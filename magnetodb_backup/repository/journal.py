@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a restore has finished, so that a repetition does not fetch them again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import BinaryIO
+
+from magnetodb_backup.repository.staging import disk_errors
+
+_LONGEST_LINE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class FinishedFile:
+    """A file that is whole and on the disk; size in bytes. The rest is its identity."""
+
+    path: str
+    size: int
+    sha256: str
+    mtime_ns: int
+    inode: int
+
+
+class Journal:
+    """JSON Lines, one for each finished file; a line is written after its file's fsync.
+
+    What is no such line is ignored, above all a torn last one: its file is fetched again.
+    ``append`` is for any thread, all else for the one that made the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with disk_errors(path):
+            path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.fdopen(os.open(path, flags, 0o640), "r+b", buffering=0)
+        self._db = sqlite3.connect("")  # in a temporary file: memory stays bounded
+        self._db.execute(
+            "CREATE TABLE finished (path BLOB PRIMARY KEY, size INTEGER, sha256 TEXT, "
+            "identity TEXT) WITHOUT ROWID"
+        )
+        with disk_errors(path), os.fdopen(os.dup(self._file.fileno()), "rb") as file:
+            self._learn(file)
+
+    def has(self, path: Path, size: int, sha256: str) -> bool:
+        """Return whether the file that lies at ``path`` is the finished one with this content."""
+        row = self._db.execute(
+            "SELECT identity FROM finished WHERE path = ? AND size = ? AND sha256 = ?",
+            (os.fsencode(path), size, sha256),
+        ).fetchone()
+        if row is None:
+            return False
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return False
+        now = _identity(found.st_mtime_ns, found.st_ino)
+        return stat.S_ISREG(found.st_mode) and found.st_size == size and bool(row[0] == now)
+
+    def append(self, files: Iterable[FinishedFile]) -> None:
+        """Add lines, durably."""
+        text = b"".join(json.dumps(asdict(f), sort_keys=True).encode() + b"\n" for f in files)
+        with self._lock, disk_errors(self._path):
+            rest = memoryview(text)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+        self._file.close()
+
+    def _learn(self, file: BinaryIO) -> None:
+        whole = 0
+        while line := file.readline(_LONGEST_LINE):
+            if not line.endswith(b"\n"):
+                if len(line) < _LONGEST_LINE:
+                    break  # torn: the next line must not be written behind it
+                continue
+            whole = file.tell()
+            known = _parsed(line)
+            if known is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO finished VALUES (?, ?, ?, ?)",
+                    (
+                        os.fsencode(known.path),
+                        known.size,
+                        known.sha256,
+                        _identity(known.mtime_ns, known.inode),
+                    ),
+                )
+        os.ftruncate(self._file.fileno(), whole)
+
+
+def _identity(mtime_ns: int, inode: int) -> str:
+    return f"{mtime_ns} {inode}"  # as text: an inode's number may exceed SQLite's integers
+
+
+def _parsed(line: bytes) -> FinishedFile | None:
+    """Return what a line says, None if it is no line of a journal."""
+    try:
+        known = FinishedFile(**json.loads(line))
+        os.fsencode(known.path)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    right = all(type(getattr(known, f.name)).__name__ == f.type for f in fields(known))
+    return known if right and 0 <= known.size < 1 << 63 else None

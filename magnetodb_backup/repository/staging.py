@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that come into being in a staging directory: ``<name>.part`` first, the name when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from magnetodb_backup.errors import DataDirectoryProblem, NoSpace
+
+PART = ".part"
+_DIRECTORY_MODE, _FILE_MODE = 0o770, 0o660
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK = 4096
+# Smaller files get their room when they are written, which is at once.
+_PREALLOCATED = 256 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError about ``path`` into the project's error.
+
+    :raises NoSpace: for a full disk or a used up quota.
+    :raises DataDirectoryProblem: for any other.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise NoSpace(
+                f"no room is left in {path.parent} for {path.name}; free some and restore again: "
+                "finished files are not downloaded twice"
+            ) from None
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise DataDirectoryProblem(
+                f"{path.parent} is a symbolic link or no directory, or {path.name} is a link; "
+                "a restore writes through none: remove it"
+            ) from None
+        raise DataDirectoryProblem(
+            f"{path} cannot be written ({error.strerror}); a restore needs a worker that may "
+            "write there: check the directory's owner and the disk"
+        ) from None
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, _OPEN_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Create what is missing down to ``path``, for the owner of what exists of it.
+
+    :raises DataDirectoryProblem: if ``path`` is a symbolic link.
+    """
+    missing: list[Path] = []
+    existing = path
+    while not os.path.lexists(existing):
+        missing.append(existing)
+        existing = existing.parent
+    with disk_errors(path / "."):
+        owner = existing.stat()
+        for directory in reversed(missing):
+            directory.mkdir(mode=_DIRECTORY_MODE)
+            with _directory(directory) as descriptor:
+                os.fchmod(descriptor, _DIRECTORY_MODE)  # whatever the umask says
+                if os.geteuid() == 0:
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            sync_directory(directory.parent)
+    check_directory(path)
+
+
+def check_directory(path: Path) -> None:
+    """Refuse a staging directory that is a symbolic link; it may be missing."""
+    if path.is_symlink():
+        raise DataDirectoryProblem(f"{path} is a symbolic link; a restore follows none: remove it")
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def part_of(path: Path) -> Path:
+    """Return where the bytes of ``path`` are gathered."""
+    return path.with_name(path.name + PART)
+
+
+def remove_part(path: Path) -> None:
+    """Remove what an interrupted download has left of ``path``."""
+    with disk_errors(path), contextlib.suppress(FileNotFoundError):
+        part_of(path).unlink()
+
+
+@contextlib.contextmanager
+def created(path: Path, size: int) -> Iterator[int]:
+    """Yield a descriptor of a new part of ``path``, with the room that it needs."""
+    with disk_errors(path), _directory(path.parent) as directory:
+        name = path.name + PART
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, _FILE_MODE, dir_fd=directory)
+        try:
+            os.fchmod(descriptor, _FILE_MODE)
+            if os.geteuid() == 0:
+                owner = os.fstat(directory)
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            if size > _PREALLOCATED:
+                _allocate(descriptor, size)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def reopened(path: Path) -> Iterator[int]:
+    """Yield a descriptor of the part that exists of ``path``."""
+    with disk_errors(path), _directory(path.parent) as directory:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path.name + PART, flags, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, descriptor: int, body: bytes | memoryview, offset: int) -> None:
+    """Write all of ``body`` at ``offset`` of the part of ``path``."""
+    with disk_errors(path):
+        rest = memoryview(body)
+        while rest:
+            count = os.pwrite(descriptor, rest, offset)
+            rest, offset = rest[count:], offset + count
+
+
+def publish(path: Path) -> os.stat_result:
+    """Give a whole part its name, once its bytes are durable; the name is not yet."""
+    with reopened(path) as descriptor, disk_errors(path), _directory(path.parent) as directory:
+        os.fsync(descriptor)
+        found = os.fstat(descriptor)
+        name = path.name
+        os.rename(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
+        return found
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        os.ftruncate(descriptor, size)
+
+
+class Room:
+    """Adds up what each file system has to take, and compares it with what is free."""
+
+    def __init__(self) -> None:
+        self._devices: dict[Path, int] = {}  # by directory
+        self._needed: dict[int, int] = {}
+        self._places: dict[int, tuple[Path, Path]] = {}
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The directories that files were needed in."""
+        return tuple(self._devices)
+
+    def need(self, directory: Path, size: int) -> None:
+        """Add a file; the directory may be missing.
+
+        :raises DataDirectoryProblem: if it is a symbolic link.
+        """
+        device = self._devices.get(directory)
+        if device is None:
+            device = self._devices[directory] = self._device(directory)
+        self._needed[device] = self._needed.get(device, 0) + -(-size // _BLOCK) * _BLOCK
+
+    def check(self) -> None:
+        """Raise NoSpace, naming a directory, unless every file system has the room."""
+        for device, needed in self._needed.items():
+            directory, existing = self._places[device]
+            with disk_errors(directory / "."):
+                found = os.statvfs(existing)
+            free = found.f_bavail * found.f_frsize
+            if needed > free:
+                raise NoSpace(
+                    f"{directory} and what lies on its file system need {needed} bytes, "
+                    f"{free} are free; free some and restore again"
+                )
+
+    def _device(self, directory: Path) -> int:
+        check_directory(directory)
+        existing = directory
+        while not os.path.lexists(existing):
+            existing = existing.parent
+        with disk_errors(directory / "."):
+            device = existing.stat().st_dev
+        self._places.setdefault(device, (directory, existing))
+        return device

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of a restore that put bytes on one node and into Cassandra."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from magnetodb_backup.cassandra.bulk_loader import BulkLoader
+from magnetodb_backup.cassandra.layout import SnapshotTree
+from magnetodb_backup.cassandra.staging import Staging, one_directory_each
+from magnetodb_backup.domain.manifest import FileEntry, StoredObject
+from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.tables import TableName, check_name
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.errors import (
+    CassandraUnavailable,
+    CorruptObject,
+    RestoreRefused,
+    SSTableRefused,
+)
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.download import (
+    DownloadSettings,
+    NodeSummary,
+    download_node,
+    is_restored_component,
+    missing_packs,
+    summarise,
+)
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.tasks import Handler, TaskContext
+
+LOG = logging.getLogger(__name__)
+_LOOK_EVERY = 0.5  # seconds
+_PROBE = 8 * 1024 * 1024  # bytes that are read to measure the store's rate
+# Files of these versions (the first letter) are read by Cassandra from this major version on.
+_SINCE = {"n": 4, "o": 5, "d": 5}
+
+
+@dataclass(frozen=True)
+class RestoreSettings:
+    """``head_room_percent`` of each file system stays free."""
+
+    prefix: str
+    download: DownloadSettings
+    head_room_percent: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a task is to take from one node backup: target tables by source table."""
+
+    source: str
+    manifest: StoredObject
+    targets: Mapping[TableName, TableName]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> _Part:
+        return cls(
+            str(data["source"]),
+            StoredObject(**data["manifest"]),
+            {table_name(s): table_name(t) for s, t in data["tables"]},
+        )
+
+
+def table_name(pair: Any) -> TableName:
+    """Read a table's name as it travels: keyspace and table."""
+    keyspace, table = pair
+    return TableName(check_name(str(keyspace), "keyspace"), check_name(str(table), "table"))
+
+
+class RestoreWork:
+    """Preflight, download, import, stream, clean-up."""
+
+    def __init__(
+        self,
+        node: LocalNode,
+        storage: StorageDriver,
+        loader: BulkLoader,
+        settings: RestoreSettings,
+    ) -> None:
+        self._node, self._storage, self._loader = node, storage, loader
+        self._settings = settings
+
+    def handlers(self) -> Mapping[TaskKind, Handler]:
+        """Return what does each kind of task."""
+        return {
+            TaskKind.RESTORE_PREFLIGHT: self._preflight,
+            TaskKind.RESTORE_DOWNLOAD: self._download,
+            TaskKind.RESTORE_IMPORT: self._import,
+            TaskKind.RESTORE_STREAM: self._stream,
+            TaskKind.RESTORE_CLEANUP: self._cleanup,
+        }
+
+    def remove_staging(self, restore_id: str) -> None:
+        """Remove what a restore has left on this node."""
+        Staging(self._node.data_directories(), restore_id).remove()
+
+    # The tasks.
+
+    def _preflight(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        """Look at everything that this node would need; change nothing."""
+        member = self._node.member()
+        problems: list[str] = []
+        tables: dict[str, dict[str, int]] = {}
+        total_files = total_bytes = packs = 0
+        rate = 0.0
+        for part in _parts(arguments):
+            context.check()
+            summary = self._summary(arguments, part, problems)
+            if summary is None:
+                continue
+            packs += len(summary.packs)
+            lost = missing_packs(self._repository(arguments, part.source), summary.packs)
+            if not lost and not rate:
+                rate = self._measure(arguments, part.source, summary)
+            problems += [f"node backup {part.source}: {problem}" for problem in lost[:20]]
+            if len(lost) > 20:
+                problems.append(f"node backup {part.source}: {len(lost) - 20} more packs are lost")
+            problems += _version_problems(summary, member.version, part.source)
+            for source, found in summary.tables.items():
+                entry = tables.setdefault(str(part.targets[source]), {"files": 0, "bytes": 0})
+                entry["files"] += found.files
+                entry["bytes"] += found.bytes
+                total_files += found.files
+                total_bytes += found.bytes
+        free = self._free(total_bytes, problems)
+        return {
+            "tables": tables,
+            "files": total_files,
+            "bytes": total_bytes,
+            "packs": packs,
+            "free": free,
+            "bytes_per_second": rate,
+            "problems": problems,
+            "version": member.version,
+        }
+
+    def _summary(
+        self, arguments: Mapping[str, Any], part: _Part, problems: list[str]
+    ) -> NodeSummary | None:
+        backup_id = str(arguments["backup_id"])
+        cluster = self._cluster(arguments)
+        found = cluster.digest_node_manifest(backup_id, part.source)
+        if found != part.manifest:
+            problems.append(
+                f"the node manifest of {part.source} has SHA-256 {found.sha256}, the backup "
+                f"manifest names {part.manifest.sha256}: it was changed after the backup"
+            )
+            return None
+        return summarise(cluster.node_manifest(backup_id, part.source), set(part.targets))
+
+    def _measure(self, arguments: Mapping[str, Any], source: str, summary: NodeSummary) -> float:
+        """Return the rate of one stream from the store, in bytes per second; 0 for no pack."""
+        for pack, size in summary.packs.items():
+            started = time.monotonic()
+            read = sum(
+                len(piece)
+                for piece in self._repository(arguments, source).read_pack(
+                    pack, 0, min(size, _PROBE)
+                )
+            )
+            return read / max(time.monotonic() - started, 1e-6)
+        return 0.0
+
+    def _free(self, needed: int, problems: list[str]) -> list[dict[str, Any]]:
+        """Return each data directory's room; files are spread over them as they were."""
+        spaces = SnapshotTree(self._node.data_directories()).space()
+        share = -(-needed // len(spaces))
+        result = []
+        for space in spaces:
+            keep = int(space.total * self._settings.head_room_percent / 100)
+            if space.free - share < keep:
+                problems.append(
+                    f"data directory {space.path} has {space.free >> 20} MiB free; the restore "
+                    f"needs {share >> 20} MiB there and [worker] head_room_percent keeps "
+                    f"{keep >> 20} MiB; free some room"
+                )
+            result.append({"path": space.path, "free": space.free, "needed": share})
+        return result
+
+    def _download(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        """Stage and verify the files of all parts; what an earlier attempt staged is kept."""
+        staging = self._staging(arguments)
+        staging.prepare()
+        whole = RestoreProgress(
+            files_total=int(arguments["files"]), bytes_total=int(arguments["bytes"])
+        )
+        for part in _parts(arguments):
+            whole = self._download_part(arguments, part, staging, whole, context)
+        return {"progress": asdict(whole)}
+
+    def _download_part(
+        self,
+        arguments: Mapping[str, Any],
+        part: _Part,
+        staging: Staging,
+        before: RestoreProgress,
+        context: TaskContext,
+    ) -> RestoreProgress:
+        backup_id, cluster = str(arguments["backup_id"]), self._cluster(arguments)
+        found = cluster.digest_node_manifest(backup_id, part.source)
+        if found != part.manifest:
+            raise CorruptObject(
+                f"the node manifest of {part.source} has SHA-256 {found.sha256}, the backup "
+                f"manifest names {part.manifest.sha256}: it was changed after the backup"
+            )
+
+        def place(entry: FileEntry) -> Path | None:
+            target = part.targets.get(TableName(entry.keyspace, entry.table))
+            if target is None or not is_restored_component(entry):
+                return None
+            return staging.directory(part.source, target, entry.data_directory) / entry.name
+
+        def report(progress: RestoreProgress) -> None:
+            context.report(_added(before, progress))
+
+        done = download_node(
+            self._repository(arguments, part.source),
+            lambda: cluster.node_manifest(backup_id, part.source),
+            place,
+            journal=staging.journal(part.source),
+            settings=self._settings.download,
+            progress=report,
+            check_cancelled=context.check,
+        )
+        return _added(before, done)
+
+    def _import(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        """Let Cassandra take over what is staged, table by table.
+
+        Imported files leave the staging directory, so a repeated task goes on with the rest.
+        """
+        staging = self._staging(arguments)
+        refused: dict[str, list[str]] = _noted(staging)
+        done = 0
+        for part in _parts(arguments):
+            for table, directories in sorted(staging.tables(part.source).items()):
+                context.check()
+                for reason in self._import_table(table, directories):
+                    refused.setdefault(str(table), []).append(reason)
+                    _note(staging, refused)
+                done += 1
+                progress = context.progress
+                assert isinstance(progress, RestoreProgress)
+                context.report(replace(progress, sstables_imported=done))
+        return {"tables": done, "refused": refused}
+
+    def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
+        """Import a table's SSTables at once; where one is refused, one by one."""
+        try:
+            self._node.control.import_sstables(table, [str(d) for d in directories])
+        except SSTableRefused as error:
+            LOG.warning("%s is imported SSTable by SSTable: %s", table, error)
+        else:
+            return []
+        refused = []
+        for directory in directories:
+            for single in one_directory_each(directory):
+                try:
+                    self._node.control.import_sstables(table, [str(single)])
+                except SSTableRefused as error:
+                    refused.append(f"{single.name} ({error})")
+        return refused
+
+    def _stream(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        """Send what is staged to the rows' owners; what is sent leaves the staging directory."""
+        staging = self._staging(arguments)
+        contacts = [str(a) for a in arguments["contacts"]]
+        sent = 0
+        refused: dict[str, list[str]] = _noted(staging)
+        for part in _parts(arguments):
+            for table, directories in sorted(staging.tables(part.source).items()):
+                for directory in directories:
+                    context.check()
+                    try:
+                        sent += self._loader.load(str(directory), contacts, context.check)
+                    except SSTableRefused as error:
+                        refused.setdefault(str(table), []).append(str(error))
+                        _note(staging, refused)
+                    for file in directory.iterdir():
+                        file.unlink()
+        return {"bytes_sent": sent, "refused": refused}
+
+    def _cleanup(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        self.remove_staging(str(arguments["restore_id"]))
+        return {}
+
+    # Parts.
+
+    def _staging(self, arguments: Mapping[str, Any]) -> Staging:
+        return Staging(self._node.data_directories(), str(arguments["restore_id"]))
+
+    def _cluster(self, arguments: Mapping[str, Any]) -> ClusterRepository:
+        return ClusterRepository(
+            self._storage, self._settings.prefix, str(arguments["source_cluster"])
+        )
+
+    def _repository(self, arguments: Mapping[str, Any], source: str) -> NodeRepository:
+        return NodeRepository(
+            self._storage, self._settings.prefix, str(arguments["source_cluster"]), source
+        )
+
+
+class ViewWork:
+    """Building materialized views, repairing: what takes its time inside Cassandra."""
+
+    def __init__(self, node: LocalNode) -> None:
+        self._node = node
+
+    def handlers(self) -> Mapping[TaskKind, Handler]:
+        """Return what does each kind of task."""
+        return {TaskKind.RESTORE_VIEWS: self._views, TaskKind.RESTORE_REPAIR: self._repair}
+
+    def _views(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        """Wait until this node has built the views."""
+        deadline = time.monotonic() + float(arguments["seconds"])
+        waiting = [table_name(v) for v in arguments["views"]]
+        while waiting:
+            context.check()
+            waiting = [v for v in waiting if not self._node.cql().is_view_built(v)]
+            if waiting and time.monotonic() > deadline:
+                raise RestoreRefused(
+                    f"the views {', '.join(map(str, waiting))} are not built after "
+                    f"{arguments['seconds']} s; see nodetool viewbuildstatus. Their tables are "
+                    "restored"
+                )
+            if waiting:
+                time.sleep(_LOOK_EVERY)
+        return {}
+
+    def _repair(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        for keyspace, tables in sorted(arguments["tables"].items()):
+            context.check()
+            self._node.control.repair(keyspace, tables)
+        return {}
+
+
+def _parts(arguments: Mapping[str, Any]) -> list[_Part]:
+    return [_Part.from_json(p) for p in arguments["parts"]]
+
+
+def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgress:
+    """Return the whole task's progress: what was done before and this part's."""
+    return replace(
+        before,
+        files_done=before.files_done + progress.files_done,
+        bytes_done=before.bytes_done + progress.bytes_done,
+        bytes_downloaded=before.bytes_downloaded + progress.bytes_downloaded,
+        bytes_resumed=before.bytes_resumed + progress.bytes_resumed,
+    )
+
+
+def _noted(staging: Staging) -> dict[str, list[str]]:
+    """Return the refused SSTables that an earlier attempt noted."""
+    path = staging.note("refused.json")
+    try:
+        found: dict[str, list[str]] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
+    part = staging.note("refused.part")
+    part.write_text(json.dumps(refused))
+    part.replace(staging.note("refused.json"))
+
+
+def _version_problems(summary: NodeSummary, version: str, source: str) -> list[str]:
+    """Say which SSTables this Cassandra is too old for."""
+    try:
+        major = int(version.partition(".")[0])
+    except ValueError:
+        raise CassandraUnavailable(f"Cassandra tells the version {version!r}") from None
+    return [
+        f"node backup {source} has SSTables of version {found}, which Cassandra {version} cannot "
+        f"read; restore into version {_SINCE.get(found[0], 5)} or later"
+        for found in sorted(summary.versions)
+        if found[0] not in _SINCE or major < _SINCE[found[0]]
+    ]

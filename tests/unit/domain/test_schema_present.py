@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schemas of a restore: tables, types and views that the target has already."""
+
+from __future__ import annotations
+
+import pytest
+
+from magnetodb_backup.domain.schema import SchemaPlan, Target, plan_schema
+from magnetodb_backup.domain.tables import TableName
+from tests.unit.domain.describes import (
+    ALTERS,
+    CASSANDRA_41,
+    CASSANDRA_50,
+    INDEXES,
+    KEYSPACE,
+    LEGACY,
+    ORDERS,
+    ORDERS_ID,
+    TYPES,
+    VIEW,
+    VIEW_ID,
+    described,
+)
+
+NAME = TableName("shop", "orders")
+OTHER_ID = "99999999-f31d-3123-8d1b-41e1c4b4d7f0"
+
+
+def plan(backup: str, present: str, source: TableName = NAME, to: TableName = NAME) -> SchemaPlan:
+    result = plan_schema(backup, present, [Target(source, to)])
+    assert result.create == ()
+    return result
+
+
+def changed(old: str, new: str) -> str:
+    assert old in CASSANDRA_41
+    return CASSANDRA_41.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("backup", "present"), [(CASSANDRA_41, CASSANDRA_50), (CASSANDRA_50, CASSANDRA_41)]
+)
+def test_a_table_of_another_version_is_the_same(backup: str, present: str) -> None:
+    result = plan(backup, present)
+    assert (result.differences, result.notes) == ((), ())
+
+
+def test_ids_blanks_and_the_order_of_columns_do_not_matter() -> None:
+    present = changed(ORDERS_ID, OTHER_ID)
+    present = present.replace("    line int,\n", "").replace(
+        "    id uuid", "  line int, \n id uuid"
+    )
+    present = present.replace("list<int>", "list< int >").replace("    note text,\n", "")
+    present = present.replace("customer text static", 'note  text, "customer" text STATIC')
+    assert plan(CASSANDRA_41, present).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("line int,\n    cust", "line bigint,\n    cust", ["-clustering 1: line int DESC",
+                                                          "+clustering 1: line bigint DESC"]),
+        ("(line DESC)", "(line ASC)", ["-clustering 1: line int DESC",
+                                       "+clustering 1: line int ASC"]),
+        ("text static", "text", ["-column customer text static", "+column customer text"]),
+        ("((id, at), line)", "((at, id), line)", ["-partition key 1: id uuid",
+                                                  "+partition key 2: id uuid"]),
+        ("((id, at), line)", "(id, at, line)", ["-partition key 2: at timestamp",
+                                                "+clustering 1: at timestamp ASC"]),
+        ("frozen<list<int>>>", "frozen<list<text>>>",
+         ['-column "order" map<text, frozen<list<int>>>',
+          '+column "order" map<text, frozen<list<text>>>']),
+        ("    gone int,", "    gone int,\n    more vector<float, 3>,",
+         ["+column more vector<float, 3>"]),
+        ("    address frozen<\"Address\">,\n", "", ['-column address frozen<"Address">']),
+        (f"ID = {ORDERS_ID}", "COMPACT STORAGE", ["+compact storage"]),
+    ],
+)  # fmt: skip
+def test_another_structure_is_shown_as_a_diff(old: str, new: str, lines: list[str]) -> None:
+    result = plan(CASSANDRA_41, changed(old, new))
+    (difference,) = result.differences
+    shown = difference.split("\n")
+    assert shown[:3] == [
+        "table shop.orders has another structure than in the backup:",
+        "--- backup",
+        "+++ present",
+    ]
+    for line in lines:
+        assert line in shown
+
+
+def test_a_table_under_another_name_is_compared_with_that_one() -> None:
+    copy = TableName("Sh", "Copy")
+    present = described(KEYSPACE, TYPES, ORDERS, ALTERS, INDEXES).replace(
+        " shop WITH", ' "Sh" WITH'
+    )
+    present = present.replace("shop.", '"Sh".').replace(".orders", '."Copy"')
+    assert plan(CASSANDRA_41, present, to=copy).differences == ()
+    result = plan(CASSANDRA_41, present.replace("    at timestamp", "    at date"), to=copy)
+    assert result.differences[0].startswith('table "Sh"."Copy" has another structure')
+
+
+@pytest.mark.parametrize(
+    ("alters", "note"),
+    [
+        ("", "column gone was dropped at 1589286942065000 in the backup only"),
+        (ALTERS.replace("5000;", "5009;"), "column gone was dropped at 1589286942065009 here, in "
+         "the backup at 1589286942065000; cells written before the former do not come back"),
+    ],
+)  # fmt: skip
+def test_a_column_dropped_on_one_side_is_a_note(alters: str, note: str) -> None:
+    present = changed(ALTERS, alters).replace("    gone int,\n" if not alters else "\0", "")
+    result = plan(CASSANDRA_41, present)
+    assert result.differences == ()
+    assert note in result.notes[0]
+    if not alters:
+        assert (
+            "ALTER TABLE shop.orders ADD gone int; ALTER TABLE shop.orders DROP gone USING "
+            in (result.notes[0])
+        )
+        assert "cells written before may come back" in result.notes[1]
+    back = plan(present, CASSANDRA_41)
+    assert back.differences == ()
+    assert "do not come back" in back.notes[0]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_column_added_again_with_another_type_is_a_difference(swapped: bool) -> None:
+    backup = changed("ADD note text", "ADD note blob")
+    present = described(
+        KEYSPACE,
+        TYPES,
+        ORDERS.replace("    gone int,\n", "").replace("note text", "note blob"),
+        INDEXES,
+    )
+    (difference,) = plan(*((present, backup) if swapped else (backup, present))).differences
+    assert f"\n{'+' if swapped else '-'}dropped column note text" in difference
+
+
+def test_a_column_dropped_with_different_types_is_a_difference() -> None:
+    (difference,) = plan(CASSANDRA_41, changed("    gone int", "    gone blob")).differences
+    assert "-dropped column gone int\n+dropped column gone blob" in difference
+
+
+def test_a_dropped_column_that_is_back_is_a_difference() -> None:
+    present = changed(ALTERS.split("\n")[0], "")
+    assert "+column gone int" in plan(CASSANDRA_41, present).differences[0]
+
+
+def test_a_dropped_user_defined_type_is_a_tuple_and_no_difference() -> None:
+    present = described(KEYSPACE, TYPES, ORDERS, ALTERS, INDEXES)
+    backup = present.replace('address frozen<"Address">', "address frozen<tuple<text, int>>")
+    backup += (
+        "ALTER TABLE shop.orders DROP address USING TIMESTAMP 5;"
+        'ALTER TABLE shop.orders ADD address frozen<"Address">;'
+    )
+    result = plan(backup, present)
+    assert result.differences == ()
+    assert "column address was dropped at 5 in the backup only" in result.notes[0]
+
+
+def test_other_fields_of_a_type_are_a_difference() -> None:
+    present = changed("    value varint\n", "    value varint,\n    more int\n")
+    (difference,) = plan(CASSANDRA_41, present).differences
+    assert difference.split("\n") == [
+        "type shop.line has other fields than in the backup:",
+        "--- backup",
+        "+++ present",
+        "@@ -1,2 +1,3 @@",
+        " shop text",
+        " value varint",
+        "+more int",
+    ]
+    assert plan(CASSANDRA_41, changed("    a int\n", "    a text\n")).differences == ()  # unused
+
+
+def test_two_keyspaces_with_different_types_do_not_fit_into_one() -> None:
+    second = CASSANDRA_41.replace("shop", "b").replace("value varint", "value int")
+    targets = [
+        Target(NAME, TableName("c", "t")),
+        Target(TableName("b", "orders"), TableName("c", "u")),
+    ]
+    result = plan_schema(CASSANDRA_41 + second, "", targets)
+    assert [d.split("\n")[0] for d in result.differences] == [
+        "type c.line has other fields than in the backup:"
+    ]
+
+
+def test_other_options_are_notes_with_both_values() -> None:
+    present = changed("gc_grace_seconds = 864000", "gc_grace_seconds = 60").replace(
+        "LeveledCompaction", "SizeTieredCompaction"
+    )
+    result = plan(CASSANDRA_41, present.replace(ORDERS_ID, OTHER_ID))
+    assert result.differences == ()
+    prefix = "org.apache.cassandra.db.compaction."
+    assert result.notes == (
+        f"table shop.orders: compaction is {{'class': '{prefix}SizeTieredCompactionStrategy'}} "
+        f"here, {{'class': '{prefix}LeveledCompactionStrategy'}} in the backup",
+        "table shop.orders: gc_grace_seconds is 60 here, 864000 in the backup",
+    )
+
+
+def test_the_replication_of_a_whole_keyspace_and_other_functions_are_notes() -> None:
+    present = changed("'dc1': '3'", "'dc1': '1'").replace("return state;", "return 1L;")
+    result = plan_schema(CASSANDRA_41, present, [], ["shop"])
+    assert (result.create, result.differences) == ((), ())
+    assert "keyspace shop: replication is {'class': 'NetworkTopologyStrategy', 'dc1': '1'}" in (
+        "".join(result.notes)
+    )
+    assert "function shop.plus(bigint) exists with another definition" in "".join(result.notes)
+
+
+def test_missing_indexes_are_notes_whatever_the_others_are_called() -> None:
+    present = changed("INDEX by_customer ON", "INDEX mine ON").replace("'sai'", "'other.Index'")
+    result = plan(CASSANDRA_41, present)
+    assert result.differences == ()
+    assert result.notes == ('table shop.orders: index "By_Note" of the backup is missing here',)
+
+
+def test_a_legacy_table_can_be_compared() -> None:
+    legacy = TableName("shop", "legacy")
+    assert plan(CASSANDRA_41, CASSANDRA_41, legacy, legacy).differences == ()
+    present = CASSANDRA_41.replace("value blob,", "value text,")
+    assert "+column value text" in plan(CASSANDRA_41, present, legacy, legacy).differences[0]
+    assert "legacy" in LEGACY
+
+
+def test_views_of_present_tables_are_told_too() -> None:
+    result = plan(CASSANDRA_41, described(KEYSPACE, TYPES, ORDERS, ALTERS, INDEXES))
+    assert [s.text for s in result.views] == [VIEW]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_views_follow_to_another_keyspace_with_a_new_id(there: bool) -> None:
+    present = CASSANDRA_41 if there else ""
+    result = plan_schema(CASSANDRA_41, present, [Target(NAME, TableName("b", "orders2"))])
+    (view,) = result.views
+    assert view.text == VIEW.replace("VIEW shop.", "VIEW b.").replace(
+        "shop.orders", "b.orders2"
+    ).replace(f"ID = {VIEW_ID}\n    AND ", "")
+    assert (view.keyspace, view.table) == ("b", "orders2")
+
+
+def test_a_view_whose_id_another_one_has_gets_a_new_one() -> None:
+    moved = VIEW.replace("VIEW shop.orders_by_line", "VIEW shop.moved")
+    result = plan(CASSANDRA_41, described(KEYSPACE, TYPES, ORDERS, ALTERS, INDEXES, moved))
+    assert [s.text for s in result.views] == [VIEW.replace(f"ID = {VIEW_ID}\n    AND ", "")]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "CREATE TABLE shop.orders_by_line (a int PRIMARY KEY) WITH cdc = true;",
+        VIEW.replace("FROM shop.orders", "FROM shop.others"),
+    ],
+)
+def test_a_view_whose_name_is_taken_is_left_out(taken: str) -> None:
+    present = described(KEYSPACE, TYPES, ORDERS, ALTERS, INDEXES, taken)
+    result = plan(CASSANDRA_41, present)
+    assert result.views == ()
+    assert result.notes == ("view shop.orders_by_line is not restored: another table has its name",)
+
+
+def test_a_table_whose_name_a_view_has_is_a_difference() -> None:
+    view = TableName("shop", "orders_by_line")
+    result = plan(CASSANDRA_41, CASSANDRA_41, to=view)
+    assert result.differences == (
+        "table shop.orders_by_line: there is a materialized view of this name",
+    )
