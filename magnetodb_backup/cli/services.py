@@ -10,6 +10,7 @@ from typing import Protocol
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
 from magnetodb_backup.domain.ports import Requests
+from magnetodb_backup.repository.catalogue import Catalogue
 
 
 class ManifestSource(Protocol):
@@ -33,4 +34,5 @@ class Services:
     unchecked_database: Callable[[], Database]
     requests: Callable[[], Requests]
     repository: Callable[[str], ManifestSource]
+    catalogue: Callable[[], Catalogue]
     poll_interval: float = 0.5

@@ -16,7 +16,9 @@ from magnetodb_backup.cmd import configuration, parts
 from magnetodb_backup.cmd.requests import RecordedRequests, make_requests
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import make_transport
+from magnetodb_backup.repository.catalogue import Catalogue
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.storage.driver import StorageDriver
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -63,14 +65,21 @@ def make_services(arguments: Sequence[str]) -> Services:
     def requests() -> RecordedRequests:
         return make_requests(database(), make_transport(conf()))
 
+    @cache
+    def storage() -> StorageDriver:
+        return parts.open_storage(
+            conf(), on_retry=lambda problem: sys.stderr.write(f"{problem}; trying again\n")
+        )
+
     def repository(cluster: str) -> ClusterRepository:
-        return ClusterRepository(parts.open_storage(conf()), conf().storage.prefix, cluster)
+        return ClusterRepository(storage(), conf().storage.prefix, cluster)
 
     return Services(
         database=database,
         unchecked_database=unchecked,
         requests=requests,
         repository=repository,
+        catalogue=lambda: Catalogue(storage(), conf().storage.prefix),
     )
 
 

@@ -43,11 +43,17 @@ def open_database(conf: cfg.ConfigOpts) -> Database:
     return connect(url)
 
 
-def open_storage(conf: cfg.ConfigOpts) -> StorageDriver:
-    """Make the configured storage driver, throttled and with repetition."""
+def open_storage(
+    conf: cfg.ConfigOpts, on_retry: Callable[[str], object] | None = None
+) -> StorageDriver:
+    """Make the configured storage driver, throttled and with repetition.
+
+    ``on_retry`` hears why a request is repeated.
+    """
     return Retrying(
         Throttled(load_storage(conf), byte_rate(conf)),
         deadline=conf.storage.retry_deadline,
+        on_retry=on_retry,
     )
 
 

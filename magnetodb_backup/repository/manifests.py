@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import zstandard
@@ -248,12 +248,12 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
                 **document,
                 "schema": StoredObject(**document["schema"]),
                 "nodes": tuple(NodeShare.from_json(n) for n in document["nodes"]),
-                "missing_nodes": tuple(document["missing_nodes"]),
+                "missing_nodes": _texts(document["missing_nodes"]),
             }
         )
-        _check_backup(manifest)
         for node in manifest.nodes:
             _check_share(node)
+        _check_backup(manifest)
     except (
         KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BackupError,
     ) as error:  # fmt: skip
@@ -264,12 +264,13 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
 def _check_backup(manifest: BackupManifest) -> None:
     check_uuid(manifest.backup_id, "backup")
     _texts([manifest.name, manifest.cluster, manifest.status, manifest.schema_version])
-    _texts(list(manifest.missing_nodes))
     check_backup_name(manifest.name)
     if manifest.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
         raise ValueError(f"{manifest.status!r} is no status of a stored backup")
     for time in (manifest.created_at, manifest.committed_at):
-        if datetime.fromisoformat(time).tzinfo is None:
+        parsed = datetime.fromisoformat(time)
+        parsed.astimezone(timezone.utc)  # which the first and the last years may not have
+        if parsed.tzinfo is None:
             raise ValueError(f"{time!r} has no time zone")
     if not isinstance(manifest.scope, dict) or not isinstance(manifest.coverage, dict):
         raise ValueError("scope and coverage must be objects")
@@ -277,6 +278,8 @@ def _check_backup(manifest: BackupManifest) -> None:
     check_sha256(manifest.schema.sha256)
     _number(manifest.schema.size)
     _number(manifest.skew_ms, least=-(1 << 63))
+    _number(sum(node.files for node in manifest.nodes))
+    _number(sum(node.bytes for node in manifest.nodes))
     if len({node.host_id for node in manifest.nodes}) != len(manifest.nodes):
         raise ValueError("a node is named twice")
 

@@ -30,7 +30,7 @@ class Retrying:
         driver: StorageDriver,
         *,
         deadline: float,
-        on_retry: Callable[[str], None] | None = None,
+        on_retry: Callable[[str], object] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._driver = driver

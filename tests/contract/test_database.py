@@ -12,10 +12,10 @@ import pytest
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, BackupRequest, Progress
-from magnetodb_backup.domain.status import TRANSITIONS, BackupStatus, JobStatus
+from magnetodb_backup.domain.status import TRANSITIONS, BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
-from tests.lab.catalogue import MISSING, job_of
-from tests.unit.domain.samples import NODE_BACKUP
+from tests.lab.catalogue import MISSING, job_of, recorded
+from tests.unit.domain.samples import BACKUP, NODE_BACKUP, TIME
 
 S = BackupStatus
 
@@ -71,6 +71,48 @@ def test_long_name_of_any_characters(database: Database) -> None:
     name = "🐘" * 255
     made = create(database, name)
     assert database.backups.find(name) == made
+
+
+def test_a_backup_is_learned_once_and_whole(database: Database) -> None:
+    other = replace(NODE_BACKUP, host_id=MISSING, manifest_size=2**40)
+    known = replace(BACKUP, coverage={"ks": {"status": "complete"}}, bytes=2**40, finished_at=TIME)
+    assert database.backups.learn(known, [NODE_BACKUP, other]) is True
+    assert database.backups.get(known.id) == known
+    assert database.backups.node_backups(known.id) == (other, NODE_BACKUP)
+    assert database.jobs.latest(known.id, JobKind.BACKUP) is None
+    assert database.backups.learn(replace(known, name="another"), []) is False
+    assert database.backups.get(known.id) == known
+
+
+@pytest.mark.parametrize("status", list(BackupStatus))
+def test_no_record_is_learned_anew(database: Database, status: BackupStatus) -> None:
+    before = recorded(database, "c", status)
+    stored = replace(BACKUP, id=before.id)
+    assert database.backups.learn(stored, [replace(NODE_BACKUP, backup_id=before.id)]) is False
+    assert database.backups.get(before.id) == before
+    assert database.backups.node_backups(before.id) == ()
+
+
+def test_a_learned_name_may_be_taken_and_is_told_apart_by_id(database: Database) -> None:
+    mine = create(database, BACKUP.name)
+    assert database.backups.learn(BACKUP, [])
+    with pytest.raises(Conflict) as caught:
+        database.backups.find(BACKUP.name)
+    assert mine.id in str(caught.value)
+    assert BACKUP.id in str(caught.value)
+
+
+def test_a_learned_backup_can_be_deleted(database: Database) -> None:
+    database.backups.learn(BACKUP, [NODE_BACKUP])
+    database.jobs.create(JobKind.DELETION, BACKUP.id, BACKUP.cluster, {})
+    assert database.backups.get(BACKUP.id).status is S.DELETING
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "a\nb", "\udcff"])
+def test_a_name_that_nobody_could_give_is_not_learned(database: Database, name: str) -> None:
+    with pytest.raises(InvalidValue, match=r"^the name "):
+        database.backups.learn(replace(BACKUP, name=name), [])
+    assert database.backups.list() == ()
 
 
 def test_backups_without_a_name(database: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import operator
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -45,6 +46,53 @@ def test_unknown_formats_of_backups_are_refused(version: object) -> None:
     document = {**json.loads(backup_manifest_bytes(BACKUP_MANIFEST)), "format": version}
     with pytest.raises(FormatProblem, match=rf"^m: has format version {version!r}"):
         parse_backup_manifest(json.dumps(document).encode(), "m")
+
+
+_NO_TEXT, _NO_NUMBER = [None, 5, ["x"]], [None, "5", -1, 1.0, True, 1 << 63]
+_NO_TIME = [None, 5, "", "yesterday", "2024-05-06T05:29:00", "0001-01-01T00:00:00+10:00"]
+_NODE = ("nodes", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "member", "values"),
+    [
+        *[((), m, _NO_TEXT) for m in ("name", "cluster", "status", "schema_version")],
+        ((), "name", ["x" * 256, "a\nb", " a", "\ud800"]),
+        ((), "status", ["DELETED", "created", ""]),
+        ((), "created_at", _NO_TIME),
+        ((), "committed_at", _NO_TIME),
+        ((), "scope", [None, [], "all"]),
+        ((), "coverage", [None, [], "all"]),
+        ((), "selection", [None, [], {}, {"keyspaces": [], "tables": [{"keyspace": "../x"}]}]),
+        ((), "skew_ms", [None, "5", 1 << 63]),
+        ((), "missing_nodes", [None, "abc", [5]]),
+        (("schema",), "size", _NO_NUMBER),
+        (("schema",), "sha256", [None, "x", "A" * 64]),
+        *[(_NODE, m, _NO_TEXT) for m in ("address", "dc", "rack", "version")],
+        *[(_NODE, f"snapshot_{m}_at", _NO_TEXT) for m in ("started", "finished")],
+        *[(_NODE, m, _NO_NUMBER) for m in ("files", "bytes", "corrupt_files")],
+        ((*_NODE, "manifest"), "size", _NO_NUMBER),
+    ],
+)
+def test_values_that_no_record_could_have_are_refused(
+    path: tuple[Any, ...], member: str, values: list[Any]
+) -> None:
+    for value in values:
+        document = json.loads(backup_manifest_bytes(BACKUP_MANIFEST))
+        reduce(operator.getitem, path, document)[member] = value
+        with pytest.raises(FormatProblem, match=r"^m: malformed backup manifest"):
+            parse_backup_manifest(json.dumps(document).encode(), "m")
+
+
+def test_nodes_are_different_and_their_sums_are_numbers() -> None:
+    twice = replace(BACKUP_MANIFEST, nodes=(SHARE, SHARE))
+    with pytest.raises(FormatProblem, match="a node is named twice"):
+        parse_backup_manifest(backup_manifest_bytes(twice), "m")
+    large = replace(SHARE, bytes=1 << 62)
+    other = replace(large, host_id="0" + SHARE.host_id[1:])
+    huge = replace(BACKUP_MANIFEST, nodes=(large, other))
+    with pytest.raises(FormatProblem, match=r"9223372036854775808 is not a number"):
+        parse_backup_manifest(backup_manifest_bytes(huge), "m")
 
 
 @given(st.data())

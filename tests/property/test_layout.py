@@ -34,6 +34,26 @@ def test_names_lead_back_to_what_they_are_made_of(prefix: str, cluster: str, hos
     assert (first, unquote(encoded), last) == (prefix, cluster, host)
 
 
+@given(prefixes, prefixes, any_cluster, uuids)
+def test_a_container_is_of_its_prefix_and_cluster_alone(
+    prefix: str, other: str, cluster: str, host: str
+) -> None:
+    container = layout.cluster_container(prefix, cluster)
+    assert layout.parse_cluster_container(prefix, container) == cluster
+    node = layout.node_container(prefix, cluster, host)
+    assert layout.parse_cluster_container(prefix, node) is None
+    if other != prefix:
+        assert layout.parse_cluster_container(other, container) is None
+
+
+@given(prefixes, st.text())
+@example("p", "p.%ED%A0%80")
+def test_nothing_but_our_own_names_is_a_cluster(prefix: str, rest: str) -> None:
+    name = f"{prefix}.{rest}"
+    cluster = layout.parse_cluster_container(prefix, name)
+    assert cluster is None or layout.cluster_container(prefix, cluster) == name
+
+
 @given(prefixes, any_cluster, uuids)
 @example("p", "..", ID)
 def test_names_are_plain_everywhere(prefix: str, cluster: str, host: str) -> None:

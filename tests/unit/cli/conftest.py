@@ -23,6 +23,8 @@ from magnetodb_backup.domain.restores import NodeRestore, Restore, RestoreReques
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.plugins.loading import load_scope
+from magnetodb_backup.repository.catalogue import Catalogue
+from magnetodb_backup.storage.memory import MemoryDriver
 from tests.lab.catalogue import job_of, recorded
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
@@ -64,11 +66,13 @@ class Shell:
     def __init__(self, database: Database) -> None:
         self.database, self.store, self.woken = database, Store(), 0
         self.terminal, self.err = False, io.StringIO()
+        self.catalogue = Catalogue(MemoryDriver(), "backups")
         self.services = Services(
             database=lambda: database,
             unchecked_database=lambda: database,
             requests=lambda: RecordedRequests(database, load_scope, self._wake, known_within=60),
             repository=self._repository,
+            catalogue=lambda: self.catalogue,
             poll_interval=0.05,
         )
 

@@ -24,8 +24,8 @@ from tests.unit.cli.conftest import Shell
 
 COMMANDS = [
     "backup cancel", "backup create", "backup delete", "backup files", "backup list",
-    "backup show", "backup verify", "db sync", "db version", "node forget", "node list",
-    "restore cancel", "restore create", "restore list", "restore show", "status check",
+    "backup show", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
+    "node list", "restore cancel", "restore create", "restore list", "restore show", "status check",
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def failing(error: BaseException) -> Services:
     def fail(*_: object) -> NoReturn:
         raise error
 
-    return Services(fail, fail, fail, fail)
+    return Services(fail, fail, fail, fail, fail)
 
 
 def test_the_commands_are_these() -> None:
@@ -114,7 +114,7 @@ def test_wrong_arguments(shell: Shell, arguments: str, named: str) -> None:
 def test_error_is_one_line_and_a_code(
     shell: Shell, command: str, error: BackupError, code: int
 ) -> None:
-    alone = command.startswith("db") or command.endswith("list")
+    alone = command.startswith(("db", "catalogue")) or command.endswith("list")
     more = ["--all-keyspaces"] if command == "backup create" else [] if alone else ["x"]
     assert shell.refused(code, *command.split(), *more, services=failing(error)) == "why"
 

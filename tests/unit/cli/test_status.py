@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cli.services import Services
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.views import node_view
 from magnetodb_backup.errors import DatabaseUnavailable
@@ -128,7 +127,7 @@ def test_database_that_is_away_is_a_finding(shell: Shell) -> None:
     def away() -> Database:
         raise DatabaseUnavailable("the database does not answer")
 
-    services = Services(away, away, shell.services.requests, shell.services.repository)
+    services = replace(shell.services, database=away, unchecked_database=away)
     outcome = shell("status", "check", "-f", "json", services=services)
     assert outcome.code == 1
     row = {"check": "database", "result": "FAILED", "detail": "the database does not answer"}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ import pytest
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cmd.manage import split_arguments
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.storage.filesystem import FilesystemDriver
+from tests.unit.domain.test_manifest import BACKUP_MANIFEST
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def _touched(*arguments: object) -> NoReturn:
 def test_no_command_runs_with_another_configuration_than_was_meant(
     arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = ManageApp(Services(_touched, _touched, _touched, _touched))
+    app = ManageApp(Services(*[_touched] * 5))
     assert exit_code_of(lambda: app.run(arguments.split())) == 2
     assert "--config-fil" in capsys.readouterr().err
 
@@ -93,3 +97,32 @@ def test_the_named_file_is_the_one_that_is_used(tmp_path: Path) -> None:
     file.write_text(f"[DEFAULT]\nstate_dir = {tmp_path}/state\n[storage]\ndriver = filesystem\n")
     assert run().returncode == 0
     assert (tmp_path / "state" / "magnetodb-backup.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_a_fresh_deployment_finds_its_backups_in_the_store(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("magnetodb-backup-manage")
+    file, store = tmp_path / "x.conf", tmp_path / "store"
+    store.mkdir()
+    file.write_text(
+        f"[DEFAULT]\nstate_dir = {tmp_path}/state\n[filesystem]\npath = {store}\n"
+        "[storage]\ndriver = filesystem\nprefix = mine\nretry_deadline = 0.1\n"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [program, "--config-file", file, *arguments]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+    assert run("db", "sync").returncode == 0
+    unused = run("catalogue", "rebuild")
+    assert (unused.returncode, unused.stdout) == (1, "")
+    again, error = unused.stderr.splitlines()[-2:]
+    assert again.endswith("mount it; trying again")
+    assert error.startswith(f"error: {store} has no .magnetodb-backup")
+    repository = ClusterRepository(FilesystemDriver(store), "mine", BACKUP_MANIFEST.cluster)
+    repository.ensure()
+    repository.commit(BACKUP_MANIFEST)
+    found = run("catalogue", "rebuild", "-f", "json")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert [row["result"] for row in json.loads(found.stdout)] == ["added"]
+    shown = run("backup", "show", BACKUP_MANIFEST.name, "-f", "json")
+    assert json.loads(shown.stdout)["id"] == BACKUP_MANIFEST.backup_id

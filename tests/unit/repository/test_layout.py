@@ -45,6 +45,26 @@ def test_no_cluster_has_the_container_of_anothers_node() -> None:
     assert layout.cluster_container("p", "a%2Eb") != layout.cluster_container("p", "a.b")
 
 
+@pytest.mark.parametrize("cluster", ["Test Cluster", "a/b", "a.b", "100%", "Größe", "..", "10"])
+def test_a_cluster_is_known_by_its_container(cluster: str) -> None:
+    container = layout.cluster_container("p", cluster)
+    assert container.startswith(layout.containers_prefix("p"))
+    assert layout.parse_cluster_container("p", container) == cluster
+    assert layout.parse_cluster_container("p2", container) is None
+    assert layout.parse_cluster_container("", container) is None
+    node = layout.node_container("p", cluster, HOST)
+    assert layout.parse_cluster_container("p", node) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "p", "p.", "P.a", "pp.a", "p.a b", "p.a/b", "p.%61", "p.a%2eb", "p.%", "p.%FF", "p.a.b",
+     "p.Größe", "p." + "c" * 220],
+)  # fmt: skip
+def test_containers_that_we_would_name_otherwise_are_foreign(name: str) -> None:
+    assert layout.parse_cluster_container("p", name) is None
+
+
 def test_cluster_needs_a_name() -> None:
     with pytest.raises(InvalidValue, match="needs a name"):
         layout.cluster_container("p", "")

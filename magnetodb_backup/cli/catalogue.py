@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""catalogue rebuild."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from cliff.lister import Lister
+
+from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
+from magnetodb_backup.database import BackupStore
+from magnetodb_backup.domain.catalogue import records_of
+from magnetodb_backup.domain.records import Backup
+from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.errors import InvalidValue, NotFound
+from magnetodb_backup.repository.catalogue import Catalogue, StoredBackup, UnreadableBackup
+from magnetodb_backup.repository.layout import cluster_container, containers_prefix
+
+_COLUMNS = ("id", "name", "cluster", "status", "created_at", "result")
+_WHOLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)
+_ENDED_WITHOUT = (BackupStatus.CREATE_FAILED, BackupStatus.CANCELLED)
+_TELL_EVERY = 100
+
+
+class Rebuild(ServiceCommand, Lister):
+    """Record the backups that lie in the store and are unknown here; changes no record.
+
+    Exit code 3 if some backup needs a look: its manifest is missing, unreadable, or not what the
+    record says.
+    """
+
+    _code = 0
+
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--cluster", metavar="NAME", help="only backups of this cluster")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only show what would be recorded"
+        )
+        return parser
+
+    def take_action(self, parsed_args: Namespace) -> Any:
+        rebuild = _Rebuild(
+            self.services.database().backups,
+            self.services.catalogue(),
+            dry_run=parsed_args.dry_run,
+        )
+        rebuild.run(parsed_args.cluster)
+        self._code = PARTIAL if rebuild.doubtful else 0
+        return _COLUMNS, rebuild.rows
+
+    def run(self, parsed_args: Namespace) -> int:
+        return int(super().run(parsed_args) or 0) or self._code
+
+
+class _Rebuild:
+    """Compares the store with the records; ``doubtful`` if something needs a look."""
+
+    def __init__(self, backups: BackupStore, catalogue: Catalogue, *, dry_run: bool) -> None:
+        self._backups, self._catalogue, self._dry_run = backups, catalogue, dry_run
+        self._read = 0
+        self.rows: list[tuple[str, ...]] = []
+        self.doubtful = False
+
+    def run(self, only: str | None) -> None:
+        """Compare one cluster, or all that the store or a record names.
+
+        :raises NotFound: if there is none.
+        """
+        recorded = [
+            b for status in _WHOLE for b in self._backups.list(status=status.value, cluster=only)
+        ]
+        clusters = {b.cluster for b in recorded}
+        stored = set(self._catalogue.clusters()) if only is None else {only}
+        if not stored | clusters:
+            raise NotFound(self._nothing())
+        for cluster in sorted(stored | clusters):
+            ours = [b for b in recorded if b.cluster == cluster]
+            if not self._cluster(cluster, ours):
+                problem = self._nothing_of(cluster)
+                if only is not None and not ours:
+                    raise NotFound(problem)
+                sys.stderr.write(f"{problem}\n")
+
+    def _cluster(self, cluster: str, recorded: list[Backup]) -> bool:
+        """Tell if the store lists a backup of the cluster."""
+        rows: list[tuple[str, ...]] = []
+        listed: set[str] = set()
+        for found in self._catalogue.backups(cluster):
+            if isinstance(found, StoredBackup):
+                listed.add(found.manifest.backup_id)
+                rows.append(self._stored(found))
+            else:
+                listed.add(found.backup_id)
+                rows += self._unreadable(found)
+            self._tell()
+        for backup in recorded:
+            if backup.id not in listed:  # it may be there nevertheless: listings lag
+                unlisted = self._catalogue.backup(cluster, backup.id)
+                if isinstance(unlisted, StoredBackup):
+                    rows.append(self._stored(unlisted))
+                else:
+                    rows += self._unreadable(unlisted)
+                self._tell()
+        self.rows += sorted(rows, key=lambda row: (row[4] == "", row[4], row[0]))
+        return bool(listed)
+
+    def _stored(self, found: StoredBackup) -> tuple[str, ...]:
+        backup, nodes = records_of(found.manifest, found.manifest_sha256)
+        try:
+            if not self._dry_run and self._backups.learn(backup, nodes):
+                return _row(backup, "added")
+        except InvalidValue as error:
+            return self._doubtful(backup, f"unreadable: {error}")
+        known = self._record(backup.id)
+        if known is None:
+            return _row(backup, "would be added")
+        if known.status in _ENDED_WITHOUT:
+            return self._doubtful(
+                known, f"known as {known.status.value}, but its manifest is in the store; delete it"
+            )
+        if known.status is BackupStatus.DELETED:
+            return self._doubtful(known, "known as DELETED, but its manifest is in the store")
+        if known.status in _WHOLE and known.manifest_sha256 != found.manifest_sha256:
+            return self._doubtful(known, "known, but the store has another manifest of it")
+        return _row(known, "known")
+
+    def _unreadable(self, found: UnreadableBackup) -> list[tuple[str, ...]]:
+        known = self._record(found.backup_id)
+        whole = known is not None and known.status in _WHOLE
+        if found.absent and known is not None:
+            # A record that has no manifest by its status is no news: the listing lags.
+            return [self._doubtful(known, "manifest missing")] if whole else []
+        reason = f"unreadable: {found.reason}"
+        if known is not None:
+            return [self._doubtful(known, reason)]
+        self.doubtful = True
+        return [(found.backup_id, "", found.cluster, "", "", reason)]
+
+    def _record(self, backup_id: str) -> Backup | None:
+        try:
+            return self._backups.get(backup_id)
+        except NotFound:
+            return None
+
+    def _doubtful(self, backup: Backup, result: str) -> tuple[str, ...]:
+        self.doubtful = True
+        return _row(backup, result)
+
+    def _tell(self) -> None:
+        self._read += 1
+        if self._read % _TELL_EVERY == 0:
+            sys.stderr.write(f"{self._read} manifests read\n")
+            sys.stderr.flush()
+
+    def _nothing(self) -> str:
+        return (
+            "the store has no cluster's container: none is named "
+            f"{containers_prefix(self._catalogue.prefix)}NAME; {_CHECK}"
+        )
+
+    def _nothing_of(self, cluster: str) -> str:
+        container = cluster_container(self._catalogue.prefix, cluster)
+        return (
+            f"the store has no backup of cluster {cluster!r} in container {container}; if there "
+            f"should be one, check the cluster's name; {_CHECK}"
+        )
+
+
+_CHECK = (
+    "check [storage] driver and prefix, and in the driver's section the account (user, project, "
+    "region) or path"
+)
+
+
+def _row(backup: Backup, result: str) -> tuple[str, ...]:
+    view = backup_view(backup)
+    return (*(view[column] for column in _COLUMNS[:-1]), result)
