@@ -28,12 +28,20 @@ from magnetodb_backup.errors import (
 
 _LOOK_EVERY = 0.5
 _KEPT = 400  # lines of output
-_BYTES = re.compile(r"^\s*Total bytes transferred\s*:\s*(\d+)", re.M)
+# A plain number, or one with a unit since 4.1: 5.339KiB.
+_BYTES = re.compile(r"^\s*Total bytes transferred\s*:\s*(\d+(?:\.\d+)?) ?([KMGT]?)", re.M)
 # sstableloader passes over what it cannot open, and ends well.
 _SKIPPED = re.compile(r"^.*?(Skipping file .*)$", re.M)
 _NO_TABLE = re.compile(r"table (\S+) doesn't exist")
 _NO_KEYSPACE = re.compile(r"[Kk]eyspace \S+ (does not|doesn't) exist|Unknown keyspace", re.I)
 _DENIED = re.compile(r"AuthenticationException|UnauthorizedException|Authentication error", re.I)
+_STREAM_FAILED = re.compile(r"failed stream session|Streaming to the following hosts failed", re.I)
+# Whole SSTables are sent without the components of storage-attached indexes, and the receiver then
+# refuses them. Nothing can be set against it: 5.0's sstableloader reads no cassandra.yaml for that.
+_PERHAPS_SAI = (
+    ". Their logs tell why. To a table with storage-attached (SAI) indexes nothing can be "
+    "streamed: drop them, and create them again afterwards"
+)
 _MALFORMED = re.compile(r"CorruptSSTableException|CorruptBlockException|MalformedInput", re.I)
 
 
@@ -84,8 +92,8 @@ class BulkLoader:
         if skipped := [m.strip() for m in _SKIPPED.findall(output)]:
             raise SSTableRefused(f"sstableloader: {'; '.join(skipped)[:2000]} (in {directory})")
         if code == 0:
-            sent = _BYTES.findall(output)
-            return int(sent[-1]) if sent else 0
+            sent = _BYTES.search(output)
+            return int(float(sent[1]) * 1024 ** " KMGT".index(sent[2] or " ")) if sent else 0
         raise _failure(output, directory, contacts)
 
     def _run(self, argv: list[str], check_cancelled: Callable[[], None]) -> tuple[int, str]:
@@ -146,7 +154,8 @@ def _collect(stream: IO[str], lines: list[str]) -> None:
 
 def _failure(output: str, directory: str, contacts: Sequence[str]) -> Exception:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    text = " ".join(x for x in lines if not re.match(r"at \S|\.\.\. \d+ more", x))[:500]
+    told = [x for x in lines if not re.match(r"at \S|\.\.\. \d+ more|WARN |INFO |Caused by", x)]
+    text = " ".join(dict.fromkeys(told))[-800:]
     if _DENIED.search(output):
         return AccessDenied(
             "the ring refuses sstableloader; set [sstableloader] command to a script that adds "
@@ -156,6 +165,10 @@ def _failure(output: str, directory: str, contacts: Sequence[str]) -> Exception:
         return UnknownTable(f"sstableloader: {text}")
     if _MALFORMED.search(output):
         return SSTableRefused(f"sstableloader cannot read an SSTable in {directory}: {text}")
+    if _STREAM_FAILED.search(output):
+        return CassandraUnavailable(
+            f"nodes did not take the SSTables of {directory}{_PERHAPS_SAI}: {text}"
+        )
     return CassandraUnavailable(
         f"sstableloader to {', '.join(contacts)} failed: {text or 'no output'}"
     )

@@ -174,7 +174,7 @@ class CqlNode:
         if not keys:
             raise UnknownTable(f"Cassandra has no table {table}")
         names = [_quoted(n) for n in (keys[0], table.keyspace, table.table)]
-        query = "SELECT {} FROM {}.{} LIMIT 1".format(*names)
+        query = "SELECT {} FROM {}.{} LIMIT 1".format(*names)  # noqa: S608 - all are quoted
         try:
             try:
                 return bool(self._session.rows(query, consistency="QUORUM"))

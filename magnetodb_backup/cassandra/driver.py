@@ -43,7 +43,8 @@ with warnings.catch_warnings():
     )
     from cassandra.connection import ConnectionException
     from cassandra.policies import WhiteListRoundRobinPolicy
-    from cassandra.protocol import ErrorMessage, SyntaxException
+    from cassandra.protocol import ErrorMessage
+    from cassandra.protocol import RequestValidationException as RefusalMessage
     from cassandra.query import SimpleStatement, named_tuple_factory
 
 LOG = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class PinnedSession:
                 f"Cassandra at {self._where}: {_text(problem)}; {_GRANTS} the role of [cassandra] "
                 "username"
             )
-        if isinstance(problem, (RequestValidationException, SyntaxException, CoordinationFailure)):
+        if isinstance(problem, (RequestValidationException, RefusalMessage, CoordinationFailure)):
             return CommandFailed(f"Cassandra at {self._where}: {_text(problem)}")
         if isinstance(problem, Unavailable):
             return CassandraUnavailable(

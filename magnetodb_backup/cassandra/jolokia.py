@@ -130,6 +130,8 @@ class JolokiaControl:
             "primaryRange": "false",
             "parallelism": "parallel",
             "columnFamilies": ",".join(tables),
+            # Ranges with one live replica in the ring have nothing to repair and are no failure.
+            "ignoreUnreplicatedKeyspaces": "true",
         }
         number = self._execute(_REPAIR, [keyspace, options])
         if not number:  # one replica: there is nothing to repair

@@ -121,7 +121,7 @@ class NodetoolControl:
 
     def repair(self, keyspace: str, tables: Sequence[str]) -> None:
         """Repair the tables by one command."""
-        command = ["repair", "--full", "--", keyspace, *tables]
+        command = ["repair", "--full", "--ignore-unreplicated-keyspaces", "--", keyspace, *tables]
         try:
             code, output = self._call(command, self._repair_timeout)
         except CassandraUnavailable:

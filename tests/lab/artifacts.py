@@ -15,6 +15,7 @@ from pathlib import Path
 
 CASSANDRA_5_0, CASSANDRA_4_1 = "5.0.9", "4.1.10"
 _JOLOKIA = "2.6.0"
+_DRIVER = "3.11.0"
 _OTHER_PLATFORMS = ("-osx-", "-windows-", "-aarch_64", "riscv64", "macos")
 _SWIFT = ("swift==2.38.3", "python-swiftclient==4.11.0", "keystonemiddleware", "setuptools<81")
 _KEYSTONE = ("keystone==30.0.0", "setuptools<81")
@@ -96,6 +97,18 @@ def cassandra_distribution(version: str = CASSANDRA_5_0) -> Distribution:
     directory = once(f"cassandra-{version}", make)
     (agent,) = directory.glob("jolokia-*.jar")
     return Distribution(version, directory / "lib", agent)
+
+
+def java_driver() -> Path:
+    """Return the driver that 4.1's sstableloader needs and its jar does not ask for."""
+
+    def make(target: Path) -> None:
+        artifact = f"com.datastax.cassandra:cassandra-driver-core:{_DRIVER}:jar:shaded"
+        copy = ["mvn", "-q", "-B", "-ntp", "dependency:copy", f"-Dartifact={artifact}"]
+        _run("the Java driver", [*copy, f"-DoutputDirectory={target}"], target)
+
+    (jar,) = once(f"java-driver-{_DRIVER}", make).glob("*.jar")
+    return jar
 
 
 def _environment(name: str, requirements: tuple[str, ...]) -> Path:

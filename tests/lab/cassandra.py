@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import cassandra_flags as flags
-from tests.lab.artifacts import CASSANDRA_5_0, Distribution, cassandra_distribution
+from tests.lab.artifacts import CASSANDRA_5_0, Distribution, cassandra_distribution, java_driver
 from tests.lab.java import java
 from tests.lab.ports import Addresses, free_port, listens
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
@@ -88,10 +88,18 @@ class CassandraNode:
         """Return an argument list that runs nodetool; ``-h`` and ``-p`` are still to be given."""
         return self._tool("NodeTool")
 
+    def sstableloader_command(self) -> list[str]:
+        """Return an argument list that runs sstableloader."""
+        jamm, _ = self._agents()
+        return self._tool("BulkLoader", jamm)
+
     def _tool(self, name: str, *options: str) -> list[str]:
+        classpath = self._classpath
+        if name == "BulkLoader" and not any(self._distribution.lib.glob("cassandra-driver-*.jar")):
+            classpath += f":{java_driver()}"
         return [
             java(), *flags.JVM, "-Xmx128m", "-Xshare:auto", *self._locations("logback-tools.xml"),
-            *options, "-cp", self._classpath, f"org.apache.cassandra.tools.{name}",
+            *options, "-cp", classpath, f"org.apache.cassandra.tools.{name}",
         ]  # fmt: skip
 
     def set_repaired(self, *data_files: Path) -> None:

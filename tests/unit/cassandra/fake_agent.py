@@ -15,13 +15,17 @@ from typing import Any
 
 @dataclass
 class FakeAgent:
-    """What the agent answers next: ``body`` with the HTTP ``status``; a deed misbehaves."""
+    """What the agent answers next: ``body`` with the HTTP ``status``; a deed misbehaves.
+
+    The values of ``first`` are answered before it, one by one.
+    """
 
     port: int = 0
     scheme: str = "http"
     body: bytes = b'{"status": 200, "value": null}'
     status: int = 200
     deed: str = ""
+    first: list[object] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -65,10 +69,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(agent.status)
-        announced = len(agent.body) + (10 if agent.deed == "cut" else 0)
+        answer = agent.body
+        if agent.first:
+            answer = json.dumps({"status": 200, "value": agent.first.pop(0)}).encode()
+        announced = len(answer) + (10 if agent.deed == "cut" else 0)
         self.send_header("Content-Length", str(announced))
         self.end_headers()
-        self.wfile.write(agent.body)
+        self.wfile.write(answer)
         self.close_connection = agent.deed == "cut"
 
 

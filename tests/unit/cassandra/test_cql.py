@@ -111,3 +111,35 @@ def test_ca_file_that_is_none(tmp_path: Path, content: str | None) -> None:
         wrong.write_text(content)
     with pytest.raises(AccessDenied, match=rf"\[cassandra\] ca_file {wrong} cannot be used"):
         CqlNode("127.0.0.1", 9042, ca_file=str(wrong))
+
+
+class _Disagreeing:
+    """A session with a ring of two, of which the second lags for some looks."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+
+    def rows(self, query: str, *_: object, **__: object) -> list[SimpleNamespace]:
+        if "system.local" in query:
+            return [_row(broadcast_address="10.0.0.1")]
+        self._looks -= 1
+        lagging = uuid.UUID("33333333-3333-4333-8333-333333333333")
+        return [_row(peer="10.0.0.2", schema_version=SCHEMA if self._looks < 0 else lagging)]
+
+
+def _node(session: object) -> CqlNode:
+    node = CqlNode.__new__(CqlNode)
+    node._session = session  # type: ignore[assignment]
+    return node
+
+
+def test_schema_agreement_is_waited_for() -> None:
+    _node(_Disagreeing(2)).await_schema_agreement(20)
+
+
+def test_schema_versions_that_differ_are_named() -> None:
+    with pytest.raises(CassandraUnavailable) as failure:
+        _node(_Disagreeing(1000)).await_schema_agreement(0.1)
+    assert f"{SCHEMA}: 10.0.0.1; 33333333-3333-4333-8333-333333333333: 10.0.0.2" in str(
+        failure.value
+    )

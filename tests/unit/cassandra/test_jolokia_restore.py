@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Node control by Jolokia, for a restore: what is posted and what the answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from magnetodb_backup.cassandra.jolokia import JolokiaControl
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import (
+    CassandraUnavailable,
+    CommandFailed,
+    SSTableRefused,
+    UnknownTable,
+)
+from tests.unit.cassandra.fake_agent import FakeAgent, fake_agent
+
+TABLE = TableName("Shop", "order")
+
+
+@pytest.fixture
+def agent() -> Iterator[FakeAgent]:
+    with fake_agent() as agent:
+        yield agent
+
+
+@pytest.fixture
+def control(agent: FakeAgent) -> Iterator[JolokiaControl]:
+    control = JolokiaControl(agent.url, timeout=30, repair_timeout=30, poll=0.01)
+    yield control
+    control.close()
+
+
+def test_import_moves_and_verifies_but_for_tokens(
+    agent: FakeAgent, control: JolokiaControl
+) -> None:
+    agent.first, agent.body = ["NORMAL"], b'{"status": 200, "value": []}'
+    control.import_sstables(TABLE, ["/a", "/b"])
+    posted = agent.requests[-1]
+    assert posted["mbean"] == "org.apache.cassandra.db:type=Tables,keyspace=Shop,table=order"
+    assert posted["operation"] == (
+        "importNewSSTables(java.util.Set,boolean,boolean,boolean,boolean,boolean,boolean,boolean)"
+    )
+    directories, *options = posted["arguments"]
+    assert directories == ["/a", "/b"]
+    assert options == [True, True, True, False, True, False, False]
+
+
+def test_import_of_nothing_asks_nothing(agent: FakeAgent, control: JolokiaControl) -> None:
+    """Without directories Cassandra would load whatever lies in the table's own."""
+    control.import_sstables(TABLE, [])
+    assert agent.requests == []
+
+
+def test_refused_directories_are_named(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = ["NORMAL", ["/b"]]
+    with pytest.raises(SSTableRefused, match=r'of /b for "Shop"."order"; its log'):
+        control.import_sstables(TABLE, ["/a", "/b"])
+
+
+def test_import_into_an_unknown_table(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = ["NORMAL"]
+    agent.error(404, "no", "javax.management.InstanceNotFoundException")
+    with pytest.raises(UnknownTable, match=r'no table "Shop"."order"'):
+        control.import_sstables(TABLE, ["/a"])
+
+
+def test_import_while_cassandra_starts(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.error(404, "no", "javax.management.InstanceNotFoundException")
+    with pytest.raises(CassandraUnavailable, match="still starting"):
+        control.import_sstables(TABLE, ["/a"])
+
+
+def test_repair_waits_until_it_is_done(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = [7, None, ["IN_PROGRESS"], ["IN_PROGRESS"], ["COMPLETED", "done"]]
+    control.repair("Shop", ["a", "b"])
+    start, *looks = agent.requests
+    assert start["operation"] == "repairAsync(java.lang.String,java.util.Map)"
+    keyspace, options = start["arguments"]
+    assert keyspace == "Shop"
+    assert options["columnFamilies"] == "a,b"
+    assert options["incremental"] == options["primaryRange"] == "false"
+    assert [look["arguments"] for look in looks] == [[7]] * 4
+
+
+def test_repair_of_one_replica(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.value(0)
+    control.repair("Shop", ["a"])
+    assert len(agent.requests) == 1
+
+
+def test_failed_repair(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = [7, ["FAILED", "Endpoint not alive: /10.0.0.3", "finished with error"]]
+    with pytest.raises(CommandFailed, match=r"repair of Shop fails: Endpoint not alive: /10.0.0.3"):
+        control.repair("Shop", ["a"])
+
+
+def test_repair_that_a_restart_has_ended(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = [7, ["IN_PROGRESS"]]
+    agent.value(None)
+    with pytest.raises(CassandraUnavailable, match="forgotten the repair of Shop"):
+        control.repair("Shop", ["a"])
+
+
+def test_repair_that_takes_too_long(agent: FakeAgent) -> None:
+    control = JolokiaControl(agent.url, repair_timeout=0.05, poll=0.01)
+    agent.first = [7]
+    agent.value(["IN_PROGRESS"])
+    with pytest.raises(CommandFailed, match=r"goes on after 0.05 s \(\[jolokia\] repair_timeout"):
+        control.repair("Shop", ["a"])
+    control.close()
+
+
+def test_drain_and_hints(agent: FakeAgent, control: JolokiaControl) -> None:
+    control.drain()
+    control.truncate_hints()
+    assert [(r["mbean"], r["operation"]) for r in agent.requests] == [
+        ("org.apache.cassandra.db:type=StorageService", "drain()"),
+        ("org.apache.cassandra.hints:type=HintsService", "deleteAllHints()"),
+    ]

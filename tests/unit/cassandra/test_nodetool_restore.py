@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Node control by nodetool, for a restore: how it is called and what its answers mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import (
+    CassandraUnavailable,
+    CommandFailed,
+    SSTableRefused,
+    UnknownTable,
+)
+from tests.unit.cassandra.fake_nodetool import Answer, FakeNodetool
+
+WHERE = ["-h", "127.0.0.9", "-p", "7199"]
+TABLE = TableName("Shop", "order")
+REFUSED = "Some directories failed to import, check server logs for details:\n/b c\n"
+REPAIR = "[2026-01-01 00:00:00,000] Starting repair command #1, repairing keyspace Shop\n"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> FakeNodetool:
+    return FakeNodetool(tmp_path)
+
+
+@pytest.fixture
+def control(program: FakeNodetool) -> NodetoolControl:
+    return NodetoolControl([str(program.path)], host="127.0.0.9", port=7199, repair_timeout=20)
+
+
+def test_import_moves_and_verifies_but_for_tokens(
+    program: FakeNodetool, control: NodetoolControl
+) -> None:
+    control.import_sstables(TABLE, ["/a", "/b c"])
+    assert program.calls() == [
+        [*WHERE, "import", "--no-tokens", "--", "Shop", "order", "/a", "/b c"]
+    ]
+
+
+def test_import_of_nothing_asks_nothing(program: FakeNodetool, control: NodetoolControl) -> None:
+    control.import_sstables(TABLE, [])
+    assert program.calls() == []
+
+
+def test_refused_directories_are_named(program: FakeNodetool, control: NodetoolControl) -> None:
+    program.answer(Answer(err=REFUSED, code=1))
+    with pytest.raises(SSTableRefused, match=r'of /b c for "Shop"."order"; its log'):
+        control.import_sstables(TABLE, ["/a", "/b c"])
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ("couldn't find that bean", UnknownTable),
+        ("error: Directory /a does not exist", CommandFailed),
+        ("nodetool: Failed to connect to '127.0.0.9:7199' - ConnectException: 'Connection refused'",
+         CassandraUnavailable),
+    ],
+)  # fmt: skip
+def test_other_failures_of_an_import(
+    program: FakeNodetool, control: NodetoolControl, told: str, error: type[Exception]
+) -> None:
+    program.answer(Answer(err=told, code=1))
+    with pytest.raises(error):
+        control.import_sstables(TABLE, ["/a"])
+
+
+def test_repair_is_full(program: FakeNodetool, control: NodetoolControl) -> None:
+    control.repair("Shop", ["a", "b"])
+    (call,) = program.calls()
+    options, names = call[len(WHERE) :][:3], call[-4:]
+    assert options == ["repair", "--full", "--ignore-unreplicated-keyspaces"]
+    assert names == ["--", "Shop", "a", "b"]
+
+
+def test_replica_that_times_out_is_not_jmx(program: FakeNodetool, control: NodetoolControl) -> None:
+    program.answer(Answer(REPAIR + "Validation timed out", code=2))
+    with pytest.raises(CommandFailed, match=r"repair of Shop: .*Validation timed out"):
+        control.repair("Shop", ["a"])
+
+
+def test_repair_without_jmx(program: FakeNodetool, control: NodetoolControl) -> None:
+    program.answer(Answer(err="ConnectException: 'Connection refused'", code=1))
+    with pytest.raises(CassandraUnavailable, match="does not reach JMX"):
+        control.repair("Shop", ["a"])
+
+
+def test_repair_has_a_time_of_its_own(program: FakeNodetool) -> None:
+    program.answer(Answer(seconds=60))
+    control = NodetoolControl(
+        [str(program.path)], host="127.0.0.9", port=7199, timeout=60, repair_timeout=0.5
+    )
+    with pytest.raises(CommandFailed, match=r"goes on after 0.5 s \(\[nodetool\] repair_timeout"):
+        control.repair("Shop", ["a"])
+
+
+def test_drain_and_hints(program: FakeNodetool, control: NodetoolControl) -> None:
+    control.drain()
+    control.truncate_hints()
+    assert program.calls() == [[*WHERE, "drain"], [*WHERE, "truncatehints"]]
