@@ -16,7 +16,7 @@ from magnetodb_backup.repository.layout import cluster_container, manifest_name
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held
 from tests.unit.worker.fake_node import CLUSTER, member
-from tests.unit.worker.working import PREFIX
+from tests.unit.worker.working import BACKUP_KINDS, PREFIX
 
 PHASES = list(Phase)
 
@@ -86,7 +86,7 @@ def test_conductor_that_dies_between_commit_and_end(cluster: Cluster) -> None:
 # Workers.
 
 
-@pytest.mark.parametrize("kind", list(TaskKind), ids=[k.value for k in TaskKind])
+@pytest.mark.parametrize("kind", BACKUP_KINDS, ids=[k.value for k in BACKUP_KINDS])
 def test_worker_that_is_restarted_in_a_task(cluster: Cluster, kind: TaskKind) -> None:
     """Its new process knows nothing of the task, which is begun anew."""
     restarted: list[str] = []

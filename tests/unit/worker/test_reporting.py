@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from magnetodb_backup.cassandra.staging import ROOT, Staging, staged_restores
 from magnetodb_backup.domain.tasks import TaskKind, TaskState, snapshot_tag
 from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
@@ -60,11 +61,13 @@ class Worker:
         self.node, self.conductor = FakeNode(root), Conductor()
         self.tasks = Tasks(Waiting(), spawn)
         self.released: list[str] = []
+        self.unstaged: list[str] = []
         self.reporter = Reporter(
             settings.pop("local", None) or self.node.local(),
             self.conductor,
             self.tasks,
             self.release,
+            self.remove_staging,
             **{
                 "worker_id": "worker-1",
                 "node_control": "nodetool",
@@ -80,9 +83,23 @@ class Worker:
         if self.node.snapshots(tag):
             raise CassandraUnavailable(f"snapshot {tag} is still on disk")
 
+    def remove_staging(self, restore_id: str) -> None:
+        self.unstaged.append(restore_id)
+        Staging(self.node.data.names, restore_id).remove()
+
+    def stage(self, restore_id: str) -> Path:
+        """Let a restore have a file in each data directory; return one of them."""
+        staging = Staging(self.node.data.names, restore_id)
+        staging.prepare()
+        for number in range(len(self.node.data.names)):
+            directory = staging.directory(HOST, T.name, number)
+            directory.mkdir(parents=True)
+            (directory / "nb-1-big-Data.db").write_bytes(b"rows")
+        return directory / "nb-1-big-Data.db"
+
     @contextmanager
-    def task(self, tag: str = "") -> Iterator[None]:
-        self.tasks.start("task", TaskKind.UPLOAD, {"tag": tag})
+    def task(self, tag: str = "", **arguments: str) -> Iterator[None]:
+        self.tasks.start("task", TaskKind.UPLOAD, {"tag": tag, **arguments})
         yield
         self.tasks.cancel("task")
 
@@ -254,6 +271,69 @@ def test_snapshot_that_cannot_be_removed_keeps_no_other(worker: Worker) -> None:
         worker.reporter.report_once()
     assert worker.released == tags
     assert len(worker.conductor.reports) == 1
+
+
+# Left-over staging directories of restores.
+
+
+def test_staging_of_dead_restores_is_removed(worker: Worker) -> None:
+    live, dead = worker.stage(LIVE), worker.stage(DEAD)
+    table_file = worker.node.write(T, "nb-9-big-Data.db", b"live rows")
+    worker.reporter.report_once()
+    assert worker.unstaged == [DEAD]
+    assert staged_restores(worker.node.data.names) == {LIVE}
+    assert not dead.exists()
+    assert live.read_bytes() == b"rows"
+    assert table_file.read_bytes() == b"live rows"
+
+
+def test_what_is_no_restore_stays(worker: Worker) -> None:
+    """Only directories named by a restore's ID are ours to remove."""
+    worker.stage(LIVE)
+    foreign = worker.node.data.paths[0] / ROOT / "by-hand"
+    foreign.mkdir()
+    worker.reporter.report_once()
+    assert worker.unstaged == []
+    assert foreign.is_dir()
+
+
+def test_task_of_a_dead_restore_ends_and_its_staging_goes(worker: Worker) -> None:
+    dead = worker.stage(DEAD)
+    with worker.task(restore_id=DEAD):
+        worker.reporter.report_once()
+        assert dead.exists()
+        _wait_failed(worker, "Cancelled")
+    worker.reporter.report_once()
+    assert worker.unstaged == [DEAD]
+    assert not dead.exists()
+
+
+def test_no_staging_is_removed_while_nobody_answers(worker: Worker) -> None:
+    dead = worker.stage(DEAD)
+
+    def fail() -> None:
+        raise BusUnavailable("no broker")
+
+    worker.conductor.on_report = fail
+    with pytest.raises(BusUnavailable):
+        worker.reporter.report_once()
+    assert dead.exists()
+
+
+def test_staging_that_is_made_meanwhile_stays(worker: Worker) -> None:
+    """The answer may be older than the restore."""
+    worker.conductor.on_report = lambda: worker.stage(DEAD) and None
+    worker.reporter.report_once()
+    assert staged_restores(worker.node.data.names) == {DEAD}
+
+
+def test_snapshot_that_cannot_be_removed_keeps_no_staging(worker: Worker) -> None:
+    worker.node.data.snapshot(0, T, snapshot_tag(DEAD, 1))
+    worker.node.clears_nothing = True
+    dead = worker.stage(DEAD)
+    with pytest.raises(CassandraUnavailable, match="still on disk"):
+        worker.reporter.report_once()
+    assert not dead.exists()
 
 
 # The loop.

@@ -17,6 +17,8 @@ from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_node import CLUSTER, FakeNode
 
 PREFIX = "backups"
+# What a backup asks of a worker.
+BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith("restore_")]
 BACKUP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 TAG = snapshot_tag(BACKUP, 1)
 
