@@ -249,9 +249,7 @@ class RestoreWork:
                     refused.setdefault(str(table), []).append(reason)
                     _note(staging, refused)
                 done += 1
-                progress = context.progress
-                assert isinstance(progress, RestoreProgress)
-                context.report(replace(progress, sstables_imported=done))
+                context.report(RestoreProgress(sstables_imported=done))
         return {"tables": done, "refused": refused}
 
     def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
