@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from magnetodb_backup.conductor.asking import Asking
@@ -310,20 +310,16 @@ class RestoreJob:
 
     # What the records show of each node.
 
-    def _put_node(self, member: RingMember, *, phase: str, error: str = "") -> None:
+    def _put_node(self, member: RingMember, *, phase: str) -> None:
         old = self._node_restore(member.host_id)
-        self._tools.database.restores.put_node_restore(
-            NodeRestore(
-                self._restore.id,
-                member.host_id,
-                member.address,
-                member.dc,
-                member.rack,
-                phase,
-                error,
-                old.progress if old else RestoreProgress(),
+        if old is None:
+            old = NodeRestore(
+                self._restore.id, member.host_id, member.address, member.dc, member.rack
             )
-        )
+        self._keep(replace(old, phase=phase, error=""))
+
+    def _keep(self, node: NodeRestore) -> None:
+        self._tools.database.restores.put_node_restore(node)
 
     def _node_restore(self, host_id: str) -> NodeRestore | None:
         for node in self._tools.database.restores.node_restores(self._restore.id):
@@ -339,21 +335,12 @@ class RestoreJob:
         progress = node.progress
         if error is None and "progress" in outcome.result:
             progress = RestoreProgress(**outcome.result["progress"])
+        elif error is None and "sstables" in outcome.result:
+            progress = replace(progress, sstables_imported=outcome.result["sstables"])
         phase = "failed" if error is not None and not isinstance(error, Cancelled) else step
         if step == RestorePhase.CLEANUP.value and error is None:
             phase = "done"
-        self._tools.database.restores.put_node_restore(
-            NodeRestore(
-                node.restore_id,
-                node.host_id,
-                node.address,
-                node.dc,
-                node.rack,
-                phase,
-                str(error) if error else "",
-                progress,
-            )
-        )
+        self._keep(replace(node, phase=phase, error=str(error or ""), progress=progress))
 
     def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:
         now = time.monotonic()
@@ -362,18 +349,10 @@ class RestoreJob:
         self._written[call.host_id] = now
         node = self._node_restore(call.host_id)
         if node is not None and call.kind is TaskKind.RESTORE_DOWNLOAD:
-            self._tools.database.restores.put_node_restore(
-                NodeRestore(
-                    node.restore_id,
-                    node.host_id,
-                    node.address,
-                    node.dc,
-                    node.rack,
-                    node.phase,
-                    node.error,
-                    RestoreProgress(**progress),
-                )
-            )
+            self._keep(replace(node, progress=RestoreProgress(**progress)))
+        elif node is not None and call.kind is TaskKind.RESTORE_IMPORT:
+            imported = progress["sstables_imported"]
+            self._keep(replace(node, progress=replace(node.progress, sstables_imported=imported)))
 
 
 def _text(pair: Sequence[str]) -> str:

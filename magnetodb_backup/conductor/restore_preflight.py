@@ -200,11 +200,13 @@ def _existing_problems(restore: Restore, compared: Mapping[str, Any]) -> list[st
         ]
     if request.existing is not Existing.REFUSE:
         return []
+    filled = sorted(t for t, found in compared["has_rows"].items() if found)
+    if not filled:
+        return []
     return [
-        f"table {t} has data; say --existing replace to get exactly the backup's state, or "
-        "--existing merge to let the newest write of each cell win"
-        for t, found in compared["has_rows"].items()
-        if found
+        f"{', '.join(filled)} {'has' if len(filled) == 1 else 'have'} data; say --existing replace "
+        "to get exactly the backup's state, or --existing merge to let the newest write of each "
+        "cell win, or restore beside under another name"
     ]
 
 

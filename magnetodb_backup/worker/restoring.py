@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -245,12 +245,15 @@ class RestoreWork:
         for part in _parts(arguments):
             for table, directories in sorted(staging.tables(part.source).items()):
                 context.check()
+                staged = _sstables(directories)
                 for reason in self._import_table(table, directories):
-                    refused.setdefault(str(table), []).append(reason)
-                    _note(staging, refused)
-                done += 1
+                    known = refused.setdefault(str(table), [])
+                    if reason not in known:  # by an attempt that died
+                        known.append(reason)
+                        _note(staging, refused)
+                done += staged - _sstables(directories)
                 context.report(RestoreProgress(sstables_imported=done))
-        return {"tables": done, "refused": refused}
+        return {"sstables": done, "refused": refused}
 
     def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
         """Import a table's SSTables at once; where one is refused, one by one."""
@@ -355,6 +358,10 @@ def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgres
         bytes_downloaded=before.bytes_downloaded + progress.bytes_downloaded,
         bytes_resumed=before.bytes_resumed + progress.bytes_resumed,
     )
+
+
+def _sstables(directories: Sequence[Path]) -> int:
+    return sum(len(list(directory.glob("*-Data.db"))) for directory in directories)
 
 
 def _noted(staging: Staging) -> dict[str, list[str]]:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from tests.lab.rig import Rig
 
 STILL = "WITH compaction = {'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}"
-_REPLICATION = "{'class': 'NetworkTopologyStrategy', 'dc1': 2}"
+REPLICATION = "{'class': 'NetworkTopologyStrategy', 'dc1': 2}"
 
 
 def make_keyspace(rig: Rig, name: str) -> None:
-    rig.execute(f"CREATE KEYSPACE IF NOT EXISTS {name} WITH replication = {_REPLICATION}")
+    rig.execute(f"CREATE KEYSPACE IF NOT EXISTS {name} WITH replication = {REPLICATION}")
 
 
 def make_table(rig: Rig, name: str) -> None:

@@ -105,5 +105,6 @@ def configuration(
         "auto_snapshot": True,
         "incremental_backups": False,
         "materialized_views_enabled": True,
+        "user_defined_functions_enabled": True,
         **extra,
     }
