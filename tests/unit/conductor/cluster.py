@@ -20,6 +20,7 @@ from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.layout import node_container, pack_name
 from magnetodb_backup.repository.node import NodeRepository
 from tests.lab.catalogue import Clock, job_of
 from tests.unit.conductor.in_process import InProcessWorkers
@@ -38,6 +39,7 @@ class Cluster:
         self.nodes = {n: FakeNode(root, n) for n in range(1, size + 1)}
         for node in self.nodes.values():
             node.members = tuple(other.me for other in self.nodes.values())
+            node.ring = tuple(self.nodes.values())
         self._root = root
         self.workers = InProcessWorkers({f"worker-{n}": self.work(n) for n in self.nodes})
         self.repository = ClusterRepository(self.store, PREFIX, CLUSTER)
@@ -45,9 +47,9 @@ class Cluster:
         for number in self.nodes:
             self.report(number)
 
-    def work(self, number: int) -> Any:
+    def work(self, number: int, **settings: Any) -> Any:
         """Return the work of a node's worker, as a new process has it."""
-        return make_work(self.nodes[number], self.store, self._root / f"state{number}")
+        return make_work(self.nodes[number], self.store, self._root / f"state{number}", **settings)
 
     def report(self, number: int, **values: Any) -> None:
         """Let a worker report now."""
@@ -159,6 +161,15 @@ class Cluster:
     def packs(self, number: int) -> NodeRepository:
         host_id = self.nodes[number].me.host_id
         return NodeRepository(self.store, PREFIX, CLUSTER, host_id)
+
+    def damage_pack(self, number: int, pack: str, change: Callable[[bytes], bytes]) -> None:
+        """Change a pack of a node behind everybody's back."""
+        container = node_container(PREFIX, CLUSTER, self.nodes[number].me.host_id)
+        self.store.change(container, pack_name(pack), change)
+
+    def lose_pack(self, number: int, pack: str) -> None:
+        container = node_container(PREFIX, CLUSTER, self.nodes[number].me.host_id)
+        self.store.delete(container, pack_name(pack))
 
     def snapshots(self) -> list[Path]:
         """Return all snapshots of ours that lie on any node."""

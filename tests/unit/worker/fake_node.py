@@ -18,6 +18,7 @@ from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CassandraUnavailable, CommandFailed
 from magnetodb_backup.worker.node import LocalNode
 from tests.unit.cassandra.tree import DataDirectories, table
+from tests.unit.worker import fake_changes
 
 HOST = "11111111-1111-4111-8111-111111111111"
 CLUSTER = "test cluster"
@@ -54,11 +55,17 @@ class FakeNode:
         self.controlled_host_id = self.me.host_id
         self.tables = list(tables or [table("ks", "t", 1), table("ks", "u", 2)])
         self.replication = dict(SIMPLE)
-        self.schema = "CREATE TABLE ks.t;"
+        self.schema = fake_changes.schema_text(self.tables, SIMPLE)
         self.mode = "NORMAL"
         self.cql_down = self.control_down = self.clears_nothing = False
         self.connections = self.closed = 0
         self.log: list[str] = []
+        self.ring: Sequence[FakeNode] = (self,)  # who hears of schema changes
+        self.generation = 100  # of the last SSTable that was imported
+        self.malformed: set[bytes] = set()  # contents that Cassandra refuses
+        self.unbuilt: set[TableName] = set()  # views
+        self.on_execute: Callable[[str], None] = lambda statement: None
+        self.on_import: Callable[[TableName], None] = lambda table: None
         self.on_flush: Callable[[], None] = lambda: None
         self.on_snapshot: Callable[[], None] = lambda: None
         for each in self.tables:
@@ -120,6 +127,21 @@ class FakeCql:
     def data_directories(self) -> tuple[str, ...]:
         return self._answer().data.names
 
+    def execute(self, statement: str) -> None:
+        node = self._answer()
+        node.log.append(f"cql {' '.join(statement.split())}")
+        node.on_execute(statement)
+        fake_changes.execute(node.ring, statement)
+
+    def await_schema_agreement(self, seconds: float) -> None:
+        self._answer().log.append("agree")
+
+    def has_rows(self, table: TableName) -> bool:
+        return any(fake_changes.rows(node, table) for node in self._answer().ring)
+
+    def is_view_built(self, view: TableName) -> bool:
+        return view not in self._answer().unbuilt
+
     def close(self) -> None:
         self._node.closed += 1
 
@@ -179,6 +201,20 @@ class FakeControl:
         if not node.clears_nothing:
             for path in node.snapshots(tag):
                 shutil.rmtree(path)
+
+    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+        node = self._do(f"import {table} {len(directories)}")
+        node.on_import(table)
+        fake_changes.import_sstables(node, table, directories)
+
+    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+        self._do(f"repair {keyspace} {' '.join(tables)}")
+
+    def drain(self) -> None:
+        self._do("drain")
+
+    def truncate_hints(self) -> None:
+        self._do("truncate_hints")
 
     def close(self) -> None:
         pass

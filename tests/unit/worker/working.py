@@ -9,11 +9,15 @@ from typing import Any
 
 from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload import UploadSettings
+from magnetodb_backup.worker.restore_schema import SchemaWork
+from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork, ViewWork
 from magnetodb_backup.worker.tasks import TaskContext
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
 from tests.unit.repository.stores import Store
+from tests.unit.worker.fake_changes import FakeLoader
 from tests.unit.worker.fake_node import CLUSTER, FakeNode
 
 PREFIX = "backups"
@@ -28,9 +32,21 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
     state_dir.mkdir(exist_ok=True)
     values = {"snapshot_ttl": 3600, "head_room_percent": 0.0, **settings}
     upload = UploadSettings(pack_size=1000, concurrency=2, readers=1)
-    return BackupWork(
-        node.local(), store, WorkSettings(PREFIX, upload, state_dir=state_dir, **values)
+    local = node.local()
+    restoring = RestoreWork(
+        local, store, FakeLoader(lambda: node.ring), restore_settings(values["head_room_percent"])
     )
+    schema = SchemaWork(local, store, PREFIX)
+    return BackupWork(
+        local,
+        store,
+        WorkSettings(PREFIX, upload, state_dir=state_dir, **values),
+        {**restoring.handlers(), **schema.handlers(), **ViewWork(local).handlers()},
+    )
+
+
+def restore_settings(head_room_percent: float = 0.0) -> RestoreSettings:
+    return RestoreSettings(PREFIX, DownloadSettings(concurrency=2), head_room_percent)
 
 
 class Working:

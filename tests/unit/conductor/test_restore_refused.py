@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restores that are refused, and dry runs: nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.domain.restores import Existing, Restore, RestoreStatus
+from magnetodb_backup.domain.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.repository.layout import (
+    cluster_container,
+    manifest_name,
+    node_manifest_name,
+    schema_name,
+)
+from tests.unit.cassandra.tree import table
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.restoring import Restoring, T, U
+from tests.unit.worker import fake_changes
+from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.working import PREFIX
+
+CONTAINER = cluster_container(PREFIX, CLUSTER)
+
+
+@pytest.fixture
+def restoring(cluster: Cluster) -> Restoring:
+    return Restoring(cluster)
+
+
+def _refused(restoring: Restoring, **request: Any) -> str:
+    """Restore; prove that nothing was changed; return the error."""
+    before, schema = restoring.rows(), restoring.cluster.nodes[1].schema
+    restoring.forget()
+    restore = restoring.restore(**request)
+    assert restore.status is RestoreStatus.RESTORE_FAILED
+    _nothing_changed(restoring, restore)
+    assert (restoring.rows(), restoring.cluster.nodes[1].schema) == (before, schema)
+    job = restoring.job(restore)
+    assert (job.status, job.error) == (JobStatus.FAILED, restore.error)
+    return restore.error
+
+
+def _nothing_changed(restoring: Restoring, restore: Restore) -> None:
+    assert restoring.changes() == []
+    assert restoring.staged() == []
+    assert "download" not in set(restoring.performed(restore))
+    assert set(restore.tables.values()) <= {"untouched"}
+
+
+# Data that exists.
+
+
+def test_table_that_has_rows(restoring: Restoring) -> None:
+    restoring.truncate(U)
+    error = _refused(restoring)
+    assert error.startswith("table ks.t has data; say --existing replace")
+    assert "ks.u" not in error
+
+
+@pytest.mark.parametrize(
+    "request_", [{"to_table": "u"}, {"to_table": "u", "to_keyspace": "ks"}], ids=str
+)
+def test_target_name_that_exists(restoring: Restoring, request_: dict[str, str]) -> None:
+    restoring.truncate(U)
+    error = _refused(restoring, tables=("ks.t",), **request_)
+    assert error.startswith("the target ks.u exists; choose another name")
+
+
+def test_table_of_another_structure(restoring: Restoring) -> None:
+    restoring.drop(T)
+    other = fake_changes.table_text(table("ks", "t", 1), "k bigint PRIMARY KEY, v text")
+    fake_changes.execute(list(restoring.cluster.nodes.values()), other)
+    for existing in Existing:
+        error = _refused(restoring, tables=("ks.t",), existing=existing)
+        assert "the schema differs:" in error
+        assert "bigint" in error
+
+
+# The backup.
+
+
+def test_partial_backup(cluster: Cluster) -> None:
+    for node in cluster.nodes.values():
+        node.replication = {"class": "SimpleStrategy", "replication_factor": "3"}
+    cluster.fall_silent(3)
+    restoring = Restoring(cluster, allow_partial=True)
+    assert restoring.backup.status is BackupStatus.PARTIAL
+    cluster.workers.down.clear()
+    cluster.report(3)
+    restoring.truncate(T)
+    error = _refused(restoring, tables=("ks.t",))
+    assert f"is PARTIAL: without the nodes {cluster.nodes[3].me.host_id}" in error
+    assert "--allow-partial" in error
+
+
+@pytest.mark.parametrize(
+    ("request_", "lacking"),
+    [({"tables": ("ks.gone",)}, "ks.gone"), ({"keyspaces": ("gone",)}, "gone")],
+    ids=["table", "keyspace"],
+)
+def test_what_the_backup_lacks(
+    restoring: Restoring, request_: dict[str, Any], lacking: str
+) -> None:
+    error = _refused(restoring, **request_)
+    assert error.startswith(f"the backup does not have {lacking}; it has the keyspaces ks")
+
+
+def test_backup_that_was_deleted_meanwhile(restoring: Restoring) -> None:
+    restoring.cluster.repository.delete_backup(restoring.backup.id)
+    assert "the store has no manifest of backup" in _refused(restoring)
+
+
+def _manifest_with(**values: Any) -> Callable[[bytes], bytes]:
+    return lambda body: json.dumps({**json.loads(body), **values}).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("manifest", _manifest_with(format=2), "has format version 2, this version knows 1"),
+        ("manifest", lambda body: body[:-9], "manifest.json: is not JSON"),
+        ("manifest", _manifest_with(nodes="none"), "malformed backup manifest"),
+        ("schema", lambda body: body + b"-- x", "it was changed after the backup"),
+        ("node", lambda body: body + b"x", "it was changed after the backup"),
+        ("node", lambda body: b"", "it was changed after the backup"),
+    ],
+)
+def test_changed_manifests(
+    restoring: Restoring, name: str, change: Callable[[bytes], bytes], told: str
+) -> None:
+    restoring.truncate(T, U)
+    host_id = restoring.cluster.nodes[2].me.host_id
+    names = {
+        "manifest": manifest_name(restoring.backup.id),
+        "schema": schema_name(restoring.backup.id),
+        "node": node_manifest_name(restoring.backup.id, host_id),
+    }
+    restoring.cluster.store.change(CONTAINER, names[name], change)
+    assert told in _refused(restoring)
+
+
+@pytest.mark.parametrize("name", ["schema", "node"])
+def test_missing_manifests(restoring: Restoring, name: str) -> None:
+    restoring.truncate(T, U)
+    host_id = restoring.cluster.nodes[2].me.host_id
+    missing = {
+        "schema": schema_name(restoring.backup.id),
+        "node": node_manifest_name(restoring.backup.id, host_id),
+    }[name]
+    restoring.cluster.store.delete(CONTAINER, missing)
+    assert missing in _refused(restoring)
+
+
+def test_lost_and_short_packs(restoring: Restoring) -> None:
+    restoring.truncate(T, U)
+    lost, short = (restoring.cluster.packs(number) for number in (1, 3))
+    (one,), (other,) = lost.packs(), short.packs()
+    restoring.cluster.lose_pack(1, one)
+    restoring.cluster.damage_pack(3, other, lambda body: body[:-1])
+    error = _refused(restoring)
+    assert f"127.0.0.1: node backup {lost.host_id}: pack {one}: missing" in error
+    assert f"127.0.0.3: node backup {short.host_id}: pack {other}: has " in error
+    assert "127.0.0.2" not in error
+
+
+# The target.
+
+
+def _versions(cluster: Cluster, version: str, *numbers: int) -> None:
+    for number in numbers or cluster.nodes:
+        cluster.nodes[number].me = replace(cluster.nodes[number].me, version=version)
+    for number, node in cluster.nodes.items():
+        node.members = tuple(other.me for other in cluster.nodes.values())
+        cluster.report(number)
+
+
+def test_older_cassandra(restoring: Restoring) -> None:
+    restoring.truncate(T, U)
+    _versions(restoring.cluster, "4.1.10")
+    error = _refused(restoring)
+    assert "node 127.0.0.1 runs Cassandra 4.1.10, the backup is of 5.0.9" in error
+
+
+def test_one_older_node(restoring: Restoring) -> None:
+    restoring.truncate(T, U)
+    _versions(restoring.cluster, "4.1.10", 3)
+    error = _refused(restoring)
+    assert "node 127.0.0.3 runs Cassandra 4.1.10" in error
+    assert "node 127.0.0.1 runs" not in error
+
+
+@pytest.mark.parametrize("version", ["5.0.2", "5.0.10", "5.1.0", "6.0-beta1"])
+def test_newer_and_patched_cassandra(restoring: Restoring, version: str) -> None:
+    restoring.truncate(T, U)
+    _versions(restoring.cluster, version)
+    assert restoring.restore().status is RestoreStatus.RESTORED
+
+
+def test_data_centres_that_the_target_lacks(cluster: Cluster) -> None:
+    network = {"class": "org.apache.cassandra.locator.NetworkTopologyStrategy", "dc1": "1"}
+    for node in cluster.nodes.values():
+        node.replication = network
+        node.schema = fake_changes.schema_text(node.tables, network)
+    restoring = Restoring(cluster)
+    for node in cluster.nodes.values():
+        fake_changes.drop([node], T)
+        fake_changes.drop([node], U)
+        node.schema = ""
+        node.me = replace(node.me, dc="other")
+    for number, node in cluster.nodes.items():
+        node.members = tuple(other.me for other in cluster.nodes.values())
+        cluster.report(number)
+    error = _refused(restoring)
+    assert "keyspace ks is replicated to the data centres dc1, which the target does not" in error
+    assert "(it has other)" in error
+
+
+def test_node_that_the_ring_lacks(restoring: Restoring) -> None:
+    error = _refused(restoring, node="127.0.0.9", existing=Existing.MERGE)
+    assert "the target has no node '127.0.0.9'; its nodes: 127.0.0.1 (" in error
+
+
+def test_node_of_other_tokens(restoring: Restoring) -> None:
+    nodes = restoring.cluster.nodes
+    nodes[3].me = replace(nodes[3].me, tokens=(12345,))
+    for node in nodes.values():
+        node.members = tuple(other.me for other in nodes.values())
+    restoring.cluster.report(3)
+    error = _refused(restoring, node="127.0.0.3", existing=Existing.MERGE)
+    assert "no node backup has the tokens, data centre and rack of node 127.0.0.3" in error
+
+
+def test_node_without_a_worker(restoring: Restoring) -> None:
+    restoring.truncate(T, U)
+    restoring.cluster.fall_silent(2)
+    assert "127.0.0.2" in _refused(restoring)
+
+
+def test_no_space(restoring: Restoring) -> None:
+    restoring.truncate(T, U)
+    restoring.cluster.workers.restart(
+        "worker-2", restoring.cluster.work(2, head_room_percent=100.0)
+    )
+    error = _refused(restoring)
+    directory = restoring.cluster.nodes[2].data.names[0]
+    assert error.startswith(f"127.0.0.2: data directory {directory} has ")
+    assert "[worker] head_room_percent keeps" in error
+
+
+def test_all_problems_are_told_at_once(restoring: Restoring) -> None:
+    (pack,) = restoring.cluster.packs(1).packs()
+    restoring.cluster.lose_pack(1, pack)
+    _versions(restoring.cluster, "4.1.10", 3)
+    error = _refused(restoring)
+    assert "table ks.t has data" in error
+    assert "table ks.u has data" in error
+    assert f"pack {pack}: missing" in error
+    assert "runs Cassandra 4.1.10" in error
+
+
+# Dry runs.
+
+
+@pytest.fixture(params=[{}, {"existing": Existing.REPLACE}, {"to_keyspace": "beside"}], ids=str)
+def dry(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {**request.param, "dry_run": True}
+
+
+def test_dry_run_changes_nothing(restoring: Restoring, dry: dict[str, Any]) -> None:
+    before, schema = restoring.rows(), restoring.cluster.nodes[1].schema
+    restoring.forget()
+    restore = restoring.restore(**dry)
+    assert (restore.status, restore.error) == (RestoreStatus.PLANNED, "")
+    _nothing_changed(restoring, restore)
+    assert (restoring.rows(), restoring.cluster.nodes[1].schema) == (before, schema)
+    assert restoring.job(restore).status is JobStatus.DONE
+    assert restoring.job(restore).result == {"status": "PLANNED"}
+
+
+def test_dry_run_tells_everything(restoring: Restoring) -> None:
+    restoring.truncate(U)
+    restore = restoring.restore(dry_run=True)
+    plan = restore.plan
+    assert plan is not None
+    assert plan["method_by_keyspace"] == {"ks": "import"}
+    sizes = {
+        name: sum(len(r) for rows in restoring.saved_rows(name).values() for r in rows)
+        for name in (T, U)
+    }
+    assert plan["tables"] == [
+        {"source": "ks.t", "target": "ks.t", "files": 6, "bytes": sizes[T],
+         "exists": True, "has_rows": True},
+        {"source": "ks.u", "target": "ks.u", "files": 6, "bytes": sizes[U],
+         "exists": True, "has_rows": False},
+    ]  # fmt: skip
+    assert plan["bytes"] == sum(sizes.values())
+    assert plan["requests"] == 3  # a pack for each node
+    assert [(n["address"], n["files"]) for n in plan["nodes"]] == [
+        (f"127.0.0.{number}", 4) for number in (1, 2, 3)
+    ]
+    assert [n["sources"] for n in plan["nodes"]] == [[n["host_id"]] for n in plan["nodes"]]
+    (problem,) = plan["problems"]
+    assert problem.startswith("table ks.t has data")
+
+
+def test_dry_run_with_problems_is_a_plan_too(restoring: Restoring) -> None:
+    (pack,) = restoring.cluster.packs(1).packs()
+    restoring.cluster.lose_pack(1, pack)
+    restore = restoring.restore(dry_run=True, existing=Existing.REPLACE)
+    assert restore.status is RestoreStatus.PLANNED
+    assert restore.plan is not None
+    (problem,) = restore.plan["problems"]
+    assert "missing" in problem
+
+
+def test_dry_run_of_a_backup_that_is_old(restoring: Restoring) -> None:
+    """Deleted rows could come back: gc_grace_seconds is over."""
+    container, name = CONTAINER, manifest_name(restoring.backup.id)
+    change = _manifest_with(committed_at="2020-01-01T00:00:00+00:00")
+    restoring.cluster.store.change(container, name, change)
+    restore = restoring.restore(dry_run=True, existing=Existing.REPLACE)
+    assert restore.plan is not None
+    (warning,) = restore.plan["warnings"]
+    assert "older than gc_grace_seconds of ks.t, ks.u" in warning
+    assert "nodetool repair" in warning
+
+
+def test_dry_run_asks_each_node(restoring: Restoring) -> None:
+    restoring.restore(dry_run=True, existing=Existing.REPLACE)
+    assert set(restoring.cluster.workers.starts("preflight").values()) == {1}
+    assert TaskKind.RESTORE_DOWNLOAD.value not in restoring.cluster.workers.starts("download")
+
+
+def test_name_of_a_table_that_was_tampered_with(restoring: Restoring) -> None:
+    change = _manifest_with(
+        selection={"keyspaces": [{"name": "ks", "replication": {}}],
+                   "tables": [{"keyspace": "ks", "table": "../../t", "id": "0" * 32}]}
+    )  # fmt: skip
+    restoring.cluster.store.change(CONTAINER, manifest_name(restoring.backup.id), change)
+    assert "'../../t' is not a table name" in _refused(restoring)

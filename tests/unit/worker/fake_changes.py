@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a restore changes in nodes that consist of directories: their schema, their files."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magnetodb_backup.cassandra.staging import sstable_of
+from magnetodb_backup.domain.schema import split_statements
+from magnetodb_backup.domain.tables import TableDescription, TableName, quote
+from magnetodb_backup.errors import CommandFailed, SSTableRefused, UnknownTable
+
+if TYPE_CHECKING:
+    from tests.unit.worker.fake_node import FakeNode
+
+
+def keyspace_text(name: str, replication: Mapping[str, str]) -> str:
+    options = ", ".join(f"'{k}': '{v}'" for k, v in replication.items())
+    return f"CREATE KEYSPACE {quote(name)} WITH replication = {{{options}}};"
+
+
+def table_text(of: TableDescription, columns: str = "k int PRIMARY KEY, v text") -> str:
+    options = f"ID = {uuid.UUID(of.id)} AND gc_grace_seconds = 864000"
+    return f"CREATE TABLE {of.name} ({columns}) WITH {options};"
+
+
+def view_text(name: TableName, of: TableName, number: int = 77) -> str:
+    return (
+        f"CREATE MATERIALIZED VIEW {name} AS SELECT k, v FROM {of} WHERE v IS NOT NULL AND "
+        f"k IS NOT NULL PRIMARY KEY (v, k) WITH ID = {uuid.UUID(int=number)};"
+    )
+
+
+def schema_text(tables: Iterable[TableDescription], replication: Mapping[str, str]) -> str:
+    """Return a schema as Cassandra describes it."""
+    tables = list(tables)
+    names = dict.fromkeys(t.name.keyspace for t in tables)
+    texts = [keyspace_text(n, replication) for n in names]
+    return "\n\n".join([*texts, *(table_text(t) for t in tables if not t.is_view)]) + "\n"
+
+
+def execute(nodes: Sequence[FakeNode], text: str) -> None:
+    """Do what a statement says on all nodes of a ring."""
+    word, *_ = words = text.rstrip(";").split()
+    if word == "TRUNCATE":
+        for node in nodes:
+            for path in table_files(node, _name(words[-1])):
+                path.unlink()
+    elif words[:3] == ["DROP", "MATERIALIZED", "VIEW"]:
+        drop(nodes, _name(words[-1]))
+    elif word == "CREATE":
+        (made,) = split_statements(text)
+        for node in nodes:
+            there = [(s.kind, s.keyspace, s.name) for s in split_statements(node.schema)]
+            if (made.kind, made.keyspace, made.name) in there:
+                raise CommandFailed(f"AlreadyExists: {made.kind} {made.keyspace}.{made.name}")
+            node.schema += "\n" + text + "\n"
+            if made.kind in ("table", "view"):
+                name = TableName(made.keyspace, made.name)
+                table = TableDescription(name, _id_in(text), made.kind == "view")
+                node.tables.append(table)
+                node.data.table_directory(0, table).mkdir(parents=True, exist_ok=True)
+    else:
+        raise CommandFailed(f"SyntaxException: {text}")
+
+
+def drop(nodes: Sequence[FakeNode], name: TableName) -> None:
+    """Drop a table or a view, on all nodes."""
+    for node in nodes:
+        for path in table_files(node, name):
+            path.unlink()
+        node.tables = [t for t in node.tables if t.name != name]
+        kept = [
+            s.text
+            for s in split_statements(node.schema)
+            if (s.keyspace, s.name) != (name.keyspace, name.table)
+        ]
+        node.schema = "\n\n".join(kept) + "\n"
+
+
+def table_files(node: FakeNode, name: TableName) -> list[Path]:
+    """Return the files of a table; it may be unknown."""
+    return [
+        path
+        for each in node.tables
+        if each.name == name
+        for directory in range(len(node.data.paths))
+        for path in sorted(node.data.table_directory(directory, each).glob("*"))
+        if path.is_file()
+    ]
+
+
+def rows(node: FakeNode, name: TableName) -> list[bytes]:
+    """Return what a node has of a table, whatever its SSTables are called."""
+    return sorted(p.read_bytes() for p in table_files(node, name) if p.name.endswith("-Data.db"))
+
+
+def import_sstables(node: FakeNode, name: TableName, directories: Sequence[str]) -> None:
+    """Move the directories' SSTables into the table, under new generations."""
+    known = [t for t in node.tables if t.name == name]
+    if not known:
+        raise UnknownTable(f"Cassandra has no table {name}")
+    refused = []
+    for directory in map(Path, directories):
+        sstables: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(directory.iterdir()):
+            if path.is_file():
+                sstables[sstable_of(path.name)].append(path)
+        data = [p.read_bytes() for files in sstables.values() for p in files]
+        if any(body in node.malformed for body in data):
+            refused.append(str(directory))
+            continue
+        for files in sstables.values():
+            node.generation += 1
+            for path in files:
+                component = path.name.rpartition("-")[2]
+                node.write(known[0], f"nb-{node.generation}-big-{component}", path.read_bytes())
+                path.unlink()
+    if refused:
+        raise SSTableRefused(f"Cassandra refuses SSTables of {', '.join(refused)} for {name}")
+
+
+class FakeLoader:
+    """Sends SSTables to every node of a ring, as one with a replica everywhere."""
+
+    def __init__(self, nodes: Callable[[], Sequence[FakeNode]]) -> None:
+        self._nodes = nodes
+        self.loaded: list[tuple[str, tuple[str, ...]]] = []
+
+    def load(
+        self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
+    ) -> int:
+        check_cancelled()
+        path = Path(directory)
+        self.loaded.append((f"{path.parent.name}.{path.name}", tuple(contacts)))
+        name = TableName(path.parent.name, path.name)
+        sent = 0
+        for node in self._nodes():
+            (known,) = [t for t in node.tables if t.name == name]
+            for file in sorted(path.glob("*-Data.db")):
+                node.generation += 1
+                node.write(known, f"nb-{node.generation}-big-Data.db", file.read_bytes())
+                sent += file.stat().st_size
+        return sent
+
+
+def _name(text: str) -> TableName:
+    return TableName.parse(text)
+
+
+def _id_in(text: str) -> str:
+    _, _, rest = text.partition("ID = ")
+    return uuid.UUID(rest[:36]).hex if rest else uuid.uuid4().hex
