@@ -195,6 +195,16 @@ class CqlNode:
             )
         )
 
+    def is_index_built(self, keyspace: str, index: str) -> bool:
+        """Tell whether this node has built its part of an index, legacy or storage-attached."""
+        return bool(
+            self._session.rows(
+                'SELECT index_name FROM system."IndexInfo" '
+                "WHERE table_name = %s AND index_name = %s",  # there the keyspace is meant
+                (keyspace, index),
+            )
+        )
+
     def settings(self, *names: str) -> Mapping[str, str]:
         """Return those of the named settings of this node's cassandra.yaml that it tells."""
         rows = self._session.rows("SELECT name, value FROM system_views.settings")

@@ -18,11 +18,12 @@ from magnetodb_backup.plugins.loading import load_node_control
 from magnetodb_backup.repository.download import DownloadSettings
 from magnetodb_backup.repository.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.identity import WorkerIdentity
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.reporting import Reporter
 from magnetodb_backup.worker.restore_schema import SchemaWork
-from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork, ViewWork
+from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
 from magnetodb_backup.worker.service import WorkerService, spawn
 from magnetodb_backup.worker.tasks import Tasks
 from magnetodb_backup.worker.work import BackupWork, WorkSettings

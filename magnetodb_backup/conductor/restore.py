@@ -22,6 +22,7 @@ from magnetodb_backup.domain.restores import (
     RestorePhase,
     RestoreProgress,
 )
+from magnetodb_backup.domain.schema_steps import names_of
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import BackupError, Cancelled, RestoreRefused, SSTableRefused
@@ -139,14 +140,17 @@ class RestoreJob:
             TaskKind.RESTORE_PREFLIGHT,
             {h: {"parts": w} for h, w in work.items()},
         )
-        plan = make_plan(self._restore, preflight.manifest, ring, selected, compared, ways, nodes)
+        steps = preflight.schema(ways, compared, selected)
+        plan = make_plan(
+            self._restore, preflight.manifest, ring, selected, compared, ways, steps, nodes
+        )
         self._tools.database.restores.update(self._restore.id, plan=plan)
         if self._request.dry_run:
             raise PlanMade
         if plan["problems"]:
             raise RestoreRefused("; ".join(plan["problems"]))
         return {
-            "compared": compared,
+            "schema": steps.as_json(),
             "work": work,
             "sizes": {h: {"files": n["files"], "bytes": n["bytes"]} for h, n in nodes.items()},
             "incomplete": list(ways.incomplete),
@@ -162,17 +166,24 @@ class RestoreJob:
 
     def _schema(self, results: Results) -> Mapping[str, Any]:
         selected = results[RestorePhase.SELECT.value]
-        arguments = {"tables": selected["tables"], "whole_keyspaces": selected["whole_keyspaces"]}
+        arguments = {
+            "statements": results[RestorePhase.PREFLIGHT.value]["schema"]["before"],
+            "tables": selected["tables"],
+            "whole_keyspaces": selected["whole_keyspaces"],
+        }
         return self._ask("schema", TaskKind.RESTORE_SCHEMA, arguments)
 
     def _truncate(self, results: Results) -> Mapping[str, Any]:
-        """Empty tables where asked; drop views whose tables get SSTables that they do not see."""
+        """Empty tables where asked; drop what SSTables do not reach, or cannot be sent beside."""
         if self._request.node:
             return {"truncated": []}
         tables = [t for _, t in results[RestorePhase.SELECT.value]["tables"]]
         truncate = self._request.existing.value == "replace"
+        indexes = results[RestorePhase.PREFLIGHT.value]["schema"]["drop"]
         return self._ask(
-            "truncate", TaskKind.RESTORE_TRUNCATE, {"tables": tables, "truncate": truncate}
+            "truncate",
+            TaskKind.RESTORE_TRUNCATE,
+            {"tables": tables, "truncate": truncate, "indexes": indexes},
         )
 
     def _import(self, results: Results) -> Mapping[str, Any]:
@@ -196,24 +207,23 @@ class RestoreJob:
         return {"refused": refused}
 
     def _views(self, results: Results) -> Mapping[str, Any]:
-        selected = results[RestorePhase.SELECT.value]
-        compared = results[RestorePhase.PREFLIGHT.value]["compared"]
-        if self._request.node or not (compared["views"] or compared["present_views"]):
+        """Make the indexes and views that had to wait for the rows, and await their building."""
+        after = results[RestorePhase.PREFLIGHT.value]["schema"]["after"]
+        if self._request.node or not after:
             return {}
-        made = self._ask(
+        made = self._ask("views", TaskKind.RESTORE_SCHEMA, {"statements": after})
+        built = {
+            "views": names_of(after, "view"),
+            "indexes": names_of(after, "index"),
+            "seconds": _VIEW_SECONDS,
+        }
+        self._on_nodes(
+            results,
             "views",
-            TaskKind.RESTORE_SCHEMA,
-            {
-                "tables": selected["tables"],
-                "whole_keyspaces": selected["whole_keyspaces"],
-                "views": True,
-                "kept_views": compared["present_views"],
-            },
+            TaskKind.RESTORE_VIEWS,
+            {m.host_id: built for m in self._members(results)},
         )
-        views = {"views": made["views"], "seconds": _VIEW_SECONDS}
-        own = {m.host_id: views for m in self._members(results)}
-        self._on_nodes(results, "views", TaskKind.RESTORE_VIEWS, own)
-        return {"made": made["made"]}
+        return made
 
     def _repair(self, results: Results) -> Mapping[str, Any]:
         """Repair where a node or a copy was left out, or rows were sent to new owners."""

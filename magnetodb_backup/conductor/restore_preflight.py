@@ -18,10 +18,13 @@ from magnetodb_backup.domain.restore_plan import (
     select_tables,
 )
 from magnetodb_backup.domain.restores import Existing, Restore
-from magnetodb_backup.domain.tables import Selection, TableName
+from magnetodb_backup.domain.schema_steps import SchemaSteps, names_of, schema_steps
+from magnetodb_backup.domain.tables import Selection, TableName, quote
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
+
+_SHOWN = 120  # characters of a statement in a plan
 
 
 class Preflight:
@@ -104,6 +107,23 @@ class Preflight:
             one_replica=self._request.source_replicas == "one",
         )
 
+    def schema(
+        self, ways: Ways, compared: Mapping[str, Any], selected: Mapping[str, Any]
+    ) -> SchemaSteps:
+        """Return the statements to come, in full: the later steps go by them alone."""
+        streamed = {
+            TableName(*target)
+            for source, target in selected["tables"]
+            if ways.methods[source[0]] is Method.STREAM
+        }
+        return schema_steps(
+            compared["create"],
+            compared["views"],
+            compared["present_indexes"],
+            compared["present_views"],
+            streamed,
+        )
+
     def work(self, ways: Ways, selected: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Return by target host ID what it takes from which node backup, and how."""
         manifests = {share.host_id: asdict(share.manifest) for share in self.manifest.nodes}
@@ -130,6 +150,7 @@ def make_plan(
     selected: Mapping[str, Any],
     compared: Mapping[str, Any],
     ways: Ways,
+    steps: SchemaSteps,
     nodes: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Put together what was found; ``problems`` refuse the restore, ``warnings`` do not."""
@@ -173,13 +194,23 @@ def make_plan(
         "amplification": round((total + sent) / total, 2) if total else 1.0,
         "expected_seconds": round(max(rates, default=0.0), 1),
         "schema": {
-            "create": list(compared["create"]),
+            "create": [_cut(text) for text in (*steps.before, *steps.after)],
             "differences": list(compared["differences"]),
-            "notes": list(compared["notes"]),
+            "notes": [*compared["notes"], *_dropped_meanwhile(compared, steps)],
         },
         "problems": problems,
         "warnings": [*ways.notes, *_warnings(restore, manifest, compared, ways)],
     }
+
+
+def _cut(statement: str) -> str:
+    return statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]}..."
+
+
+def _dropped_meanwhile(compared: Mapping[str, Any], steps: SchemaSteps) -> list[str]:
+    indexes = [f"index {quote(k)}.{quote(i)}" for k, i in steps.drop]
+    views = [f"view {TableName(k, v)}" for k, v in names_of(compared["present_views"], "view")]
+    return [f"{what} is dropped, and made again from the restored rows" for what in indexes + views]
 
 
 def _name(pair: Sequence[str]) -> str:

@@ -40,6 +40,16 @@ class DroppedColumn:
 
 
 @dataclass(frozen=True)
+class Alteration:
+    """What an ALTER TABLE does: it drops columns at a time, or adds one, or something else."""
+
+    dropped: tuple[str, ...] = ()
+    timestamp: str = ""
+    added: Column | None = None
+    types: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Structure:
     """A table's columns (those that exist), keys, dropped columns and names of the types used."""
 
@@ -185,22 +195,31 @@ def _key_options(reader: _Reader) -> tuple[dict[str, str], bool]:
     return order, is_compact
 
 
+def read_alteration(statement: Statement) -> Alteration:
+    """Read an ALTER TABLE; one that neither drops nor adds columns is empty."""
+    reader = _Reader(statement)
+    if reader.accept("DROP"):
+        names = reader.names()
+        timestamp = reader.next().text if reader.accept("USING", "TIMESTAMP") else ""
+        return Alteration(dropped=names, timestamp=timestamp)
+    if reader.accept("ADD"):
+        column = reader.column()
+        return Alteration(added=column, types=frozenset(reader.types))
+    return Alteration()
+
+
 def _alter(
     alters: Iterable[Statement], columns: dict[str, Column], types: set[str]
 ) -> dict[str, DroppedColumn]:
     dropped = {}
     for statement in alters:
-        reader = _Reader(statement)
-        if reader.accept("DROP"):
-            names = reader.names()
-            timestamp = reader.next().text if reader.accept("USING", "TIMESTAMP") else ""
-            for name in names:
-                if name in columns:
-                    dropped[name] = DroppedColumn(columns.pop(name), timestamp)
-        elif reader.accept("ADD"):
-            column = reader.column()
-            columns[column.name] = column
-        types |= reader.types
+        alteration = read_alteration(statement)
+        for name in alteration.dropped:
+            if name in columns:
+                dropped[name] = DroppedColumn(columns.pop(name), alteration.timestamp)
+        if alteration.added is not None:
+            columns[alteration.added.name] = alteration.added
+        types |= alteration.types
     return dropped
 
 

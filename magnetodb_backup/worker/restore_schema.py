@@ -15,9 +15,11 @@ from magnetodb_backup.domain.schema import (
     split_statements,
     table_options,
 )
+from magnetodb_backup.domain.schema_parts import Schema
+from magnetodb_backup.domain.schema_steps import has_other_id, is_carried_out, is_sai
 from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.errors import SchemaDiffers
+from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.node import LocalNode
@@ -26,7 +28,7 @@ from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)
 _AGREEMENT = 60.0  # seconds
-_SHOWN = 120  # characters of a statement in a plan
+_SHOWN = 120  # characters of a statement in a result
 
 
 class SchemaWork:
@@ -44,17 +46,22 @@ class SchemaWork:
         }
 
     def _compare(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Say what would be made, what differs, which tables exist and have rows."""
+        """Say what would be made, what differs, which tables exist and have rows.
+
+        Statements are told in full: the steps to come carry out these, not what they find then.
+        """
         targets = _targets(arguments)
         plan, present = self._plan(arguments, targets)
         cql = self._node.cql()
         catalogue = cql.catalogue()
         existing = {t.name for t in catalogue.tables}
         backup = split_statements(self._backup_schema(arguments))
+        names = [t.target for t in targets]
         return {
-            "create": [s.text[:_SHOWN] for s in plan.create],
-            "views": [[s.keyspace, s.name] for s in plan.views],
-            "present_views": [s.text for s in _views_of(present, [t.target for t in targets])],
+            "create": [s.text for s in plan.create],
+            "views": [s.text for s in plan.views],
+            "present_views": [s.text for s in _of_tables(present, "view", names)],
+            "present_indexes": [s.text for s in _of_tables(present, "index", names) if is_sai(s)],
             "differences": list(plan.differences),
             "notes": list(plan.notes),
             "exists": {str(t.target): t.target in existing for t in targets},
@@ -72,37 +79,59 @@ class SchemaWork:
         }
 
     def _make(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Make what is missing: tables, or with ``views`` the views; may be repeated."""
-        plan, present = self._plan(arguments, _targets(arguments))
-        if plan.differences:
-            raise SchemaDiffers("\n".join(plan.differences))
-        wanted: dict[tuple[str, str], Statement] = {}
-        if arguments.get("views"):
-            extra = [s for text in arguments["kept_views"] for s in split_statements(str(text))]
-            known = {(s.keyspace, s.name) for s in present if s.kind == "view"}
-            wanted = {(s.keyspace, s.name): s for s in (*plan.views, *extra)}
-            statements = [s for name, s in wanted.items() if name not in known]
-        else:
-            statements = list(plan.create)
+        """Carry out planned statements, but for those that are; so it may be repeated.
+
+        With ``tables``, those are compared as in preflight: who changes the schema meanwhile
+        must not be overlooked.
+        """
+        statements = [s for text in arguments["statements"] for s in split_statements(str(text))]
+        targets = _targets(arguments)
+        planned = {TableName(s.keyspace, s.name) for s in statements if s.kind == "table"}
+        self._refuse_differences(arguments, [t for t in targets if t.target not in planned])
+        present = self._present()
+        made = []
         for statement in statements:
             context.check()
-            LOG.info("schema: %s", statement.text[:_SHOWN])
-            self._node.cql().execute(statement.text)
-            self._node.cql().await_schema_agreement(_AGREEMENT)
-        return {
-            "made": [s.text[:_SHOWN] for s in statements],
-            "views": [list(name) for name in sorted(wanted)],
-        }
+            _refuse_other_id(statement, present)
+            if is_carried_out(statement, present):
+                continue
+            LOG.info("schema: %s", statement.text)
+            self._execute(statement)
+            made.append(statement.text[:_SHOWN])
+        self._node.cql().await_schema_agreement(_AGREEMENT)  # on what an earlier attempt made
+        self._refuse_differences(arguments, [t for t in targets if t.target in planned])
+        return {"made": made}
+
+    def _execute(self, statement: Statement) -> None:
+        cql = self._node.cql()
+        try:
+            cql.execute(statement.text)
+        except CommandFailed:
+            # An attempt that was given up may still be at work.
+            if not is_carried_out(statement, self._present()):
+                raise
+        cql.await_schema_agreement(_AGREEMENT)
+
+    def _present(self) -> Schema:
+        return Schema.read(self._node.cql().schema_text())
+
+    def _refuse_differences(self, arguments: Mapping[str, Any], targets: Sequence[Target]) -> None:
+        if targets and (differences := self._plan(arguments, targets)[0].differences):
+            raise SchemaDiffers("\n".join(differences))
 
     def _truncate(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Drop the tables' views, which an import would leave stale, and empty the tables.
 
-        Preflight has kept the views' statements.
+        ``indexes`` hinder streaming and are dropped too. Preflight has kept all statements.
         """
         cql = self._node.cql()
+        for keyspace, index in arguments["indexes"]:
+            context.check()
+            cql.execute(f"DROP INDEX IF EXISTS {quote(str(keyspace))}.{quote(str(index))}")
+            cql.await_schema_agreement(_AGREEMENT)
         tables = [table_name(t) for t in arguments["tables"]]
         existing = {t.name for t in cql.catalogue().tables}
-        for statement in _views_of(split_statements(cql.schema_text()), tables):
+        for statement in _of_tables(split_statements(cql.schema_text()), "view", tables):
             context.check()
             name = TableName(statement.keyspace, statement.name)
             cql.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
@@ -137,12 +166,23 @@ class SchemaWork:
 
 
 def _targets(arguments: Mapping[str, Any]) -> list[Target]:
-    return [Target(table_name(s), table_name(t)) for s, t in arguments["tables"]]
+    return [Target(table_name(s), table_name(t)) for s, t in arguments.get("tables", ())]
 
 
-def _views_of(statements: Sequence[Statement], tables: Sequence[TableName]) -> list[Statement]:
+def _of_tables(
+    statements: Sequence[Statement], kind: str, tables: Sequence[TableName]
+) -> list[Statement]:
     wanted = set(tables)
-    return [s for s in statements if s.kind == "view" and TableName(s.keyspace, s.table) in wanted]
+    return [s for s in statements if s.kind == kind and TableName(s.keyspace, s.table) in wanted]
+
+
+def _refuse_other_id(statement: Statement, present: Schema) -> None:
+    if has_other_id(statement, present):
+        raise SchemaDiffers(
+            f"table {TableName(statement.keyspace, statement.name)} has been made by somebody else "
+            "since preflight, with another ID than in the backup; drop it, or repeat the restore "
+            "with --existing replace or merge"
+        )
 
 
 def _gc_grace(statements: Sequence[Statement], table: TableName) -> int:

@@ -21,7 +21,6 @@ from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     CassandraUnavailable,
     CorruptObject,
-    RestoreRefused,
     SSTableRefused,
 )
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -39,7 +38,6 @@ from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)
-_LOOK_EVERY = 0.5  # seconds
 _PROBE = 8 * 1024 * 1024  # bytes that are read to measure the store's rate
 # Files of these versions (the first letter) are read by Cassandra from this major version on.
 _SINCE = {"n": 4, "o": 5, "d": 5}
@@ -309,40 +307,6 @@ class RestoreWork:
         return NodeRepository(
             self._storage, self._settings.prefix, str(arguments["source_cluster"]), source
         )
-
-
-class ViewWork:
-    """Building materialized views, repairing: what takes its time inside Cassandra."""
-
-    def __init__(self, node: LocalNode) -> None:
-        self._node = node
-
-    def handlers(self) -> Mapping[TaskKind, Handler]:
-        """Return what does each kind of task."""
-        return {TaskKind.RESTORE_VIEWS: self._views, TaskKind.RESTORE_REPAIR: self._repair}
-
-    def _views(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Wait until this node has built the views."""
-        deadline = time.monotonic() + float(arguments["seconds"])
-        waiting = [table_name(v) for v in arguments["views"]]
-        while waiting:
-            context.check()
-            waiting = [v for v in waiting if not self._node.cql().is_view_built(v)]
-            if waiting and time.monotonic() > deadline:
-                raise RestoreRefused(
-                    f"the views {', '.join(map(str, waiting))} are not built after "
-                    f"{arguments['seconds']} s; see nodetool viewbuildstatus. Their tables are "
-                    "restored"
-                )
-            if waiting:
-                time.sleep(_LOOK_EVERY)
-        return {}
-
-    def _repair(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        for keyspace, tables in sorted(arguments["tables"].items()):
-            context.check()
-            self._node.control.repair(keyspace, tables)
-        return {}
 
 
 def _parts(arguments: Mapping[str, Any]) -> list[_Part]:

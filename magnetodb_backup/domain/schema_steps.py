@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which statements of a schema plan come when, and which of them a cluster has carried out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from magnetodb_backup.domain.cql_structure import (
+    Structure,
+    read_alteration,
+    read_options,
+    read_signature,
+    read_structure,
+)
+from magnetodb_backup.domain.cql_text import Statement, parse, split_statements
+from magnetodb_backup.domain.schema_parts import Schema
+from magnetodb_backup.domain.tables import TableName
+
+_SAI = re.compile(r"'(org\.apache\.cassandra\.index\.sai\.)?(sai|StorageAttachedIndex)'", re.I)
+
+
+@dataclass(frozen=True)
+class SchemaSteps:
+    """A restore's statements: ``before`` the rows come, and ``after`` they are there.
+
+    ``drop`` are indexes of ``after``, by keyspace and name, that exist and would hinder the rows.
+    """
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    drop: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form in which a step keeps it."""
+        return {
+            "before": list(self.before),
+            "after": list(self.after),
+            "drop": [list(name) for name in self.drop],
+        }
+
+
+def is_sai(statement: Statement) -> bool:
+    """Tell if a statement makes a storage-attached index."""
+    if statement.kind != "index":
+        return False
+    parsed = parse(statement.text)
+    rest = [t for t in parsed.tokens[parsed.rest :] if t.is_significant]
+    return any(
+        word.is_word("USING") and _SAI.fullmatch(kind.text) is not None
+        for word, kind in pairwise(rest)
+    )
+
+
+def schema_steps(
+    create: Sequence[str],
+    views: Sequence[str],
+    kept_indexes: Sequence[str],
+    kept_views: Sequence[str],
+    streamed: Collection[TableName],
+) -> SchemaSteps:
+    """Put a plan's statements before or behind the coming of the rows.
+
+    Rows are streamed as whole SSTables, which Cassandra does not take where storage-attached
+    indexes are: those come afterwards, for tables that exist too (``kept_indexes``). So do views:
+    what is imported does not reach them. Of two views with one name the one that exists
+    (``kept_views``) wins.
+    """
+    planned = [(text, s) for text in create for s in split_statements(text)]
+    late = [text for text, s in planned if is_sai(s) and TableName(s.keyspace, s.table) in streamed]
+    kept = [
+        (text, s)
+        for text in kept_indexes
+        for s in split_statements(text)
+        if TableName(s.keyspace, s.table) in streamed
+    ]
+    after = {
+        (s.kind, s.keyspace, s.name): text
+        for text in (*(t for t, _ in kept), *late, *views, *kept_views)
+        for s in split_statements(text)
+    }
+    return SchemaSteps(
+        tuple(text for text, _ in planned if text not in late),
+        tuple(after.values()),
+        tuple((s.keyspace, s.name) for _, s in kept),
+    )
+
+
+def is_carried_out(statement: Statement, present: Schema) -> bool:
+    """Tell if a cluster with the schema ``present`` has what the statement of a plan makes.
+
+    A table counts whatever ID and columns it has; see ``has_other_id()``.
+    """
+    name = (statement.keyspace, statement.name)
+    table = TableName(statement.keyspace, statement.table)
+    match statement.kind:
+        case "keyspace":
+            return statement.name in present.keyspaces
+        case "type":
+            return name in present.types
+        case "function" | "aggregate":
+            signature = read_signature(statement)
+            return any(read_signature(f) == signature for f in present.functions.get(name, ()))
+        case "table":
+            return present.table(table) is not None
+        case "index":
+            return any(i.name == statement.name for i in present.indexes.get(table, ()))
+        case "view":
+            return TableName(*name) in present.views
+        case "alter":
+            return _is_altered(statement, present, table)
+    return False
+
+
+def has_other_id(statement: Statement, present: Schema) -> bool:
+    """Tell if a table that is to be made exists with another ID: somebody else has made it."""
+    there = present.table(TableName(statement.keyspace, statement.table))
+    if statement.kind != "table" or there is None:
+        return False
+    wanted = read_options(statement).get("id")
+    return wanted is not None and read_options(there).get("id", wanted) != wanted
+
+
+def _is_altered(statement: Statement, present: Schema, table: TableName) -> bool:
+    """Tell if columns are dropped, or added again, in a table that a plan has made."""
+    there = present.table(table)
+    if there is None:
+        return False
+    structure = read_structure(there, present.alters.get(table, ()))
+    alteration = read_alteration(statement)
+    if alteration.added is not None:
+        return _is_added_again(structure, alteration.added.name)
+    return bool(alteration.dropped) and all(c in structure.dropped for c in alteration.dropped)
+
+
+def _is_added_again(structure: Structure, column: str) -> bool:
+    # A plan makes the column with the table, drops it, and adds it again.
+    return column in structure.dropped and column in structure.columns
+
+
+def names_of(statements: Iterable[str], kind: str) -> list[tuple[str, str]]:
+    """Return keyspace and name of what the statements of one kind make, in their order."""
+    return [
+        (s.keyspace, s.name)
+        for text in statements
+        for s in split_statements(text)
+        if s.kind == kind
+    ]
