@@ -12,8 +12,9 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload import UploadSettings
+from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.restore_schema import SchemaWork
-from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork, ViewWork
+from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
 from magnetodb_backup.worker.tasks import TaskContext
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
 from tests.unit.repository.stores import Store
