@@ -16,6 +16,7 @@ from magnetodb_backup.conductor.steps import Results, Step
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Job
 from magnetodb_backup.domain.restore_plan import Method, find_member
+from magnetodb_backup.domain.restore_states import table_states
 from magnetodb_backup.domain.restores import (
     NodeRestore,
     Restore,
@@ -92,11 +93,16 @@ class RestoreJob:
     def table_states(self) -> Mapping[str, str]:
         """Return what is known of each target table now, by what steps have done."""
         stored = self._tools.database.jobs.step_results(self._job.id, self._job.round)
-        phase = self._tools.database.restores.get(self._restore.id).phase
-        if RestorePhase.SELECT.value not in stored:
-            return {}
-        names = [_text(t) for _, t in stored[RestorePhase.SELECT.value]["tables"]]
-        return dict.fromkeys(names, _state(stored, phase, self._request.existing.value))
+        selected = stored.get(RestorePhase.SELECT.value, {"tables": []})
+        compared = stored.get(RestorePhase.PREFLIGHT.value, {}).get("compared", {})
+        return table_states(
+            [_text(t) for _, t in selected["tables"]],
+            phase=self._tools.database.restores.get(self._restore.id).phase,
+            done=[p.value for p in RestorePhase if p.value in stored],
+            existing=self._request.existing,
+            existed=compared.get("exists", {}),
+            refused=stored.get(RestorePhase.IMPORT.value, {}).get("refused", {}),
+        )
 
     # The steps, in their order.
 
@@ -367,23 +373,3 @@ class RestoreJob:
 
 def _text(pair: Sequence[str]) -> str:
     return f"{pair[0]}.{pair[1]}"
-
-
-def _state(stored: Mapping[str, Any], phase: str, existing: str) -> str:
-    """Return a table's state when a restore ends in ``phase``, with the steps stored so far."""
-    if RestorePhase.IMPORT.value in stored:
-        return (
-            "restored" if not stored[RestorePhase.IMPORT.value]["refused"] else "restored in part"
-        )
-    if phase == RestorePhase.IMPORT.value:
-        return "partly imported: repeat with --existing replace"
-    if RestorePhase.TRUNCATE.value in stored or phase == RestorePhase.TRUNCATE.value:
-        if existing == "replace":
-            return (
-                "may be empty: repeat with --existing replace, or see Cassandra's own snapshot "
-                "truncated-*"
-            )
-        return "as before, or made empty if it was missing; its views are dropped: repeat"
-    if RestorePhase.SCHEMA.value in stored or phase == RestorePhase.SCHEMA.value:
-        return "as before, or made empty if it was missing"
-    return "untouched"

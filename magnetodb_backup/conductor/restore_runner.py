@@ -12,6 +12,7 @@ from magnetodb_backup.conductor.restore import PlanMade, RestoreJob, RestoreTool
 from magnetodb_backup.conductor.steps import StepRunner, describe
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Job
+from magnetodb_backup.domain.restore_states import RESTORED, UNTOUCHED
 from magnetodb_backup.domain.restores import RestorePhase, RestoreStatus
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -86,9 +87,12 @@ class RestoreRunner:
         cancelled = isinstance(error, Cancelled)
         states = steps.table_states()
         told = describe(error)
-        touched = sorted({s for s in states.values() if s not in ("untouched", "restored")})
-        if touched:
-            told += f" (tables: {'; '.join(touched)})"
+        by_state: dict[str, list[str]] = {}
+        for table, state in states.items():
+            by_state.setdefault(state, []).append(table)
+        for state, tables in sorted(by_state.items()):
+            if state not in (UNTOUCHED, RESTORED):
+                told += f". {', '.join(sorted(tables))}: {state}"
         self._database.restores.update(job.id, tables=states)
         self._database.restores.set_status(
             job.id,

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of each table when a restore ends, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from magnetodb_backup.domain.restores import Existing, RestorePhase
+
+UNTOUCHED, RESTORED = "untouched", "restored"
+_ORDER = list(RestorePhase)
+
+
+def table_states(
+    tables: Collection[str],
+    *,
+    phase: str,
+    done: Collection[str],
+    existing: Existing,
+    existed: Mapping[str, bool],
+    refused: Mapping[str, Sequence[str]],
+) -> Mapping[str, str]:
+    """Return each target table's state.
+
+    ``phase`` is the one that the restore was in, ``done`` those whose result is stored;
+    ``existed`` tells what was there before the restore, ``refused`` names SSTables by table.
+    """
+    reached = max((_position(p) for p in (phase, *done)), default=-1)
+    return {
+        table: _state(
+            reached,
+            RestorePhase.IMPORT.value in done,
+            existing,
+            existed.get(table, True),
+            refused.get(table, ()),
+        )
+        for table in tables
+    }
+
+
+def _position(phase: str) -> int:
+    return _ORDER.index(RestorePhase(phase)) if phase else -1
+
+
+def _state(
+    reached: int, imported: bool, existing: Existing, existed: bool, refused: Sequence[str]
+) -> str:
+    again = Existing.MERGE if existing is Existing.MERGE else Existing.REPLACE
+    if imported:
+        return f"restored without the SSTables {', '.join(refused)}" if refused else RESTORED
+    if reached >= _ORDER.index(RestorePhase.IMPORT):
+        return f"partly restored: repeat with --existing {again.value}"
+    if reached < _ORDER.index(RestorePhase.SCHEMA):
+        return UNTOUCHED
+    if not existed:
+        return "may have been made, without rows: repeat the restore"
+    if reached < _ORDER.index(RestorePhase.TRUNCATE):
+        return UNTOUCHED
+    if existing is Existing.REPLACE:
+        return (
+            "may be empty: repeat with --existing replace; Cassandra's own snapshot truncated-* "
+            "has its rows where auto_snapshot is on"
+        )
+    return "has its rows, but its materialized views may be dropped: repeat the restore"
