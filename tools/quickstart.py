@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows the main job on a real Cassandra and a real Swift; run it by tools/quickstart.sh."""
+"""Shows backup and restore on a real Cassandra and a real Swift; run it by tools/quickstart.sh."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import secrets
@@ -67,6 +68,11 @@ def _start_time(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
+
+
+def _told(rows: list[tuple[int, str]]) -> str:
+    digest = hashlib.sha256(repr(rows).encode()).hexdigest()
+    return f"{len(rows)} rows (SHA-256 {digest[:16]})"
 
 
 def _kept() -> list[_Kept]:
@@ -170,7 +176,7 @@ class Quickstart:
         wait_for(ready, deadline=60, what=f"the service; see {self.service.log}", interval=0.5)
 
     def tour(self) -> None:
-        """Load, back up, verify, change, back up again."""
+        """Load, back up, verify, change, back up again, lose a table, restore it."""
         say(f"creating the keyspaces shop and archive, with {_ORDERS} orders")
         self._load()
         say("the first backup")
@@ -191,6 +197,29 @@ class Quickstart:
             f"the first backup uploaded {first['bytes_uploaded'] / 1e6:.1f} MB; the second has "
             f"{second['bytes'] / 1e6:.1f} MB and uploaded {second['bytes_uploaded'] / 1e6:.2f} MB"
         )
+        self._lose_and_restore()
+
+    def _lose_and_restore(self) -> None:
+        """Drop a table, get it back, and compare every row."""
+        before = self._rows()
+        say(f"dropping the table shop.orders, which has {_told(before)}")
+        with self.cluster.session() as session:
+            session.execute("DROP TABLE shop.orders")
+            tables = session.execute(
+                "SELECT table_name FROM system_schema.tables WHERE keyspace_name = 'shop'"
+            )
+            left = ", ".join(sorted(row.table_name for row in tables))
+        sys.stdout.write(f"    left in shop: {left}\n")
+        say("restoring it")
+        self._manage("restore", "create", "second", "--table", "shop.orders", "--wait")
+        after = self._rows()
+        if after != before:
+            raise Problem(f"shop.orders had {_told(before)}; now it has {_told(after)}")
+        say(f"shop.orders is back: {_told(after)}, every row as it was before the drop")
+
+    def _rows(self) -> list[tuple[int, str]]:
+        with self.cluster.session() as session:
+            return sorted(tuple(row) for row in session.execute("SELECT id, text FROM shop.orders"))
 
     def _load(self) -> None:
         replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
@@ -271,6 +300,7 @@ class Quickstart:
         sys.stdout.write(
             f"  {manage} backup create --table shop.orders --wait\n"
             f"  {manage} backup show second\n"
+            f"  {manage} restore create first --table shop.orders --to-table old_orders --wait\n"
             f"  curl http://{_Loopback.address(2)}:{self.api_port}/v1/backups\n"
             f"  {_HOME / 'nodetool'} status\n"
             f"  CQL at {self.node.address}:{self.node.native_port}; Swift's v1 authentication at "

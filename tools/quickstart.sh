@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Shows the main job on a real Cassandra and a real Swift: quickstart.sh [--keep|--stop]
+# Shows backup and restore on a real Cassandra and a real Swift: quickstart.sh [--keep|--stop]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export VENV=${VENV:-$PWD/.venv-quickstart}

@@ -52,11 +52,20 @@ def test_second_backup_uploads_little(kept: str) -> None:
     assert "Traceback" not in kept
 
 
+def test_dropped_table_is_back(kept: str) -> None:
+    dropped = re.search(r"dropping the table shop.orders, which has (20400 rows \(\S+ \S+\))", kept)
+    assert dropped
+    assert "left in shop: people\n" in kept
+    assert f"shop.orders is back: {dropped[1]}, every row" in kept
+    assert "1 of 1 tables restored on 1 nodes" in kept
+
+
 def test_commands_that_it_prints_work(kept: str) -> None:
     commands = [line.strip() for line in kept.splitlines() if line.startswith("  /")]
     assert any(" backup create " in command for command in commands)
     ours = [c for c in commands if c.endswith((" --wait", " status", " show second"))]
-    assert len(ours) == 3
+    assert any(" restore create " in command for command in ours)
+    assert len(ours) == 4
     for command in ours:
         result = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr
