@@ -63,7 +63,8 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
         _refuse_system(request.to_keyspace, "Name a keyspace of your own as the target")
     if request.to_table and (len(tables) != 1 or request.keyspaces):
         raise InvalidValue(
-            "a new table name needs exactly one table: name it by --table, and no keyspace"
+            f"the new table name {request.to_table!r} needs exactly one table: name it by --table, "
+            "and no keyspace"
         )
     if backup.selection is not None:
         _check_selection(request, tables, Selection.from_json(backup.selection))

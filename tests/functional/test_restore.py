@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from cassandra import ConsistencyLevel
 
 from tests.functional.depot import Depot, Rows, all_rows
 from tests.functional.sample import make_table
@@ -107,6 +108,7 @@ def served(rig: Rig, table: str) -> Iterator[None]:
             with rig.cluster.session() as session:
                 write = session.prepare(f"INSERT INTO {table} (id, text) VALUES (?, ?)")
                 read = session.prepare(f"SELECT text FROM {table} WHERE id = ?")
+                write.consistency_level = read.consistency_level = ConsistencyLevel.QUORUM
                 while not ended.wait(0.02):
                     number = len(served_ones)
                     session.execute(write, (number, f"t{number}"))
@@ -266,10 +268,10 @@ def test_dry_run_plans_and_changes_nothing(kept: Kept) -> None:
         (("--keyspace", "nowhere"), 4, "the backup does not have nowhere"),
         (("--table", "depot.people_by_name"), 4, "materialized view"),
         (("--table", "depot"), 2, "depot"),
-        (("--to-table", "x"), 2, "--to-table"),
+        (("--to-table", "x"), 2, "the new table name 'x' needs exactly one table"),
         (("--table", "depot.parts", "--to-table", "a/b"), 2, "a/b"),
         (("--cluster", "elsewhere"), 4, "elsewhere"),
-        (("--node", "127.0.0.200"), 4, "127.0.0.200"),
+        (("--node", "127.0.0.200"), 1, "the target has no node '127.0.0.200'"),
     ],
 )
 def test_bad_input(kept: Kept, arguments: Sequence[str], code: int, text: str) -> None:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.functional.comparing import compare
+from tests.functional.depot import Depot, all_rows
 from tests.functional.sample import make_sample
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster
@@ -33,10 +33,10 @@ _CLUSTERS: dict[str, tuple[str, int, dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture(params=_CLUSTERS)
+@pytest.fixture(scope="module", params=_CLUSTERS)
 def other(
     request: pytest.FixtureRequest,
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     loopback: LoopbackBlock,
     keystone: Keystone,
     swift: Swift,
@@ -44,8 +44,9 @@ def other(
     rabbitmq: RabbitMQ,
 ) -> Iterator[tuple[Rig, str]]:
     version, nodes, yaml, data_file = _CLUSTERS[request.param]
+    directory = tmp_path_factory.mktemp("other")
     cluster = CassandraCluster(
-        tmp_path / "cassandra",
+        directory / "cassandra",
         version,
         nodes,
         block=loopback,
@@ -54,7 +55,7 @@ def other(
         first_host=100,
     )
     deployment = Deployment(
-        tmp_path / "service",
+        directory / "service",
         {
             "DEFAULT": {"transport_url": rabbitmq.add_virtual_host(f"versions-{nodes}")},
             "storage": {"driver": "swift", "prefix": PREFIX},
@@ -66,7 +67,9 @@ def other(
         cluster.start()
         deployment.start()
         reader = Reader(demo_store(keystone, swift), PREFIX, cluster.name)
-        yield Rig(cluster, deployment, reader, faulty_swift, swift, rabbitmq), data_file
+        rig = Rig(cluster, deployment, reader, faulty_swift, swift, rabbitmq)
+        make_sample(rig)
+        yield rig, data_file
     finally:
         deployment.stop()
         cluster.stop()
@@ -74,7 +77,6 @@ def other(
 
 def test_every_byte_is_stored(other: tuple[Rig, str]) -> None:
     rig, data_file = other
-    make_sample(rig)
     backup = rig.created("--keyspace", "shop", "--keyspace", '"CamelCase"', "--keyspace", "hollow")
     tables = [
         "CamelCase.MixedCase", "shop.again", "shop.orders", "shop.Orders", "shop.people",
@@ -86,3 +88,31 @@ def test_every_byte_is_stored(other: tuple[Rig, str]) -> None:
     assert {number for _, number, _ in stored} == {0, 1}
     verified = rig.deployment.manage("backup", "verify", backup["id"], "--read-data")
     assert verified.code == 0, verified.err
+
+
+def test_keyspaces_come_back(other: tuple[Rig, str]) -> None:
+    rig, data_file = other
+    depot = Depot("depot", sai=rig.cluster.version.startswith("5"))
+    depot.make(rig, "{'class': 'NetworkTopologyStrategy', 'dc1': 1}")
+    shop = [f"shop.{name}" for name in ("orders", '"Orders"', "people", "people_by_name", "visits")]
+
+    level = "ALL" if len(rig.cluster.nodes) > 1 else "ONE"  # shop wants two replicas
+
+    def rows() -> list[Any]:
+        others = [all_rows(rig.cluster, name, 0, level) for name in shop]
+        return [depot.rows(rig.cluster), *others]
+
+    before, found = rows(), depot.found_by_index(rig.cluster)
+    backup = rig.created("--keyspace", "shop", "--keyspace", "depot", "--keyspace", "hollow")
+    rig.execute("DROP KEYSPACE shop", "DROP KEYSPACE hollow", "TRUNCATE depot.parts")
+    depot.write(rig, range(100), mark=" newer")
+    outcome = rig.deployment.manage(
+        "restore", "create", backup["id"], "--existing", "replace", "--wait", "--timeout", "280"
+    )
+    assert outcome.code == 0, outcome.err
+    assert rows() == before
+    assert depot.found_by_index(rig.cluster) == found
+    rig.execute("CREATE TABLE hollow.t (id int PRIMARY KEY)")  # the empty keyspace is back
+    files = [p for d in rig.cluster.nodes[0].data_directories for p in d.glob("depot/*/*-Data.db")]
+    assert files
+    assert all(path.name.endswith(data_file) for path in files)
