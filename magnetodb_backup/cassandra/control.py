@@ -61,5 +61,26 @@ class NodeControl(Protocol):
     def truncate_hints(self) -> None:
         """Forget the hints that this node keeps for others."""
 
+    def listens(self) -> bool:
+        """Tell whether anything takes connections where the node is controlled; asks nothing.
+
+        A node that is too busy to answer still does, one that is stopped does not.
+        """
+
+    def disable_clients(self) -> None:
+        """Take no more requests over CQL; the node stays in the ring."""
+
+    def enable_clients(self) -> None:
+        """Take requests over CQL again."""
+
+    def replay_batches(self) -> None:
+        """Finish the logged batches that this node keeps, and wait until that is done."""
+
+    def rebuild_indexes(self, table: TableName, indexes: Sequence[str]) -> None:
+        """Build secondary indexes of a table anew from its rows, and wait until that is done.
+
+        :raises CommandFailed: if it fails, or is not done in time; then it goes on in Cassandra.
+        """
+
     def close(self) -> None:
         """Release connections."""

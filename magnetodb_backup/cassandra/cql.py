@@ -7,13 +7,14 @@ import ast
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.driver import PinnedSession
 from magnetodb_backup.domain.tables import (
+    IndexDescription,
     KeyspaceDescription,
     SchemaCatalogue,
     TableDescription,
@@ -204,6 +205,33 @@ class CqlNode:
                 (keyspace, index),
             )
         )
+
+    def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
+        """Return the secondary indexes of these tables."""
+        rows = self._session.rows(
+            "SELECT keyspace_name, table_name, index_name, kind, options FROM system_schema.indexes"
+        )
+        found = (
+            IndexDescription(
+                TableName(r.keyspace_name, r.table_name),
+                r.index_name,
+                r.kind,
+                dict(r.options or {}).get("class_name", ""),
+            )
+            for r in rows
+        )
+        return tuple(index for index in found if index.table in tables)
+
+    def is_index_ready(self, index: IndexDescription) -> bool:
+        """Tell whether this node can answer by an index; always true but for SAI."""
+        if not index.is_attached:
+            return True
+        rows = self._session.rows(
+            "SELECT is_queryable, is_building FROM system_views.sai_column_indexes "
+            "WHERE keyspace_name = %s AND index_name = %s",
+            (index.table.keyspace, index.name),
+        )
+        return bool(rows) and all(r.is_queryable and not r.is_building for r in rows)
 
     def settings(self, *names: str) -> Mapping[str, str]:
         """Return those of the named settings of this node's cassandra.yaml that it tells."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from oslo_config import cfg
 
+from magnetodb_backup.cassandra.process import takes_connections
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     AccessDenied,
@@ -33,6 +34,8 @@ _IMPORT = f"importNewSSTables(java.util.Set{',boolean' * 7})"
 _IMPORT_OPTIONS = [True, True, True, False, True, False, False]
 _REPAIR = "repairAsync(java.lang.String,java.util.Map)"
 _STATUS = "getParentRepairStatus(int)"
+_BATCHES = "org.apache.cassandra.db:type=BatchlogManager"
+_REBUILD = "rebuildSecondaryIndex(java.lang.String,java.lang.String,[Ljava.lang.String;)"
 # A repair's status is not known at once; and not any more after a restart.
 _STATUS_APPEARS = 60.0
 
@@ -166,6 +169,42 @@ class JolokiaControl:
         """Delete all hints."""
         self._execute("deleteAllHints()", [], mbean=_HINTS)
 
+    def listens(self) -> bool:
+        """Connect to the agent's port."""
+        parts = urlsplit(self._url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return takes_connections(parts.hostname or "", port)
+
+    def disable_clients(self) -> None:
+        """Stop the native transport."""
+        self._execute("stopNativeTransport()", [])
+
+    def enable_clients(self) -> None:
+        """Start the native transport."""
+        self._execute("startNativeTransport()", [])
+
+    def replay_batches(self) -> None:
+        """Replay the batch log."""
+        self._execute("forceBatchlogReplay()", [], mbean=_BATCHES)
+
+    def rebuild_indexes(self, table: TableName, indexes: Sequence[str]) -> None:
+        """Rebuild the indexes by one request."""
+        if not indexes:
+            return
+        try:
+            self._execute(
+                _REBUILD,
+                [table.keyspace, table.table, list(indexes)],
+                timeout=self._repair_timeout,
+            )
+        except CassandraUnavailable as error:
+            if not isinstance(error.__context__, requests.exceptions.ReadTimeout):
+                raise
+            raise CommandFailed(
+                f"the indexes of {table} are still being built after {self._repair_timeout:g} s "
+                "([jolokia] repair_timeout)"
+            ) from None
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
@@ -180,6 +219,7 @@ class JolokiaControl:
         *,
         mbean: str = _STORAGE_SERVICE,
         missing: BackupError | None = None,
+        timeout: float | None = None,
     ) -> Any:
         return self._post(
             {
@@ -189,13 +229,21 @@ class JolokiaControl:
                 "arguments": arguments,
             },
             missing,
+            timeout or self._timeout,
         )
 
-    def _post(self, body: dict[str, Any], missing: BackupError | None = None) -> Any:
+    def _post(
+        self,
+        body: dict[str, Any],
+        missing: BackupError | None = None,
+        timeout: float | None = None,
+    ) -> Any:
         """Return the value; ``missing`` is the error if the agent does not know the bean."""
         what = str(body.get("operation", body.get("attribute"))).partition("(")[0]
         try:
-            answer = self._session.post(self._url, json=body, timeout=(5.0, self._timeout))
+            answer = self._session.post(
+                self._url, json=body, timeout=(5.0, timeout or self._timeout)
+            )
         except requests.exceptions.SSLError:
             raise AccessDenied(
                 f"the certificate of {self._at} is not trusted; set [jolokia] ca_file"

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from oslo_config import cfg
 
+from magnetodb_backup.cassandra.process import takes_connections
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     AccessDenied,
@@ -67,7 +68,7 @@ class NodetoolControl:
             self._prefix += ["-u", username]
         if password_file:
             self._prefix += ["-pwf", password_file]
-        self._where = f"{host}:{port}"
+        self._host, self._port, self._where = host, port, f"{host}:{port}"
         self._timeout, self._repair_timeout = timeout, repair_timeout
 
     def host_id(self) -> str:
@@ -142,6 +143,37 @@ class NodetoolControl:
     def truncate_hints(self) -> None:
         """Truncate all hints."""
         self._run("truncatehints")
+
+    def listens(self) -> bool:
+        """Connect to JMX's port, which nodetool would take a second for."""
+        return takes_connections(self._host, self._port)
+
+    def disable_clients(self) -> None:
+        """Stop the native transport."""
+        self._run("disablebinary")
+
+    def enable_clients(self) -> None:
+        """Start the native transport."""
+        self._run("enablebinary")
+
+    def replay_batches(self) -> None:
+        """Replay the batch log."""
+        self._run("replaybatchlog")
+
+    def rebuild_indexes(self, table: TableName, indexes: Sequence[str]) -> None:
+        """Rebuild the indexes by one command."""
+        if not indexes:
+            return
+        names = ["--", table.keyspace, table.table, *indexes]
+        try:
+            code, output = self._call(["rebuild_index", *names], self._repair_timeout)
+        except CassandraUnavailable:
+            raise CommandFailed(
+                f"the indexes of {table} are still being built after {self._repair_timeout:g} s "
+                "([nodetool] repair_timeout)"
+            ) from None
+        if code:
+            raise self._failure("rebuild_index", output)
 
     def close(self) -> None:
         """There is nothing to close."""

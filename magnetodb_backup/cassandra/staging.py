@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from magnetodb_backup.domain.tables import TableName
@@ -49,7 +49,7 @@ class Staging:
                     raise DataDirectoryProblem(f"{path} is a symbolic link; remove it")
                 try:
                     path.mkdir(mode=0o770, exist_ok=True)
-                    _give_to_owner(path)
+                    give_to_owner(path)
                 except OSError as error:
                     raise DataDirectoryProblem(
                         f"{path} cannot be made ({error.strerror}); a restore needs a worker that "
@@ -79,6 +79,13 @@ class Staging:
                     found[name].append(directory)
         return dict(found)
 
+    def places(self, source: str) -> Iterator[tuple[int, TableName, Path]]:
+        """Yield the directories that hold any file, with the number of their data directory."""
+        for number, root in enumerate(self._roots):
+            for directory in sorted((root / source).glob("*/*")):
+                if any(directory.iterdir()):
+                    yield number, TableName(directory.parent.name, directory.name), directory
+
     def remove(self) -> None:
         """Remove the restore's files; what does not exist is no error."""
         for root in self._roots:
@@ -97,7 +104,7 @@ def one_directory_each(directory: Path) -> list[Path]:
             continue
         own = directory / sstable_of(file.name)
         own.mkdir(mode=0o770, exist_ok=True)
-        _give_to_owner(own)
+        give_to_owner(own)
         file.rename(own / file.name)
         made[own.name] = own
     return [made[name] for name in sorted(made)]
@@ -116,7 +123,7 @@ def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _give_to_owner(path: Path) -> None:
+def give_to_owner(path: Path) -> None:
     """Let Cassandra's user move the files: give a directory to its parent's owner if we may."""
     if os.geteuid() == 0:
         owner = path.parent.stat()

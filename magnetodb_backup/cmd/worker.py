@@ -10,6 +10,7 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra import bulk_loader, cql
+from magnetodb_backup.cassandra import process as cassandra_process
 from magnetodb_backup.cmd import configuration, parts, process
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorClient
@@ -20,7 +21,9 @@ from magnetodb_backup.repository.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.identity import WorkerIdentity
+from magnetodb_backup.worker.memory import NodeMemory
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.offline import OfflineWork
 from magnetodb_backup.worker.reporting import Reporter
 from magnetodb_backup.worker.restore_schema import SchemaWork
 from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
@@ -40,6 +43,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
         load_node_control(conf),
         expected_host_id=conf.cassandra.host_id or "",
         configured_directories=conf.cassandra.data_directories,
+        memory=NodeMemory(directory / "node.json"),
     )
     restoring = RestoreWork(
         node,
@@ -66,7 +70,12 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             head_room_percent=conf.worker.head_room_percent,
             state_dir=directory,
         ),
-        {**restoring.handlers(), **schema.handlers(), **ViewWork(node).handlers()},
+        {
+            **restoring.handlers(),
+            **schema.handlers(),
+            **ViewWork(node).handlers(),
+            **OfflineWork(node, cassandra_process.from_conf(conf)).handlers(),
+        },
     )
     tasks = Tasks(work, spawn)
     reporter = Reporter(

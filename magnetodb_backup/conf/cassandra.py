@@ -26,4 +26,29 @@ OPTS = [
         "host_id",
         help="Host ID of the node that this worker belongs to. Unset: the node that answers first.",
     ),
+    cfg.ListOpt(
+        "stop_command",
+        default=[],
+        help="What stops Cassandra for an offline restore, as an argument list separated by "
+        "commas, without a shell: sudo,-n,systemctl,stop,cassandra. It has to end when Cassandra "
+        "has ended, and nothing may start it again meanwhile. Empty: no offline restore.",
+    ),
+    cfg.ListOpt(
+        "start_command",
+        default=[],
+        help="What starts Cassandra after that, in the same form: "
+        "sudo,-n,systemctl,start,cassandra. It has to end by itself. Empty: no offline restore.",
+    ),
+    cfg.FloatOpt(
+        "stop_timeout",
+        default=600.0,
+        min=1,
+        help="Seconds within which stop_command must have ended and nothing listen any more.",
+    ),
+    cfg.FloatOpt(
+        "start_timeout",
+        default=1800.0,
+        min=1,
+        help="Seconds within which start_command must have ended and Cassandra answer again.",
+    ),
 ]

@@ -19,6 +19,7 @@ OPTS = [
         "repair_timeout",
         default=86_400.0,
         min=1,
-        help="Seconds that the repair of one keyspace may take after a restore.",
+        help="Seconds that the repair of one keyspace, or building the secondary indexes of one "
+        "table, may take after a restore.",
     ),
 ]

@@ -45,7 +45,9 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
         )
     if request.source_replicas not in _SOURCE_REPLICAS:
         raise InvalidValue(f"source_replicas is {request.source_replicas!r}; use all or one")
-    if request.node and request.existing is Existing.REPLACE:
+    _not_yet(request)
+    _check_offline(request)
+    if request.node and request.existing is Existing.REPLACE and not request.offline:
         raise InvalidValue(
             "a single node cannot be restored by replace: a table is truncated on all nodes at "
             "once, so the rows of the others would be lost; use merge"
@@ -71,6 +73,31 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
     return request
 
 
+def _not_yet(request: RestoreRequest) -> None:
+    if request.offline:
+        raise InvalidValue("offline restores are not available yet; leave offline out")
+
+
+def _check_offline(request: RestoreRequest) -> None:
+    if not request.offline:
+        if request.system_auth:
+            raise InvalidValue(
+                "system_auth is restored offline only, since Cassandra keeps it in memory while it "
+                "runs; say --offline too (REST: offline)"
+            )
+        return
+    if request.to_keyspace or request.to_table:
+        raise InvalidValue(
+            "an offline restore exchanges files in place, so it cannot give another name; leave "
+            "--offline out"
+        )
+    if request.existing is Existing.MERGE:
+        raise InvalidValue(
+            "an offline restore replaces the files of a table, it cannot merge; use --existing "
+            "replace, or leave --offline out"
+        )
+
+
 def _refuse_system(keyspace: str, remedy: str) -> None:
     if KeyspaceDescription(keyspace).is_system:
         raise InvalidValue(f"keyspace {keyspace} is Cassandra's own. {remedy}")
@@ -79,7 +106,7 @@ def _refuse_system(keyspace: str, remedy: str) -> None:
 def _check_selection(
     request: RestoreRequest, tables: list[TableName], selection: Selection
 ) -> None:
-    chosen = select_tables(selection, request.keyspaces, tables)
+    chosen = select_tables(selection, request.keyspaces, tables, system_auth=request.system_auth)
     if not chosen.keyspaces:
         raise InvalidValue(
             "the backup has nothing but Cassandra's own keyspaces, which are not restored"

@@ -18,11 +18,13 @@ class Method(str, enum.Enum):
     """How SSTables reach the target.
 
     IMPORT: each node takes the files of the node whose tokens it has. STREAM: Cassandra's bulk
-    loader sends the rows to whichever nodes own them now.
+    loader sends the rows to whichever nodes own them now. PLACE: as IMPORT, but Cassandra is
+    stopped and the files are put where its own are.
     """
 
     IMPORT = "import"
     STREAM = "stream"
+    PLACE = "place"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Ways:
     assignments: tuple[Assignment, ...]
     notes: tuple[str, ...]
     incomplete: tuple[str, ...]
+
+
+SYSTEM_AUTH = "system_auth"
 
 
 def same_tokens(sources: Sequence[NodeShare], ring: Sequence[RingMember]) -> Mapping[str, str]:
@@ -101,7 +106,7 @@ def choose_ways(
                 f"keyspace {keyspace.name} is streamed: the target's {len(ring)} nodes do not have "
                 f"the tokens, data centres and racks of the backup's {len(sources)}"
             )
-        elif _factors(replication) != _factors(keyspace.replication):
+        elif factors(replication) != factors(keyspace.replication):
             methods[keyspace.name] = Method.STREAM
             notes.append(
                 f"keyspace {keyspace.name} is streamed: its replication in the target is "
@@ -174,7 +179,7 @@ def _streams(
     return assignments
 
 
-def _factors(replication: Mapping[str, str]) -> dict[str, str]:
+def factors(replication: Mapping[str, str]) -> dict[str, str]:
     """Return a replication with the class's short name, so that equal ones compare equal."""
     return {k: v.rpartition(".")[2] if k == "class" else str(v) for k, v in replication.items()}
 
@@ -192,13 +197,34 @@ def select_tables(
     selection: Selection,
     keyspaces: Collection[str],
     tables: Collection[TableName],
+    *,
+    system_auth: bool = False,
 ) -> Selection:
     """Return the part of a backup's selection that is to be restored, without views.
 
     Both empty: everything but Cassandra's own keyspaces. Views are built from their tables.
+    ``system_auth`` is added where asked.
 
     :raises NotFound: for keyspaces or tables that the backup lacks, naming them.
     """
+    chosen = _select_own(selection, keyspaces, tables)
+    if not system_auth:
+        return chosen
+    roles = [k for k in selection.keyspaces if k.name == SYSTEM_AUTH]
+    if not roles:
+        raise NotFound(
+            f"the backup does not have the keyspace {SYSTEM_AUTH}; backup create --all-keyspaces "
+            "takes it"
+        )
+    return Selection(
+        (*chosen.keyspaces, *roles),
+        (*chosen.tables, *(t for t in selection.tables if t.name.keyspace == SYSTEM_AUTH)),
+    )
+
+
+def _select_own(
+    selection: Selection, keyspaces: Collection[str], tables: Collection[TableName]
+) -> Selection:
     own = {k.name: k for k in selection.keyspaces if not k.is_system}
     known = {t.name for t in selection.tables}
     views = {t.name for t in selection.tables if t.is_view}

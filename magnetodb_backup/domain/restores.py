@@ -32,9 +32,19 @@ class RestorePhase(str, enum.Enum):
     SCHEMA = "schema"
     TRUNCATE = "truncate"
     IMPORT = "import"
+    STOP = "stop"
+    PLACE = "place"
+    START = "start"
+    INDEXES = "indexes"
     VIEWS = "views"
     REPAIR = "repair"
     CLEANUP = "cleanup"
+
+
+# Only an offline restore has them; it has no TRUNCATE's truncating and no IMPORT.
+OFFLINE_PHASES = frozenset(
+    {RestorePhase.STOP, RestorePhase.PLACE, RestorePhase.START, RestorePhase.INDEXES}
+)
 
 
 class Existing(str, enum.Enum):
@@ -80,7 +90,8 @@ class RestoreRequest:
     ``keyspace.table``) narrow the backup's selection; both empty: all but Cassandra's own
     keyspaces. ``node`` is the host ID or address of the only target node that is to be
     restored, empty for all. ``source_replicas`` is ``all`` or ``one``: which copies of a range
-    are sent to another ring.
+    are sent to another ring. ``offline`` exchanges the files of nodes that are stopped for it;
+    with ``system_auth`` those of Cassandra's roles and grants too.
     """
 
     backup_id: str
@@ -94,6 +105,8 @@ class RestoreRequest:
     source_replicas: str = "all"
     allow_partial: bool = False
     dry_run: bool = False
+    offline: bool = False
+    system_auth: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as records and the REST API have it."""
@@ -109,6 +122,8 @@ class RestoreRequest:
             "source_replicas": self.source_replicas,
             "allow_partial": self.allow_partial,
             "dry_run": self.dry_run,
+            "offline": self.offline,
+            "system_auth": self.system_auth,
         }
 
     @classmethod

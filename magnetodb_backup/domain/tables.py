@@ -112,6 +112,26 @@ class TableDescription:
 
 
 @dataclass(frozen=True)
+class IndexDescription:
+    """A secondary index: ``kind`` as in ``system_schema.indexes``, of custom ones their class."""
+
+    table: TableName
+    name: str
+    kind: str
+    class_name: str = ""
+
+    @property
+    def is_attached(self) -> bool:
+        """True for SAI: it lies beside the SSTables, and Cassandra builds what is missing."""
+        return self.class_name.rpartition(".")[2].lower() in ("sai", "storageattachedindex")
+
+    @property
+    def is_with_sstables(self) -> bool:
+        """True if each SSTable has its own part of the index, so that it comes and goes with it."""
+        return self.is_attached or self.class_name.endswith("SASIIndex")
+
+
+@dataclass(frozen=True)
 class KeyspaceDescription:
     """A keyspace: ``replication`` as in ``system_schema.keyspaces``, virtual ones marked."""
 

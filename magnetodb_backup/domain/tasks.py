@@ -33,6 +33,31 @@ class TaskKind(str, enum.Enum):
     RESTORE_VIEWS = "restore_views"
     RESTORE_REPAIR = "restore_repair"
     RESTORE_CLEANUP = "restore_cleanup"
+    RESTORE_READY = "restore_ready"
+    RESTORE_QUIESCE = "restore_quiesce"
+    RESTORE_STOP = "restore_stop"
+    RESTORE_PLACE = "restore_place"
+    RESTORE_START = "restore_start"
+    RESTORE_INDEXES = "restore_indexes"
+    RESTORE_PUT_BACK = "restore_put_back"
+    RESTORE_DISCARD = "restore_discard"
+
+
+# What can be done on a node whose Cassandra does not run.
+WITHOUT_CASSANDRA = frozenset(
+    {
+        TaskKind.RESTORE_PREFLIGHT,
+        TaskKind.RESTORE_DOWNLOAD,
+        TaskKind.RESTORE_CLEANUP,
+        TaskKind.RESTORE_READY,
+        TaskKind.RESTORE_QUIESCE,
+        TaskKind.RESTORE_STOP,
+        TaskKind.RESTORE_PLACE,
+        TaskKind.RESTORE_START,
+        TaskKind.RESTORE_PUT_BACK,
+        TaskKind.RESTORE_DISCARD,
+    }
+)
 
 
 class TaskState(str, enum.Enum):

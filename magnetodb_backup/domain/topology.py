@@ -43,7 +43,8 @@ class DirectorySpace:
 class NodeReport:
     """What a worker sees of its node; sent with every heartbeat.
 
-    ``problem`` says why the node cannot be backed up now, and is empty otherwise. ``stopping``
+    ``problem`` says why the node cannot be backed up now, and is empty otherwise; it is ``down`` if
+    that is because Cassandra does not answer: ``member`` is then what was last seen. ``stopping``
     marks the last report of a worker that ends in good order.
     """
 
@@ -55,6 +56,7 @@ class NodeReport:
     node_control: str
     problem: str = ""
     stopping: bool = False
+    down: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as it travels on the bus."""
@@ -73,4 +75,5 @@ class NodeReport:
             node_control=str(data["node_control"]),
             problem=str(data.get("problem", "")),
             stopping=bool(data.get("stopping", False)),
+            down=bool(data.get("down", False)),
         )

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from magnetodb_backup.cassandra.control import NodeControl
-from magnetodb_backup.domain.tables import SchemaCatalogue, TableName
+from magnetodb_backup.domain.tables import IndexDescription, SchemaCatalogue, TableName
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
+from magnetodb_backup.worker.memory import KnownNode, NodeMemory
+
+_DIRECTORIES = ("commitlog_directory", "hints_directory", "saved_caches_directory")
 
 
 class CqlConnection(Protocol):
@@ -27,6 +30,10 @@ class CqlConnection(Protocol):
     def has_rows(self, table: TableName) -> bool: ...
     def is_view_built(self, view: TableName) -> bool: ...
     def is_index_built(self, keyspace: str, index: str) -> bool: ...
+
+    def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]: ...
+    def is_index_ready(self, index: IndexDescription) -> bool: ...
+    def settings(self, *names: str) -> Mapping[str, str]: ...
     def close(self) -> None: ...
 
 
@@ -43,12 +50,14 @@ class LocalNode:
         *,
         expected_host_id: str,
         configured_directories: Sequence[str],
+        memory: NodeMemory | None = None,
     ) -> None:
         self._connect = connect
         self._connection: CqlConnection | None = None
         self._lock = threading.Lock()
         self._expected = expected_host_id
         self._configured = tuple(configured_directories)
+        self._memory = memory
         self.control = control
 
     def cql(self) -> CqlConnection:
@@ -103,6 +112,43 @@ class LocalNode:
                 "[cassandra] address against the host and port of [nodetool] or [jolokia]"
             )
         return member
+
+    def known(self) -> KnownNode:
+        """Return the node as it is now or, if Cassandra does not answer, as it was last seen.
+
+        :raises CassandraUnavailable: if it has never been seen.
+        """
+        try:
+            member = self.member()
+            return self.keep(self.cql().cluster_name(), member, self.data_directories())
+        except CassandraUnavailable:
+            remembered = self.remembered()
+            if remembered is None:
+                raise
+            return remembered
+
+    def keep(self, cluster: str, member: RingMember, directories: tuple[str, ...]) -> KnownNode:
+        """Remember what was seen, and where the node's other files lie."""
+        settings = self.cql().settings(*_DIRECTORIES)
+        others = (settings.get(name, "") for name in _DIRECTORIES)
+        known = KnownNode(cluster, member, directories, *others)
+        if self._memory is not None:
+            self._memory.keep(known)
+        return known
+
+    def remembered(self) -> KnownNode | None:
+        """Return the node as it was last seen, without asking it; None if it never was."""
+        return self._memory.load() if self._memory is not None else None
+
+    def prove_known(self, host_id: str) -> RingMember:
+        """Return the node as ``prove()`` does or, if Cassandra does not answer, as last seen."""
+        try:
+            return self.prove(host_id)
+        except CassandraUnavailable:
+            remembered = self.remembered()
+            if remembered is None or remembered.member.host_id != host_id:
+                raise
+            return remembered.member
 
     def data_directories(self) -> tuple[str, ...]:
         """Return the data directories, in Cassandra's order.

@@ -14,7 +14,7 @@ from magnetodb_backup.cassandra.layout import SnapshotTree
 from magnetodb_backup.cassandra.staging import staged_restores
 from magnetodb_backup.domain.tasks import TAG_PREFIX, backup_of_tag
 from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
-from magnetodb_backup.errors import BackupError, Transient
+from magnetodb_backup.errors import BackupError, CassandraUnavailable, Transient
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.space import check_head_room
 from magnetodb_backup.worker.tasks import Tasks
@@ -139,18 +139,24 @@ class Reporter:
 
     def look(self) -> NodeReport:
         """Return what can be seen of the node now; a problem is told in the report."""
-        problem = ""
+        problem, down = "", False
         spaces: tuple[DirectorySpace, ...] = ()
         try:
             self._member = self._node.member()
             self._cluster = self._node.cql().cluster_name()
             self._directories = self._node.data_directories()
+            self._node.keep(self._cluster, self._member, self._directories)
             tree = SnapshotTree(self._directories)
             tree.check()
             spaces = tree.space()
             check_head_room(spaces, self._head_room)
         except BackupError as error:
             problem = str(error)
+            down = isinstance(error, CassandraUnavailable)
+            remembered = self._node.remembered()
+            if down and self._member is None and remembered is not None:
+                self._member, self._cluster = remembered.member, remembered.cluster
+                self._directories = remembered.data_directories
             if not isinstance(error, Transient):
                 self._tasks.cancel_all(error)
         return NodeReport(
@@ -161,6 +167,7 @@ class Reporter:
             directories=spaces,
             node_control=self._node_control,
             problem=problem,
+            down=down,
         )
 
     def _note(self, trouble: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from magnetodb_backup.cassandra.bulk_loader import BulkLoader
 from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.cassandra.staging import Staging, one_directory_each
+from magnetodb_backup.cassandra.staging import Staging, one_directory_each, sstable_of
 from magnetodb_backup.domain.manifest import FileEntry, StoredObject
 from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.spreading import Spread
 from magnetodb_backup.domain.tables import TableName, check_name
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
@@ -100,13 +101,13 @@ class RestoreWork:
 
     def remove_staging(self, restore_id: str) -> None:
         """Remove what a restore has left on this node."""
-        Staging(self._node.data_directories(), restore_id).remove()
+        Staging(self._node.known().data_directories, restore_id).remove()
 
     # The tasks.
 
     def _preflight(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Look at everything that this node would need; change nothing."""
-        member = self._node.member()
+        member = self._node.known().member
         problems: list[str] = []
         tables: dict[str, dict[str, int]] = {}
         total_files = total_bytes = packs = 0
@@ -171,7 +172,7 @@ class RestoreWork:
 
     def _free(self, needed: int, problems: list[str]) -> list[dict[str, Any]]:
         """Return each data directory's room; files are spread over them as they were."""
-        spaces = SnapshotTree(self._node.data_directories()).space()
+        spaces = SnapshotTree(self._node.known().data_directories).space()
         share = -(-needed // len(spaces))
         result = []
         for space in spaces:
@@ -205,6 +206,7 @@ class RestoreWork:
         context: TaskContext,
     ) -> RestoreProgress:
         backup_id, cluster = str(arguments["backup_id"]), self._cluster(arguments)
+        spread = self._spread(arguments, part.source)
         found = cluster.digest_node_manifest(backup_id, part.source)
         if found != part.manifest:
             raise CorruptObject(
@@ -216,7 +218,10 @@ class RestoreWork:
             target = part.targets.get(TableName(entry.keyspace, entry.table))
             if target is None or not is_restored_component(entry):
                 return None
-            return staging.directory(part.source, target, entry.data_directory) / entry.name
+            number = entry.data_directory
+            if spread is not None:
+                number = spread.directory(entry, sstable_of(entry.name))
+            return staging.directory(part.source, target, number) / entry.name
 
         def report(progress: RestoreProgress) -> None:
             context.report(_added(before, progress))
@@ -296,12 +301,19 @@ class RestoreWork:
     # Parts.
 
     def _staging(self, arguments: Mapping[str, Any]) -> Staging:
-        return Staging(self._node.data_directories(), str(arguments["restore_id"]))
+        return Staging(self._node.known().data_directories, str(arguments["restore_id"]))
 
     def _cluster(self, arguments: Mapping[str, Any]) -> ClusterRepository:
         return ClusterRepository(
             self._storage, self._settings.prefix, str(arguments["source_cluster"])
         )
+
+    def _spread(self, arguments: Mapping[str, Any], source: str) -> Spread | None:
+        """Return what chooses the data directories if Cassandra does not."""
+        if "room" not in arguments:
+            return None
+        manifest = self._cluster(arguments).node_manifest(str(arguments["backup_id"]), source)
+        return Spread([int(r) for r in arguments["room"]], len(manifest.header.data_directories))
 
     def _repository(self, arguments: Mapping[str, Any], source: str) -> NodeRepository:
         return NodeRepository(

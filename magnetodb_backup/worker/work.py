@@ -19,7 +19,7 @@ from magnetodb_backup.cassandra.layout import SnapshotTree
 from magnetodb_backup.domain.manifest import NodeManifestHeader
 from magnetodb_backup.domain.records import Progress
 from magnetodb_backup.domain.tables import TableDescription
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.tasks import WITHOUT_CASSANDRA, TaskKind
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -105,7 +105,9 @@ class BackupWork:
     def perform(
         self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
     ) -> Mapping[str, Any]:
-        if kind is not TaskKind.RELEASE:
+        if kind in WITHOUT_CASSANDRA:
+            self._node.prove_known(str(arguments["host_id"]))
+        elif kind is not TaskKind.RELEASE:
             self._node.prove(str(arguments["host_id"]))
         return self._handlers[kind](arguments, context)
 

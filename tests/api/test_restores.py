@@ -86,6 +86,8 @@ def test_creating(api: Api) -> None:
         "source_replicas": "one",
         "allow_partial": True,
         "dry_run": True,
+        "offline": False,
+        "system_auth": False,
     }
     answer = api.call("POST", "/v1/restores", **as_json(body))
     assert answer.status_code == 202

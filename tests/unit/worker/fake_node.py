@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from magnetodb_backup.domain.tables import (
@@ -141,6 +141,10 @@ class FakeCql:
 
     def is_view_built(self, view: TableName) -> bool:
         return view not in self._answer().unbuilt
+
+    def settings(self, *names: str) -> Mapping[str, str]:
+        root = self._answer().data.paths[0].parent
+        return {name: str(root / name.removesuffix("_directory")) for name in names}
 
     def close(self) -> None:
         self._node.closed += 1

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which node backup goes back to which stopped node, and why it may not be possible."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from magnetodb_backup.domain.manifest import NodeShare
+from magnetodb_backup.domain.restore_plan import (
+    SYSTEM_AUTH,
+    Assignment,
+    Method,
+    Ways,
+    factors,
+    same_tokens,
+)
+from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
+from magnetodb_backup.domain.topology import RingMember
+
+_ONLINE = "restore without --offline: then the rows are streamed to the nodes that own them"
+
+
+def choose_places(
+    sources: Sequence[NodeShare],
+    missing_sources: Collection[str],
+    ring: Sequence[RingMember],
+    keyspaces: Sequence[KeyspaceDescription],
+    present: Mapping[str, Mapping[str, str]],
+    only: RingMember | None,
+) -> tuple[Ways, list[str]]:
+    """Return the ways of all keyspaces, and the problems that refuse them.
+
+    ``present`` is the replication of keyspaces that the target has; ``only`` restricts the restore
+    to one node.
+    """
+    by_tokens = same_tokens(sources, ring)
+    if only is not None:
+        by_tokens = {s: t for s, t in by_tokens.items() if t == only.host_id}
+        problems = [] if by_tokens else [_no_source(only, sources)]
+    else:
+        problems = _ring_problems(sources, missing_sources, ring, by_tokens)
+    for keyspace in keyspaces:
+        now = present.get(keyspace.name, keyspace.replication)
+        if factors(now) != factors(keyspace.replication):
+            problems.append(
+                f"the replication of keyspace {keyspace.name} is {dict(now)}, in the backup "
+                f"{dict(keyspace.replication)}: its rows belong to other nodes now. ALTER KEYSPACE "
+                f"{keyspace.name} to the backup's first"
+                + ("" if keyspace.is_system else f", or {_ONLINE}")
+            )
+    names = tuple(k.name for k in keyspaces)
+    return (
+        Ways(
+            dict.fromkeys(names, Method.PLACE),
+            tuple(Assignment(s, t, names, Method.PLACE) for s, t in sorted(by_tokens.items())),
+            (),
+            names if missing_sources and only is None else (),
+        ),
+        problems,
+    )
+
+
+def _no_source(member: RingMember, sources: Sequence[NodeShare]) -> str:
+    return (
+        f"no node backup has the tokens, data centre and rack of node {member.address} "
+        f"({member.host_id}); the backup's nodes: {', '.join(s.address for s in sources)}. "
+        f"{_ONLINE.capitalize()}"
+    )
+
+
+def _ring_problems(
+    sources: Sequence[NodeShare],
+    missing_sources: Collection[str],
+    ring: Sequence[RingMember],
+    by_tokens: Mapping[str, str],
+) -> list[str]:
+    """Say which nodes do not fit; a PARTIAL backup lacks some, whose rows a repair brings."""
+    homeless = [s.address for s in sources if s.host_id not in by_tokens]
+    without = [m.address for m in ring if m.host_id not in by_tokens.values()]
+    if not homeless and len(without) == len(missing_sources):
+        return []
+    told = []
+    if homeless:
+        told.append(f"no node has the tokens, data centre and rack of {', '.join(homeless)}")
+    if without:
+        told.append(
+            f"the backup has no node with the tokens, data centre and rack of {', '.join(without)}"
+        )
+    if not told:
+        told.append(f"the backup is of {len(sources) + len(missing_sources)} nodes")
+    return [
+        f"the ring is not the backup's: {'; '.join(told)}. Files cannot be streamed while "
+        f"Cassandra is stopped; {_ONLINE}"
+    ]
+
+
+def is_everything(selected: Iterable[TableName], there: Iterable[TableName]) -> bool:
+    """Tell whether the commit log can have nothing for tables outside of the selection.
+
+    Cassandra flushes what it writes for itself; roles are written by users.
+    """
+    chosen = set(selected)
+    if not any(t.keyspace == SYSTEM_AUTH for t in chosen):
+        return False
+    return all(t in chosen or KeyspaceDescription(t.keyspace).is_system for t in there)
+
+
+def down_problems(
+    down: Sequence[RingMember],
+    *,
+    changes_schema: bool,
+    everything: bool,
+    single: bool,
+) -> list[str]:
+    """Say why nodes whose Cassandra does not run cannot be restored as they are.
+
+    ``changes_schema``: tables have to be made or views to be dropped, which all nodes must learn.
+    ``single``: only one node is restored; its replicas have what its commit log has.
+    """
+    problems = []
+    for member in down:
+        if changes_schema:
+            problems.append(
+                f"Cassandra on node {member.address} does not run, but tables have to be made, or "
+                "materialized views to be made anew; start it first"
+            )
+        elif not everything and not single:
+            problems.append(
+                f"Cassandra on node {member.address} does not run: its commit log may have newer "
+                "writes, which its start would put on top of the restored rows; start it first, "
+                "or restore everything (no --table, no --keyspace, with --system-auth)"
+            )
+    return problems

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker remembers of its node outlives the process, and stays private."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from magnetodb_backup.errors import CassandraUnavailable, WrongNode
+from magnetodb_backup.worker.memory import KnownNode, NodeMemory
+from magnetodb_backup.worker.node import LocalNode
+from tests.unit.worker.fake_node import CLUSTER, HOST, FakeControl, FakeNode, member
+
+KNOWN = KnownNode(CLUSTER, member(1), ("/data1", "/data2"), "/log", "/hints", "/caches")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "node.json"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> FakeNode:
+    return FakeNode(tmp_path)
+
+
+def local(node: FakeNode, path: Path) -> LocalNode:
+    """Return the node as a new worker process sees it."""
+    return LocalNode(
+        node.connect,
+        FakeControl(node),
+        expected_host_id="",
+        configured_directories=(),
+        memory=NodeMemory(path),
+    )
+
+
+def test_it_is_kept(path: Path) -> None:
+    NodeMemory(path).keep(KNOWN)
+    assert NodeMemory(path).load() == KNOWN
+    assert path.stat().st_mode & 0o777 == 0o600
+    NodeMemory(path).keep(replace(KNOWN, hints_directory="/other"))
+    assert NodeMemory(path).load() == replace(KNOWN, hints_directory="/other")
+
+
+def test_what_is_known_is_not_written_again(path: Path) -> None:
+    NodeMemory(path).keep(KNOWN)
+    written = path.stat().st_mtime_ns, path.stat().st_ino
+    NodeMemory(path).keep(KNOWN)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == written
+
+
+def test_nothing_is_known_at_first(path: Path) -> None:
+    assert NodeMemory(path).load() is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"member": null}'])
+def test_what_is_damaged_counts_as_nothing(
+    path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text(text)
+    assert NodeMemory(path).load() is None
+    assert "cannot be used" in caplog.text
+
+
+def test_a_disk_that_takes_nothing_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = NodeMemory(tmp_path / "missing" / "node.json")
+    memory.keep(KNOWN)
+    assert "cannot be written" in caplog.text
+    assert memory.load() is None
+
+
+def test_node_that_does_not_answer_is_as_it_was_seen(node: FakeNode, path: Path) -> None:
+    seen = local(node, path).known()
+    assert seen.member == node.me
+    assert seen.data_directories == node.data.names
+    assert seen.hints_directory == str(node.data.paths[0].parent / "hints")
+    node.cql_down = True
+    assert local(node, path).known() == seen
+    assert local(node, path).prove_known(HOST) == node.me
+
+
+def test_node_that_was_never_seen(node: FakeNode, path: Path) -> None:
+    node.cql_down = True
+    with pytest.raises(CassandraUnavailable):
+        local(node, path).known()
+    with pytest.raises(CassandraUnavailable):
+        local(node, path).prove_known(HOST)
+
+
+def test_another_node_is_not_taken_for_it(node: FakeNode, path: Path) -> None:
+    local(node, path).known()
+    other = member(2).host_id
+    with pytest.raises(WrongNode):
+        local(node, path).prove_known(other)
+    node.cql_down = True
+    with pytest.raises(CassandraUnavailable):
+        local(node, path).prove_known(other)
