@@ -70,11 +70,14 @@ class Staging:
         return root / source / table.keyspace / table.table
 
     def tables(self, source: str) -> dict[TableName, list[Path]]:
-        """Return the directories, in all data directories, that hold SSTables of each table."""
+        """Return the directories, in all data directories, that hold SSTables of each table.
+
+        Those in a directory of their own count, too.
+        """
         found: dict[TableName, list[Path]] = defaultdict(list)
         for root in self._roots:
             for directory in sorted((root / source).glob("*/*")):
-                if any(directory.glob("*-Data.db")):
+                if any(directory.glob("*-Data.db")) or any(directory.glob("*/*-Data.db")):
                     name = TableName(directory.parent.name, directory.name)
                     found[name].append(directory)
         return dict(found)
@@ -94,8 +97,16 @@ class Staging:
                 raise DataDirectoryProblem(f"{root} cannot be removed; remove it by hand")
 
 
+def is_one_directory_each(directory: Path) -> bool:
+    """Tell if ``one_directory_each`` has begun with a directory: no SSTable need be whole in it."""
+    return any(path.is_dir() for path in directory.iterdir())
+
+
 def one_directory_each(directory: Path) -> list[Path]:
-    """Move every SSTable of a directory into one of its own below it, and return these."""
+    """Move every SSTable of a directory into one of its own below it, and return these.
+
+    May be repeated. What is no component of an SSTable stays where it is.
+    """
     made: dict[str, Path] = {}
     for file in sorted(directory.iterdir()):
         if file.is_dir():
@@ -103,6 +114,8 @@ def one_directory_each(directory: Path) -> list[Path]:
                 made[file.name] = file
             continue
         own = directory / sstable_of(file.name)
+        if own == file:
+            continue
         own.mkdir(mode=0o770, exist_ok=True)
         give_to_owner(own)
         file.rename(own / file.name)

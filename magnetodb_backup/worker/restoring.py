@@ -13,7 +13,12 @@ from typing import Any
 
 from magnetodb_backup.cassandra.bulk_loader import BulkLoader
 from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.cassandra.staging import Staging, one_directory_each, sstable_of
+from magnetodb_backup.cassandra.staging import (
+    Staging,
+    is_one_directory_each,
+    one_directory_each,
+    sstable_of,
+)
 from magnetodb_backup.domain.manifest import FileEntry, StoredObject
 from magnetodb_backup.domain.restores import RestoreProgress
 from magnetodb_backup.domain.spreading import Spread
@@ -259,15 +264,19 @@ class RestoreWork:
         return {"sstables": done, "refused": refused}
 
     def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
-        """Import a table's SSTables at once; where one is refused, one by one."""
-        try:
-            self._node.control.import_sstables(table, [str(d) for d in directories])
-        except SSTableRefused as error:
-            LOG.warning("%s is imported SSTable by SSTable: %s", table, error)
-        else:
-            return []
+        """Import a table's SSTables at once; where one is refused, one by one.
+
+        What an attempt that died has begun to import one by one is imported so.
+        """
+        single_ones = [d for d in directories if is_one_directory_each(d)]
+        if whole := [str(d) for d in directories if d not in single_ones]:
+            try:
+                self._node.control.import_sstables(table, whole)
+            except SSTableRefused as error:
+                LOG.warning("%s is imported SSTable by SSTable: %s", table, error)
+                single_ones = directories
         refused = []
-        for directory in directories:
+        for directory in single_ones:
             for single in one_directory_each(directory):
                 try:
                     self._node.control.import_sstables(table, [str(single)])
@@ -337,7 +346,7 @@ def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgres
 
 
 def _sstables(directories: Sequence[Path]) -> int:
-    return sum(len(list(directory.glob("*-Data.db"))) for directory in directories)
+    return sum(len(list(directory.rglob("*-Data.db"))) for directory in directories)
 
 
 def _noted(staging: Staging) -> dict[str, list[str]]:
