@@ -24,6 +24,7 @@ from magnetodb_backup.domain.restores import (
     RestoreProgress,
 )
 from magnetodb_backup.domain.schema_steps import names_of
+from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import BackupError, Cancelled, RestoreRefused, SSTableRefused
@@ -94,14 +95,17 @@ class RestoreJob:
         """Return what is known of each target table now, by what steps have done."""
         stored = self._tools.database.jobs.step_results(self._job.id, self._job.round)
         selected = stored.get(RestorePhase.SELECT.value, {"tables": []})
-        compared = stored.get(RestorePhase.PREFLIGHT.value, {}).get("compared", {})
+        # Workers call tables as CQL does, which quotes some names.
+        names = {_text(t): str(TableName(*t)) for _, t in selected["tables"]}
+        exists = stored.get(RestorePhase.PREFLIGHT.value, {}).get("exists", {})
+        refused = stored.get(RestorePhase.IMPORT.value, {}).get("refused", {})
         return table_states(
-            [_text(t) for _, t in selected["tables"]],
+            names,
             phase=self._tools.database.restores.get(self._restore.id).phase,
             done=[p.value for p in RestorePhase if p.value in stored],
             existing=self._request.existing,
-            existed=compared.get("exists", {}),
-            refused=stored.get(RestorePhase.IMPORT.value, {}).get("refused", {}),
+            existed={text: exists.get(name, True) for text, name in names.items()},
+            refused={text: refused.get(name, ()) for text, name in names.items()},
         )
 
     # The steps, in their order.
@@ -156,6 +160,7 @@ class RestoreJob:
         if plan["problems"]:
             raise RestoreRefused("; ".join(plan["problems"]))
         return {
+            "exists": compared["exists"],
             "schema": steps.as_json(),
             "work": work,
             "sizes": {h: {"files": n["files"], "bytes": n["bytes"]} for h, n in nodes.items()},
@@ -253,12 +258,10 @@ class RestoreJob:
     def _cleanup(self, results: Results) -> Mapping[str, Any]:
         own: dict[str, dict[str, Any]] = {m.host_id: {} for m in self._members(results)}
         self._on_nodes(results, "cleanup", TaskKind.RESTORE_CLEANUP, own)
-        refused = results[RestorePhase.IMPORT.value]["refused"]
-        if refused:
-            named = "; ".join(f"{t}: {', '.join(r)}" for t, r in sorted(refused.items()))
+        if results[RestorePhase.IMPORT.value]["refused"]:  # the tables' states name them
             raise SSTableRefused(
-                f"Cassandra refused SSTables, everything else is restored: {named}. Where other "
-                "replicas have their rows, nodetool repair brings them back"
+                "Cassandra refused SSTables; everything else is restored. Where other replicas "
+                "have their rows, nodetool repair brings them back"
             )
         return {}
 

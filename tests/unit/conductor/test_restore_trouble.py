@@ -9,7 +9,7 @@ import pytest
 
 from magnetodb_backup.domain.restores import Existing, RestorePhase, RestoreStatus
 from magnetodb_backup.domain.status import JobStatus
-from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.domain.tables import TableDescription, TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import CommandFailed
 from tests.unit.conductor.cluster import Cluster
@@ -217,10 +217,11 @@ def test_one_download_that_fails(restoring: Restoring) -> None:
 @pytest.mark.parametrize(
     ("statement", "state"),
     [
-        ("CREATE TABLE", "as before, or made empty if it was missing"),
-        ("DROP", "may be empty: repeat with --existing replace, or see Cassandra's own snapshot"),
-        ("TRUNCATE", "may be empty: repeat with --existing replace, or see Cassandra's own"),
+        ("CREATE TABLE", "untouched"),
+        ("DROP", "may be empty: repeat with --existing replace; Cassandra's own snapshot"),
+        ("TRUNCATE", "may be empty: repeat with --existing replace; Cassandra's own snapshot"),
     ],
+    ids=["create", "drop", "truncate"],
 )
 def test_statement_that_is_refused(restoring: Restoring, statement: str, state: str) -> None:
     for number in restoring.cluster.nodes:
@@ -228,9 +229,9 @@ def test_statement_that_is_refused(restoring: Restoring, statement: str, state: 
     restore = restoring.restore(existing=Existing.REPLACE)
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert "Cassandra says no" in restore.error
-    assert set(restore.tables) == {"ks.t", "ks.u"}
-    assert all(s.startswith(state) for s in restore.tables.values())
-    assert state in restore.error
+    assert restore.tables["ks.t"].startswith(state)
+    assert restore.tables["ks.u"] == "may have been made, without rows: repeat the restore"
+    assert f"ks.u: {restore.tables['ks.u']}" in restore.error
     assert restoring.staged() == []
 
 
@@ -242,7 +243,7 @@ def test_import_that_fails(restoring: Restoring) -> None:
     restore = restoring.restore(existing=Existing.REPLACE)
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert restore.error.startswith("node 127.0.0.2: Cassandra says no")
-    assert restore.tables["ks.t"].startswith("partly imported: repeat with --existing replace")
+    assert restore.tables["ks.t"].startswith("partly restored: repeat with --existing replace")
 
 
 def test_malformed_sstable_is_named_and_stops_no_other(restoring: Restoring) -> None:
@@ -251,14 +252,31 @@ def test_malformed_sstable_is_named_and_stops_no_other(restoring: Restoring) -> 
     node.malformed = {bad}
     restore = restoring.restore(existing=Existing.REPLACE)
     assert restore.status is RestoreStatus.RESTORE_FAILED
-    assert "ks.t: nb-1-big (" in restore.error
+    assert "ks.t: restored without the SSTables nb-1-big (" in restore.error
     assert "on 127.0.0.2" in restore.error
     expected = restoring.saved_rows(T, U)
     expected[2, T] = [good]
     assert restoring.rows(T, U) == expected
-    assert restore.tables == {"ks.t": "restored in part", "ks.u": "restored"}
+    assert restore.tables["ks.t"].startswith("restored without the SSTables nb-1-big (")
+    assert restore.tables["ks.u"] == "restored"
     assert restoring.staged() == []
     assert V in [t.name for t in node.tables]
+
+
+def test_states_of_a_table_whose_name_needs_quotes(cluster: Cluster) -> None:
+    name = TableName("ks", "Orders")
+    described = TableDescription(name, f"{9:032x}")
+    fake_changes.execute(list(cluster.nodes.values()), fake_changes.table_text(described))
+    cluster.nodes[2].write(described, "nb-1-big-Data.db", b"bad")
+    restoring = Restoring(cluster)
+    restoring.drop(name)
+    cluster.nodes[2].malformed = {b"bad"}
+    restore = restoring.restore(tables=('ks."Orders"',))
+    assert restore.tables["ks.Orders"].startswith("restored without the SSTables nb-1-big (")
+    restoring.drop(name)
+    _fail_at(restoring, 1, "CREATE TABLE")
+    restore = restoring.restore(tables=('ks."Orders"',))
+    assert restore.tables == {"ks.Orders": "may have been made, without rows: repeat the restore"}
 
 
 # Cancelling.
