@@ -7,12 +7,13 @@ import ast
 import logging
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.driver import PinnedSession
+from magnetodb_backup.cassandra.row_reading import RowReader, partition_key, quoted
 from magnetodb_backup.domain.tables import (
     IndexDescription,
     KeyspaceDescription,
@@ -25,7 +26,6 @@ from magnetodb_backup.errors import (
     CassandraUnavailable,
     CommandFailed,
     DataDirectoryProblem,
-    UnknownTable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -166,15 +166,8 @@ class CqlNode:
         Asked at QUORUM and, where too few replicas live, at ONE: the answer may then miss rows
         that only other replicas have. A table that cannot be read counts as one that has rows.
         """
-        columns = self._session.rows(
-            "SELECT column_name, kind FROM system_schema.columns "
-            "WHERE keyspace_name = %s AND table_name = %s",
-            (table.keyspace, table.table),
-        )
-        keys = [c.column_name for c in columns if c.kind == "partition_key"]
-        if not keys:
-            raise UnknownTable(f"Cassandra has no table {table}")
-        names = [_quoted(n) for n in (keys[0], table.keyspace, table.table)]
+        key, *_ = partition_key(self._session, table)
+        names = [quoted(n) for n in (key, table.keyspace, table.table)]
         query = "SELECT {} FROM {}.{} LIMIT 1".format(*names)  # noqa: S608 - all are quoted
         try:
             try:
@@ -185,6 +178,10 @@ class CqlNode:
         except CommandFailed as error:
             LOG.warning("%s cannot be read and is taken as not empty: %s", table, error)
             return True
+
+    def row_reader(self, check: Callable[[], None]) -> RowReader:
+        """Return what reads the rows of token ranges; ``check`` raises to give up."""
+        return RowReader(self._session, check)
 
     def is_view_built(self, view: TableName) -> bool:
         """Tell whether this node has built its part of a materialized view."""
@@ -237,11 +234,6 @@ class CqlNode:
         """Return those of the named settings of this node's cassandra.yaml that it tells."""
         rows = self._session.rows("SELECT name, value FROM system_views.settings")
         return {r.name: r.value for r in rows if r.name in names and r.value is not None}
-
-
-def _quoted(name: str) -> str:
-    """Quote always: a name may be a reserved word."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _member(row: Any, address: str) -> RingMember:

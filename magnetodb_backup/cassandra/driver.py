@@ -11,6 +11,7 @@ import logging
 import ssl
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from magnetodb_backup.errors import (
@@ -74,6 +75,14 @@ def _context(ca_file: str) -> ssl.SSLContext:
         ) from None
 
 
+@dataclass(frozen=True)
+class Page:
+    """Some rows of an answer, and where the next ones begin; None after the last."""
+
+    rows: list[Any]
+    next: bytes | None
+
+
 class PinnedSession:
     """A CQL session with exactly one node, so that local and virtual tables are that node's."""
 
@@ -126,6 +135,20 @@ class PinnedSession:
             "list[Any]",
             self._mapped(lambda: list(self._session.execute(statement, parameters, timeout))),
         )
+
+    def page(self, query: str, *, size: int, after: bytes | None, consistency: str) -> Page:
+        """Return at most ``size`` rows, those that follow what ``after`` of another page tells.
+
+        Raises as ``rows()``.
+        """
+        level = ConsistencyLevel.name_to_value[consistency]
+        statement = SimpleStatement(query, consistency_level=level, fetch_size=size)
+
+        def read() -> Page:
+            result = self._session.execute(statement, timeout=_REQUEST, paging_state=after)
+            return Page(list(result.current_rows), result.paging_state)
+
+        return cast("Page", self._mapped(read))
 
     def close(self) -> None:
         """Close the connection."""

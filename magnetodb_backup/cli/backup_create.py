@@ -80,6 +80,12 @@ class Create(ServiceCommand, ShowOne):
             choices=("fail", "mark"),
             help="an SSTable that does not match its digest fails the backup, or is marked in it",
         )
+        parser.add_argument(
+            "--figures",
+            action="store_true",
+            help="count and digest all rows, before and after the snapshots, so that restore "
+            "create --check can prove what it has restored; reads every row twice",
+        )
         add_waiting(parser, default=False)
         return parser
 
@@ -91,6 +97,7 @@ class Create(ServiceCommand, ShowOne):
             type=parsed_args.type,
             allow_partial=parsed_args.allow_partial,
             on_corrupt=parsed_args.on_corrupt,
+            figures=parsed_args.figures,
         )
         backup = self.services.requests().create_backup(request)
         database = self.services.database()
@@ -99,6 +106,8 @@ class Create(ServiceCommand, ShowOne):
             self._code = code_of(backup)
             if self._code:
                 sys.stderr.write(f"error: {backup.status.value}: {backup.error}\n")
+            elif backup.error:
+                sys.stderr.write(f"warning: {backup.error}\n")
         view = backup_view(backup, database.backups.node_backups(backup.id))
         return show(parsed_args, view)
 

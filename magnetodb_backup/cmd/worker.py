@@ -19,6 +19,7 @@ from magnetodb_backup.plugins.loading import load_node_control
 from magnetodb_backup.repository.download import DownloadSettings
 from magnetodb_backup.repository.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.worker.figures import FigureWork
 from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.identity import WorkerIdentity
 from magnetodb_backup.worker.memory import NodeMemory
@@ -55,6 +56,13 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             head_room_percent=conf.worker.head_room_percent,
         ),
     )
+    figures = FigureWork(
+        node,
+        storage,
+        prefix=conf.storage.prefix,
+        state_dir=directory,
+        concurrency=conf.worker.figures_concurrency,
+    )
     schema = SchemaWork(node, storage, conf.storage.prefix)
     work = BackupWork(
         node,
@@ -75,6 +83,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             **schema.handlers(),
             **ViewWork(node).handlers(),
             **OfflineWork(node, cassandra_process.from_conf(conf)).handlers(),
+            **figures.handlers(),
         },
     )
     tasks = Tasks(work, spawn)

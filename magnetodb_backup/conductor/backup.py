@@ -14,6 +14,7 @@ from magnetodb_backup.conductor.census import Census, require_all, take_census
 from magnetodb_backup.conductor.commit import commit_backup, coverage_of
 from magnetodb_backup.conductor.distrust import Findings
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
+from magnetodb_backup.conductor.figures import look_again, look_first
 from magnetodb_backup.conductor.steps import Results, StartAgain, Step
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Backup, Job, NodeBackup, Progress
@@ -30,6 +31,7 @@ from magnetodb_backup.errors import (
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 LOG = logging.getLogger(__name__)
+_Work = tuple[Phase, Callable[[int, Results], Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,21 @@ class BackupJob:
 
     def steps(self, round_: int) -> Sequence[Step]:
         """Return the steps of a round, in order."""
-        work: Sequence[tuple[Phase, Callable[[int, Results], Mapping[str, Any]]]] = (
+        figures: list[_Work] = [
+            (Phase.FIGURES_BEFORE, self._figures_before),
+            (Phase.FIGURES_AFTER, self._figures_after),
+        ]
+        if not self._backup.figures:
+            figures = []
+        work: Sequence[_Work] = (
             (Phase.RESOLVE, self._resolve),
             (Phase.CENSUS, self._census),
+            *figures[:1],
             (Phase.PREPARE, self._prepare),
             (Phase.SCHEMA_BEFORE, self._schema_before),
             (Phase.SNAPSHOT, self._snapshot),
             (Phase.SCHEMA_AFTER, self._schema_after),
+            *figures[1:],
             (Phase.UPLOAD, self._upload),
             (Phase.RELEASE, self._release),
             (Phase.COMMIT, self._commit),
@@ -115,6 +125,20 @@ class BackupJob:
             "present": [{"member": m.as_json(), "worker_id": w} for m, w in census.present],
             "missing": {m.host_id: f"{m.address}: {reason}" for m, reason in census.missing},
         }
+
+    def _figures_before(self, round_: int, results: Results) -> Mapping[str, Any]:
+        def calls(own: Mapping[str, Mapping[str, Any]]) -> list[Call]:
+            step, hosts = Phase.FIGURES_BEFORE.value, frozenset(own)
+            return self._calls(TaskKind.FIGURES_BEFORE, round_, results, step, hosts, own=own)
+
+        return look_first(self._tools.fanout, calls, results)
+
+    def _figures_after(self, round_: int, results: Results) -> Mapping[str, Any]:
+        def calls(hosts: frozenset[str]) -> list[Call]:
+            step = Phase.FIGURES_AFTER.value
+            return self._calls(TaskKind.FIGURES_AFTER, round_, results, step, hosts)
+
+        return look_again(self._tools.fanout, calls, results, _hosts_in(results))
 
     def _prepare(self, round_: int, results: Results) -> Mapping[str, Any]:
         return self._on_selection(round_, results, Phase.PREPARE, TaskKind.PREPARE)

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from magnetodb_backup.conductor.figures import figure_notes
 from magnetodb_backup.conductor.steps import Results
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
 from magnetodb_backup.domain.manifest import BackupManifest, NodeShare, StoredObject
 from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.status import BackupStatus, Phase
 from magnetodb_backup.domain.tables import Selection
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CorruptObject, MissingWorker
@@ -60,6 +61,7 @@ def commit_backup(
         for host_id, upload in sorted(uploads.items())
     )
     schema = _schema(repository, backup.id, results["schema_before"]["schema"])
+    figures = _figures(repository, backup.id, results)
     covered = coverage_of(ring, selection, uploads, require=True)
     corrupt = sum(s.corrupt_files for s in shares)
     whole = len(shares) == len(ring) and not corrupt
@@ -81,6 +83,7 @@ def commit_backup(
         coverage={c.keyspace: asdict(c) | {"status": c.status} for c in covered},
         nodes=shares,
         missing_nodes=missing,
+        figures=figures,
     )
     stored = repository.commit(manifest)
     totals = [u["progress"] for u in uploads.values()]
@@ -93,12 +96,14 @@ def commit_backup(
         bytes_uploaded=sum(p["bytes_uploaded"] for p in totals),
         bytes_reused=sum(p["bytes_reused"] for p in totals),
         manifest_sha256=stored.sha256,
+        figures=bool(figures),
     )
     notes = []
     if missing:
         notes.append(f"without the nodes {', '.join(missing)}")
     if corrupt:
         notes.append(f"{corrupt} corrupt files, see the node backups")
+    notes += figure_notes(results)
     database.backups.set_status(backup.id, status, error="; ".join(notes))
     return {"manifest": asdict(stored), "status": status.value}
 
@@ -117,6 +122,17 @@ def _schema(
     expected = StoredObject(**stored)
     _require_same("the schema", repository.digest_schema(backup_id), expected)
     return expected
+
+
+def _figures(
+    repository: ClusterRepository, backup_id: str, results: Results
+) -> tuple[StoredObject, ...]:
+    stored = results.get(Phase.FIGURES_AFTER.value, {}).get("figures", ())
+    figures = tuple(StoredObject(**f) for f in stored)
+    for expected in figures:
+        found = repository.digest_figures(backup_id, expected)
+        _require_same("the figures", found, expected)
+    return figures
 
 
 def _share(

@@ -161,7 +161,9 @@ class JobRunner:
             return None
         self._database.backups.set_status(backup.id, BackupStatus.DELETING)
         hosts = [n.host_id for n in self._database.backups.node_backups(backup.id)]
-        removed = self._repository(backup.cluster).delete_backup(backup.id, hosts)
+        removed = self._repository(backup.cluster).delete_backup(
+            backup.id, hosts, figures=backup.figures
+        )
         self._database.backups.set_status(backup.id, BackupStatus.DELETED)
         return {"objects_removed": removed}
 

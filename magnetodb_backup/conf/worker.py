@@ -24,6 +24,14 @@ OPTS = [
         help="Ranges of packs that a restore downloads at once.",
     ),
     cfg.IntOpt(
+        "figures_concurrency",
+        default=2,
+        min=1,
+        max=64,
+        help="Token ranges that are read from Cassandra at once for the figures of a backup, and "
+        "for the check of a restore.",
+    ),
+    cfg.IntOpt(
         "reader_threads",
         default=2,
         min=1,

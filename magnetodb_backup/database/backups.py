@@ -29,7 +29,7 @@ _SORT_KEYS = ("created_at", "updated_at", "name", "status")
 _UPDATABLE = frozenset(
     {
         "phase", "selection", "coverage", "skew_ms", "files", "bytes",
-        "bytes_uploaded", "bytes_reused", "manifest_sha256",
+        "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures",
     }
 )  # fmt: skip
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
@@ -100,7 +100,7 @@ class BackupStore:
                 created_at=created,
                 updated_at=created,
                 phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
-                manifest_sha256="",
+                manifest_sha256="", figures=request.figures,
             )  # fmt: skip
             session.add(row)
             session.add(

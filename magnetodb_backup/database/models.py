@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Double, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, DateTime, Double, Index, Integer, String, Text, false
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -98,6 +98,7 @@ class BackupRow(Base):
     bytes_uploaded: Mapped[int] = mapped_column(BigInteger, default=0)
     bytes_reused: Mapped[int] = mapped_column(BigInteger, default=0)
     manifest_sha256: Mapped[str] = mapped_column(String(64), default="")
+    figures: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class NodeBackupRow(Base):
@@ -195,6 +196,7 @@ class RestoreRow(Base):
     error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
     plan: Mapped[Any] = mapped_column(Document, nullable=True)
     tables: Mapped[Any] = mapped_column(Document)
+    checks: Mapped[Any] = mapped_column(Document, nullable=True)
 
 
 class NodeRestoreRow(Base):

@@ -26,7 +26,7 @@ from magnetodb_backup.domain.restores import (
 from magnetodb_backup.domain.status import BackupStatus, JobKind
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
-_UPDATABLE = frozenset({"phase", "error", "plan", "tables"})
+_UPDATABLE = frozenset({"phase", "error", "plan", "tables", "checks"})
 
 
 def _restore(row: RestoreRow) -> Restore:
@@ -146,7 +146,7 @@ class RestoreStore:
         return self._transactions.run(work)
 
     def update(self, restore_id: str, **values: Any) -> Restore:
-        """Set ``phase``, ``error``, ``plan`` or ``tables``."""
+        """Set ``phase``, ``error``, ``plan``, ``tables`` or ``checks``."""
         unknown = set(values) - _UPDATABLE
         if unknown:
             raise InvalidValue(f"not to be set this way: {', '.join(sorted(unknown))}")

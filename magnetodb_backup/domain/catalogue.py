@@ -46,6 +46,7 @@ def records_of(
         files=sum(share.files for share in manifest.nodes),
         bytes=sum(share.bytes for share in manifest.nodes),
         manifest_sha256=manifest_sha256,
+        figures=bool(manifest.figures),
     )
     return backup, nodes
 

@@ -159,7 +159,8 @@ class NodeShare:
 class BackupManifest:
     """The commit of a backup. ``coverage`` is per keyspace; ``skew_ms`` the snapshots' spread.
 
-    ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``.
+    ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``. ``figures`` are
+    what the tables' rows were, if that was asked for and could be found out.
     """
 
     backup_id: str
@@ -176,13 +177,18 @@ class BackupManifest:
     coverage: Mapping[str, Any]
     nodes: tuple[NodeShare, ...]
     missing_nodes: tuple[str, ...] = ()
+    figures: tuple[StoredObject, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document as it is stored."""
-        return {
+        """Return the document as it is stored; ``figures`` only where there are some."""
+        data = {
             "format": FORMAT,
             **{k: getattr(self, k) for k in self.__dataclass_fields__},
             "schema": asdict(self.schema),
             "nodes": [n.as_json() for n in self.nodes],
             "missing_nodes": list(self.missing_nodes),
+            "figures": [asdict(f) for f in self.figures],
         }
+        if not self.figures:
+            del data["figures"]
+        return data

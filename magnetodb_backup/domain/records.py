@@ -28,7 +28,8 @@ def check_backup_name(name: str) -> None:
 class BackupRequest:
     """What a user asks for. ``scope`` is ``{"type": …, …}``; ``cluster`` may be None if one.
 
-    ``on_corrupt`` is ``fail`` or ``mark``: what a Digest mismatch does to the backup.
+    ``on_corrupt`` is ``fail`` or ``mark``: what a Digest mismatch does to the backup. With
+    ``figures`` the rows are counted and digested, so that a restore can be checked.
     """
 
     scope: Mapping[str, Any]
@@ -37,6 +38,7 @@ class BackupRequest:
     type: str = "full"
     allow_partial: bool = False
     on_corrupt: str = "fail"
+    figures: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Backup:
     """A backup's record. Counts are of files, sizes in bytes.
 
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
+    ``figures``: while it is CREATING, that they are asked for; afterwards, that it has some.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Backup:
     bytes_uploaded: int = 0
     bytes_reused: int = 0
     manifest_sha256: str = ""
+    figures: bool = False
 
 
 @dataclass(frozen=True)

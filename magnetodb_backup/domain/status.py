@@ -46,14 +46,16 @@ class JobKind(str, enum.Enum):
 
 
 class Phase(str, enum.Enum):
-    """Steps of a backup job, in order."""
+    """Steps of a backup job, in order; those of the figures only where they are asked for."""
 
     RESOLVE = "resolve"
     CENSUS = "census"
+    FIGURES_BEFORE = "figures_before"
     PREPARE = "prepare"
     SCHEMA_BEFORE = "schema_before"
     SNAPSHOT = "snapshot"
     SCHEMA_AFTER = "schema_after"
+    FIGURES_AFTER = "figures_after"
     UPLOAD = "upload"
     RELEASE = "release"
     COMMIT = "commit"

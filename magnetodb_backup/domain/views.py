@@ -31,6 +31,7 @@ def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> di
         "scope": dict(backup.scope),
         "allow_partial": backup.allow_partial,
         "on_corrupt": backup.on_corrupt,
+        "figures": backup.figures,
         "created_at": time_view(backup.created_at),
         "updated_at": time_view(backup.updated_at),
         "finished_at": time_view(backup.finished_at),

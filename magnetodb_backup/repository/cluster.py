@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from magnetodb_backup.domain.manifest import BackupManifest, StoredObject
-from magnetodb_backup.errors import NotFound
+from magnetodb_backup.errors import CorruptObject, NotFound
 from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.figures import FiguresReader
 from magnetodb_backup.repository.manifests import (
     NodeManifestReader,
     backup_manifest_bytes,
@@ -49,6 +50,29 @@ class ClusterRepository:
         """Read a stored schema as a whole and return its size and digest."""
         return self._digest(layout.schema_name(backup_id))
 
+    def put_figures(self, backup_id: str, host_id: str, body: bytes) -> StoredObject:
+        """Store the figures that a node's worker has taken for a backup."""
+        return self._put(layout.figures_name(backup_id, host_id), body)
+
+    def digest_figures(self, backup_id: str, stored: StoredObject) -> StoredObject:
+        """Read stored figures as a whole and return what they are now."""
+        return self._digest(layout.check_figures_name(backup_id, stored.name))
+
+    def figures(self, backup_id: str, stored: StoredObject) -> FiguresReader:
+        """Return a reader of a backup's figures.
+
+        :raises NotFound: if they are gone.
+        :raises CorruptObject: if they are not what the backup manifest names.
+        """
+        if (found := self.digest_figures(backup_id, stored)) != stored:
+            raise CorruptObject(
+                f"the figures {stored.name} have SHA-256 {found.sha256}, the backup manifest names "
+                f"{stored.sha256}: they were changed after the backup"
+            )
+        return FiguresReader(
+            self._driver.read(self._container, stored.name), stored.name, backup_id
+        )
+
     def commit(self, manifest: BackupManifest) -> StoredObject:
         """Write the backup manifest: from now on the backup exists."""
         return self._put(layout.manifest_name(manifest.backup_id), backup_manifest_bytes(manifest))
@@ -81,17 +105,23 @@ class ClusterRepository:
             if rest == ["manifest.json"]:
                 yield backup_id
 
-    def delete_backup(self, backup_id: str, host_ids: Iterable[str] = ()) -> int:
+    def delete_backup(
+        self, backup_id: str, host_ids: Iterable[str] = (), *, figures: bool = False
+    ) -> int:
         """Remove a backup's manifests, that which makes it a backup first.
 
-        ``host_ids`` are its nodes as far as they are known: the listing may lag. Packs stay: only
+        ``host_ids`` are its nodes as far as they are known: the listing may lag, of ``figures``
+        too, if it has some. Packs stay: only
         collection removes data. May be repeated; returns the number of objects.
         """
         first = layout.manifest_name(backup_id)
         prefix = layout.backup_prefix(backup_id)
         names = {info.name for info in self._driver.list(self._container, prefix)}
         names |= {first, layout.schema_name(backup_id)}
-        names |= {layout.node_manifest_name(backup_id, host_id) for host_id in host_ids}
+        for host_id in host_ids:
+            names.add(layout.node_manifest_name(backup_id, host_id))
+            if figures:
+                names.add(layout.figures_name(backup_id, host_id))
         for name in sorted(names, key=lambda n: (n != first, n)):
             self._driver.delete(self._container, name)
         return len(names)

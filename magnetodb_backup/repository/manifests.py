@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, ParamSpec, TypeVar
-
-import zstandard
+from typing import Any, BinaryIO
 
 from magnetodb_backup.domain.manifest import (
-    FORMAT,
     BackupManifest,
     Extent,
     FileEntry,
@@ -25,20 +22,24 @@ from magnetodb_backup.domain.records import check_backup_name
 from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.domain.tables import Selection, check_name
 from magnetodb_backup.errors import BackupError, FormatProblem
-from magnetodb_backup.repository.layout import check_sha256, check_uuid
-
-Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
-_LONGEST_LINE = 16 * 1024 * 1024
-# Compressed bytes that are expanded at once: at worst, every four of them become 128 KiB.
-_PIECE = 1024
+from magnetodb_backup.repository.layout import check_figures_name, check_sha256, check_uuid
+from magnetodb_backup.repository.lines import (
+    LONGEST_LINE,
+    LineWriter,
+    check_format,
+    checked,
+    number,
+    read_document,
+    read_lines,
+    texts,
+)
 
 
 class NodeManifestWriter:
     """Writes header, entries and trailer, compressed, into ``file``."""
 
     def __init__(self, file: BinaryIO, header: NodeManifestHeader) -> None:
-        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False)
+        self._lines = LineWriter(file)
         self._header = header
         self.files = self.bytes = self.corrupt_files = 0
         self._line(header.as_json())
@@ -49,7 +50,7 @@ class NodeManifestWriter:
         :raises FormatProblem: if a reader would refuse it.
         """
         document = entry.as_json()
-        _checked("the node manifest", _entry, document, self._header)
+        checked("the node manifest", _entry, document, self._header)
         self._line(document)
         self.files += 1
         self.bytes += entry.size
@@ -59,17 +60,15 @@ class NodeManifestWriter:
         """Write the trailer; nothing may follow."""
         trailer = NodeManifestTrailer(self.files, self.bytes, self.corrupt_files)
         self._line({"trailer": asdict(trailer)})
-        self._stream.flush(zstandard.FLUSH_FRAME)
+        self._lines.finish()
         return trailer
 
     def _line(self, document: Mapping[str, Any]) -> None:
-        line = json.dumps(document, separators=(",", ":")).encode()
-        if len(line) > _LONGEST_LINE:
-            raise FormatProblem(
-                f"the node manifest: the line of {document.get('name')!r} would be longer than "
-                f"{_LONGEST_LINE} bytes; set a larger [worker] pack_size"
-            )
-        self._stream.write(line + b"\n")
+        self._lines.write(
+            document,
+            f"the node manifest: the line of {document.get('name')!r} would be longer than "
+            f"{LONGEST_LINE} bytes; set a larger [worker] pack_size",
+        )
 
 
 class NodeManifestReader:
@@ -80,7 +79,7 @@ class NodeManifestReader:
 
     def __init__(self, chunks: Iterable[bytes], name: str) -> None:
         self._name = name
-        self._lines = _lines(chunks, name)
+        self._lines = read_lines(chunks, name)
         self.header = self._header()
         self.trailer: NodeManifestTrailer | None = None
 
@@ -90,9 +89,9 @@ class NodeManifestReader:
             if self.trailer is not None:
                 raise FormatProblem(f"{self._name}: something follows the trailer")
             if "trailer" in document:
-                self.trailer = _checked(self._name, _trailer, document)
+                self.trailer = checked(self._name, _trailer, document)
                 continue
-            entry = _checked(self._name, _entry, document, self.header)
+            entry = checked(self._name, _entry, document, self.header)
             files += 1
             size += entry.size
             corrupt += entry.corrupt
@@ -107,18 +106,7 @@ class NodeManifestReader:
         if document is None:
             raise FormatProblem(f"{self._name}: is empty")
         check_format(document, self._name)
-        return _checked(self._name, _header, document)
-
-
-def _checked(
-    name: str, make: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-) -> Result:
-    try:
-        return make(*args, **kwargs)
-    except BackupError as error:
-        raise FormatProblem(f"{name}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise FormatProblem(f"{name}: malformed line ({error!r})") from None
+        return checked(self._name, _header, document)
 
 
 def _header(document: Mapping[str, Any]) -> NodeManifestHeader:
@@ -126,9 +114,9 @@ def _header(document: Mapping[str, Any]) -> NodeManifestHeader:
     del data["format"]
     check_uuid(data["host_id"], "node")
     check_uuid(data["backup_id"], "backup")
-    tokens = tuple(int(t) for t in _texts(data.pop("tokens")))
-    directories = _texts(data.pop("data_directories"))
-    _texts(list(data.values()))
+    tokens = tuple(int(t) for t in texts(data.pop("tokens")))
+    directories = texts(data.pop("data_directories"))
+    texts(list(data.values()))
     return NodeManifestHeader(**data, tokens=tokens, data_directories=directories)
 
 
@@ -143,14 +131,14 @@ def _entry(data: Mapping[str, Any], header: NodeManifestHeader) -> FileEntry:
         table=check_name(data["table"], "table"),
         table_id=_hexadecimal(data["table_id"], 32),
         index=None if index is None else _plain_name(index),
-        data_directory=_number(data["data_directory"]),
+        data_directory=number(data["data_directory"]),
         name=_plain_name(data["name"]),
-        size=_number(data["size"]),
-        mtime_ns=_number(data["mtime_ns"], least=-(1 << 63)),
+        size=number(data["size"]),
+        mtime_ns=number(data["mtime_ns"], least=-(1 << 63)),
         sha256=check_sha256(data["sha256"]),
-        crc32=None if data["crc32"] is None else _number(data["crc32"]),
+        crc32=None if data["crc32"] is None else number(data["crc32"]),
         extents=tuple(
-            Extent(check_sha256(pack), _number(offset), _number(length))
+            Extent(check_sha256(pack), number(offset), number(length))
             for pack, offset, length in data["extents"]
         ),
         corrupt=bool(data.get("corrupt", False)),
@@ -160,59 +148,6 @@ def _entry(data: Mapping[str, Any], header: NodeManifestHeader) -> FileEntry:
     if sum(e.length for e in entry.extents) != entry.size:
         raise ValueError(f"the extents of {entry.name} are not its {entry.size} bytes")
     return entry
-
-
-def _lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-    rest = b""
-    try:
-        for chunk in chunks:
-            for begin in range(0, len(chunk), _PIECE):
-                if decompressor.eof:
-                    raise FormatProblem(f"{name}: something follows the end")
-                rest += decompressor.decompress(chunk[begin : begin + _PIECE])
-                if decompressor.unused_data:
-                    raise FormatProblem(f"{name}: something follows the end")
-                *whole, rest = rest.split(b"\n")
-                if len(rest) > _LONGEST_LINE:
-                    raise FormatProblem(f"{name}: a line is longer than {_LONGEST_LINE} bytes")
-                for line in whole:
-                    yield _document(line, name)
-    except zstandard.ZstdError as error:
-        raise FormatProblem(f"{name}: is not Zstandard data ({error})") from None
-    if rest or not decompressor.eof:
-        raise FormatProblem(f"{name}: is cut off")
-
-
-def _document(text: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatProblem(f"{name}: is not JSON ({error})") from None
-    if not isinstance(document, dict):
-        raise FormatProblem(f"{name}: is not a JSON object")
-    return document
-
-
-def check_format(document: Mapping[str, Any], name: str) -> None:
-    """Refuse a format version other than ours."""
-    if document.get("format") != FORMAT:
-        raise FormatProblem(
-            f"{name}: has format version {document.get('format')!r}, this version knows {FORMAT}; "
-            "use the version of magnetodb-backup that wrote it, or a newer one"
-        )
-
-
-def _number(value: Any, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 63:
-        raise ValueError(f"{value!r} is not a number from {least} to 2^63-1")
-    return value
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-        raise ValueError(f"{values!r} is not a list of strings")
-    return tuple(values)
 
 
 def _hexadecimal(value: Any, digits: int) -> str:
@@ -239,7 +174,7 @@ def backup_manifest_bytes(manifest: BackupManifest) -> bytes:
 
 def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
     """Read a stored backup manifest; FormatProblem if it is not one."""
-    document = _document(text, name)
+    document = read_document(text, name)
     check_format(document, name)
     try:
         del document["format"]
@@ -248,7 +183,8 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
                 **document,
                 "schema": StoredObject(**document["schema"]),
                 "nodes": tuple(NodeShare.from_json(n) for n in document["nodes"]),
-                "missing_nodes": _texts(document["missing_nodes"]),
+                "missing_nodes": texts(document["missing_nodes"]),
+                "figures": _stored_list(document.get("figures", [])),
             }
         )
         for node in manifest.nodes:
@@ -263,7 +199,7 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
 
 def _check_backup(manifest: BackupManifest) -> None:
     check_uuid(manifest.backup_id, "backup")
-    _texts([manifest.name, manifest.cluster, manifest.status, manifest.schema_version])
+    texts([manifest.name, manifest.cluster, manifest.status, manifest.schema_version])
     check_backup_name(manifest.name)
     if manifest.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
         raise ValueError(f"{manifest.status!r} is no status of a stored backup")
@@ -276,18 +212,34 @@ def _check_backup(manifest: BackupManifest) -> None:
         raise ValueError("scope and coverage must be objects")
     Selection.from_json(manifest.selection)
     check_sha256(manifest.schema.sha256)
-    _number(manifest.schema.size)
-    _number(manifest.skew_ms, least=-(1 << 63))
-    _number(sum(node.files for node in manifest.nodes))
-    _number(sum(node.bytes for node in manifest.nodes))
+    number(manifest.schema.size)
+    number(manifest.skew_ms, least=-(1 << 63))
+    _check_figures(manifest)
+    number(sum(node.files for node in manifest.nodes))
+    number(sum(node.bytes for node in manifest.nodes))
     if len({node.host_id for node in manifest.nodes}) != len(manifest.nodes):
         raise ValueError("a node is named twice")
+
+
+def _stored_list(values: Any) -> tuple[StoredObject, ...]:
+    if not isinstance(values, list):
+        raise ValueError(f"{values!r} is not a list of objects")
+    return tuple(StoredObject(**v) for v in values)
+
+
+def _check_figures(manifest: BackupManifest) -> None:
+    for stored in manifest.figures:
+        check_figures_name(manifest.backup_id, stored.name)
+        check_sha256(stored.sha256)
+        number(stored.size)
+    if len({stored.name for stored in manifest.figures}) != len(manifest.figures):
+        raise ValueError("figures are named twice")
 
 
 def _check_share(node: NodeShare) -> None:
     check_uuid(node.host_id, "node")
     check_sha256(node.manifest.sha256)
-    _texts([node.address, node.dc, node.rack, node.version])
-    _texts([node.snapshot_started_at, node.snapshot_finished_at])
-    for number in (node.manifest.size, node.files, node.bytes, node.corrupt_files):
-        _number(number)
+    texts([node.address, node.dc, node.rack, node.version])
+    texts([node.snapshot_started_at, node.snapshot_finished_at])
+    for count in (node.manifest.size, node.files, node.bytes, node.corrupt_files):
+        number(count)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from magnetodb_backup.domain.manifest import BackupManifest, Extent, NodeShare
-from magnetodb_backup.errors import FormatProblem, NotFound
+from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
 
@@ -23,8 +23,8 @@ _NAMED, _PROBLEMS_WITH_NAMES = 20, 200
 class Problem:
     """Something wrong. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
 
-    Or schema, which belongs to no node: its ``host_id`` is empty. ``files`` names the first
-    affected files, unless there are many problems; ``file_count`` counts all of them.
+    Or schema or figures, which belong to no node: their ``host_id`` is empty. ``files`` names
+    the first affected files, unless there are many problems; ``file_count`` counts all of them.
     """
 
     host_id: str
@@ -218,6 +218,17 @@ def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> li
     return [Problem("", "schema", "", f"{found.name} is not what the backup manifest names")]
 
 
+def _figures_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
+    problems = []
+    for stored in manifest.figures:
+        try:
+            for _ in cluster.figures(manifest.backup_id, stored):
+                pass
+        except (CorruptObject, FormatProblem, NotFound) as error:
+            problems.append(Problem("", "figures", "", str(error)))
+    return problems
+
+
 def verify_backup(
     cluster: ClusterRepository,
     node_repository_of: Callable[[str], NodeRepository],
@@ -235,7 +246,7 @@ def verify_backup(
     """
     manifest = cluster.read_backup(backup_id)
     totals: dict[str, int] = defaultdict(int)
-    problems = _schema_problems(cluster, manifest)
+    problems = _schema_problems(cluster, manifest) + _figures_problems(cluster, manifest)
     for share in manifest.nodes:
         check = _NodeCheck(
             node_repository_of(share.host_id),

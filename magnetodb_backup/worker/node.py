@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from magnetodb_backup.cassandra.control import NodeControl
+from magnetodb_backup.domain.figures import TokenRange
 from magnetodb_backup.domain.tables import IndexDescription, SchemaCatalogue, TableName
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
 from magnetodb_backup.worker.memory import KnownNode, NodeMemory
 
 _DIRECTORIES = ("commitlog_directory", "hints_directory", "saved_caches_directory")
+
+
+class RowSource(Protocol):
+    """Reads the rows of token ranges; threads may share it."""
+
+    def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
+        """Yield the JSON texts of the rows in token order, some at a time.
+
+        Raises UnknownTable, CommandFailed, CassandraUnavailable.
+        """
 
 
 class CqlConnection(Protocol):
@@ -34,6 +45,7 @@ class CqlConnection(Protocol):
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]: ...
     def is_index_ready(self, index: IndexDescription) -> bool: ...
     def settings(self, *names: str) -> Mapping[str, str]: ...
+    def row_reader(self, check: Callable[[], None]) -> RowSource: ...
     def close(self) -> None: ...
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from magnetodb_backup.errors import FormatProblem
 from magnetodb_backup.repository.manifests import backup_manifest_bytes, parse_backup_manifest
 from tests.property.manifests import json_values, result_or_refusal
+from tests.unit.domain.samples import BACKUP_ID, HOST_ID
 from tests.unit.domain.test_manifest import BACKUP_MANIFEST, SHARE
 
 
@@ -82,6 +83,43 @@ def test_values_that_no_record_could_have_are_refused(
         reduce(operator.getitem, path, document)[member] = value
         with pytest.raises(FormatProblem, match=r"^m: malformed backup manifest"):
             parse_backup_manifest(json.dumps(document).encode(), "m")
+
+
+_FIGURES = ("figures", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "member", "values"),
+    [
+        ((), "figures", [None, {}, "abc", [5], [{}]]),
+        (_FIGURES, "size", _NO_NUMBER),
+        (_FIGURES, "sha256", [None, "x", "A" * 64]),
+        (_FIGURES, "new", [5]),
+        (
+            _FIGURES,
+            "name",
+            [
+                None, "", "schema.cql", "../../x",
+                f"backups/{BACKUP_ID}/figures/../{HOST_ID}.jsonl.zst",
+                f"backups/{BACKUP_ID}/nodes/{HOST_ID}.jsonl.zst",
+                f"backups/{HOST_ID}/figures/{HOST_ID}.jsonl.zst",
+                f"backups/{BACKUP_ID}/figures/{HOST_ID.upper()}.jsonl.zst",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_figures_that_no_backup_could_have_are_refused(
+    path: tuple[Any, ...], member: str, values: list[Any]
+) -> None:
+    test_values_that_no_record_could_have_are_refused(path, member, values)
+
+
+def test_figures_are_named_once_or_not_at_all() -> None:
+    twice = replace(BACKUP_MANIFEST, figures=BACKUP_MANIFEST.figures * 2)
+    with pytest.raises(FormatProblem, match="figures are named twice"):
+        parse_backup_manifest(backup_manifest_bytes(twice), "m")
+    without = replace(BACKUP_MANIFEST, figures=())
+    assert parse_backup_manifest(backup_manifest_bytes(without), "m") == without
 
 
 def test_nodes_are_different_and_their_sums_are_numbers() -> None:

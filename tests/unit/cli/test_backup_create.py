@@ -48,18 +48,20 @@ def test_scopes(shell: Shell, arguments: list[str], scope: dict[str, Any]) -> No
 def test_all_options(shell: Shell) -> None:
     shell.database.nodes.report(replace(REPORT, worker_id="w2", cluster="other"))
     options = ["--name", "nightly ß", "--cluster", CLUSTER, "--on-corrupt", "mark"]
-    options += ["--allow-partial", "-f", "json"]
+    options += ["--allow-partial", "--figures", "-f", "json"]
     record = shell("backup", "create", "--all-keyspaces", *options).json
     backup = shell.database.backups.get(record["id"])
     assert record == backup_view(backup, [])
     assert (backup.name, backup.cluster) == ("nightly ß", CLUSTER)
     assert (backup.allow_partial, backup.on_corrupt, backup.type) == (True, "mark", "full")
+    assert backup.figures
 
 
 def test_defaults(shell: Shell) -> None:
     record = shell("backup", "create", "--all-keyspaces", "-f", "json").json
     assert record["status"] == "CREATING"
     assert (record["name"], record["allow_partial"], record["on_corrupt"]) == ("", False, "fail")
+    assert record["figures"] is False
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,19 @@ def test_end_is_the_exit_code(
     assert outcome.json["status"] == end.value
     told = f"error: {end.value}: {error}\n" if code else ""
     assert outcome.err == told
+
+
+def test_what_a_created_backup_lacks_is_a_warning(shell: Shell, meanwhile: Meanwhile) -> None:
+    """Figures are an extra: that they could not be taken is no failure."""
+
+    def conduct() -> None:
+        (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
+        shell.database.backups.set_status(job.backup_id, S.CREATED, error="without figures: why")
+
+    meanwhile(conduct)
+    outcome = shell("backup", "create", "--all-keyspaces", "--figures", "--wait", "-f", "json")
+    assert outcome.code == 0
+    assert outcome.err.endswith("warning: without figures: why\n")
 
 
 def test_progress_is_told_in_plain_lines(shell: Shell, meanwhile: Meanwhile) -> None:

@@ -33,6 +33,7 @@ def stored(shell: Shell, number: int, *, cluster: str = CLUSTER, **values: objec
         cluster=cluster,
         name=f"backup {number}",
         created_at=f"2024-05-06T05:{59 - number % 60:02}:00+00:00",
+        figures=(),
         **values,
     )
     repository = ClusterRepository(shell.catalogue.driver, PREFIX, cluster)

@@ -16,6 +16,7 @@ from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
 from magnetodb_backup.domain.status import JobKind, Phase
+from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable
@@ -37,7 +38,9 @@ class Cluster:
         self.database: Database = connect(f"sqlite:///{database_file}", self.clock)
         self.store = Store()
         self.nodes = {n: FakeNode(root, n) for n in range(1, size + 1)}
+        self.rows: dict[TableName, list[tuple[int, str]]] = {}
         for node in self.nodes.values():
+            node.rows = self.rows
             node.members = tuple(other.me for other in self.nodes.values())
             node.ring = tuple(self.nodes.values())
         self._root = root

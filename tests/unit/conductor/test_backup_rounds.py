@@ -173,7 +173,7 @@ def _cancel_at(cluster: Cluster, kind: TaskKind) -> None:
 )
 def test_cancelling_at_any_step(cluster: Cluster, kind: TaskKind) -> None:
     _cancel_at(cluster, kind)
-    backup = cluster.backup()
+    backup = cluster.backup(figures=True)
     assert backup.status is BackupStatus.CANCELLED
     assert backup.error == "cancelled on request"
     assert backup.finished_at is not None

@@ -34,14 +34,15 @@ def _intact(cluster: Cluster, backup_id: str) -> bool:
 @pytest.mark.parametrize("phase", PHASES[:-1], ids=[p.value for p in PHASES[:-1]])
 def test_conductor_that_dies_after_a_step(cluster: Cluster, phase: Phase) -> None:
     """Another one adopts the job at the first unfinished step, and repeats nothing."""
-    backup = cluster.request()
+    backup = cluster.request(figures=True)
     left = cluster.run(backup, still_owner=cluster.until(backup, phase))
     assert left.status is BackupStatus.CREATING
     assert cluster.steps(backup) == {p.value for p in PHASES[: PHASES.index(phase) + 1]}
     cluster.run(backup, owner="conductor-2")
     assert _intact(cluster, backup.id)
     assert cluster.did("flush") == cluster.did("snapshot") == [1, 1, 1]
-    assert set(cluster.workers.starts("upload").values()) == {1}
+    for step in ("figures_before", "figures_after", "upload"):
+        assert set(cluster.workers.starts(step).values()) == {1}
     assert cluster.snapshots() == []
 
 
@@ -97,8 +98,9 @@ def test_worker_that_is_restarted_in_a_task(cluster: Cluster, kind: TaskKind) ->
             cluster.workers.restart(worker_id, cluster.work(int(worker_id[-1])))
 
     cluster.workers.after_start = restart
-    backup = cluster.backup()
+    backup = cluster.backup(figures=True)
     assert restarted
+    assert backup.figures
     assert _intact(cluster, backup.id)
     assert cluster.snapshots() == []
 

@@ -38,6 +38,7 @@ def test_a_backup_is_what_its_manifest_says() -> None:
         files=5,
         bytes=42,
         manifest_sha256=DIGEST,
+        figures=True,
     )
 
 

@@ -70,6 +70,7 @@ BACKUP_MANIFEST = BackupManifest(
     coverage={"ks": {"status": "partial"}},
     nodes=(SHARE,),
     missing_nodes=("another",),
+    figures=(StoredObject(f"backups/{BACKUP_ID}/figures/{HOST_ID}.jsonl.zst", 70, DIGEST),),
 )
 
 
@@ -116,3 +117,9 @@ def test_a_backup_manifest_names_its_nodes_and_those_that_are_missing() -> None:
     assert document["missing_nodes"] == ["another"]
     assert document["schema"] == {"name": "schema.cql", "size": 10, "sha256": DIGEST}
     assert document["status"] == "PARTIAL"
+
+
+def test_figures_are_named_where_there_are_some() -> None:
+    (stored,) = BACKUP_MANIFEST.as_json()["figures"]
+    assert (stored["size"], stored["sha256"]) == (70, DIGEST)
+    assert "figures" not in replace(BACKUP_MANIFEST, figures=()).as_json()

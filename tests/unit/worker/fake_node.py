@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from magnetodb_backup.domain.figures import TokenRange
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     SchemaCatalogue,
@@ -15,7 +16,7 @@ from magnetodb_backup.domain.tables import (
     TableName,
 )
 from magnetodb_backup.domain.topology import RingMember
-from magnetodb_backup.errors import CassandraUnavailable, CommandFailed
+from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, UnknownTable
 from magnetodb_backup.worker.node import LocalNode
 from tests.unit.cassandra.tree import DataDirectories, table
 from tests.unit.worker import fake_changes
@@ -66,6 +67,9 @@ class FakeNode:
         self.unbuilt: set[TableName] = set()  # views
         self.on_execute: Callable[[str], None] = lambda statement: None
         self.on_import: Callable[[TableName], None] = lambda table: None
+        # By table: token and JSON text of its rows, wherever their replicas are.
+        self.rows: dict[TableName, list[tuple[int, str]]] = {}
+        self.on_read: Callable[[TableName, TokenRange], None] = lambda table, range_: None
         self.on_flush: Callable[[], None] = lambda: None
         self.on_snapshot: Callable[[], None] = lambda: None
         for each in self.tables:
@@ -146,8 +150,29 @@ class FakeCql:
         root = self._answer().data.paths[0].parent
         return {name: str(root / name.removesuffix("_directory")) for name in names}
 
+    def row_reader(self, check: Callable[[], None]) -> FakeRows:
+        return FakeRows(self._answer(), check)
+
     def close(self) -> None:
         self._node.closed += 1
+
+
+class FakeRows:
+    """Reads two rows a page."""
+
+    def __init__(self, node: FakeNode, check: Callable[[], None]) -> None:
+        self._node, self._check = node, check
+
+    def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
+        self._check()
+        self._node.on_read(table, range_)
+        if table not in {t.name for t in self._node.tables}:
+            raise UnknownTable(f"Cassandra has no table {table}")
+        rows = sorted(self._node.rows.get(table, []))
+        texts = [text for token, text in rows if range_.start < token <= range_.end]
+        for begin in range(0, len(texts), 2):
+            self._check()
+            yield texts[begin : begin + 2]
 
 
 class FakeControl:

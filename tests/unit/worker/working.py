@@ -12,6 +12,7 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload import UploadSettings
+from magnetodb_backup.worker.figures import FigureWork
 from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.restore_schema import SchemaWork
 from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
@@ -38,11 +39,17 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
         local, store, FakeLoader(lambda: node.ring), restore_settings(values["head_room_percent"])
     )
     schema = SchemaWork(local, store, PREFIX)
+    figures = FigureWork(local, store, prefix=PREFIX, state_dir=state_dir, concurrency=2)
     return BackupWork(
         local,
         store,
         WorkSettings(PREFIX, upload, state_dir=state_dir, **values),
-        {**restoring.handlers(), **schema.handlers(), **ViewWork(local).handlers()},
+        {
+            **restoring.handlers(),
+            **schema.handlers(),
+            **ViewWork(local).handlers(),
+            **figures.handlers(),
+        },
     )
 
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads all rows of a token range as Cassandra's own JSON text, page by page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from magnetodb_backup.cassandra.driver import Page, PinnedSession
+from magnetodb_backup.domain.figures import TokenRange
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import CassandraUnavailable, UnknownTable
+
+LOG = logging.getLogger(__name__)
+# All replicas, since a restore brings back what any of them had; where one is away, a quorum.
+CONSISTENCIES = ("ALL", "QUORUM")
+_ROWS = 200  # of the first page
+_MOST_ROWS = 5000
+_CHARACTERS = 1 << 20  # of a page, about
+_TRIES = 4  # of a page
+_PAUSE = 0.5  # seconds before the second try; it doubles
+
+
+def range_query(table: TableName, partition_key: Sequence[str], range_: TokenRange) -> str:
+    """Return the query for all rows of a range, as JSON, in token order."""
+    token = f"token({', '.join(quoted(k) for k in partition_key)})"
+    return (
+        f"SELECT JSON * FROM {quoted(table.keyspace)}.{quoted(table.table)} "  # noqa: S608
+        f"WHERE {token} > {range_.start} AND {token} <= {range_.end}"
+    )
+
+
+def quoted(name: str) -> str:
+    """Quote always: a name may be a reserved word."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def partition_key(session: PinnedSession, table: TableName) -> list[str]:
+    """Return the columns of a table's partition key, in order; UnknownTable if it has none."""
+    columns = session.rows(
+        "SELECT column_name, kind, position FROM system_schema.columns "
+        "WHERE keyspace_name = %s AND table_name = %s",
+        (table.keyspace, table.table),
+    )
+    keys = sorted((c.position, c.column_name) for c in columns if c.kind == "partition_key")
+    if not keys:
+        raise UnknownTable(f"Cassandra has no table {table}")
+    return [name for _, name in keys]
+
+
+class RowReader:
+    """Reads ranges of tables. Memory is bounded by the size of a page.
+
+    Every replica is asked; once that has failed, a quorum of them is for the rest of this
+    object's life. ``check`` is called before each page and raises to give up.
+    """
+
+    def __init__(
+        self,
+        session: PinnedSession,
+        check: Callable[[], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._session, self._check, self._sleep = session, check, sleep
+        self._level = CONSISTENCIES[0]
+
+    def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
+        """Yield the texts of the rows, a page at a time.
+
+        :raises UnknownTable: if there is no such table.
+        :raises CassandraUnavailable: if too few replicas answered, several times.
+        :raises CommandFailed: if Cassandra refuses to read it.
+        """
+        query = range_query(table, partition_key(self._session, table), range_)
+        size, after = _ROWS, None
+        while True:
+            page, size = self._page(query, size, after)
+            texts = [str(row[0]) for row in page.rows]
+            yield texts
+            if page.next is None:
+                return
+            after = page.next
+            if texts:
+                characters = max(sum(map(len, texts)), 1)
+                size = max(min(len(texts) * _CHARACTERS // characters, _MOST_ROWS), 1)
+
+    def _page(self, query: str, size: int, after: bytes | None) -> tuple[Page, int]:
+        """Return a page and the size with which it could be read."""
+        pause, tries = _PAUSE, 1
+        while True:
+            self._check()
+            level = self._level
+            try:
+                return self._session.page(query, size=size, after=after, consistency=level), size
+            except CassandraUnavailable as error:
+                size = max(size // 4, 1)  # it may have been too much for the time
+                LOG.info("%s; trying again", error)
+                tries += 1
+                if tries > _TRIES:
+                    if level == CONSISTENCIES[-1]:
+                        raise
+                    LOG.warning("rows are read at %s from now on: %s", CONSISTENCIES[-1], error)
+                    self._level = CONSISTENCIES[-1]
+                    tries, pause = 1, _PAUSE
+                self._sleep(pause)
+                pause *= 2

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures: what the rows of a table's token ranges were, so that a restore can be proven.
+
+A figure is a row count and a digest of all rows of a range. It is taken twice, before and after
+the snapshots: what did not change in between is what the snapshots have.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.domain.topology import RingMember
+
+# Murmur3Partitioner gives no key the lowest token: a range that begins there has all keys.
+LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
+MOST_RANGES = 64
+_SHOWN = 20  # ranges that differ, by table, that a record has room for
+
+
+@dataclass(frozen=True, order=True)
+class TokenRange:
+    """The tokens after ``start`` up to and with ``end``; never around the ring's end."""
+
+    start: int
+    end: int
+
+    def as_json(self) -> list[str]:
+        """Return the two tokens as text, since they have 64 bits."""
+        return [str(self.start), str(self.end)]
+
+    @classmethod
+    def from_json(cls, data: Sequence[str]) -> TokenRange:
+        """Read what ``as_json()`` returned."""
+        start, end = data
+        return cls(int(start), int(end))
+
+    def __str__(self) -> str:
+        return f"({self.start}, {self.end}]"
+
+
+def split_ring(tokens: Iterable[int], most: int = MOST_RANGES) -> tuple[TokenRange, ...]:
+    """Return at most ``most`` (at least 2) ranges that have each token of the ring once, in order.
+
+    They end where the ring's own ranges end, or divide those evenly.
+    """
+    ends = sorted({t for t in tokens if t != LOWEST} | {HIGHEST})
+    if len(ends) > most:
+        step = -(-len(ends) // most)
+        ends = [*ends[step - 1 : -1 : step], HIGHEST]
+    parts = max(most // len(ends), 1)
+    ranges, start = [], LOWEST
+    for end in ends:
+        width = end - start
+        bounds = sorted({start + width * n // parts for n in range(parts + 1)})
+        ranges += [TokenRange(a, b) for a, b in pairwise(bounds)]
+        start = end
+    return tuple(ranges)
+
+
+def assign_ranges(
+    ranges: Sequence[TokenRange], ring: Sequence[RingMember], present: Collection[str]
+) -> dict[str, tuple[TokenRange, ...]]:
+    """Return by host ID the ranges that each node is to read: those whose end it owns.
+
+    For a node that is not ``present`` (host IDs) the next one of the ring that is does it.
+    """
+    owners = sorted((t, m.host_id) for m in ring for t in m.tokens if m.host_id in present)
+    tokens = [token for token, _ in owners]
+    assigned: dict[str, list[TokenRange]] = {}
+    for each in ranges if owners else ():
+        _, host_id = owners[bisect_left(tokens, each.end) % len(owners)]
+        assigned.setdefault(host_id, []).append(each)
+    return {host_id: tuple(found) for host_id, found in assigned.items()}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How many rows there are, and the SHA-256 (hex) of their texts, each followed by LF."""
+
+    rows: int
+    sha256: str
+
+
+class RowDigest:
+    """Makes a figure of rows as they come, in token order."""
+
+    def __init__(self) -> None:
+        self._rows, self._digest = 0, hashlib.sha256()
+
+    def add(self, rows: Iterable[str]) -> None:
+        """Count and digest rows, each as the text of ``SELECT JSON *``."""
+        for text in rows:
+            self._rows += 1
+            self._digest.update(text.encode(errors="surrogatepass"))
+            self._digest.update(b"\n")
+
+    def figure(self) -> Figure:
+        """Return the figure of all rows so far."""
+        return Figure(self._rows, self._digest.hexdigest())
+
+
+class RangeState(str, enum.Enum):
+    """What is known of a range: STEADY ones can be compared.
+
+    CHANGING: its rows changed while the backup was made. UNREAD: it could not be read.
+    """
+
+    STEADY = "steady"
+    CHANGING = "changing"
+    UNREAD = "unread"
+
+
+@dataclass(frozen=True)
+class RangeFigure:
+    """A range of a table; ``figure`` only if it is steady."""
+
+    table: TableName
+    range: TokenRange
+    state: RangeState
+    figure: Figure | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line's members; ``rows`` and ``sha256`` only of a steady range."""
+        document: dict[str, Any] = {
+            "keyspace": self.table.keyspace,
+            "table": self.table.table,
+            "start": str(self.range.start),
+            "end": str(self.range.end),
+            "state": self.state.value,
+        }
+        return document if self.figure is None else {**document, **asdict(self.figure)}
+
+
+def read_once(table: TableName, range_: TokenRange, figure: Figure | None) -> RangeFigure:
+    """Return what one look at a range found; no figure where it could not be read."""
+    state = RangeState.UNREAD if figure is None else RangeState.STEADY
+    return RangeFigure(table, range_, state, figure)
+
+
+def settled(before: RangeFigure, after: RangeFigure) -> RangeFigure:
+    """Return what two looks at one range together tell."""
+    if before.figure is None or after.figure is None:
+        return read_once(after.table, after.range, None)
+    if before.figure != after.figure:
+        return replace(after, state=RangeState.CHANGING, figure=None)
+    return after
+
+
+@dataclass(frozen=True)
+class TableFigures:
+    """How many ranges of a table are in each state."""
+
+    steady: int = 0
+    changing: int = 0
+    unread: int = 0
+
+    def plus(self, state: RangeState) -> TableFigures:
+        """Count one more range."""
+        return replace(self, **{state.value: getattr(self, state.value) + 1})
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """A restored table against its figures.
+
+    Counts are of ranges; ``changing`` and ``unread`` could not be compared. The rows are those
+    of the compared ranges. ``differences`` are the first ranges that differ.
+    """
+
+    equal: int = 0
+    different: int = 0
+    changing: int = 0
+    unread: int = 0
+    rows_expected: int = 0
+    rows_found: int = 0
+    differences: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def compared(self, expected: RangeFigure, found: Figure) -> TableCheck:
+        """Return this with one more range whose rows were read again."""
+        assert expected.figure is not None
+        told = self.differences
+        if found != expected.figure and len(told) < _SHOWN:
+            difference = {
+                "start": str(expected.range.start),
+                "end": str(expected.range.end),
+                "rows_expected": expected.figure.rows,
+                "rows_found": found.rows,
+            }
+            told = (*told, difference)
+        same = found == expected.figure
+        return replace(
+            self,
+            equal=self.equal + same,
+            different=self.different + (not same),
+            rows_expected=self.rows_expected + expected.figure.rows,
+            rows_found=self.rows_found + found.rows,
+            differences=told,
+        )
+
+    def left_out(self, state: RangeState) -> TableCheck:
+        """Return this with one more range that could not be compared."""
+        return replace(self, **{state.value: getattr(self, state.value) + 1})
+
+    def with_others(self, other: TableCheck) -> TableCheck:
+        """Return this together with what another node found of the table."""
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__dataclass_fields__
+            if name != "differences"
+        }
+        return TableCheck(**sums, differences=(*self.differences, *other.differences)[:_SHOWN])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the check as records and the REST API have it."""
+        return {**asdict(self), "differences": [dict(d) for d in self.differences]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TableCheck:
+        """Read what ``as_json()`` returned."""
+        return cls(**{**data, "differences": tuple(data["differences"])})
+
+    def told(self) -> str:
+        """Return the check as a line for people."""
+        compared = self.equal + self.different
+        line = f"{self.equal} of {compared} token ranges equal, {self.rows_found} rows"
+        if self.rows_found != self.rows_expected:
+            line += f" of {self.rows_expected}"
+        if self.changing:
+            line += f"; {self.changing} ranges changed while the backup was made: not compared"
+        if self.unread:
+            line += f"; {self.unread} ranges could not be read for the backup: not compared"
+        return line
+
+
+def merged_checks(
+    parts: Iterable[Mapping[str, Mapping[str, Any]]],
+) -> dict[str, dict[str, Any]]:
+    """Put together what the nodes found, by table."""
+    merged: dict[str, TableCheck] = {}
+    for part in parts:
+        for table, found in part.items():
+            merged[table] = merged.get(table, TableCheck()).with_others(TableCheck.from_json(found))
+    return {table: merged[table].as_json() for table in sorted(merged)}
+
+
+def differences_told(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield for each table that differs which ranges do, with their rows."""
+    for table, data in sorted(checks.items()):
+        check = TableCheck.from_json(data)
+        if check.different:
+            named = ", ".join(
+                f"({d['start']}, {d['end']}] {d['rows_found']} rows of {d['rows_expected']}"
+                for d in check.differences[:3]
+            )
+            more = check.different - min(check.different, 3)
+            yield (
+                f"{table}: {check.different} of {check.equal + check.different} token ranges "
+                f"differ, {check.rows_found} rows found of {check.rows_expected}: {named}"
+                + (f" and {more} more" if more else "")
+            )

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of a backup as a stream of JSON lines: one file for each node that has taken some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from magnetodb_backup.domain.figures import LOWEST, Figure, RangeFigure, RangeState, TokenRange
+from magnetodb_backup.domain.manifest import FORMAT
+from magnetodb_backup.domain.tables import TableName, check_name
+from magnetodb_backup.errors import FormatProblem
+from magnetodb_backup.repository.layout import check_sha256, check_uuid
+from magnetodb_backup.repository.lines import (
+    LineWriter,
+    check_format,
+    checked,
+    number,
+    read_lines,
+)
+
+_TOO_LONG = "the figures: a line would be too long"
+
+
+class FiguresWriter:
+    """Writes header, ranges (by table and token) and trailer, compressed, into ``file``."""
+
+    def __init__(self, file: BinaryIO, backup_id: str, host_id: str) -> None:
+        self._lines, self._ranges = LineWriter(file), 0
+        header = {"format": FORMAT, "backup_id": backup_id, "host_id": host_id}
+        self._lines.write(header, _TOO_LONG)
+
+    def add(self, figure: RangeFigure) -> None:
+        """Write one range's line."""
+        self._lines.write(figure.as_json(), _TOO_LONG)
+        self._ranges += 1
+
+    def finish(self) -> None:
+        """Write the trailer; nothing may follow."""
+        self._lines.write({"trailer": {"ranges": self._ranges}}, _TOO_LONG)
+        self._lines.finish()
+
+
+class FiguresReader:
+    """Reads figures of the backup ``backup_id``; iterate once for its ranges, each checked.
+
+    The ranges are in order, and no token of a table is in two of them.
+
+    :raises FormatProblem: at any deviation from the format, at the end if it is cut.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], name: str, backup_id: str) -> None:
+        self._name = name
+        self._lines = read_lines(chunks, name)
+        header = next(self._lines, None)
+        if header is None:
+            raise FormatProblem(f"{name}: is empty")
+        check_format(header, name)
+        self.host_id = checked(name, _header, header, backup_id)
+
+    def __iter__(self) -> Iterator[RangeFigure]:
+        last: RangeFigure | None = None
+        count = 0
+        trailer: dict[str, Any] | None = None
+        for document in self._lines:
+            if trailer is not None:
+                raise FormatProblem(f"{self._name}: something follows the trailer")
+            if "trailer" in document:
+                trailer = document
+                continue
+            figure = checked(self._name, _range_figure, document)
+            if last is not None and not _follows(last, figure):
+                raise FormatProblem(
+                    f"{self._name}: {figure.table} {figure.range} does not follow {last.table} "
+                    f"{last.range}"
+                )
+            last = figure
+            count += 1
+            yield figure
+        if trailer != {"trailer": {"ranges": count}}:
+            raise FormatProblem(f"{self._name}: has {count} ranges, its trailer says {trailer}")
+
+
+def _header(document: Mapping[str, Any], backup_id: str) -> str:
+    if set(document) != {"format", "backup_id", "host_id"}:
+        raise ValueError(f"the header has the members {', '.join(document)}")
+    if document["backup_id"] != backup_id:
+        raise ValueError(f"these are figures of backup {document['backup_id']!r}")
+    return check_uuid(document["host_id"], "node")
+
+
+def _range_figure(data: Mapping[str, Any]) -> RangeFigure:
+    state = RangeState(data["state"])
+    members = {"keyspace", "table", "start", "end", "state"}
+    figure = None
+    if state is RangeState.STEADY:
+        members |= {"rows", "sha256"}
+        figure = Figure(number(data["rows"]), check_sha256(data["sha256"]))
+    if set(data) != members:
+        raise ValueError(f"a {state.value} range has the members {', '.join(data)}")
+    table = TableName(check_name(data["keyspace"], "keyspace"), check_name(data["table"], "table"))
+    found = TokenRange(_token(data["start"]), _token(data["end"]))
+    if found.start >= found.end:
+        raise ValueError(f"{found} is no range of tokens")
+    return RangeFigure(table, found, state, figure)
+
+
+def _token(text: Any) -> int:
+    if not isinstance(text, str) or str(int(text)) != text:
+        raise ValueError(f"{text!r} is not a token")
+    return number(int(text), least=LOWEST)
+
+
+def _follows(last: RangeFigure, figure: RangeFigure) -> bool:
+    if last.table == figure.table:
+        return last.range.end <= figure.range.start
+    return last.table < figure.table

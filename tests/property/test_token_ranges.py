@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranges for figures have every token of the ring exactly once, and each has a reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from magnetodb_backup.domain.figures import HIGHEST, LOWEST, assign_ranges, split_ring
+from magnetodb_backup.domain.topology import RingMember
+from tests.property.manifests import tokens
+
+_rings = st.lists(tokens, max_size=200, unique=True)
+_most = st.integers(2, 100)
+
+
+@given(_rings, _most)
+@example([LOWEST, HIGHEST], 64)
+@example([HIGHEST - 1, HIGHEST, LOWEST, LOWEST + 1], 64)
+@example([], 2)
+def test_each_token_is_in_one_range(ring: list[int], most: int) -> None:
+    ranges = split_ring(ring, most)
+    assert 1 <= len(ranges) <= most
+    assert (ranges[0].start, ranges[-1].end) == (LOWEST, HIGHEST)
+    assert all(r.start < r.end for r in ranges)
+    assert all(a.end == b.start for a, b in pairwise(ranges))
+
+
+@given(_rings, _most)
+def test_ranges_keep_to_the_rings_own_or_divide_them(ring: list[int], most: int) -> None:
+    """With few tokens every range of the ring ends one of ours; with many, every end is a token."""
+    ends = {r.end for r in split_ring(ring, most)}
+    own = ({*ring} - {LOWEST}) | {HIGHEST}
+    assert own <= ends if len(own) <= most else ends <= own
+
+
+@given(_rings, _most, st.integers(1, 7), st.sets(st.integers(0, 6)))
+def test_each_range_is_read_once_by_somebody_who_is_there(
+    ring: list[int], most: int, size: int, here: set[int]
+) -> None:
+    members = [
+        RingMember(str(n), f"10.0.0.{n}", "dc", "r", "5.0.9", tuple(ring[n::size]))
+        for n in range(size)
+    ]
+    present = {str(n) for n in here if n < size and members[n].tokens}
+    ranges = split_ring(ring, most)
+    assigned = assign_ranges(ranges, members, present)
+    assert set(assigned) <= present
+    assert Counter(r for found in assigned.values() for r in found) == Counter(
+        ranges if present else ()
+    )
