@@ -113,13 +113,19 @@ class Fetcher:
 
     def _submit_all(self, reads: Iterable[Read], pool: ThreadPoolExecutor) -> None:
         for read in reads:
-            while not self._slots.acquire(timeout=_WAIT):
-                self._go_on()
-            self._go_on()
+            self._acquire_slot()
             for piece in read.pieces:
                 if piece.file.parts > 1:
                     self._expect(piece)
             pool.submit(self._guarded, self._fetch, read)
+        for _ in range(self._concurrency * 2):  # all of them: nothing is on its way any more
+            self._acquire_slot()
+
+    def _acquire_slot(self) -> None:
+        while not self._slots.acquire(timeout=_WAIT):
+            self._go_on()
+            self._finisher.flush_old()
+        self._go_on()
 
     def _expect(self, piece: Piece) -> None:
         """Make the file when its first piece is on its way."""

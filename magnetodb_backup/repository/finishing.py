@@ -15,7 +15,7 @@ from magnetodb_backup.repository.staging import disk_errors, publish, sync_direc
 from magnetodb_backup.repository.wanted import WantedFile
 
 _REPORT_EVERY = 0.2  # seconds
-_MOST_FILES, _MOST_BYTES = 128, 64 * 1024 * 1024
+_MOST_FILES, _MOST_BYTES, _LONGEST = 128, 64 * 1024 * 1024, 1.0  # files, bytes, seconds
 
 
 class Tally:
@@ -46,7 +46,8 @@ class Tally:
 class Finisher:
     """Takes files whose parts are whole and verified. Thread-safe.
 
-    Syncs them in batches, then gives them their names, then writes the journal's lines.
+    Syncs them in batches, then gives them their names, then writes the journal's lines. What
+    waits is fetched again if the process dies, so it does not wait for long.
     """
 
     def __init__(self, journal: Journal, tally: Tally) -> None:
@@ -54,13 +55,24 @@ class Finisher:
         self._lock = threading.Lock()
         self._waiting: list[WantedFile] = []
         self._bytes = 0
+        self._oldest = 0.0
 
     def add(self, file: WantedFile) -> None:
         """Take a file; the caller may have to wait until a batch is on the disk."""
         with self._lock:
+            if not self._waiting:
+                self._oldest = time.monotonic()
             self._waiting.append(file)
             self._bytes += file.size
             if len(self._waiting) < _MOST_FILES and self._bytes < _MOST_BYTES:
+                return
+            batch = self._take()
+        self._publish(batch)
+
+    def flush_old(self) -> None:
+        """Finish what waits, if it has waited long enough; to be called now and then."""
+        with self._lock:
+            if not self._waiting or time.monotonic() - self._oldest < _LONGEST:
                 return
             batch = self._take()
         self._publish(batch)
