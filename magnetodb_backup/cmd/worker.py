@@ -30,6 +30,7 @@ from magnetodb_backup.worker.restore_schema import SchemaWork
 from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
 from magnetodb_backup.worker.service import WorkerService, spawn
 from magnetodb_backup.worker.tasks import Tasks
+from magnetodb_backup.worker.turns import Turns
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
 
 LOG = logging.getLogger(__name__)
@@ -79,10 +80,14 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             state_dir=directory,
         ),
         {
-            **restoring.handlers(),
-            **schema.handlers(),
-            **ViewWork(node).handlers(),
-            **OfflineWork(node, cassandra_process.from_conf(conf)).handlers(),
+            **Turns().one_by_one(
+                {
+                    **restoring.handlers(),
+                    **schema.handlers(),
+                    **ViewWork(node).handlers(),
+                    **OfflineWork(node, cassandra_process.from_conf(conf)).handlers(),
+                }
+            ),
             **figures.handlers(),
         },
     )

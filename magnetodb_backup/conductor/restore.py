@@ -182,7 +182,7 @@ class RestoreJob:
             "tables": selected["tables"],
             "whole_keyspaces": selected["whole_keyspaces"],
         }
-        return self._ask("schema", TaskKind.RESTORE_SCHEMA, arguments)
+        return self._on_one(results, "schema", TaskKind.RESTORE_SCHEMA, arguments)
 
     def _truncate(self, results: Results) -> Mapping[str, Any]:
         """Empty tables where asked; drop what SSTables do not reach, or cannot be sent beside."""
@@ -191,7 +191,8 @@ class RestoreJob:
         tables = [t for _, t in results[RestorePhase.SELECT.value]["tables"]]
         truncate = self._request.existing.value == "replace"
         indexes = results[RestorePhase.PREFLIGHT.value]["schema"]["drop"]
-        return self._ask(
+        return self._on_one(
+            results,
             "truncate",
             TaskKind.RESTORE_TRUNCATE,
             {"tables": tables, "truncate": truncate, "indexes": indexes},
@@ -222,7 +223,7 @@ class RestoreJob:
         after = results[RestorePhase.PREFLIGHT.value]["schema"]["after"]
         if self._request.node or not after:
             return {}
-        made = self._ask("views", TaskKind.RESTORE_SCHEMA, {"statements": after})
+        made = self._on_one(results, "make_views", TaskKind.RESTORE_SCHEMA, {"statements": after})
         built = {
             "views": names_of(after, "view"),
             "indexes": names_of(after, "index"),
@@ -271,6 +272,17 @@ class RestoreJob:
         return self._asking.any(
             f"{self._job.id}:{step}", kind, lambda host_id: self._arguments(host_id, arguments)
         )
+
+    def _on_one(
+        self, results: Results, step: str, kind: TaskKind, arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Run what changes the whole cluster on one node, always the same.
+
+        A conductor that takes over finds a task that runs, and does not begin it a second time
+        elsewhere: a late TRUNCATE would empty what is imported by then.
+        """
+        host_id = self._members(results)[0].host_id
+        return self._on_nodes(results, step, kind, {host_id: arguments})[host_id]
 
     def _members(self, results: Results) -> list[RingMember]:
         present = results[RestorePhase.CENSUS.value]["present"]
