@@ -15,6 +15,7 @@ from magnetodb_backup.errors import BackupError
 from magnetodb_backup.repository.fetching import Fetcher
 from magnetodb_backup.repository.finishing import Finisher, Tally
 from magnetodb_backup.repository.journal import Journal
+from magnetodb_backup.repository.leftover import take_leftover
 from magnetodb_backup.repository.manifests import NodeManifestReader
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.staging import Room, make_directory, remove_part
@@ -104,23 +105,28 @@ def download_node(
     wanted = Wanted()
     try:
         tally, room = Tally(progress), Room()
+        finisher = Finisher(finished, tally)
         for entry in manifest():
             check_cancelled()
             path = place(entry)
             if path is None:
                 continue
             known = finished.has(path, entry.size, entry.sha256)
-            wanted.add(path, entry, finished=known)
-            done = {"files_done": 1, "bytes_done": entry.size, "bytes_resumed": entry.size}
-            tally.add(files_total=1, bytes_total=entry.size, **(done if known else {}))
-            if not known:
+            left = not known and take_leftover(path, entry, check_cancelled)
+            file = wanted.add(path, entry, finished=known or left)
+            tally.add(files_total=1, bytes_total=entry.size)
+            if known:
+                tally.add(files_done=1, bytes_done=entry.size, bytes_resumed=entry.size)
+            elif left:
+                finisher.add(file)
+                tally.add(bytes_resumed=entry.size)
+            else:
                 room.need(path.parent, entry.size)
                 remove_part(path)
         room.check()
         for directory in room.directories:
             check_cancelled()
             make_directory(directory)
-        finisher = Finisher(finished, tally)
         fetcher = Fetcher(
             repository,
             finisher,

@@ -179,6 +179,9 @@ class Fetcher:
                 f"{_labels(pieces)}; {_REMEDY}"
             ) from None
         except IncompleteBody as error:
+            size = self._repository.pack_size(pack)
+            if size is not None and size >= end:
+                raise  # the body was cut on its way, again and again
             raise CorruptObject(
                 f"pack {pack} of node {self._repository.host_id} is too short for "
                 f"{_labels(pieces)} ({error}); {_REMEDY}"

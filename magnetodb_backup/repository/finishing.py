@@ -15,7 +15,8 @@ from magnetodb_backup.repository.staging import disk_errors, publish, sync_direc
 from magnetodb_backup.repository.wanted import WantedFile
 
 _REPORT_EVERY = 0.2  # seconds
-_MOST_FILES, _MOST_BYTES, _LONGEST = 128, 64 * 1024 * 1024, 1.0  # files, bytes, seconds
+# Of files that are whole and wait to be made durable together: numbers, bytes, seconds.
+MOST_FILES, MOST_BYTES, _LONGEST = 128, 64 * 1024 * 1024, 1.0
 
 
 class Tally:
@@ -47,7 +48,7 @@ class Finisher:
     """Takes files whose parts are whole and verified. Thread-safe.
 
     Syncs them in batches, then gives them their names, then writes the journal's lines. What
-    waits is fetched again if the process dies, so it does not wait for long.
+    waits has to be read again if the process dies, so it does not wait for long.
     """
 
     def __init__(self, journal: Journal, tally: Tally) -> None:
@@ -64,7 +65,7 @@ class Finisher:
                 self._oldest = time.monotonic()
             self._waiting.append(file)
             self._bytes += file.size
-            if len(self._waiting) < _MOST_FILES and self._bytes < _MOST_BYTES:
+            if len(self._waiting) < MOST_FILES and self._bytes < MOST_BYTES:
                 return
             batch = self._take()
         self._publish(batch)

@@ -16,6 +16,7 @@ from magnetodb_backup.repository.staging import PART
 # Pieces up to this size are gathered in memory and written at once.
 SMALL = 256 * 1024
 _MOST_PIECES = 500
+_LONGEST_NAME = 255 - len(PART)  # bytes
 
 
 def label_of(entry: FileEntry) -> str:
@@ -85,13 +86,13 @@ class Wanted:
             "(pack TEXT, start INTEGER, length INTEGER, file INTEGER, position INTEGER)"
         )
 
-    def add(self, path: Path, entry: FileEntry, *, finished: bool) -> None:
-        """Note a file; of one that is finished only the path.
+    def add(self, path: Path, entry: FileEntry, *, finished: bool) -> WantedFile:
+        """Note a file and return it; one that is finished is not fetched.
 
         :raises FormatProblem: if another file has this path.
         """
         label = label_of(entry)
-        if path.name.endswith(PART):
+        if path.name.endswith(PART) or len(os.fsencode(path.name)) > _LONGEST_NAME:
             raise FormatProblem(f"{label}: no file of Cassandra is named so; the backup is damaged")
         extents = [e for e in entry.extents if e.length]
         try:
@@ -111,6 +112,8 @@ class Wanted:
                 (extent.pack, extent.offset, extent.length, number, position),
             )
             position += extent.length
+        assert number is not None
+        return WantedFile(number, os.fspath(path), label, entry.size, entry.sha256, len(extents))
 
     def empty(self) -> Iterator[WantedFile]:
         """Yield the files that have no bytes."""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole files that a killed download has left without a line in the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from magnetodb_backup.domain.manifest import FileEntry
+from magnetodb_backup.repository.finishing import MOST_BYTES
+from magnetodb_backup.repository.staging import disk_errors, part_of
+
+_SLICE = 1024 * 1024
+
+
+def take_leftover(path: Path, entry: FileEntry, check_cancelled: Callable[[], None]) -> bool:
+    """Return whether the part of ``path`` is the whole file now, found on the disk and verified.
+
+    Reading a disk is better than asking the store again. A part is looked at only if it is small
+    enough to have waited for the others of its batch: the room of a large one is made beforehand,
+    so its size tells nothing.
+
+    :raises DataDirectoryProblem: if the disk does not let it be read or renamed.
+    """
+    if not entry.size or path.parent.is_symlink():  # which is refused before anything is written
+        return False
+    with disk_errors(path):
+        if _is_whole(path, entry, check_cancelled):
+            path.rename(part_of(path))
+            return True
+        return entry.size < MOST_BYTES and _is_whole(part_of(path), entry, check_cancelled)
+
+
+def _is_whole(path: Path, entry: FileEntry, check_cancelled: Callable[[], None]) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:  # it is not there, or no file: what is written in its place tells more
+        return False
+    with contextlib.closing(os.fdopen(descriptor, "rb", buffering=0)) as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+            return False
+        digest = hashlib.sha256()
+        while body := file.read(_SLICE):
+            check_cancelled()
+            digest.update(body)
+        return digest.hexdigest() == entry.sha256
