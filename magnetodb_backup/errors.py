@@ -31,6 +31,10 @@ class CassandraUnavailable(Transient):
     """The local Cassandra node does not answer."""
 
 
+class StreamFailed(Transient):
+    """Nodes did not take to the end what was streamed to them."""
+
+
 class StorageUnavailable(Transient):
     """The object store does not answer, or answers that it is overloaded."""
 

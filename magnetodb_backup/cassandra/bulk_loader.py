@@ -13,7 +13,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 from oslo_config import cfg
@@ -23,26 +24,37 @@ from magnetodb_backup.errors import (
     CassandraUnavailable,
     CommandFailed,
     SSTableRefused,
+    StreamFailed,
     UnknownTable,
 )
 
 _LOOK_EVERY = 0.5
 _KEPT = 400  # lines of output
+_SIGNALLED = 128  # a shell, or Java, ends with more by the signal's number
 # A plain number, or one with a unit since 4.1: 5.339KiB.
 _BYTES = re.compile(r"^\s*Total bytes transferred\s*:\s*(\d+(?:\.\d+)?) ?([KMGT]?)", re.M)
 # sstableloader passes over what it cannot open, and ends well.
-_SKIPPED = re.compile(r"^.*?(Skipping file .*)$", re.M)
+_SKIPPED = re.compile(r"Skipping file (?P<sstable>[a-z]{2}-[0-9a-z_]+-[a-z]+)?(?P<rest>.*)$", re.M)
 _NO_TABLE = re.compile(r"table (\S+) doesn't exist")
 _NO_KEYSPACE = re.compile(r"[Kk]eyspace \S+ (does not|doesn't) exist|Unknown keyspace", re.I)
 _DENIED = re.compile(r"AuthenticationException|UnauthorizedException|Authentication error", re.I)
-_STREAM_FAILED = re.compile(r"failed stream session|Streaming to the following hosts failed", re.I)
-# Whole SSTables are sent without the components of storage-attached indexes, and the receiver then
-# refuses them. Nothing can be set against it: 5.0's sstableloader reads no cassandra.yaml for that.
-_PERHAPS_SAI = (
-    ". Their logs tell why. To a table with storage-attached (SAI) indexes nothing can be "
-    "streamed: drop them, and create them again afterwards"
-)
 _MALFORMED = re.compile(r"CorruptSSTableException|CorruptBlockException|MalformedInput", re.I)
+# A node's own decision, for which it tells no reason, or so it seems when it is stopped.
+_NOT_TAKEN = re.compile(r"failed stream session", re.I)
+_UNREACHABLE = re.compile(
+    r"NoHostAvailableException|Connection ?(refused|reset)|failed to connect|timed out"
+    r"|ConnectException|ClosedChannelException|UnknownHostException|NoRouteToHostException"
+    r"|Streaming to the following hosts failed",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a run has sent, in bytes, and why it passed over which SSTables (``nb-1-big``)."""
+
+    bytes_sent: int
+    skipped: Mapping[str, str]
 
 
 def from_conf(conf: cfg.ConfigOpts) -> BulkLoader:
@@ -75,26 +87,32 @@ class BulkLoader:
 
     def load(
         self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
-    ) -> int:
-        """Send the SSTables of ``…/<keyspace>/<table>``; return how many bytes were sent.
+    ) -> Loaded:
+        """Send the SSTables of ``…/<keyspace>/<table>``; all are sent but those passed over.
 
         May be repeated: rows that are there already do not change.
 
-        :raises SSTableRefused: naming the files that sstableloader cannot read; the others of the
-            directory were sent.
-        :raises CassandraUnavailable: if the ring is not reached, or streaming fails.
+        :raises SSTableRefused: if an SSTable cannot be read; others may not have been sent.
+        :raises StreamFailed: if nodes do not take what is sent. They tell no reason: their logs
+            do. Among the reasons are storage-attached indexes of the table.
+        :raises CassandraUnavailable: if the ring or a node of it is not reached.
+        :raises CommandFailed: if sstableloader does not work as it is called.
         """
         code, output = self._run(
             [*self._command, "-d", ",".join(contacts), *self._options, directory], check_cancelled
         )
         if missing := _NO_TABLE.search(output):
             raise UnknownTable(f"sstableloader: Cassandra has no table {missing[1]}")
-        if skipped := [m.strip() for m in _SKIPPED.findall(output)]:
-            raise SSTableRefused(f"sstableloader: {'; '.join(skipped)[:2000]} (in {directory})")
-        if code == 0:
-            sent = _BYTES.search(output)
-            return int(float(sent[1]) * 1024 ** " KMGT".index(sent[2] or " ")) if sent else 0
-        raise _failure(output, directory, contacts)
+        if code:
+            raise _failure(code, output, directory, contacts)
+        skipped = {}
+        for found in _SKIPPED.finditer(output):
+            if not found["sstable"]:
+                raise SSTableRefused(f"sstableloader: {found[0].strip()} (in {directory})")
+            skipped[found["sstable"]] = f"sstableloader: {found[0].strip()[:500]}"
+        sent = _BYTES.search(output)
+        size = int(float(sent[1]) * 1024 ** " KMGT".index(sent[2] or " ")) if sent else 0
+        return Loaded(size, skipped)
 
     def _run(self, argv: list[str], check_cancelled: Callable[[], None]) -> tuple[int, str]:
         check_cancelled()
@@ -152,10 +170,10 @@ def _collect(stream: IO[str], lines: list[str]) -> None:
             del lines[_KEPT // 2]
 
 
-def _failure(output: str, directory: str, contacts: Sequence[str]) -> Exception:
+def _failure(code: int, output: str, directory: str, contacts: Sequence[str]) -> Exception:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     told = [x for x in lines if not re.match(r"at \S|\.\.\. \d+ more|WARN |INFO |Caused by", x)]
-    text = " ".join(dict.fromkeys(told))[-800:]
+    text = " ".join(dict.fromkeys(told))[-800:] or "no output"
     if _DENIED.search(output):
         return AccessDenied(
             "the ring refuses sstableloader; set [sstableloader] command to a script that adds "
@@ -165,10 +183,16 @@ def _failure(output: str, directory: str, contacts: Sequence[str]) -> Exception:
         return UnknownTable(f"sstableloader: {text}")
     if _MALFORMED.search(output):
         return SSTableRefused(f"sstableloader cannot read an SSTable in {directory}: {text}")
-    if _STREAM_FAILED.search(output):
-        return CassandraUnavailable(
-            f"nodes did not take the SSTables of {directory}{_PERHAPS_SAI}: {text}"
+    if _NOT_TAKEN.search(output):
+        return StreamFailed(
+            f"nodes did not take the SSTables of {directory}; their logs tell why: {text}"
         )
-    return CassandraUnavailable(
-        f"sstableloader to {', '.join(contacts)} failed: {text or 'no output'}"
+    if _UNREACHABLE.search(output):
+        return CassandraUnavailable(f"sstableloader to {', '.join(contacts)} failed: {text}")
+    if code < 0 or code > _SIGNALLED:
+        number = -code if code < 0 else code - _SIGNALLED
+        return CassandraUnavailable(f"sstableloader was ended by signal {number}: {text}")
+    return CommandFailed(
+        f"sstableloader ended with {code}; see [sstableloader] command, and the memory that it "
+        f"gives to Java: {text}"
     )

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from magnetodb_backup.domain.tables import TableName
@@ -28,6 +29,37 @@ def sstable_of(name: str) -> str:
     """Return the SSTable that a component belongs to, ``nb-1-big``; itself if it is none."""
     match = _COMPONENT.fullmatch(name)
     return match["sstable"] if match else name
+
+
+@dataclass(frozen=True)
+class StagedSSTable:
+    """An SSTable as it was staged; ``source`` is the node backup, ``size`` in bytes."""
+
+    source: str
+    directory: Path
+    sstable: str  # nb-1-big
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The SSTable's name for messages: those of several nodes are the same."""
+        return f"{self.sstable} of node backup {self.source}"
+
+    def files(self) -> list[Path]:
+        """Return its components."""
+        return sorted(self.directory.glob(f"{self.sstable}-*"))
+
+    def remove(self) -> None:
+        """Remove its files, when they are where they belong."""
+        for file in self.files():
+            file.unlink()
+
+    def put_aside(self) -> None:
+        """Keep its files where nobody looks for files to restore, until the clean-up."""
+        aside = self.directory / "refused"
+        aside.mkdir(mode=0o770, exist_ok=True)
+        for file in self.files():
+            file.rename(aside / file.name)
 
 
 class Staging:
@@ -88,6 +120,51 @@ class Staging:
             for directory in sorted((root / source).glob("*/*")):
                 if any(directory.iterdir()):
                     yield number, TableName(directory.parent.name, directory.name), directory
+
+    def sstables(self, sources: Sequence[str]) -> dict[TableName, list[StagedSSTable]]:
+        """Return each table's SSTables, of all sources and in all data directories."""
+        found: dict[TableName, list[StagedSSTable]] = defaultdict(list)
+        for source in sources:
+            for table, directories in self.tables(source).items():
+                for directory in directories:
+                    sizes: dict[str, int] = defaultdict(int)
+                    for file in sorted(directory.iterdir()):
+                        if not file.is_dir():
+                            sizes[sstable_of(file.name)] += file.stat().st_size
+                    found[table] += [
+                        StagedSSTable(source, directory, sstable, size)
+                        for sstable, size in sizes.items()
+                    ]
+        return dict(found)
+
+    def gather(
+        self, table: TableName, sstables: Sequence[StagedSSTable]
+    ) -> tuple[Path, dict[str, StagedSSTable]]:
+        """Make a directory ``…/<keyspace>/<table>`` with SSTables of several nodes and disks.
+
+        They are links with new numbers, for nodes number theirs alike. Return the directory, and
+        the SSTables by their names there.
+        """
+        self.forget_gathered(table)
+        directory = self._gathered(table)
+        directory.mkdir(mode=0o770, parents=True)
+        names = {}
+        for number, sstable in enumerate(sstables, start=1):
+            version, _, rest = sstable.sstable.partition("-")
+            form = rest.rpartition("-")[2]
+            name = f"{version}-{number}-{form}"
+            names[name] = sstable
+            for file in sstable.files():
+                component = file.name.removeprefix(f"{sstable.sstable}-")
+                (directory / f"{name}-{component}").symlink_to(file)
+        return directory, names
+
+    def forget_gathered(self, table: TableName) -> None:
+        """Remove the links."""
+        shutil.rmtree(self._gathered(table), ignore_errors=True)
+
+    def _gathered(self, table: TableName) -> Path:
+        return self._roots[0] / "gathered" / table.keyspace / table.table
 
     def remove(self) -> None:
         """Remove the restore's files; what does not exist is no error."""

@@ -43,6 +43,8 @@ def summary_text(view: Mapping[str, Any]) -> str:
         f"({decimal(total('bytes_resumed'))} of them staged by an earlier attempt), "
         f"{total('sstables_imported')} SSTables imported"
     )
+    if total("bytes_sent"):
+        line += f", {decimal(total('bytes_sent'))} streamed"
     plan = view["plan"] or {}
     return _section("Summary", iter([line])) + _section("Warnings", iter(plan.get("warnings", ())))
 

@@ -53,7 +53,10 @@ def of_node_backup(node: NodeBackup) -> NodeProgress:
 def of_node_restore(node: NodeRestore) -> NodeProgress:
     """Return what is shown of a node's part of a restore."""
     p = node.progress
-    return _of(node, f"{p.bytes_downloaded} downloaded, {p.sstables_imported} SSTables imported")
+    sent = f", {p.bytes_sent} sent" if p.bytes_sent else ""
+    return _of(
+        node, f"{p.bytes_downloaded} downloaded, {p.sstables_imported} SSTables imported{sent}"
+    )
 
 
 class Display(Protocol):

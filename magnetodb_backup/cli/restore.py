@@ -60,7 +60,8 @@ def _cell(name: str, value: Any) -> Any:
 
 
 def _node_line(node: Mapping[str, Any]) -> str:
-    end = f": {node['error']}" if node["error"] else ""
+    end = f", {node['bytes_sent']} bytes sent" if node["bytes_sent"] else ""
+    end += f": {node['error']}" if node["error"] else ""
     return (
         f"{node['address']}: {node['phase']}, {node['files_done']}/{node['files_total']} files, "
         f"{node['bytes_done']} bytes, {node['sstables_imported']} SSTables imported{end}"

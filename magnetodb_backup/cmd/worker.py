@@ -29,6 +29,7 @@ from magnetodb_backup.worker.reporting import Reporter
 from magnetodb_backup.worker.restore_schema import SchemaWork
 from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
 from magnetodb_backup.worker.service import WorkerService, spawn
+from magnetodb_backup.worker.streaming import StreamWork
 from magnetodb_backup.worker.tasks import Tasks
 from magnetodb_backup.worker.turns import Turns
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
@@ -50,7 +51,6 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
     restoring = RestoreWork(
         node,
         storage,
-        bulk_loader.from_conf(conf),
         RestoreSettings(
             prefix=conf.storage.prefix,
             download=DownloadSettings(concurrency=conf.worker.download_concurrency),
@@ -84,6 +84,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
                 {
                     **restoring.handlers(),
                     **schema.handlers(),
+                    **StreamWork(node, bulk_loader.from_conf(conf)).handlers(),
                     **ViewWork(node).handlers(),
                     **OfflineWork(node, cassandra_process.from_conf(conf)).handlers(),
                 }

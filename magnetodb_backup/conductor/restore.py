@@ -31,6 +31,11 @@ from magnetodb_backup.errors import BackupError, Cancelled, RestoreRefused, SSTa
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 _VIEW_SECONDS = 3600  # for building the materialized views of one restore
+# What tasks count that have no whole progress.
+_OWN_PROGRESS = {
+    TaskKind.RESTORE_IMPORT: "sstables_imported",
+    TaskKind.RESTORE_STREAM: "bytes_sent",
+}
 
 
 @dataclass(frozen=True)
@@ -368,6 +373,8 @@ class RestoreJob:
             progress = RestoreProgress(**outcome.result["progress"])
         elif error is None and "sstables" in outcome.result:
             progress = replace(progress, sstables_imported=outcome.result["sstables"])
+        elif error is None and "bytes_sent" in outcome.result:
+            progress = replace(progress, bytes_sent=outcome.result["bytes_sent"])
         phase = "failed" if error is not None and not isinstance(error, Cancelled) else step
         if step == RestorePhase.CLEANUP.value and error is None:
             phase = "done"
@@ -381,9 +388,9 @@ class RestoreJob:
         node = self._node_restore(call.host_id)
         if node is not None and call.kind is TaskKind.RESTORE_DOWNLOAD:
             self._keep(replace(node, progress=RestoreProgress(**progress)))
-        elif node is not None and call.kind is TaskKind.RESTORE_IMPORT:
-            imported = progress["sstables_imported"]
-            self._keep(replace(node, progress=replace(node.progress, sstables_imported=imported)))
+        elif node is not None and call.kind in _OWN_PROGRESS:
+            name = _OWN_PROGRESS[call.kind]
+            self._keep(replace(node, progress=replace(node.progress, **{name: progress[name]})))
 
 
 def _text(pair: Sequence[str]) -> str:

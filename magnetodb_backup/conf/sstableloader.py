@@ -17,7 +17,7 @@ OPTS = [
         "timeout",
         default=86_400.0,
         min=1,
-        help="Seconds that sending one table's SSTables of one directory may take.",
+        help="Seconds that one run may take, which sends up to 100 SSTables of a table.",
     ),
     cfg.IntOpt(
         "connections_per_host",

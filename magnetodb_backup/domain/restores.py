@@ -164,7 +164,8 @@ class RestoreProgress:
     """How far a node's part of a restore is. Counts are of files, sizes in bytes.
 
     ``bytes_done`` counts file bytes that are staged and verified; ``bytes_resumed`` those of them
-    that an earlier attempt had left; ``sstables_imported`` what Cassandra has taken.
+    that an earlier attempt had left; ``sstables_imported`` what Cassandra has taken;
+    ``bytes_sent`` what was streamed, to all owners together.
     """
 
     files_total: int = 0
@@ -174,6 +175,7 @@ class RestoreProgress:
     bytes_downloaded: int = 0
     bytes_resumed: int = 0
     sstables_imported: int = 0
+    bytes_sent: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.cassandra.bulk_loader import BulkLoader
 from magnetodb_backup.cassandra.layout import SnapshotTree
 from magnetodb_backup.cassandra.staging import (
     Staging,
@@ -82,17 +81,15 @@ def table_name(pair: Any) -> TableName:
 
 
 class RestoreWork:
-    """Preflight, download, import, stream, clean-up."""
+    """Preflight, download, import, clean-up."""
 
     def __init__(
         self,
         node: LocalNode,
         storage: StorageDriver,
-        loader: BulkLoader,
         settings: RestoreSettings,
     ) -> None:
-        self._node, self._storage, self._loader = node, storage, loader
-        self._settings = settings
+        self._node, self._storage, self._settings = node, storage, settings
 
     def handlers(self) -> Mapping[TaskKind, Handler]:
         """Return what does each kind of task."""
@@ -100,7 +97,6 @@ class RestoreWork:
             TaskKind.RESTORE_PREFLIGHT: self._preflight,
             TaskKind.RESTORE_DOWNLOAD: self._download,
             TaskKind.RESTORE_IMPORT: self._import,
-            TaskKind.RESTORE_STREAM: self._stream,
             TaskKind.RESTORE_CLEANUP: self._cleanup,
         }
 
@@ -248,7 +244,7 @@ class RestoreWork:
         Imported files leave the staging directory, so a repeated task goes on with the rest.
         """
         staging = self._staging(arguments)
-        refused: dict[str, list[str]] = _noted(staging)
+        refused: dict[str, list[str]] = noted(staging)
         done = 0
         for part in _parts(arguments):
             for table, directories in sorted(staging.tables(part.source).items()):
@@ -258,7 +254,7 @@ class RestoreWork:
                     known = refused.setdefault(str(table), [])
                     if reason not in known:  # by an attempt that died
                         known.append(reason)
-                        _note(staging, refused)
+                        note(staging, refused)
                 done += staged - _sstables(directories)
                 context.report(RestoreProgress(sstables_imported=done))
         return {"sstables": done, "refused": refused}
@@ -283,25 +279,6 @@ class RestoreWork:
                 except SSTableRefused as error:
                     refused.append(f"{single.name} ({error})")
         return refused
-
-    def _stream(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Send what is staged to the rows' owners; what is sent leaves the staging directory."""
-        staging = self._staging(arguments)
-        contacts = [str(a) for a in arguments["contacts"]]
-        sent = 0
-        refused: dict[str, list[str]] = _noted(staging)
-        for part in _parts(arguments):
-            for table, directories in sorted(staging.tables(part.source).items()):
-                for directory in directories:
-                    context.check()
-                    try:
-                        sent += self._loader.load(str(directory), contacts, context.check)
-                    except SSTableRefused as error:
-                        refused.setdefault(str(table), []).append(str(error))
-                        _note(staging, refused)
-                    for file in directory.iterdir():
-                        file.unlink()
-        return {"bytes_sent": sent, "refused": refused}
 
     def _cleanup(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         self.remove_staging(str(arguments["restore_id"]))
@@ -334,6 +311,11 @@ def _parts(arguments: Mapping[str, Any]) -> list[_Part]:
     return [_Part.from_json(p) for p in arguments["parts"]]
 
 
+def sources_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the node backups (by host ID) that a task works on."""
+    return [part.source for part in _parts(arguments)]
+
+
 def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgress:
     """Return the whole task's progress: what was done before and this part's."""
     return replace(
@@ -349,7 +331,7 @@ def _sstables(directories: Sequence[Path]) -> int:
     return sum(len(list(directory.rglob("*-Data.db"))) for directory in directories)
 
 
-def _noted(staging: Staging) -> dict[str, list[str]]:
+def noted(staging: Staging) -> dict[str, list[str]]:
     """Return the refused SSTables that an earlier attempt noted."""
     path = staging.note("refused.json")
     try:
@@ -359,7 +341,8 @@ def _noted(staging: Staging) -> dict[str, list[str]]:
     return found
 
 
-def _note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
+def note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
+    """Note the refused SSTables, by table, for an attempt to come."""
     part = staging.note("refused.part")
     part.write_text(json.dumps(refused))
     part.replace(staging.note("refused.json"))

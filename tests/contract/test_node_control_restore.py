@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.bulk_loader import BulkLoader
+from magnetodb_backup.cassandra.bulk_loader import BulkLoader, Loaded
 from magnetodb_backup.cassandra.control import NodeControl
 from magnetodb_backup.cassandra.cql import CqlNode
 from magnetodb_backup.cassandra.jolokia import JolokiaControl
 from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.staging import Staging, sstable_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     BackupError,
@@ -23,6 +24,7 @@ from magnetodb_backup.errors import (
     CassandraUnavailable,
     CommandFailed,
     SSTableRefused,
+    StreamFailed,
     UnknownTable,
 )
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
@@ -228,7 +230,7 @@ def test_loader_gives_all_rows_back(running: Running, tmp_path: Path) -> None:
     size = sum(f.stat().st_size for d in directories for f in _data_files(d))
     with _without_sai(running):
         sent = sum(
-            running.loader().load(str(directory), [running.node.address], _never)
+            running.loader().load(str(directory), [running.node.address], _never).bytes_sent
             for directory in directories
         )
         assert size * 0.9 < sent < size * 100, "with other components or without"
@@ -243,18 +245,43 @@ def test_loader_gives_all_rows_back(running: Running, tmp_path: Path) -> None:
         )
 
 
-def test_loader_to_a_table_with_sai_tells_the_remedy(running: Running, tmp_path: Path) -> None:
+def test_nodes_do_not_take_sstables_beside_a_storage_attached_index(
+    running: Running, tmp_path: Path
+) -> None:
     if running.version != CASSANDRA_5_0:
         return  # there is no SAI
     (directory, _) = running.saved(tmp_path)
-    with pytest.raises(CassandraUnavailable, match=r"SAI.*drop them, and create them again"):
+    with pytest.raises(StreamFailed, match=r"logs tell why.*failed stream session"):
         running.loader().load(str(directory), [running.node.address], _never)
+
+
+def test_gathered_links_are_loaded(running: Running, tmp_path: Path) -> None:
+    """SSTables of two disks, as if of two nodes: their names are the same."""
+    sources = [f"{n * 8}-{n * 4}-4{n * 3}-8{n * 3}-{n * 12}" for n in "12"]
+    (tmp_path / "staged").mkdir()
+    staging = Staging([str(tmp_path / "staged")], sources[0])
+    staging.prepare()
+    for source, directory in zip(sources, running.saved(tmp_path / "saved"), strict=True):
+        target = staging.directory(source, _TABLE, 0)
+        target.mkdir(parents=True)
+        numbers = sorted({sstable_of(f.name) for f in directory.iterdir()})
+        for file in directory.iterdir():
+            number, component = numbers.index(sstable_of(file.name)), file.name.split("-")[-1]
+            shutil.copy(file, target / f"nb-{number}-big-{component}")
+    (batch,) = staging.sstables(sources).values()
+    assert {(s.sstable, s.source) for s in batch} >= {("nb-0-big", source) for source in sources}
+    directory, _ = staging.gather(_TABLE, batch)
+    with _without_sai(running):
+        assert running.loader().load(str(directory), [running.node.address], _never).bytes_sent
+        assert running.ids() == _ROWS
+    batch[0].remove()
+    assert staging.sstables(sources)[_TABLE] == batch[1:]
 
 
 def test_loader_of_an_empty_directory(running: Running, tmp_path: Path) -> None:
     directory = tmp_path / _TABLE.keyspace / _TABLE.table
     directory.mkdir(parents=True)
-    assert running.loader().load(str(directory), [running.node.address], _never) == 0
+    assert running.loader().load(str(directory), [running.node.address], _never) == Loaded(0, {})
 
 
 @pytest.mark.parametrize("component", ["Statistics.db", "CompressionInfo.db"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.bulk_loader import BulkLoader, from_conf
+from magnetodb_backup.cassandra.bulk_loader import BulkLoader, Loaded, from_conf
 from magnetodb_backup.conf import opts
 from magnetodb_backup.errors import (
     AccessDenied,
@@ -16,6 +16,7 @@ from magnetodb_backup.errors import (
     CassandraUnavailable,
     CommandFailed,
     SSTableRefused,
+    StreamFailed,
     UnknownTable,
 )
 from tests.lab.processes import wait_for
@@ -41,7 +42,7 @@ def _never() -> None:
     pass
 
 
-def _load(program: FakeNodetool) -> int:
+def _load(program: FakeNodetool) -> Loaded:
     return _loader(program).load(DIRECTORY, ["10.0.0.1", "10.0.0.2"], _never)
 
 
@@ -69,37 +70,77 @@ def test_options(program: FakeNodetool) -> None:
 )
 def test_bytes_where_they_are_told(program: FakeNodetool, out: str, sent: int) -> None:
     program.answer(Answer(out))
-    assert _load(program) == sent
+    assert _load(program) == Loaded(sent, {})
 
 
 def test_progress_reports_fill_no_memory_and_hide_nothing(program: FakeNodetool) -> None:
     skipped = "Skipping file nb-1-big-Data.db, error opening it: bad\n"
     program.answer(Answer(skipped + "\rprogress: [/10.0.0.1]0:1/2 50 %" * 20_000 + "\n" + BYTES))
-    with pytest.raises(SSTableRefused, match=r"nb-1-big-Data.db, error opening it: bad"):
-        _load(program)
+    loaded = _load(program)
+    assert loaded.bytes_sent == 1536
+    assert loaded.skipped == {"nb-1-big": f"sstableloader: {skipped.strip()}"}
+
+
+# As Cassandra 5.0.9 tells it, cut.
+_NOT_TAKEN = """ERROR StreamSession.java:1186 - Remote peer /10.0.0.2:7000 failed stream session.
+ERROR StreamSession.java:717 - Socket closed before session completion, peer is probably down.
+java.nio.channels.ClosedChannelException: null
+Streaming to the following hosts failed:
+[/10.0.0.2:7000]"""
+_DOWN = """Session peer /10.0.0.2:7000 Failed because of an unknown exception
+java.io.IOException: failed to connect to /10.0.0.2:7000 for streaming data
+Streaming to the following hosts failed:
+[/10.0.0.2:7000]"""
+_STOPPED = """Socket closed before session completion, peer 10.0.0.2:7000 is probably down.
+Streaming to the following hosts failed:"""
 
 
 @pytest.mark.parametrize(
     ("out", "error", "told"),
     [
-        ("Skipping file nb-2-big-Data.db because index is missing", SSTableRefused, "nb-2-big"),
         ("org.apache.cassandra.io.sstable.CorruptSSTableException: x", SSTableRefused, DIRECTORY),
         ("Skipping file a: table Shop.order doesn't exist", UnknownTable, "Shop.order"),
         ("AuthenticationException: Authentication error", AccessDenied, "a script that adds"),
-        ("Remote peer failed stream session", CassandraUnavailable, "SAI.* drop them"),
+        (_NOT_TAKEN, StreamFailed, f"{DIRECTORY}; their logs tell why: .*10.0.0.2:7000"),
+        (_DOWN, CassandraUnavailable, "to 10.0.0.1, 10.0.0.2 failed: .*failed to connect"),
+        (_STOPPED, CassandraUnavailable, "probably down"),
         ("NoHostAvailableException", CassandraUnavailable, "to 10.0.0.1, 10.0.0.2 failed"),
-        ("", CassandraUnavailable, "no output"),
+        ("Unrecognized option: --nonsense", CommandFailed, r"\[sstableloader\] command.*nonsense"),
+        ("java.lang.OutOfMemoryError: Java heap space", CommandFailed, "memory that it gives"),
+        ("", CommandFailed, "no output"),
     ],
 )
 def test_failures(program: FakeNodetool, out: str, error: type[Exception], told: str) -> None:
     program.answer(Answer(out, code=1))
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=f"(?s){told}"):
         _load(program)
 
 
-def test_what_was_passed_over_is_a_failure_though_it_ends_well(program: FakeNodetool) -> None:
-    program.answer(Answer("Skipping file nb-1-big-Data.db, error opening it: x\n" + BYTES))
-    with pytest.raises(SSTableRefused, match=rf"nb-1-big-Data.db.*{DIRECTORY}"):
+def test_what_is_passed_over_is_named_though_it_ends_well(program: FakeNodetool) -> None:
+    uuid = "da-3g8b_0x4c_1zhkg2bqz2lxs1w8gb-bti"
+    program.answer(
+        Answer(
+            "Skipping file nb-1-big-Data.db, error opening it: x\n"
+            f"Skipping file {uuid}-Data.db because index is missing\n" + BYTES
+        )
+    )
+    loaded = _load(program)
+    assert loaded.bytes_sent == 1536
+    assert loaded.skipped == {
+        "nb-1-big": "sstableloader: Skipping file nb-1-big-Data.db, error opening it: x",
+        uuid: f"sstableloader: Skipping file {uuid}-Data.db because index is missing",
+    }
+
+
+def test_what_is_passed_over_without_a_name_is_a_failure(program: FakeNodetool) -> None:
+    program.answer(Answer("Skipping file Data.db, error opening it: x\n" + BYTES))
+    with pytest.raises(SSTableRefused, match=rf"Skipping file Data.db.*{DIRECTORY}"):
+        _load(program)
+
+
+def test_killed_it_may_be_tried_again(program: FakeNodetool) -> None:
+    program.answer(Answer("begun", code=137))
+    with pytest.raises(CassandraUnavailable, match="ended by signal 9: begun"):
         _load(program)
 
 

@@ -108,6 +108,7 @@ def test_summary() -> None:
         "bytes_done": 1_500_000,
         "bytes_resumed": 500_000,
         "sstables_imported": 3,
+        "bytes_sent": 0,
     }
     view = {
         "tables": {"shop.orders": "restored", "shop.users": "truncated"},

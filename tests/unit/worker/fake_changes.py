@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magnetodb_backup.cassandra.bulk_loader import Loaded
 from magnetodb_backup.cassandra.staging import sstable_of
 from magnetodb_backup.domain.schema import split_statements
 from magnetodb_backup.domain.tables import TableDescription, TableName, quote
-from magnetodb_backup.errors import CommandFailed, SSTableRefused, UnknownTable
+from magnetodb_backup.errors import CommandFailed, SSTableRefused, StreamFailed, UnknownTable
 
 if TYPE_CHECKING:
     from tests.unit.worker.fake_node import FakeNode
@@ -125,27 +126,45 @@ def import_sstables(node: FakeNode, name: TableName, directories: Sequence[str])
 
 
 class FakeLoader:
-    """Sends SSTables to every node of a ring, as one with a replica everywhere."""
+    """Sends SSTables to every node of a ring, as one with a replica everywhere.
+
+    ``malformed`` content of a Data.db is passed over, ``unreadable`` one fails the whole run,
+    ``not_taken`` is refused by the nodes; ``troubles`` are raised first, one a run.
+    """
 
     def __init__(self, nodes: Callable[[], Sequence[FakeNode]]) -> None:
         self._nodes = nodes
         self.loaded: list[tuple[str, tuple[str, ...]]] = []
+        self.malformed: set[bytes] = set()
+        self.unreadable: set[bytes] = set()
+        self.not_taken: set[bytes] = set()
+        self.troubles: list[Exception] = []
 
     def load(
         self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
-    ) -> int:
+    ) -> Loaded:
         check_cancelled()
         path = Path(directory)
         self.loaded.append((f"{path.parent.name}.{path.name}", tuple(contacts)))
         name = TableName(path.parent.name, path.name)
-        sent = 0
-        for node in self._nodes():
-            (known,) = [t for t in node.tables if t.name == name]
-            for file in sorted(path.glob("*-Data.db")):
+        data = {p.name: p.read_bytes() for p in sorted(path.glob("*-Data.db"))}
+        if self.troubles:
+            raise self.troubles.pop(0)
+        if self.unreadable & set(data.values()):
+            raise SSTableRefused(f"sstableloader cannot read an SSTable in {directory}")
+        if self.not_taken & set(data.values()):
+            raise StreamFailed(f"nodes did not take the SSTables of {directory}")
+        sent, skipped = 0, {}
+        for file, content in data.items():
+            if content in self.malformed:
+                skipped[sstable_of(file)] = f"Skipping file {file}"
+                continue
+            for node in self._nodes():
+                (known,) = [t for t in node.tables if t.name == name]
                 node.generation += 1
-                node.write(known, f"nb-{node.generation}-big-Data.db", file.read_bytes())
-                sent += file.stat().st_size
-        return sent
+                node.write(known, f"nb-{node.generation}-big-Data.db", content)
+                sent += len(content)
+        return Loaded(sent, skipped)
 
 
 def _name(text: str) -> TableName:

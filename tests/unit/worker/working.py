@@ -16,6 +16,7 @@ from magnetodb_backup.worker.figures import FigureWork
 from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.restore_schema import SchemaWork
 from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
+from magnetodb_backup.worker.streaming import StreamWork
 from magnetodb_backup.worker.tasks import TaskContext
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
 from tests.unit.repository.stores import Store
@@ -35,9 +36,8 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
     values = {"snapshot_ttl": 3600, "head_room_percent": 0.0, **settings}
     upload = UploadSettings(pack_size=1000, concurrency=2, readers=1)
     local = node.local()
-    restoring = RestoreWork(
-        local, store, FakeLoader(lambda: node.ring), restore_settings(values["head_room_percent"])
-    )
+    restoring = RestoreWork(local, store, restore_settings(values["head_room_percent"]))
+    streaming = StreamWork(local, FakeLoader(lambda: node.ring))
     schema = SchemaWork(local, store, PREFIX)
     figures = FigureWork(local, store, prefix=PREFIX, state_dir=state_dir, concurrency=2)
     return BackupWork(
@@ -49,6 +49,7 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
             **schema.handlers(),
             **ViewWork(local).handlers(),
             **figures.handlers(),
+            **streaming.handlers(),
         },
     )
 

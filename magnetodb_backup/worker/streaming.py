@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task of a restore that sends staged SSTables to the nodes that own their rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from magnetodb_backup.cassandra.bulk_loader import Loaded
+from magnetodb_backup.cassandra.staging import StagedSSTable, Staging
+from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.schema import split_statements
+from magnetodb_backup.domain.schema_steps import is_sai
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restoring import note, noted, sources_of
+from magnetodb_backup.worker.tasks import Handler, TaskContext
+
+LOG = logging.getLogger(__name__)
+# Of one run of sstableloader: it takes seconds to start, and what a failed one had sent is sent
+# again. SSTables and bytes.
+_BATCH, _BATCH_BYTES = 100, 10 * 1024**3
+_ATTEMPTS = 3
+_PAUSE = 1.0  # seconds, doubled each time
+
+
+class Loader(Protocol):
+    """Sends the SSTables of a directory ``…/<keyspace>/<table>``."""
+
+    def load(
+        self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
+    ) -> Loaded: ...
+
+
+class StreamWork:
+    """Streaming by Cassandra's bulk loader."""
+
+    def __init__(self, node: LocalNode, loader: Loader) -> None:
+        self._node, self._loader = node, loader
+
+    def handlers(self) -> Mapping[TaskKind, Handler]:
+        """Return what does each kind of task."""
+        return {TaskKind.RESTORE_STREAM: self._stream}
+
+    def _stream(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        """Send what is staged; what is sent leaves the staging directory, what is refused stays.
+
+        So a repeated task goes on with the rest; a batch that was sent twice does no harm.
+        """
+        staging = Staging(self._node.data_directories(), str(arguments["restore_id"]))
+        contacts = [str(a) for a in arguments["contacts"]]
+        refused: dict[str, list[str]] = noted(staging)
+        staged = staging.sstables(sources_of(arguments))
+        self._refuse_sai(set(staged))
+        sent = 0
+        for table, sstables in sorted(staged.items()):
+            for batch in _batches(sstables):
+                size, reasons = self._send(staging, table, batch, contacts, context)
+                sent += size
+                for sstable, reason in reasons.items():
+                    known = refused.setdefault(str(table), [])
+                    if not any(k.startswith(sstable.name) for k in known):  # an attempt that died
+                        known.append(f"{sstable.name} ({reason})")
+                        note(staging, refused)
+                    sstable.put_aside()
+                for sstable in batch:
+                    if sstable not in reasons:
+                        sstable.remove()
+                context.report(RestoreProgress(bytes_sent=sent))
+        return {"bytes_sent": sent, "refused": refused}
+
+    def _send(
+        self,
+        staging: Staging,
+        table: TableName,
+        batch: Sequence[StagedSSTable],
+        contacts: Sequence[str],
+        context: TaskContext,
+    ) -> tuple[int, Mapping[StagedSSTable, str]]:
+        """Send SSTables at once or, where that fails for good, one by one.
+
+        Return the bytes sent and why which SSTables were refused.
+        """
+        directory, names = staging.gather(table, batch)
+        try:
+            loaded = self._load(directory, contacts, context)
+        except (SSTableRefused, StreamFailed) as error:
+            if len(batch) == 1:
+                return 0, {batch[0]: str(error)}
+            LOG.warning("%s is sent SSTable by SSTable: %s", table, error)
+            sent = 0
+            refused: dict[StagedSSTable, str] = {}
+            for sstable in batch:
+                size, reasons = self._send(staging, table, [sstable], contacts, context)
+                sent += size
+                refused.update(reasons)
+            return sent, refused
+        finally:
+            staging.forget_gathered(table)
+        return loaded.bytes_sent, {
+            names[name]: reason.replace(name, names[name].sstable)
+            for name, reason in loaded.skipped.items()
+            if name in names
+        }
+
+    def _load(self, directory: Path, contacts: Sequence[str], context: TaskContext) -> Loaded:
+        """Run the loader; what nodes do not take is tried again a few times, not for ever."""
+        for attempt in range(_ATTEMPTS):
+            context.check()
+            try:
+                return self._loader.load(str(directory), contacts, context.check)
+            except StreamFailed as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                LOG.info("%s; trying again", error)
+                _pause(_PAUSE * (1 << attempt), context.check)
+        raise AssertionError("unreachable")
+
+    def _refuse_sai(self, tables: set[TableName]) -> None:
+        """Raise if there is a storage-attached index: nodes would refuse every SSTable."""
+        found = [
+            f"{s.name} of {TableName(s.keyspace, s.table)}"
+            for s in (split_statements(self._node.cql().schema_text()) if tables else ())
+            if is_sai(s) and TableName(s.keyspace, s.table) in tables
+        ]
+        if found:
+            raise RestoreRefused(
+                f"since preflight somebody has made the storage-attached indexes {'; '.join(found)}"
+                ": nothing can be streamed beside them; drop them, and repeat the restore"
+            )
+
+
+def _batches(sstables: Sequence[StagedSSTable]) -> Iterator[list[StagedSSTable]]:
+    batch: list[StagedSSTable] = []
+    size = 0
+    for sstable in sstables:
+        if batch and (len(batch) >= _BATCH or size + sstable.size > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(sstable)
+        size += sstable.size
+    if batch:
+        yield batch
+
+
+def _pause(seconds: float, check: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        check()
+        time.sleep(min(left, 0.5))
