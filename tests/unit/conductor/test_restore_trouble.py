@@ -7,7 +7,12 @@ import threading
 
 import pytest
 
-from magnetodb_backup.domain.restores import Existing, RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restores import (
+    OFFLINE_PHASES,
+    Existing,
+    RestorePhase,
+    RestoreStatus,
+)
 from magnetodb_backup.domain.status import JobStatus
 from magnetodb_backup.domain.tables import TableDescription, TableName
 from magnetodb_backup.domain.tasks import TaskKind
@@ -16,7 +21,7 @@ from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import RESTORE_KINDS, Restoring, T, U
 from tests.unit.worker import fake_changes
 
-PHASES = list(RestorePhase)
+PHASES = [p for p in RestorePhase if p not in OFFLINE_PHASES]
 V = TableName("ks", "v")
 # What an ordinary restore asks of workers, in order; those of other ways are tested with them.
 KINDS = [
@@ -318,5 +323,15 @@ def test_cancelling_before_the_first_step(restoring: Restoring) -> None:
 
 
 def test_every_kind_of_task_is_tested_somewhere() -> None:
-    others = {TaskKind.RESTORE_STREAM, TaskKind.RESTORE_REPAIR}
-    assert set(KINDS) | others == set(RESTORE_KINDS)
+    others = {TaskKind.RESTORE_STREAM, TaskKind.RESTORE_REPAIR, TaskKind.RESTORE_CHECK}
+    offline = {
+        TaskKind.RESTORE_READY,
+        TaskKind.RESTORE_QUIESCE,
+        TaskKind.RESTORE_STOP,
+        TaskKind.RESTORE_PLACE,
+        TaskKind.RESTORE_START,
+        TaskKind.RESTORE_INDEXES,
+        TaskKind.RESTORE_PUT_BACK,
+        TaskKind.RESTORE_DISCARD,
+    }
+    assert set(KINDS) | others | offline == set(RESTORE_KINDS)
