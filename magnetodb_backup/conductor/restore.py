@@ -116,7 +116,7 @@ class RestoreJob:
     # The steps, in their order.
 
     def _select(self, results: Results) -> Mapping[str, Any]:
-        return Preflight(self._tools.repository, self._restore).select()
+        return self._read_backup().select()
 
     def _census(self, results: Results) -> Mapping[str, Any]:
         deadline = self._asking.deadline()
@@ -145,7 +145,7 @@ class RestoreJob:
             TaskKind.RESTORE_COMPARE,
             {"tables": selected["tables"], "whole_keyspaces": selected["whole_keyspaces"]},
         )
-        preflight = Preflight(self._tools.repository, self._restore)
+        preflight = self._read_backup()
         ring = [RingMember.from_json(m) for m in results[RestorePhase.CENSUS.value]["ring"]]
         ways = preflight.ways(ring, compared["replication"], selected)
         work = preflight.work(ways, selected)
@@ -270,6 +270,10 @@ class RestoreJob:
                 "have their rows, nodetool repair brings them back"
             )
         return {}
+
+    def _read_backup(self) -> Preflight:
+        backup = self._tools.database.backups.get(self._restore.backup_id)
+        return Preflight(self._tools.repository, self._restore, backup.manifest_sha256)
 
     # How the steps reach workers.
 

@@ -28,11 +28,21 @@ _SHOWN = 120  # characters of a statement in a plan
 
 
 class Preflight:
-    """Reads the backup manifest and turns the request into tables, ways and node work."""
+    """Reads the backup manifest and turns the request into tables, ways and node work.
 
-    def __init__(self, repository: ClusterRepository, restore: Restore) -> None:
+    ``manifest_sha256`` is the manifest's digest as the catalogue has it; empty if it has none.
+    """
+
+    def __init__(
+        self, repository: ClusterRepository, restore: Restore, manifest_sha256: str
+    ) -> None:
         self._restore, self._request = restore, restore.request
-        self.manifest = repository.read_backup(restore.backup_id)
+        self.manifest, stored = repository.read_commit(restore.backup_id)
+        if manifest_sha256 not in ("", stored.sha256):
+            raise RestoreRefused(
+                f"the backup manifest {stored.name} has SHA-256 {stored.sha256}, the catalogue "
+                f"knows {manifest_sha256}: it was changed after the backup"
+            )
         found = repository.digest_schema(restore.backup_id)
         if found != self.manifest.schema:
             raise RestoreRefused(

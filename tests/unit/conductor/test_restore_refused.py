@@ -127,6 +127,7 @@ def _manifest_with(**values: Any) -> Callable[[bytes], bytes]:
         ("manifest", _manifest_with(format=2), "has format version 2, this version knows 1"),
         ("manifest", lambda body: body[:-9], "manifest.json: is not JSON"),
         ("manifest", _manifest_with(nodes="none"), "malformed backup manifest"),
+        ("manifest", _manifest_with(skew_ms=7), "the catalogue knows"),
         ("schema", lambda body: body + b"-- x", "it was changed after the backup"),
         ("node", lambda body: body + b"x", "it was changed after the backup"),
         ("node", lambda body: b"", "it was changed after the backup"),
@@ -324,6 +325,7 @@ def test_dry_run_of_a_backup_that_is_old(restoring: Restoring) -> None:
     container, name = CONTAINER, manifest_name(restoring.backup.id)
     change = _manifest_with(committed_at="2020-01-01T00:00:00+00:00")
     restoring.cluster.store.change(container, name, change)
+    restoring.cluster.database.backups.update(restoring.backup.id, manifest_sha256="")
     restore = restoring.restore(dry_run=True, existing=Existing.REPLACE)
     assert restore.plan is not None
     (warning,) = restore.plan["warnings"]
