@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from magnetodb_backup.domain.tables import TableName
@@ -49,8 +49,13 @@ class NodeControl(Protocol):
         :raises UnknownTable: if there is no such table.
         """
 
-    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+    def repair(
+        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> None:
         """Repair the tables in full, in all ranges that the node has a replica of.
+
+        ``check`` is called now and then; when it raises, nobody waits for the repair any more. It
+        goes on in Cassandra, where it does no harm: ending it would end other people's repairs.
 
         :raises CommandFailed: if it fails, or is not done in time; then it goes on in Cassandra.
         """

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ _STATUS = "getParentRepairStatus(int)"
 _BATCHES = "org.apache.cassandra.db:type=BatchlogManager"
 _REBUILD = "rebuildSecondaryIndex(java.lang.String,java.lang.String,[Ljava.lang.String;)"
 # A repair's status is not known at once; and not any more after a restart.
-_STATUS_APPEARS = 60.0
+_STATUS_APPEARS = 60.0  # seconds
 
 
 def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
@@ -56,7 +56,8 @@ def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
 class JolokiaControl:
     """Posts to the agent; ``timeout`` in seconds for one request.
 
-    A repair may take ``repair_timeout`` seconds, and is looked at every ``poll`` seconds.
+    A repair may take ``repair_timeout`` seconds, and is looked at every ``poll`` seconds; an agent
+    that does not answer for ``silence`` seconds ends the looking.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class JolokiaControl:
         timeout: float = 600.0,
         repair_timeout: float = 86_400.0,
         poll: float = 1.0,
+        silence: float = 60.0,
     ) -> None:
         self._url, self._timeout = url.rstrip("/") + "/", timeout
-        self._repair_timeout, self._poll = repair_timeout, poll
+        self._repair_timeout, self._poll, self._silence = repair_timeout, poll, silence
         parts = urlsplit(self._url)  # a password in it must not go into messages
         self._at = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._session = requests.Session()
@@ -126,8 +128,13 @@ class JolokiaControl:
                 "log (system.log) tells why"
             )
 
-    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
-        """Start the repair, and look until it is done."""
+    def repair(
+        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Start the repair, and look until it is done.
+
+        An agent that does not answer for a while is asked again: the repair goes on meanwhile.
+        """
         options = {
             "incremental": "false",
             "primaryRange": "false",
@@ -139,9 +146,18 @@ class JolokiaControl:
         number = self._execute(_REPAIR, [keyspace, options])
         if not number:  # one replica: there is nothing to repair
             return
-        started, seen = time.monotonic(), False
+        started = answered = time.monotonic()
+        seen = False
         while True:
-            status = self._execute(_STATUS, [number])
+            check()
+            try:
+                status = self._execute(_STATUS, [number])
+            except CassandraUnavailable:
+                if time.monotonic() - answered > self._silence:
+                    raise
+                time.sleep(self._poll)
+                continue
+            answered = time.monotonic()
             if status and status[0] == "COMPLETED":
                 return
             if status and status[0] == "FAILED":

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from oslo_config import cfg
@@ -24,6 +25,7 @@ from magnetodb_backup.errors import (
 
 # Linux allows 128 KiB for one argument.
 _LONGEST_ARGUMENT = 100_000
+_LOOK_EVERY = 1.0  # seconds between two looks whether to go on waiting
 _REFUSED = re.compile(
     r"Connection refused|ConnectException|NoRouteToHost|timed out|No such object", re.I
 )
@@ -120,11 +122,13 @@ class NodetoolControl:
             raise UnknownTable(f"Cassandra has no table {table}")
         raise self._failure("import", output)
 
-    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+    def repair(
+        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> None:
         """Repair the tables by one command."""
         command = ["repair", "--full", "--ignore-unreplicated-keyspaces", "--", keyspace, *tables]
         try:
-            code, output = self._call(command, self._repair_timeout)
+            code, output = self._call(command, self._repair_timeout, check)
         except CassandraUnavailable:
             raise CommandFailed(
                 f"the repair of {keyspace} goes on after {self._repair_timeout:g} s ([nodetool] "
@@ -184,8 +188,13 @@ class NodetoolControl:
             raise self._failure(arguments[0], output)
         return output
 
-    def _call(self, arguments: Sequence[str], timeout: float) -> tuple[int, str]:
-        """Return the exit code and all output."""
+    def _call(
+        self,
+        arguments: Sequence[str],
+        timeout: float,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[int, str]:
+        """Return the exit code and all output; end nodetool when ``check`` raises."""
         command = [*self._prefix, *arguments]
         try:
             process = subprocess.Popen(
@@ -201,14 +210,24 @@ class NodetoolControl:
             raise CommandFailed(
                 f"{self._prefix[0]} cannot be run ({error.strerror}); set [nodetool] command"
             ) from None
+        deadline = time.monotonic() + timeout
         try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
+            while True:
+                try:
+                    left = deadline - time.monotonic()
+                    out, err = process.communicate(timeout=max(min(left, _LOOK_EVERY), 0))
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() >= deadline:
+                        raise CassandraUnavailable(
+                            f"nodetool {arguments[0]} took longer than {timeout:g} s ([nodetool] "
+                            "timeout)"
+                        ) from None
+                check()
+        except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            raise CassandraUnavailable(
-                f"nodetool {arguments[0]} took longer than {timeout:g} s ([nodetool] timeout)"
-            ) from None
+            raise
         return process.returncode, f"{out}\n{err}"
 
     def _failure(self, command: str, output: str) -> Exception:

@@ -54,5 +54,5 @@ class ViewWork:
     def _repair(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         for keyspace, tables in sorted(arguments["tables"].items()):
             context.check()
-            self._node.control.repair(keyspace, tables)
+            self._node.control.repair(keyspace, tables, context.check)
         return {}

@@ -10,6 +10,7 @@ import pytest
 from magnetodb_backup.cassandra.jolokia import JolokiaControl
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
+    Cancelled,
     CassandraUnavailable,
     CommandFailed,
     SSTableRefused,
@@ -102,6 +103,48 @@ def test_repair_that_a_restart_has_ended(agent: FakeAgent, control: JolokiaContr
     agent.value(None)
     with pytest.raises(CassandraUnavailable, match="forgotten the repair of Shop"):
         control.repair("Shop", ["a"])
+
+
+def test_repair_is_begun_once_whatever_the_agent_does_meanwhile(
+    agent: FakeAgent, control: JolokiaControl
+) -> None:
+    agent.first = [7]
+    agent.value(["COMPLETED"])
+    looks = 0
+
+    def silent_for_a_while() -> None:
+        nonlocal looks
+        looks += 1
+        agent.deed = "hang up" if looks < 4 else ""
+
+    control.repair("Shop", ["a"], silent_for_a_while)
+    assert looks == 4
+    begun = [r for r in agent.requests if r["operation"].startswith("repairAsync")]
+    assert len(begun) == 1
+
+
+def test_repair_of_a_node_that_stays_away(agent: FakeAgent) -> None:
+    control = JolokiaControl(agent.url, poll=0.01, silence=0.05)
+    agent.first = [7]
+
+    def silent() -> None:
+        agent.deed = "hang up"
+
+    with pytest.raises(CassandraUnavailable, match="does not answer"):
+        control.repair("Shop", ["a"], silent)
+    control.close()
+
+
+def test_repair_that_nobody_waits_for_any_more(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = [7]
+    agent.value(["IN_PROGRESS"])
+
+    def cancelled() -> None:
+        if len(agent.requests) > 3:
+            raise Cancelled("on request")
+
+    with pytest.raises(Cancelled):
+        control.repair("Shop", ["a"], cancelled)
 
 
 def test_repair_that_takes_too_long(agent: FakeAgent) -> None:

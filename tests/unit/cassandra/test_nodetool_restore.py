@@ -10,11 +10,13 @@ import pytest
 from magnetodb_backup.cassandra.nodetool import NodetoolControl
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
+    Cancelled,
     CassandraUnavailable,
     CommandFailed,
     SSTableRefused,
     UnknownTable,
 )
+from tests.lab.processes import wait_for
 from tests.unit.cassandra.fake_nodetool import Answer, FakeNodetool
 
 WHERE = ["-h", "127.0.0.9", "-p", "7199"]
@@ -97,6 +99,20 @@ def test_repair_has_a_time_of_its_own(program: FakeNodetool) -> None:
     )
     with pytest.raises(CommandFailed, match=r"goes on after 0.5 s \(\[nodetool\] repair_timeout"):
         control.repair("Shop", ["a"])
+
+
+def test_repair_that_nobody_waits_for_any_more(
+    program: FakeNodetool, control: NodetoolControl
+) -> None:
+    program.answer(Answer(seconds=60))
+
+    def cancelled() -> None:
+        if program.calls():
+            raise Cancelled("on request")
+
+    with pytest.raises(Cancelled):
+        control.repair("Shop", ["a"], cancelled)
+    wait_for(lambda: not program.processes(), deadline=5, what="the end of nodetool")
 
 
 def test_drain_and_hints(program: FakeNodetool, control: NodetoolControl) -> None:

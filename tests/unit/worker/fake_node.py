@@ -236,7 +236,9 @@ class FakeControl:
         node.on_import(table)
         fake_changes.import_sstables(node, table, directories)
 
-    def repair(self, keyspace: str, tables: Sequence[str]) -> None:
+    def repair(
+        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> None:
         self._do(f"repair {keyspace} {' '.join(tables)}")
 
     def drain(self) -> None:
