@@ -73,20 +73,22 @@ class Staging:
     def prepare(self) -> None:
         """Make the roots.
 
-        :raises DataDirectoryProblem: naming what cannot be made.
+        :raises DataDirectoryProblem: naming what cannot be made, or a symbolic link anywhere
+            below: whoever may write there could lead the worker elsewhere.
         """
         for root in self._roots:
             for path in (root.parent, root):
-                if path.is_symlink():
-                    raise DataDirectoryProblem(f"{path} is a symbolic link; remove it")
+                _refuse_link(path)
                 try:
-                    path.mkdir(mode=0o770, exist_ok=True)
-                    give_to_owner(path)
+                    _make(path)
                 except OSError as error:
                     raise DataDirectoryProblem(
                         f"{path} cannot be made ({error.strerror}); a restore needs a worker that "
                         "may write to the data directories: run it as Cassandra's user"
                     ) from None
+            for directory, names, files in os.walk(root):
+                for name in (*names, *files):
+                    _refuse_link(Path(directory, name))
 
     def journal(self, source: str) -> Path:
         """Return the journal of the downloads from one node backup."""
@@ -169,6 +171,8 @@ class Staging:
     def remove(self) -> None:
         """Remove the restore's files; what does not exist is no error."""
         for root in self._roots:
+            _refuse_link(root.parent)
+            _refuse_link(root)
             shutil.rmtree(root, ignore_errors=True)
             if root.exists():
                 raise DataDirectoryProblem(f"{root} cannot be removed; remove it by hand")
@@ -193,8 +197,7 @@ def one_directory_each(directory: Path) -> list[Path]:
         own = directory / sstable_of(file.name)
         if own == file:
             continue
-        own.mkdir(mode=0o770, exist_ok=True)
-        give_to_owner(own)
+        _make(own)
         file.rename(own / file.name)
         made[own.name] = own
     return [made[name] for name in sorted(made)]
@@ -204,13 +207,28 @@ def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:
     """Return the IDs of the restores that have files in any of the data directories."""
     found = set()
     for directory in data_directories:
+        root = Path(directory) / ROOT
         try:
-            found |= {n for n in os.listdir(Path(directory) / ROOT) if _ID.fullmatch(n)}
+            if not root.is_symlink():
+                found |= {n for n in os.listdir(root) if _ID.fullmatch(n)}
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise DataDirectoryProblem(f"{directory}/{ROOT}: {error.strerror}") from None
     return frozenset(found)
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise DataDirectoryProblem(f"{path} is a symbolic link; remove it")
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that Cassandra's user and group may change, whatever the umask says."""
+    directory.mkdir(exist_ok=True)
+    if os.geteuid() in (0, directory.stat().st_uid):
+        directory.chmod(0o770)
+    give_to_owner(directory)
 
 
 def give_to_owner(path: Path) -> None:
