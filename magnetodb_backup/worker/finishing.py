@@ -9,7 +9,7 @@ from typing import Any
 
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.errors import RestoreRefused
+from magnetodb_backup.errors import CommandFailed, RestoreRefused
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restoring import table_name
 from magnetodb_backup.worker.tasks import Handler, TaskContext
@@ -54,5 +54,11 @@ class ViewWork:
     def _repair(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         for keyspace, tables in sorted(arguments["tables"].items()):
             context.check()
-            self._node.control.repair(keyspace, tables, context.check)
+            try:
+                self._node.control.repair(keyspace, tables, context.check)
+            except CommandFailed as error:
+                raise CommandFailed(
+                    f"{error}. The tables are restored; what is left is to run nodetool repair "
+                    f"--full {keyspace} {' '.join(tables)} on every node"
+                ) from None
         return {}

@@ -245,19 +245,24 @@ class RestoreWork:
         """
         staging = self._staging(arguments)
         refused: dict[str, list[str]] = noted(staging)
-        done = 0
-        for part in _parts(arguments):
-            for table, directories in sorted(staging.tables(part.source).items()):
-                context.check()
-                staged = _sstables(directories)
-                for reason in self._import_table(table, directories):
-                    known = refused.setdefault(str(table), [])
-                    if reason not in known:  # by an attempt that died
-                        known.append(reason)
-                        note(staging, refused)
-                done += staged - _sstables(directories)
-                context.report(RestoreProgress(sstables_imported=done))
-        return {"sstables": done, "refused": refused}
+        tables = [
+            (table, directories)
+            for part in _parts(arguments)
+            for table, directories in sorted(staging.tables(part.source).items())
+        ]
+        left = sum(_sstables(directories) for _, directories in tables)
+        total = _staged_at_first(staging, left)
+        for table, directories in tables:
+            context.check()
+            staged = _sstables(directories)
+            for reason in self._import_table(table, directories):
+                known = refused.setdefault(str(table), [])
+                if reason not in known:  # by an attempt that died
+                    known.append(reason)
+                    note(staging, refused)
+            left -= staged - _sstables(directories)
+            context.report(RestoreProgress(sstables_imported=total - left))
+        return {"sstables": total - left, "refused": refused}
 
     def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
         """Import a table's SSTables at once; where one is refused, one by one.
@@ -331,6 +336,16 @@ def _sstables(directories: Sequence[Path]) -> int:
     return sum(len(list(directory.rglob("*-Data.db"))) for directory in directories)
 
 
+def _staged_at_first(staging: Staging, now: int) -> int:
+    """Return how many SSTables were staged when the first attempt of an import began."""
+    path = staging.note("sstables")
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        _write(path, str(now))
+        return now
+
+
 def noted(staging: Staging) -> dict[str, list[str]]:
     """Return the refused SSTables that an earlier attempt noted."""
     path = staging.note("refused.json")
@@ -343,9 +358,13 @@ def noted(staging: Staging) -> dict[str, list[str]]:
 
 def note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
     """Note the refused SSTables, by table, for an attempt to come."""
-    part = staging.note("refused.part")
-    part.write_text(json.dumps(refused))
-    part.replace(staging.note("refused.json"))
+    _write(staging.note("refused.json"), json.dumps(refused))
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
 
 
 def _version_problems(summary: NodeSummary, version: str, source: str) -> list[str]:

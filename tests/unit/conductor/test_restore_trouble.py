@@ -187,6 +187,7 @@ def test_worker_that_dies_in_an_import_of_single_sstables(cluster: Cluster, dies
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert restore.error.count("nb-3-big (") == 1
     assert "nb-1-big (" not in restore.error
+    assert restoring.node(restore, 2).progress.sstables_imported == len(expected[2, T])
 
 
 # Failures.
