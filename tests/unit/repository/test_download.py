@@ -222,6 +222,7 @@ def test_many_files_are_not_held_in_memory(tmp_path: Path) -> None:
     wanted = Wanted()
     # Python keeps the names of paths in a table, whose growth would be measured, too.
     paths = [tmp_path / f"f{number}" for number in range(20_000)]
+    assert len({str(path) for path in paths}) == 20_000  # each keeps its text, too
     tracemalloc.start()
     try:
         for number, path in enumerate(paths):
