@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.cassandra import CassandraCluster, CassandraNode
-from tests.lab.deployment import write_configuration
 from tests.lab.ports import free_port, listens
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
+from tests.lab.standalone import Standalone
 from tests.lab.swift import Swift
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _HOME = _CHECKOUT / ".quickstart"
-_BIN = Path(sys.executable).parent
-_MANAGE = _BIN / "magnetodb-backup-manage"
 _STILL = "WITH compaction = {'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}"
 _ORDERS, _NEW_ORDERS = 20_000, 400
 
@@ -121,35 +119,17 @@ class Quickstart:
         )
         self.node = self.cluster.nodes[0]
         self.api_port = free_port(swift)
-        self.config = self._configure(swift)
-        self.service = ManagedProcess(
-            "the service",
-            [str(_BIN / "magnetodb-backup-standalone"), "--config-file", str(self.config)],
-            log=_HOME / "service.log",
-        )
-
-    def _configure(self, address: str) -> Path:
-        return write_configuration(
-            _HOME / "magnetodb-backup.conf",
+        self.standalone = Standalone(
+            _HOME,
+            self.node,
+            self.swift,
             {
-                "DEFAULT": {"state_dir": _HOME / "state", "transport_url": "fake://"},
-                "api": {"host": address, "port": self.api_port},
+                "api": {"host": swift, "port": self.api_port},
                 "worker": {"heartbeat_interval": 1},
                 "conductor": {"poll_interval": 0.5},
-                "cassandra": {"address": self.node.address, "node_control": "nodetool"},
-                "nodetool": {
-                    "command": ",".join(self.node.nodetool_command()),
-                    "port": self.node.jmx_port,
-                },
-                "storage": {"driver": "swift"},
-                "swift": {
-                    "auth_type": "v1password",
-                    "auth_url": self.swift.auth_v1_url,
-                    "username": "test:tester",
-                    "password": "testing",
-                },
             },
         )
+        self.service = self.standalone.process
 
     def processes(self) -> list[ManagedProcess]:
         return [self.service, *self.swift.processes, self.node.process]
@@ -159,7 +139,7 @@ class Quickstart:
         self._timed("starting Swift", self.swift.start)
         self._timed("starting Cassandra with two data directories", self.cluster.start)
         self.service.start()
-        self._timed("starting the service in standalone mode", self._wait_for_node)
+        self._timed("starting the service in standalone mode", self.standalone.wait_ready)
 
     @staticmethod
     def _timed(what: str, action: Callable[[], object]) -> None:
@@ -167,13 +147,6 @@ class Quickstart:
         started = time.monotonic()
         action()
         sys.stdout.write(f"    done in {time.monotonic() - started:.1f} s\n")
-
-    def _wait_for_node(self) -> None:
-        def ready() -> bool:
-            self.service.check_alive()
-            return self._quietly("status", "check").returncode == 0
-
-        wait_for(ready, deadline=60, what=f"the service; see {self.service.log}", interval=0.5)
 
     def tour(self) -> None:
         """Load, back up, verify, change, back up again, lose a table, restore it."""
@@ -254,29 +227,20 @@ class Quickstart:
                 for future in pending:
                     future.result()
 
-    def _quietly(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(_MANAGE), "--config-file", str(self.config), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-
     def _record(self, name: str) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(
-            self._quietly("backup", "show", name, "-f", "json").stdout
-        )
+        shown = self.standalone.run("backup", "show", name, "-f", "json")
+        record: dict[str, Any] = json.loads(shown.stdout)
         return record
 
     def _manage(self, *arguments: str, head: int | None = None) -> None:
         """Run a command as the reader would, before their eyes."""
-        sys.stdout.write(f"\n$ {_MANAGE.name} {shlex.join(arguments)}\n")
+        sys.stdout.write(f"\n$ {Standalone.manage.name} {shlex.join(arguments)}\n")
         sys.stdout.flush()
         if head is None:
-            command = [str(_MANAGE), "--config-file", str(self.config), *arguments]
+            command = self.standalone.command(*arguments)
             code = subprocess.run(command, timeout=600).returncode
         else:
-            result = self._quietly(*arguments)
+            result = self.standalone.run(*arguments)
             lines = result.stdout.splitlines()
             rest = f"\n... {len(lines) - head} lines more" if len(lines) > head else ""
             sys.stdout.write("\n".join(lines[:head]) + f"{rest}\n{result.stderr}")
@@ -290,7 +254,7 @@ class Quickstart:
             {"name": p.name, "pid": p.pid, "started": _start_time(p.pid)} for p in self.processes()
         ]
         (_HOME / "processes.json").write_text(json.dumps(running, indent=1))
-        manage = f"{_MANAGE} --config-file {self.config}"
+        manage = shlex.join(self.standalone.command())
         nodetool = shlex.join(
             [*self.node.nodetool_command(), "-h", "127.0.0.1", "-p", str(self.node.jmx_port)]
         )
