@@ -51,8 +51,8 @@ with warnings.catch_warnings():
 LOG = logging.getLogger(__name__)
 _CONNECT, _REQUEST = 5.0, 30.0  # seconds
 _GRANTS = (
-    "GRANT SELECT ON KEYSPACE system_views and, to restore, CREATE, ALTER, DROP, MODIFY and SELECT "
-    "on what is restored to"
+    "GRANT SELECT ON KEYSPACE system_views and, to restore, SELECT ON KEYSPACE system and CREATE, "
+    "ALTER, DROP, MODIFY and SELECT on what is restored to"
 )
 
 

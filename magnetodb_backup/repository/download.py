@@ -18,7 +18,7 @@ from magnetodb_backup.repository.journal import Journal
 from magnetodb_backup.repository.leftover import take_leftover
 from magnetodb_backup.repository.manifests import NodeManifestReader
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.staging import Room, make_directory, remove_part
+from magnetodb_backup.repository.staging import Leftovers, Room, make_directory, remove_part
 from magnetodb_backup.repository.wanted import Wanted, label_of
 
 _DATA = "-Data.db"
@@ -101,18 +101,18 @@ def download_node(
     :raises NoSpace: if files do not fit; found out before the first is written where possible.
     :raises DataDirectoryProblem: if files cannot be written, or through a symbolic link only.
     """
-    finished = Journal(journal)
-    wanted = Wanted()
+    finished, tally, wanted = Journal(journal), Tally(progress), Wanted()
+    finisher = Finisher(finished, tally)
     try:
-        tally, room = Tally(progress), Room()
-        finisher = Finisher(finished, tally)
+        room, leftovers = Room(), Leftovers()
         for entry in manifest():
             check_cancelled()
             path = place(entry)
             if path is None:
                 continue
             known = finished.has(path, entry.size, entry.sha256)
-            left = not known and take_leftover(path, entry, check_cancelled)
+            there = not known and leftovers.has(path)
+            left = there and take_leftover(path, entry, check_cancelled)
             file = wanted.add(path, entry, finished=known or left)
             tally.add(files_total=1, bytes_total=entry.size)
             if known:
@@ -122,7 +122,8 @@ def download_node(
                 tally.add(bytes_resumed=entry.size)
             else:
                 room.need(path.parent, entry.size)
-                remove_part(path)
+                if there:
+                    remove_part(path)
         room.check()
         for directory in room.directories:
             check_cancelled()
@@ -146,6 +147,7 @@ def download_node(
         tally.report()
         return tally.progress
     finally:
+        finisher.close()
         wanted.close()
         finished.close()
 

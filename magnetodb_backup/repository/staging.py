@@ -14,7 +14,9 @@ from magnetodb_backup.errors import DataDirectoryProblem, NoSpace
 PART = ".part"
 _DIRECTORY_MODE, _FILE_MODE = 0o770, 0o660
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REOPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 4096
+_MOST_LISTED = 16  # directories whose names are remembered
 # Smaller files get their room when they are written, which is at once.
 _PREALLOCATED = 256 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -104,15 +106,42 @@ def remove_part(path: Path) -> None:
         part_of(path).unlink()
 
 
+class Leftovers:
+    """Tells what an interrupted download has left; looks into a directory once, not per file."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def has(self, path: Path) -> bool:
+        """Tell whether there was something at ``path``, or its part, when first asked."""
+        directory, name = path.parent, path.name
+        names = self._names.get(directory)
+        if names is None:
+            if len(self._names) >= _MOST_LISTED:
+                self._names.clear()
+            names = self._names[directory] = _listed(directory)
+        return name in names or name + PART in names
+
+
+def _listed(directory: Path) -> frozenset[str]:
+    with disk_errors(directory / "."):
+        try:
+            return frozenset(os.listdir(directory))
+        except FileNotFoundError:
+            return frozenset()
+
+
 @contextlib.contextmanager
 def created(path: Path, size: int) -> Iterator[int]:
     """Yield a descriptor of a new part of ``path``, with the room that it needs."""
     with disk_errors(path), _directory(path.parent) as directory:
         name = path.name + PART
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=directory)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, _FILE_MODE, dir_fd=directory)
+        try:
+            descriptor = os.open(name, flags, _FILE_MODE, dir_fd=directory)
+        except FileExistsError:  # the file is fetched once more
+            os.unlink(name, dir_fd=directory)
+            descriptor = os.open(name, flags, _FILE_MODE, dir_fd=directory)
         try:
             os.fchmod(descriptor, _FILE_MODE)
             if os.geteuid() == 0:
@@ -133,8 +162,7 @@ def created(path: Path, size: int) -> Iterator[int]:
 def reopened(path: Path) -> Iterator[int]:
     """Yield a descriptor of the part that exists of ``path``."""
     with disk_errors(path), _directory(path.parent) as directory:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path.name + PART, flags, dir_fd=directory)
+        descriptor = os.open(path.name + PART, _REOPEN, dir_fd=directory)
     try:
         yield descriptor
     finally:
@@ -152,10 +180,14 @@ def write(path: Path, descriptor: int, body: bytes | memoryview, offset: int) ->
 
 def publish(path: Path) -> os.stat_result:
     """Give a whole part its name, once its bytes are durable; the name is not yet."""
-    with reopened(path) as descriptor, disk_errors(path), _directory(path.parent) as directory:
-        os.fsync(descriptor)
-        found = os.fstat(descriptor)
-        name = path.name
+    name = path.name
+    with disk_errors(path), _directory(path.parent) as directory:
+        descriptor = os.open(name + PART, _REOPEN, dir_fd=directory)
+        try:
+            os.fsync(descriptor)
+            found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         os.rename(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
         return found
 
