@@ -19,6 +19,7 @@ from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, BackupError, CassandraUnavailable, CommandFailed
 from tests.lab.cassandra import CassandraCluster, CassandraNode
 from tests.lab.certificates import self_signed
+from tests.lab.documents import DOCUMENTS, block_lines
 from tests.lab.ports import LoopbackBlock, free_port
 from tests.lab.processes import wait_for
 
@@ -227,6 +228,59 @@ def _directories(node: CqlNode) -> tuple[str, ...]:
         return node.data_directories()
     except AccessDenied:
         return ()
+
+
+def test_role_with_the_documented_grants_can_restore(secured: Secured) -> None:
+    install = (DOCUMENTS / "install" / "index.rst").read_text()
+    grants = [t.line for t in block_lines(install, "sql") if t.section == "restore-access"]
+    assert len(grants) > 5
+    view, index = TableName("again", "by_name"), "people_name"
+    owner, node = secured.session(), CqlNode(secured.node.address, 9042, _USER, _PASSWORD)
+    make = [
+        "CREATE KEYSPACE again WITH replication = "
+        "{'class': 'SimpleStrategy', 'replication_factor': 1}",
+        "CREATE TYPE again.address (street text)",
+        "CREATE FUNCTION again.longer (state int, value text) CALLED ON NULL INPUT RETURNS int "
+        "LANGUAGE java AS 'return Math.max(state, value == null ? 0 : value.length());'",
+        "CREATE AGGREGATE again.longest (text) SFUNC longer STYPE int INITCOND 0",
+        f"CREATE TABLE again.people (id int PRIMARY KEY, name text) {_STILL}",
+        "ALTER TABLE again.people ADD old text",
+        f"CREATE INDEX {index} ON again.people (name)",
+        "CREATE MATERIALIZED VIEW again.by_name AS SELECT * FROM again.people "
+        "WHERE name IS NOT NULL AND id IS NOT NULL PRIMARY KEY (name, id)",
+    ]
+    undo = [
+        f"DROP INDEX again.{index}",
+        "DROP MATERIALIZED VIEW again.by_name",
+        "TRUNCATE TABLE again.people",
+    ]
+    try:
+        for grant in grants:
+            owner.rows(grant.rstrip(";"))
+        wait_for(lambda: _allowed(node, make[0]), deadline=30, what="the grants", interval=0.5)
+        for statement in make[1:]:
+            node.execute(statement)
+        owner.rows("INSERT INTO again.people (id, name) VALUES (1, 'one')")
+        # A table of another owner, whose rows the role sees by its grants.
+        assert node.has_rows(TableName("shop", "orders"))
+        wait_for(lambda: node.is_view_built(view), deadline=60, what="the view")
+        wait_for(lambda: node.is_index_built("again", index), deadline=60, what="the index")
+        for statement in undo:
+            node.execute(statement)
+        assert not node.has_rows(TableName("again", "people"))
+        node.execute("TRUNCATE TABLE shop.other")
+        assert not node.has_rows(TableName("shop", "other"))
+    finally:
+        node.close()
+        owner.close()
+
+
+def _allowed(node: CqlNode, statement: str) -> bool:
+    try:
+        node.execute(statement)
+    except AccessDenied:
+        return False
+    return True
 
 
 def test_wrong_cql_password(secured: Secured) -> None:

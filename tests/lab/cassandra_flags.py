@@ -92,6 +92,8 @@ def configuration(
         "native_transport_port": 9042,
         "start_native_transport": True,
         "endpoint_snitch": "GossipingPropertyFileSnitch",
+        # A node that is asked at ONE answers from its own replica, however slow it was lately.
+        "dynamic_snitch": False,
         "seed_provider": [
             {
                 "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
