@@ -5,37 +5,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from magnetodb_backup.conductor.asking import Asking
 from magnetodb_backup.conductor.census import require_all, take_census
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.restore_preflight import Preflight, make_plan
+from magnetodb_backup.conductor.restore_records import NodeRecords
 from magnetodb_backup.conductor.steps import Results, Step
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Job
 from magnetodb_backup.domain.restore_plan import Method, find_member
 from magnetodb_backup.domain.restore_states import table_states
 from magnetodb_backup.domain.restores import (
-    NodeRestore,
     Restore,
     RestorePhase,
-    RestoreProgress,
 )
 from magnetodb_backup.domain.schema_steps import names_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import RingMember
-from magnetodb_backup.errors import BackupError, Cancelled, RestoreRefused, SSTableRefused
+from magnetodb_backup.errors import RestoreRefused, SSTableRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 _VIEW_SECONDS = 3600  # for building the materialized views of one restore
-# What tasks count that have no whole progress.
-_OWN_PROGRESS = {
-    TaskKind.RESTORE_IMPORT: "sstables_imported",
-    TaskKind.RESTORE_STREAM: "bytes_sent",
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ class RestoreJob:
     def __init__(self, job: Job, restore: Restore, tools: RestoreTools) -> None:
         self._job, self._restore, self._tools = job, restore, tools
         self._request = restore.request
-        self._written: dict[str, float] = {}
+        self._records = NodeRecords(tools.database, restore.id)
         self._asking = Asking(
             tools.database,
             tools.fanout,
@@ -131,7 +125,7 @@ class RestoreJob:
         if self._request.node:
             find_member(ring, self._request.node)
         for member, _ in census.present:
-            self._put_node(member, phase=RestorePhase.CENSUS.value)
+            self._records.enter(member, RestorePhase.CENSUS.value)
         return {
             "ring": [m.as_json() for m in ring],
             "present": [{"member": m.as_json(), "worker_id": w} for m, w in census.present],
@@ -311,10 +305,10 @@ class RestoreJob:
         members = [m for m in self._members(results) if m.host_id in own]
         calls = [self._call(m, step, kind, own[m.host_id]) for m in members]
         for member in members:
-            self._put_node(member, phase=step)
-        outcomes = self._tools.fanout.run(calls, progress=self._write_progress)
+            self._records.enter(member, step)
+        outcomes = self._tools.fanout.run(calls, progress=self._records.write_progress)
         for outcome in outcomes:
-            self._mark(outcome, step)
+            self._records.leave(outcome, step)
         error = first_error(outcomes)
         if error is not None:
             raise error
@@ -347,54 +341,6 @@ class RestoreJob:
             "source_cluster": self._restore.source_cluster,
             **extra,
         }
-
-    # What the records show of each node.
-
-    def _put_node(self, member: RingMember, *, phase: str) -> None:
-        old = self._node_restore(member.host_id)
-        if old is None:
-            old = NodeRestore(
-                self._restore.id, member.host_id, member.address, member.dc, member.rack
-            )
-        self._keep(replace(old, phase=phase, error=""))
-
-    def _keep(self, node: NodeRestore) -> None:
-        self._tools.database.restores.put_node_restore(node)
-
-    def _node_restore(self, host_id: str) -> NodeRestore | None:
-        for node in self._tools.database.restores.node_restores(self._restore.id):
-            if node.host_id == host_id:
-                return node
-        return None
-
-    def _mark(self, outcome: Outcome, step: str) -> None:
-        node = self._node_restore(outcome.call.host_id)
-        if node is None:
-            return
-        error: BackupError | None = outcome.error
-        progress = node.progress
-        if error is None and "progress" in outcome.result:
-            progress = RestoreProgress(**outcome.result["progress"])
-        elif error is None and "sstables" in outcome.result:
-            progress = replace(progress, sstables_imported=outcome.result["sstables"])
-        elif error is None and "bytes_sent" in outcome.result:
-            progress = replace(progress, bytes_sent=outcome.result["bytes_sent"])
-        phase = "failed" if error is not None and not isinstance(error, Cancelled) else step
-        if step == RestorePhase.CLEANUP.value and error is None:
-            phase = "done"
-        self._keep(replace(node, phase=phase, error=str(error or ""), progress=progress))
-
-    def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:
-        now = time.monotonic()
-        if now - self._written.get(call.host_id, 0.0) < 1.0 or "bytes_resumed" not in progress:
-            return
-        self._written[call.host_id] = now
-        node = self._node_restore(call.host_id)
-        if node is not None and call.kind is TaskKind.RESTORE_DOWNLOAD:
-            self._keep(replace(node, progress=RestoreProgress(**progress)))
-        elif node is not None and call.kind in _OWN_PROGRESS:
-            name = _OWN_PROGRESS[call.kind]
-            self._keep(replace(node, progress=replace(node.progress, **{name: progress[name]})))
 
 
 def _text(pair: Sequence[str]) -> str:
