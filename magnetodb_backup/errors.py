@@ -147,6 +147,10 @@ class SSTableRefused(Permanent):
     """Cassandra refuses restored SSTables."""
 
 
+class RestoreDiffers(Permanent):
+    """The rows of restored tables are not what the backup's figures say."""
+
+
 class Cancelled(Permanent):
     """The job was cancelled."""
 

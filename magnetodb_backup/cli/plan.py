@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from magnetodb_backup.domain.figures import TableCheck
+
 _METHODS = {
     "import": "imported; each node takes the files of the node whose tokens it has",
     "stream": "streamed by Cassandra's bulk loader to the nodes that own the rows",
@@ -23,6 +25,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         ("Nodes", _nodes(plan)),
         ("Costs", _costs(plan)),
         ("Schema", _schema(plan.get("schema") or {})),
+        ("Figures to check against", _figures(plan)),
         ("Warnings", iter(plan.get("warnings", ()))),
         ("Problems, which refuse the restore", iter(plan.get("problems", ()))),
     )
@@ -46,7 +49,18 @@ def summary_text(view: Mapping[str, Any]) -> str:
     if total("bytes_sent"):
         line += f", {decimal(total('bytes_sent'))} streamed"
     plan = view["plan"] or {}
-    return _section("Summary", iter([line])) + _section("Warnings", iter(plan.get("warnings", ())))
+    sections = (
+        ("Summary", iter([line])),
+        ("Check of the rows against the backup's figures", checks_told(view["checks"])),
+        ("Warnings", iter(plan.get("warnings", ()))),
+    )
+    return "".join(_section(title, lines) for title, lines in sections)
+
+
+def checks_told(checks: Mapping[str, Mapping[str, Any]] | None) -> Iterator[str]:
+    """Yield a line for each checked table."""
+    for table, check in (checks or {}).items():
+        yield f"{table}: {TableCheck.from_json(check).told()}"
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
@@ -98,6 +112,11 @@ def _schema(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from schema.get("create", ())
     yield from (f"differs: {d}" for d in schema.get("differences", ()))
     yield from (f"note: {n}" for n in schema.get("notes", ()))
+
+
+def _figures(plan: Mapping[str, Any]) -> Iterator[str]:
+    for table, found in plan.get("figures", {}).items():
+        yield f"{table}: {found['steady']} of {sum(found.values())} token ranges"
 
 
 def _size(what: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from cliff.show import ShowOne
 from magnetodb_backup.cli.app import FAILED, ServiceCommand
 from magnetodb_backup.cli.backup import cell, show
 from magnetodb_backup.cli.backup_create import add_waiting
-from magnetodb_backup.cli.plan import plan_text
+from magnetodb_backup.cli.plan import checks_told, plan_text
 from magnetodb_backup.cli.waiting import Waiter
 from magnetodb_backup.domain.restore_views import restore_view
 from magnetodb_backup.domain.restores import Restore, RestoreRequest, RestoreStatus
@@ -53,6 +53,8 @@ def _cell(name: str, value: Any) -> Any:
         return "\n".join(_node_line(node) for node in value)
     if name == "tables":
         return "\n".join(f"{table}: {state}" for table, state in value.items())
+    if name == "checks":
+        return "\n".join(checks_told(value))
     if name == "request":
         usual = RestoreRequest("").as_json()
         return cell(name, {k: v for k, v in value.items() if v != usual[k] and k != "backup_id"})

@@ -70,6 +70,12 @@ class Create(RestoreCommand):
             action="store_true",
             help="change nothing; show the plan. Waits unless there is --no-wait",
         )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="read the restored rows and compare them with the backup's figures, range by "
+            "range; needs a backup that was made with --figures. A difference is a failure",
+        )
         add_waiting(parser, default=None)
         return parser
 
@@ -86,6 +92,7 @@ class Create(RestoreCommand):
             source_replicas=parsed_args.source_replicas,
             allow_partial=parsed_args.allow_partial,
             dry_run=parsed_args.dry_run,
+            check=parsed_args.check,
         )
         restore = self.services.requests().create_restore(request)
         wait = parsed_args.dry_run if parsed_args.wait is None else parsed_args.wait

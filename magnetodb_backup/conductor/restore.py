@@ -11,10 +11,12 @@ from typing import Any
 from magnetodb_backup.conductor.asking import Asking
 from magnetodb_backup.conductor.census import require_all, take_census
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
+from magnetodb_backup.conductor.restore_check import add_check, check_tasks, differing, judge
 from magnetodb_backup.conductor.restore_preflight import Preflight, make_plan
 from magnetodb_backup.conductor.restore_records import NodeRecords
 from magnetodb_backup.conductor.steps import Results, Step
 from magnetodb_backup.database import Database
+from magnetodb_backup.domain.figures import merged_checks
 from magnetodb_backup.domain.records import Job
 from magnetodb_backup.domain.restore_plan import Method, find_member
 from magnetodb_backup.domain.restore_states import table_states
@@ -26,7 +28,7 @@ from magnetodb_backup.domain.schema_steps import names_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import RingMember
-from magnetodb_backup.errors import RestoreRefused, SSTableRefused
+from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
 
 _VIEW_SECONDS = 3600  # for building the materialized views of one restore
@@ -77,6 +79,7 @@ class RestoreJob:
             (RestorePhase.IMPORT, self._import),
             (RestorePhase.VIEWS, self._views),
             (RestorePhase.REPAIR, self._repair),
+            (RestorePhase.CHECK, self._check),
             (RestorePhase.CLEANUP, self._cleanup),
         )
         return [Step(phase.value, run) for phase, run in work]
@@ -105,6 +108,7 @@ class RestoreJob:
             existing=self._request.existing,
             existed={text: exists.get(name, True) for text, name in names.items()},
             refused={text: refused.get(name, ()) for text, name in names.items()},
+            differing=differing(stored.get(RestorePhase.CHECK.value, {}).get("checks", {})),
         )
 
     # The steps, in their order.
@@ -153,6 +157,9 @@ class RestoreJob:
         plan = make_plan(
             self._restore, preflight.manifest, ring, selected, compared, ways, steps, nodes
         )
+        figures: Mapping[str, Any] = {}
+        if self._request.check:
+            figures = add_check(plan, self._tools.repository, self._request, selected, compared)
         self._tools.database.restores.update(self._restore.id, plan=plan)
         if self._request.dry_run:
             raise PlanMade
@@ -165,6 +172,7 @@ class RestoreJob:
             "sizes": {h: {"files": n["files"], "bytes": n["bytes"]} for h, n in nodes.items()},
             "incomplete": list(ways.incomplete),
             "streams": Method.STREAM in ways.methods.values(),
+            "figures": figures,
         }
 
     def _download(self, results: Results) -> Mapping[str, Any]:
@@ -255,14 +263,22 @@ class RestoreJob:
                 )
         return {"repaired": tables}
 
+    def _check(self, results: Results) -> Mapping[str, Any]:
+        """Compare the restored rows with the backup's figures; the end of the job judges."""
+        if not self._request.check:
+            return {"checks": {}}
+        figures = results[RestorePhase.PREFLIGHT.value]["figures"]
+        tables = results[RestorePhase.SELECT.value]["tables"]
+        own = check_tasks(figures, self._members(results), tables)
+        found = self._on_nodes(results, "check", TaskKind.RESTORE_CHECK, own)
+        checks = merged_checks(f["checks"] for f in found.values())
+        self._tools.database.restores.update(self._restore.id, checks=checks)
+        return {"checks": checks}
+
     def _cleanup(self, results: Results) -> Mapping[str, Any]:
         own: dict[str, dict[str, Any]] = {m.host_id: {} for m in self._members(results)}
         self._on_nodes(results, "cleanup", TaskKind.RESTORE_CLEANUP, own)
-        if results[RestorePhase.IMPORT.value]["refused"]:  # the tables' states name them
-            raise SSTableRefused(
-                "Cassandra refused SSTables; everything else is restored. Where other replicas "
-                "have their rows, nodetool repair brings them back"
-            )
+        judge(results)
         return {}
 
     def _read_backup(self) -> Preflight:

@@ -52,6 +52,7 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
             "a single node cannot be restored by replace: a table is truncated on all nodes at "
             "once, so the rows of the others would be lost; use merge"
         )
+    _check_figures(request, backup)
     request = replace(
         request,
         keyspaces=tuple(parse_name(k) for k in request.keyspaces),
@@ -95,6 +96,19 @@ def _check_offline(request: RestoreRequest) -> None:
         raise InvalidValue(
             "an offline restore replaces the files of a table, it cannot merge; use --existing "
             "replace, or leave --offline out"
+        )
+
+
+def _check_figures(request: RestoreRequest, backup: Backup) -> None:
+    if request.check and not backup.figures:
+        raise InvalidValue(
+            f"backup {backup.id} has no figures to check a restore against; leave --check out "
+            "(REST: check), and make the next backup with --figures"
+        )
+    if request.check and request.node:
+        raise InvalidValue(
+            "the restore of a single node cannot be checked: the other nodes keep what they have, "
+            "and figures are of all replicas; leave --check or --node out"
         )
 
 

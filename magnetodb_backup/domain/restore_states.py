@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from magnetodb_backup.domain.restores import Existing, RestorePhase
 
 UNTOUCHED, RESTORED = "untouched", "restored"
+DIFFERS = "restored, but its rows are not those of the backup"
 _ORDER = list(RestorePhase)
 
 
@@ -19,11 +20,13 @@ def table_states(
     existing: Existing,
     existed: Mapping[str, bool],
     refused: Mapping[str, Sequence[str]],
+    differing: Collection[str] = (),
 ) -> Mapping[str, str]:
     """Return each target table's state.
 
     ``phase`` is the one that the restore was in, ``done`` those whose result is stored;
-    ``existed`` tells what was there before the restore, ``refused`` names SSTables by table.
+    ``existed`` tells what was there before the restore, ``refused`` names SSTables by table,
+    ``differing`` tables whose rows are not what the backup's figures say.
     """
     reached = max((_position(p) for p in (phase, *done)), default=-1)
     return {
@@ -35,7 +38,7 @@ def table_states(
             refused.get(table, ()),
         )
         for table in tables
-    }
+    } | {table: DIFFERS for table in differing if not refused.get(table)}
 
 
 def _position(phase: str) -> int:

@@ -29,6 +29,7 @@ def restore_view(restore: Restore, nodes: Sequence[NodeRestore] | None = None) -
     if nodes is not None:  # thousands of tables: too much for lists
         view["plan"] = dict(restore.plan) if restore.plan is not None else None
         view["tables"] = dict(restore.tables)
+        view["checks"] = dict(restore.checks) if restore.checks is not None else None
         view["nodes"] = [node_restore_view(n) for n in nodes]
     return view
 

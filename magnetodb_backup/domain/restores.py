@@ -38,6 +38,7 @@ class RestorePhase(str, enum.Enum):
     INDEXES = "indexes"
     VIEWS = "views"
     REPAIR = "repair"
+    CHECK = "check"
     CLEANUP = "cleanup"
 
 
@@ -91,7 +92,8 @@ class RestoreRequest:
     keyspaces. ``node`` is the host ID or address of the only target node that is to be
     restored, empty for all. ``source_replicas`` is ``all`` or ``one``: which copies of a range
     are sent to another ring. ``offline`` exchanges the files of nodes that are stopped for it;
-    with ``system_auth`` those of Cassandra's roles and grants too.
+    with ``system_auth`` those of Cassandra's roles and grants too. With ``check`` the restored
+    rows are compared with the backup's figures.
     """
 
     backup_id: str
@@ -107,6 +109,7 @@ class RestoreRequest:
     dry_run: bool = False
     offline: bool = False
     system_auth: bool = False
+    check: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as records and the REST API have it."""
@@ -124,6 +127,7 @@ class RestoreRequest:
             "dry_run": self.dry_run,
             "offline": self.offline,
             "system_auth": self.system_auth,
+            "check": self.check,
         }
 
     @classmethod
@@ -141,7 +145,8 @@ class Restore:
     """A restore's record; its ID is also its job's.
 
     ``plan`` is what preflight found (``domain.restore_plan.RestorePlan.as_json()``), None before.
-    ``tables`` tells each table's state by its target name.
+    ``tables`` tells each table's state by its target name, ``checks`` what the comparison with
+    the backup's figures found (``domain.figures.TableCheck.as_json()``), None without one.
     """
 
     id: str
@@ -157,6 +162,7 @@ class Restore:
     error: str = ""
     plan: Mapping[str, Any] | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

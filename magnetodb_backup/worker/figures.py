@@ -144,7 +144,7 @@ class FigureWork:
             return _digest(reader, targets[figure.table], figure.range)
 
         for figure, found in self._side_by_side(expected(), read):
-            name = str(targets[figure.table])
+            name = f"{targets[figure.table].keyspace}.{targets[figure.table].table}"
             check = checks.get(name, TableCheck())
             checks[name] = (
                 check.left_out(figure.state) if found is None else check.compared(figure, found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from magnetodb_backup.domain.figures import TableCheck
 from magnetodb_backup.domain.records import Backup
 from magnetodb_backup.domain.restore_views import node_restore_view, restore_view
 from magnetodb_backup.domain.restores import Restore, RestoreRequest, RestoreStatus
@@ -63,7 +64,7 @@ PLAN: dict[str, Any] = {
 
 def complete(api: Api) -> Backup:
     backup = api.backup(BackupStatus.CREATED)
-    return api.database.backups.update(backup.id, selection=SELECTION.as_json())
+    return api.database.backups.update(backup.id, selection=SELECTION.as_json(), figures=True)
 
 
 def restoring(api: Api, **values: Any) -> Restore:
@@ -88,6 +89,7 @@ def test_creating(api: Api) -> None:
         "dry_run": True,
         "offline": False,
         "system_auth": False,
+        "check": True,
     }
     answer = api.call("POST", "/v1/restores", **as_json(body))
     assert answer.status_code == 202
@@ -157,12 +159,16 @@ def test_a_backup_that_is_restored_is_not_deleted(api: Api) -> None:
 
 def test_details(api: Api) -> None:
     restore = restoring(api)
-    api.database.restores.update(restore.id, plan=PLAN, tables={"shop.orders": "untouched"})
+    checks = {"shop.orders": TableCheck(equal=64, rows_expected=7, rows_found=7).as_json()}
+    api.database.restores.update(
+        restore.id, plan=PLAN, tables={"shop.orders": "untouched"}, checks=checks
+    )
     node = replace(NODE_RESTORE, restore_id=restore.id)
     api.database.restores.put_node_restore(node)
     shown = api.get(f"/v1/restores/{restore.id}")
     assert shown["plan"] == PLAN
     assert shown["tables"] == {"shop.orders": "untouched"}
+    assert shown["checks"] == checks
     assert shown["nodes"] == [node_restore_view(node)]
 
 

@@ -47,13 +47,14 @@ def test_a_new_restore_is_kept_whole(database: Database) -> None:
         source_replicas="one",
         allow_partial=True,
         dry_run=True,
+        check=True,
     )
     made = database.restores.create(request, MISSING, "Test Cluster", "ß")
     kept = database.restores.get(MISSING)
     assert kept == made
     assert (kept.status, kept.request, kept.backup_id) == (S.RESTORING, request, backup.id)
     assert (kept.source_cluster, kept.cluster) == ("Test Cluster", "ß")
-    assert (kept.plan, kept.tables, kept.finished_at) == (None, {}, None)
+    assert (kept.plan, kept.tables, kept.checks, kept.finished_at) == (None, {}, None, None)
     assert kept.created_at.tzinfo is timezone.utc
 
 
@@ -169,6 +170,7 @@ def test_phase_error_plan_and_tables(database: Database) -> None:
         "error": "ß" * 100_000,
         "plan": {"bytes": 2**62, "amplification": 1.5, "tables": ["k.t"] * 20_000},
         "tables": {'k."T"': "truncated", "k.ß🐘": "untouched"},
+        "checks": {"k.T": {"equal": 64, "rows_found": 2**62}},
     }
     changed = database.restores.update(restore.id, **values)
     assert {name: getattr(changed, name) for name in values} == values

@@ -73,6 +73,10 @@ class Reader:
         assert manifest["format"] == 1
         return manifest
 
+    def object(self, name: str) -> bytes:
+        """Return an object of the cluster's container."""
+        return self.store.get(self._cluster, name)
+
     def schema(self, backup_id: str) -> str:
         return self.store.get(self._cluster, f"backups/{backup_id}/schema.cql").decode()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.cli.plan import plan_text, summary_text
+from magnetodb_backup.domain.figures import TableCheck
 
 PLAN: dict[str, Any] = {
     "method_by_keyspace": {"shop": "import", "log": "stream"},
@@ -46,6 +47,7 @@ PLAN: dict[str, Any] = {
         "differences": ["log.t lacks\ncolumn v"],
         "notes": ["one note"],
     },
+    "figures": {"shop2.orders": {"steady": 60, "changing": 3, "unread": 1}},
     "problems": ["log.u has data"],
     "warnings": ["old backup", "merge"],
 }
@@ -76,6 +78,9 @@ Schema
   differs: log.t lacks
   column v
   note: one note
+
+Figures to check against
+  shop2.orders: 60 of 64 token ranges
 
 Warnings
   old backup
@@ -114,9 +119,21 @@ def test_summary() -> None:
         "tables": {"shop.orders": "restored", "shop.users": "truncated"},
         "nodes": [node, node],
         "plan": {"warnings": ["run nodetool repair"]},
+        "checks": None,
     }
     assert summary_text(view) == (
         "\nSummary\n  1 of 2 tables restored on 2 nodes: 8 files, 3.0 MB (1.0 MB of them staged by "
         "an earlier attempt), 6 SSTables imported\n\nWarnings\n  run nodetool repair\n"
     )
-    assert "0 of 0 tables" in summary_text({"tables": {}, "nodes": [], "plan": None})
+    nothing = {"tables": {}, "nodes": [], "plan": None, "checks": None}
+    assert "0 of 0 tables" in summary_text(nothing)
+
+
+def test_summary_of_a_check() -> None:
+    check = TableCheck(equal=60, changing=4, rows_expected=300, rows_found=300).as_json()
+    view = {"tables": {}, "nodes": [], "plan": None, "checks": {"k.t": check}}
+    assert (
+        "Check of the rows against the backup's figures\n"
+        "  k.t: 60 of 60 token ranges equal, 300 rows; 4 ranges changed while the backup was made: "
+        "not compared\n"
+    ) in summary_text(view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from magnetodb_backup.domain.figures import TableCheck
 from magnetodb_backup.domain.restore_views import restore_view
 from magnetodb_backup.domain.restores import RestoreStatus
 from tests.lab.catalogue import MISSING
@@ -46,12 +47,16 @@ def test_showing_as_json_is_the_whole_record(shell: Shell) -> None:
 def test_showing_for_people(shell: Shell) -> None:
     restore = shell.restore()
     plan = {"problems": ["no space left"], "method_by_keyspace": {"k": "import"}}
-    shell.database.restores.update(restore.id, plan=plan, tables={"k.t": "untouched"})
+    check = TableCheck(equal=63, different=1, rows_expected=300, rows_found=299).as_json()
+    shell.database.restores.update(
+        restore.id, plan=plan, tables={"k.t": "untouched"}, checks={"k.t": check}
+    )
     shell.node_restore(restore.id, error="disk broken")
     out = shell("restore", "show", restore.id).out
     table, _, below = out.rpartition("+\n")
     assert "10.0.0.1: download, 3/7 files, 40 bytes, 0 SSTables imported: disk broken" in table
     assert "k.t: untouched" in table
+    assert "k.t: 63 of 64 token ranges equal, 299 rows of 300" in table
     assert "no space left" not in table
     assert "Ways\n  k: imported" in below
     assert below.endswith("Problems, which refuse the restore\n  no space left\n")

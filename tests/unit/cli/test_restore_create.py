@@ -38,7 +38,7 @@ SELECTION = Selection(
 def backup(shell: Shell) -> Backup:
     """A complete backup with the name nightly."""
     made = shell.backup(S.CREATED, "nightly")
-    return shell.database.backups.update(made.id, selection=SELECTION.as_json())
+    return shell.database.backups.update(made.id, selection=SELECTION.as_json(), figures=True)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,7 @@ def backup(shell: Shell) -> Backup:
             {"cluster": CLUSTER, "source_replicas": "one"},
         ),
         (["--dry-run", "--no-wait"], {"dry_run": True}),
+        (["--check"], {"check": True}),
     ],
 )
 def test_requests(shell: Shell, backup: Backup, arguments: list[str], asked: Any) -> None:
@@ -87,11 +88,14 @@ def test_requests(shell: Shell, backup: Backup, arguments: list[str], asked: Any
         (2, ["nightly", "--to-table", "x"], "exactly one table"),
         (2, ["nightly", "--node", "10.0.0.1", "--existing", "replace"], "use merge"),
         (2, ["nightly", "--to-keyspace", "system"], "Cassandra's own"),
+        (2, ["nightly", "--check", "--node", "10.0.0.1"], "a single node cannot be checked"),
+        (2, ["plain", "--check"], "has no figures.*make the next backup with --figures"),
     ],
 )
 def test_refusals_record_nothing(
     shell: Shell, backup: Backup, code: int, arguments: list[str], named: str
 ) -> None:
+    shell.backup(S.CREATED, "plain")
     shell.backup(S.CREATE_FAILED, "failed")
     shell.backup(S.PARTIAL, "part")
     message = shell.refused(code, "restore", "create", *arguments)

@@ -128,6 +128,15 @@ def test_what_the_backup_lacks_is_named(values: dict[str, Any], named: str) -> N
         checked(SHOP, **values)
 
 
+def test_a_check_needs_figures_of_all_nodes() -> None:
+    with pytest.raises(InvalidValue, match=r"no figures .*leave --check out.*with --figures"):
+        checked(check=True)
+    proven = replace(SHOP, figures=True)
+    assert checked(proven, check=True).check
+    with pytest.raises(InvalidValue, match="a single node cannot be checked"):
+        checked(proven, check=True, node="n")
+
+
 def test_a_partial_backup_must_be_allowed() -> None:
     partial = replace(SHOP, status=BackupStatus.PARTIAL)
     with pytest.raises(InvalidValue, match=r"PARTIAL: only a replica of each .*--allow-partial"):

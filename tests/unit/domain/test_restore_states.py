@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.restore_states import RESTORED, UNTOUCHED, table_states
+from magnetodb_backup.domain.restore_states import DIFFERS, RESTORED, UNTOUCHED, table_states
 from magnetodb_backup.domain.restores import Existing, RestorePhase
 
 _PHASES = [p.value for p in RestorePhase]
@@ -76,3 +76,20 @@ def test_before_the_first_step() -> None:
     assert (
         table_states([], phase="", done=[], existing=Existing.REFUSE, existed={}, refused={}) == {}
     )
+
+
+def test_tables_that_differ_from_the_figures() -> None:
+    states = table_states(
+        ["k.same", "k.other", "k.refused"],
+        phase="cleanup",
+        done=_PHASES[:-1],
+        existing=Existing.REFUSE,
+        existed={},
+        refused={"k.refused": ["nb-1 on 10.0.0.1"]},
+        differing=["k.other", "k.refused"],
+    )
+    assert states == {
+        "k.same": RESTORED,
+        "k.other": DIFFERS,
+        "k.refused": "restored without the SSTables nb-1 on 10.0.0.1",
+    }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from magnetodb_backup.domain.figures import TableCheck
 from magnetodb_backup.domain.restore_views import node_restore_view, restore_view
 from tests.unit.domain.samples import HOST_ID, NODE_RESTORE, RESTORE, TIME
 
@@ -26,6 +27,13 @@ def test_plan_tables_and_nodes_are_shown_of_one_restore_only() -> None:
     assert view["tables"] == {"ks.t": "untouched"}
     assert view["nodes"] == [node_restore_view(NODE_RESTORE)]
     assert restore_view(replace(RESTORE, plan=None), [])["plan"] is None
+
+
+def test_checks_are_shown_of_one_restore_only() -> None:
+    checked = replace(RESTORE, checks={"ks.t": TableCheck(equal=64).as_json()})
+    assert "checks" not in restore_view(checked)
+    assert restore_view(checked, [])["checks"]["ks.t"]["equal"] == 64
+    assert restore_view(RESTORE, [])["checks"] is None
 
 
 def test_a_node_shows_its_progress_flat() -> None:

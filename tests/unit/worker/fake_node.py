@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,7 +68,8 @@ class FakeNode:
         self.unbuilt: set[TableName] = set()  # views
         self.on_execute: Callable[[str], None] = lambda statement: None
         self.on_import: Callable[[TableName], None] = lambda table: None
-        # By table: token and JSON text of its rows, wherever their replicas are.
+        # By table: token and JSON text of its rows, wherever their replicas are. What is not
+        # there has one row for each SSTable.
         self.rows: dict[TableName, list[tuple[int, str]]] = {}
         self.on_read: Callable[[TableName, TokenRange], None] = lambda table, range_: None
         self.on_flush: Callable[[], None] = lambda: None
@@ -168,11 +170,20 @@ class FakeRows:
         self._node.on_read(table, range_)
         if table not in {t.name for t in self._node.tables}:
             raise UnknownTable(f"Cassandra has no table {table}")
-        rows = sorted(self._node.rows.get(table, []))
+        known = self._node.rows
+        rows = sorted(known[table] if table in known else self._in_files(table))
         texts = [text for token, text in rows if range_.start < token <= range_.end]
         for begin in range(0, len(texts), 2):
             self._check()
             yield texts[begin : begin + 2]
+
+    def _in_files(self, table: TableName) -> set[tuple[int, str]]:
+        bodies = {b for node in self._node.ring for b in fake_changes.rows(node, table)}
+        return {(_token(body), body.decode()) for body in bodies}
+
+
+def _token(key: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], signed=True)
 
 
 class FakeControl:
