@@ -61,13 +61,15 @@ class NodeSummary:
     """What of a node backup a restore takes.
 
     ``packs`` tells the size that each must have at least, ``corrupt`` the files that were so when
-    the backup was made, ``versions`` the SSTables' (``nb``, ``da``).
+    the backup was made, ``versions`` the SSTables' (``nb``, ``da``), ``directories`` the bytes for
+    each data directory.
     """
 
     tables: Mapping[TableName, TableSummary]
     packs: Mapping[str, int]
     corrupt: tuple[str, ...]
     versions: frozenset[str]
+    directories: Mapping[int, int]
 
 
 def is_restored_component(entry: FileEntry) -> bool:
@@ -152,19 +154,29 @@ def download_node(
         finished.close()
 
 
-def summarise(manifest: NodeManifestReader, tables: Collection[TableName]) -> NodeSummary:
-    """Read a node manifest for what a restore of ``tables`` takes."""
+def summarise(
+    manifest: NodeManifestReader,
+    tables: Collection[TableName],
+    directory: Callable[[FileEntry], int] = lambda entry: entry.data_directory,
+) -> NodeSummary:
+    """Read a node manifest for what a restore of ``tables`` takes.
+
+    ``directory`` tells the number of the data directory that a file goes to.
+    """
     files = dict.fromkeys(tables, 0)
     sizes, sstables = dict(files), dict(files)
     packs: dict[str, int] = {}
     corrupt: list[str] = []
     versions: set[str] = set()
+    directories: dict[int, int] = {}
     for entry in manifest:
         table = TableName(entry.keyspace, entry.table)
         if table not in files or not is_restored_component(entry):
             continue
         files[table] += 1
         sizes[table] += entry.size
+        number = directory(entry)
+        directories[number] = directories.get(number, 0) + entry.size
         for extent in entry.extents:
             packs[extent.pack] = max(packs.get(extent.pack, 0), extent.offset + extent.length)
         if entry.corrupt:
@@ -177,6 +189,7 @@ def summarise(manifest: NodeManifestReader, tables: Collection[TableName]) -> No
         packs,
         tuple(corrupt),
         frozenset(versions),
+        directories,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,15 @@ class RestoreWork:
         tables: dict[str, dict[str, int]] = {}
         total_files = total_bytes = packs = 0
         rate = 0.0
+        needed = [0] * len(self._node.known().data_directories)
         for part in _parts(arguments):
             context.check()
             summary = self._summary(arguments, part, problems)
             if summary is None:
                 continue
             packs += len(summary.packs)
+            for number, size in summary.directories.items():
+                needed[number % len(needed)] += size
             lost = missing_packs(self._repository(arguments, part.source), summary.packs)
             if not lost and not rate:
                 rate = self._measure(arguments, part.source, summary)
@@ -132,7 +136,7 @@ class RestoreWork:
                 entry["bytes"] += found.bytes
                 total_files += found.files
                 total_bytes += found.bytes
-        free = self._free(total_bytes, problems)
+        free = self._free(needed, problems)
         return {
             "tables": tables,
             "files": total_files,
@@ -156,7 +160,11 @@ class RestoreWork:
                 f"manifest names {part.manifest.sha256}: it was changed after the backup"
             )
             return None
-        return summarise(cluster.node_manifest(backup_id, part.source), set(part.targets))
+        return summarise(
+            cluster.node_manifest(backup_id, part.source),
+            set(part.targets),
+            self._directory_of(arguments, part.source),
+        )
 
     def _measure(self, arguments: Mapping[str, Any], source: str, summary: NodeSummary) -> float:
         """Return the rate of one stream from the store, in bytes per second; 0 for no pack."""
@@ -171,20 +179,21 @@ class RestoreWork:
             return read / max(time.monotonic() - started, 1e-6)
         return 0.0
 
-    def _free(self, needed: int, problems: list[str]) -> list[dict[str, Any]]:
-        """Return each data directory's room; files are spread over them as they were."""
+    def _free(self, needed: Sequence[int], problems: list[str]) -> list[dict[str, Any]]:
+        """Return each data directory's room; some may share a file system."""
         spaces = SnapshotTree(self._node.known().data_directories).space()
-        share = -(-needed // len(spaces))
+        devices = [os.stat(space.path).st_dev for space in spaces]
         result = []
-        for space in spaces:
+        for number, space in enumerate(spaces):
+            beside = sum(n for n, d in zip(needed, devices, strict=True) if d == devices[number])
             keep = int(space.total * self._settings.head_room_percent / 100)
-            if space.free - share < keep:
+            if space.free - beside < keep and devices.index(devices[number]) == number:
                 problems.append(
                     f"data directory {space.path} has {space.free >> 20} MiB free; the restore "
-                    f"needs {share >> 20} MiB there and [worker] head_room_percent keeps "
-                    f"{keep >> 20} MiB; free some room"
+                    f"needs {_mib(beside)} MiB on its file system and [worker] head_room_percent "
+                    f"keeps {_mib(keep)} MiB; free some room"
                 )
-            result.append({"path": space.path, "free": space.free, "needed": share})
+            result.append({"path": space.path, "free": space.free, "needed": needed[number]})
         return result
 
     def _download(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -207,7 +216,7 @@ class RestoreWork:
         context: TaskContext,
     ) -> RestoreProgress:
         backup_id, cluster = str(arguments["backup_id"]), self._cluster(arguments)
-        spread = self._spread(arguments, part.source)
+        directory_of = self._directory_of(arguments, part.source)
         found = cluster.digest_node_manifest(backup_id, part.source)
         if found != part.manifest:
             raise CorruptObject(
@@ -219,10 +228,7 @@ class RestoreWork:
             target = part.targets.get(TableName(entry.keyspace, entry.table))
             if target is None or not is_restored_component(entry):
                 return None
-            number = entry.data_directory
-            if spread is not None:
-                number = spread.directory(entry, sstable_of(entry.name))
-            return staging.directory(part.source, target, number) / entry.name
+            return staging.directory(part.source, target, directory_of(entry)) / entry.name
 
         def report(progress: RestoreProgress) -> None:
             context.report(_added(before, progress))
@@ -299,12 +305,16 @@ class RestoreWork:
             self._storage, self._settings.prefix, str(arguments["source_cluster"])
         )
 
-    def _spread(self, arguments: Mapping[str, Any], source: str) -> Spread | None:
-        """Return what chooses the data directories if Cassandra does not."""
+    def _directory_of(
+        self, arguments: Mapping[str, Any], source: str
+    ) -> Callable[[FileEntry], int]:
+        """Return what chooses the data directories; with ``room``, Cassandra does not spread."""
         if "room" not in arguments:
-            return None
+            return lambda entry: entry.data_directory
         manifest = self._cluster(arguments).node_manifest(str(arguments["backup_id"]), source)
-        return Spread([int(r) for r in arguments["room"]], len(manifest.header.data_directories))
+        room = [int(r) for r in arguments["room"]]
+        spread = Spread(room, len(manifest.header.data_directories))
+        return lambda entry: spread.directory(entry, sstable_of(entry.name))
 
     def _repository(self, arguments: Mapping[str, Any], source: str) -> NodeRepository:
         return NodeRepository(
@@ -330,6 +340,10 @@ def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgres
         bytes_downloaded=before.bytes_downloaded + progress.bytes_downloaded,
         bytes_resumed=before.bytes_resumed + progress.bytes_resumed,
     )
+
+
+def _mib(size: int) -> int:
+    return -(-size >> 20)
 
 
 def _sstables(directories: Sequence[Path]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.manifest import FileEntry
+from magnetodb_backup.domain.manifest import FileEntry, NodeManifestHeader
 from magnetodb_backup.domain.restores import RestoreProgress
 from magnetodb_backup.repository.download import DownloadSettings, download_node
 from magnetodb_backup.repository.manifests import NodeManifestReader, NodeManifestWriter
@@ -100,9 +100,9 @@ class Stage:
         return [path for path in (self.base / "staging").rglob("*") if not path.is_dir()]
 
 
-def manifest_of(entries: Iterable[FileEntry]) -> bytes:
+def manifest_of(entries: Iterable[FileEntry], first: NodeManifestHeader | None = None) -> bytes:
     file = io.BytesIO()
-    writer = NodeManifestWriter(file, header(1))
+    writer = NodeManifestWriter(file, first or header(1))
     for entry in entries:
         writer.add(entry)
     writer.finish()

@@ -22,7 +22,7 @@ from magnetodb_backup.repository.download import (
 from magnetodb_backup.repository.layout import pack_name
 from magnetodb_backup.repository.manifests import NodeManifestReader
 from magnetodb_backup.storage.driver import ObjectInfo
-from tests.unit.repository.disk import TABLE_ID, noise
+from tests.unit.repository.disk import TABLE_ID, header, noise
 from tests.unit.repository.stages import Stage, manifest_of
 from tests.unit.repository.stores import Store
 
@@ -93,10 +93,11 @@ def test_what_a_restore_takes() -> None:
         {PACKS[0]: 150, PACKS[1]: 25},
         (),
         frozenset({"nb", "da"}),
+        {0: 150},
     )
     assert _summary(entries, T, U).tables[U] == TableSummary(1, 8, 1)
     assert _summary(entries, T, U).versions == {"nb", "da", "oa"}
-    assert _summary(entries) == NodeSummary({}, {}, (), frozenset())
+    assert _summary(entries) == NodeSummary({}, {}, (), frozenset(), {})
 
 
 def test_table_that_the_node_has_nothing_of() -> None:
@@ -111,6 +112,19 @@ def test_files_that_were_corrupt() -> None:
         _entry("nb-2-big-Data.db", table="u", corrupt=True),
     ]
     assert _summary(entries, T).corrupt == ("ks/t/nb-1-big-Data.db",)
+
+
+def test_bytes_of_each_data_directory() -> None:
+    entries = [
+        _entry("nb-1-big-Data.db", 10),
+        _entry("nb-2-big-Data.db", 20, data_directory=1),
+        _entry("nb-3-big-Data.db", 30, data_directory=1),
+    ]
+    writer_of_two = replace(header(1), data_directories=("/a", "/b"))
+    text = manifest_of(entries, writer_of_two)
+    assert summarise(NodeManifestReader([text], "x"), [T]).directories == {0: 10, 1: 50}
+    chosen = summarise(NodeManifestReader([text], "x"), [T], lambda entry: int(entry.name[3]))
+    assert chosen.directories == {1: 10, 2: 20, 3: 30}
 
 
 def test_damaged_manifest() -> None:

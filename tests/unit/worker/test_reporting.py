@@ -6,102 +6,20 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import ROOT, Staging, staged_restores
 from magnetodb_backup.domain.tasks import TaskKind, TaskState, snapshot_tag
 from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
-from magnetodb_backup.worker.reporting import Reporter
-from magnetodb_backup.worker.service import WorkerService, spawn
-from magnetodb_backup.worker.tasks import TaskContext, Tasks
+from magnetodb_backup.worker.service import WorkerService
 from tests.lab.processes import wait_for
 from tests.unit.cassandra.tree import table
-from tests.unit.worker.fake_node import CLUSTER, HOST, FakeControl, FakeNode, member
-
-LIVE, DEAD = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
-T = table("ks", "t", 1)
-
-
-class Conductor:
-    """Takes reports; ``on_report`` may fail."""
-
-    def __init__(self) -> None:
-        self.reports: list[NodeReport] = []
-        self.on_report: Callable[[], None] = lambda: None
-
-    def report(self, report: NodeReport) -> frozenset[str]:
-        self.reports.append(report)
-        self.on_report()
-        return frozenset({LIVE})
-
-
-class Waiting:
-    """Work that lasts until it is cancelled."""
-
-    def perform(
-        self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
-    ) -> Mapping[str, Any]:
-        while True:
-            context.check()
-            threading.Event().wait(0.01)
-
-
-class Worker:
-    """A reporter and what it works with."""
-
-    def __init__(self, root: Path, **settings: Any) -> None:
-        self.node, self.conductor = FakeNode(root), Conductor()
-        self.tasks = Tasks(Waiting(), spawn)
-        self.released: list[str] = []
-        self.unstaged: list[str] = []
-        self.reporter = Reporter(
-            settings.pop("local", None) or self.node.local(),
-            self.conductor,
-            self.tasks,
-            self.release,
-            self.remove_staging,
-            **{
-                "worker_id": "worker-1",
-                "node_control": "nodetool",
-                "interval": 0.02,
-                "head_room_percent": 0.0,
-                **settings,
-            },
-        )
-
-    def release(self, tag: str) -> None:
-        self.released.append(tag)
-        FakeControl(self.node).clear_snapshot(tag)
-        if self.node.snapshots(tag):
-            raise CassandraUnavailable(f"snapshot {tag} is still on disk")
-
-    def remove_staging(self, restore_id: str) -> None:
-        self.unstaged.append(restore_id)
-        Staging(self.node.data.names, restore_id).remove()
-
-    def stage(self, restore_id: str) -> Path:
-        """Let a restore have a file in each data directory; return one of them."""
-        staging = Staging(self.node.data.names, restore_id)
-        staging.prepare()
-        for number in range(len(self.node.data.names)):
-            directory = staging.directory(HOST, T.name, number)
-            directory.mkdir(parents=True)
-            (directory / "nb-1-big-Data.db").write_bytes(b"rows")
-        return directory / "nb-1-big-Data.db"
-
-    @contextmanager
-    def task(self, tag: str = "", **arguments: str) -> Iterator[None]:
-        self.tasks.start("task", TaskKind.UPLOAD, {"tag": tag, **arguments})
-        yield
-        self.tasks.cancel("task")
+from tests.unit.worker.fake_node import CLUSTER, HOST, member
+from tests.unit.worker.reported import DEAD, LIVE, T, Worker, wait_failed
 
 
 @pytest.fixture
@@ -166,7 +84,7 @@ def test_wrong_node_is_reported_and_its_tasks_end(worker: Worker) -> None:
     with worker.task():
         worker.reporter.report_once()
         assert f"this worker belongs to {HOST}" in worker.conductor.reports[-1].problem
-        _wait_failed(worker, "WrongNode")
+        wait_failed(worker, "WrongNode")
 
 
 def test_full_disk_is_reported_and_stops_the_upload(tmp_path: Path) -> None:
@@ -175,7 +93,7 @@ def test_full_disk_is_reported_and_stops_the_upload(tmp_path: Path) -> None:
     with worker.task():
         worker.reporter.report_once()
         assert "[worker] head_room_percent = 100" in worker.conductor.reports[-1].problem
-        _wait_failed(worker, "NoSpace")
+        wait_failed(worker, "NoSpace")
 
 
 def test_passing_trouble_ends_no_task(worker: Worker) -> None:
@@ -184,16 +102,6 @@ def test_passing_trouble_ends_no_task(worker: Worker) -> None:
         worker.reporter.report_once()
         (context,) = worker.tasks.running()
         context.check()
-
-
-def _wait_failed(worker: Worker, code: str) -> None:
-    wait_for(
-        lambda: worker.tasks.status("task").state is TaskState.FAILED,
-        deadline=5,
-        what="the task's end",
-        interval=0.01,
-    )
-    assert worker.tasks.status("task").error["code"] == code
 
 
 # Left-over snapshots.
@@ -231,7 +139,7 @@ def test_task_of_a_dead_backup_ends_and_its_snapshot_goes(worker: Worker) -> Non
     worker.tasks.start("other", TaskKind.UPLOAD, {"tag": live})
     with worker.task(dead):
         worker.reporter.report_once()
-        _wait_failed(worker, "Cancelled")
+        wait_failed(worker, "Cancelled")
     worker.reporter.report_once()
     assert worker.released == [dead]
     assert worker.tasks.status("other").state is TaskState.RUNNING
@@ -271,69 +179,6 @@ def test_snapshot_that_cannot_be_removed_keeps_no_other(worker: Worker) -> None:
         worker.reporter.report_once()
     assert worker.released == tags
     assert len(worker.conductor.reports) == 1
-
-
-# Left-over staging directories of restores.
-
-
-def test_staging_of_dead_restores_is_removed(worker: Worker) -> None:
-    live, dead = worker.stage(LIVE), worker.stage(DEAD)
-    table_file = worker.node.write(T, "nb-9-big-Data.db", b"live rows")
-    worker.reporter.report_once()
-    assert worker.unstaged == [DEAD]
-    assert staged_restores(worker.node.data.names) == {LIVE}
-    assert not dead.exists()
-    assert live.read_bytes() == b"rows"
-    assert table_file.read_bytes() == b"live rows"
-
-
-def test_what_is_no_restore_stays(worker: Worker) -> None:
-    """Only directories named by a restore's ID are ours to remove."""
-    worker.stage(LIVE)
-    foreign = worker.node.data.paths[0] / ROOT / "by-hand"
-    foreign.mkdir()
-    worker.reporter.report_once()
-    assert worker.unstaged == []
-    assert foreign.is_dir()
-
-
-def test_task_of_a_dead_restore_ends_and_its_staging_goes(worker: Worker) -> None:
-    dead = worker.stage(DEAD)
-    with worker.task(restore_id=DEAD):
-        worker.reporter.report_once()
-        assert dead.exists()
-        _wait_failed(worker, "Cancelled")
-    worker.reporter.report_once()
-    assert worker.unstaged == [DEAD]
-    assert not dead.exists()
-
-
-def test_no_staging_is_removed_while_nobody_answers(worker: Worker) -> None:
-    dead = worker.stage(DEAD)
-
-    def fail() -> None:
-        raise BusUnavailable("no broker")
-
-    worker.conductor.on_report = fail
-    with pytest.raises(BusUnavailable):
-        worker.reporter.report_once()
-    assert dead.exists()
-
-
-def test_staging_that_is_made_meanwhile_stays(worker: Worker) -> None:
-    """The answer may be older than the restore."""
-    worker.conductor.on_report = lambda: worker.stage(DEAD) and None
-    worker.reporter.report_once()
-    assert staged_restores(worker.node.data.names) == {DEAD}
-
-
-def test_snapshot_that_cannot_be_removed_keeps_no_staging(worker: Worker) -> None:
-    worker.node.data.snapshot(0, T, snapshot_tag(DEAD, 1))
-    worker.node.clears_nothing = True
-    dead = worker.stage(DEAD)
-    with pytest.raises(CassandraUnavailable, match="still on disk"):
-        worker.reporter.report_once()
-    assert not dead.exists()
 
 
 # The loop.

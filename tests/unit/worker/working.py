@@ -68,9 +68,10 @@ class Working:
         self.cluster = ClusterRepository(self.store, PREFIX, CLUSTER)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, **settings: Any) -> None:
         """Begin with a new process: nothing is kept but the state directory."""
-        self.work = make_work(self.node, self.store, self.state_dir, **self._settings)
+        values = {**self._settings, **settings}
+        self.work = make_work(self.node, self.store, self.state_dir, **values)
 
     def arguments(self, **more: Any) -> dict[str, Any]:
         return {

@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of a restore on one node, between a store and a node of directories."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.cassandra.staging import ROOT, Staging
+from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.errors import (
+    Cancelled,
+    CassandraUnavailable,
+    CorruptObject,
+    DataDirectoryProblem,
+    FormatProblem,
+    InvalidValue,
+    UnknownTable,
+)
+from magnetodb_backup.repository.layout import cluster_container, node_container, pack_name
+from magnetodb_backup.worker.tasks import TaskContext
+from tests.unit.worker import fake_changes
+from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode
+from tests.unit.worker.working import BACKUP, PREFIX, Working
+
+RESTORE = "dddddddd-dddd-4ddd-8ddd-dddddddddddd"
+T, U = TableName("ks", "t"), TableName("ks", "u")
+SAME = [[["ks", "t"]] * 2, [["ks", "u"]] * 2]
+
+
+class Restoring:
+    """A node with a backup of its tables, and its worker."""
+
+    def __init__(self, root: Path, prepare: Callable[[FakeNode], None] = lambda node: None) -> None:
+        self.working = Working(root)
+        self.node = self.working.node
+        prepare(self.node)
+        kinds = (TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.UPLOAD)
+        self.manifest = self.working.do_all(*kinds)["manifest"]
+        self.saved = {t.name: fake_changes.rows(self.node, t.name) for t in self.node.tables}
+        self.staging = Staging(self.node.data.names, RESTORE)
+        self.context = TaskContext()
+        self.told: list[RestoreProgress] = []
+        self.node.log.clear()
+
+    def part(self, tables: Any = SAME, **more: Any) -> dict[str, Any]:
+        return {"source": HOST, "manifest": self.manifest, "tables": tables, **more}
+
+    def do(self, kind: TaskKind, **more: Any) -> Mapping[str, Any]:
+        arguments = {
+            "host_id": HOST,
+            "restore_id": RESTORE,
+            "backup_id": BACKUP,
+            "source_cluster": CLUSTER,
+            "parts": [self.part()],
+            "files": 8,
+            "bytes": 100,
+            **more,
+        }
+        return self.working.work.perform(kind, json.loads(json.dumps(arguments)), self.context)
+
+    def preflight(self, **more: Any) -> Mapping[str, Any]:
+        return self.do(TaskKind.RESTORE_PREFLIGHT, **more)
+
+    def download(self, **more: Any) -> Mapping[str, Any]:
+        return self.do(TaskKind.RESTORE_DOWNLOAD, **more)
+
+    def imported(self, **more: Any) -> Mapping[str, Any]:
+        return self.do(TaskKind.RESTORE_IMPORT, **more)
+
+    def truncate(self) -> None:
+        for each in self.node.tables:
+            for path in fake_changes.table_files(self.node, each.name):
+                path.unlink()
+
+    def staged(self) -> dict[str, bytes]:
+        """Return the staged files by their path below the restore's directory."""
+        return {
+            f"{number}/{path.relative_to(root)}": path.read_bytes()
+            for number, data in enumerate(self.node.data.paths)
+            for root in [data / ROOT / RESTORE]
+            for path in root.rglob("*.db")
+        }
+
+    def change_manifest(self, change: Callable[[bytes], bytes]) -> None:
+        self.working.store.change(cluster_container(PREFIX, CLUSTER), self.manifest["name"], change)
+
+    def is_untouched(self) -> bool:
+        return self.node.log == ["host_id"] and not any(
+            (data / ROOT).exists() for data in self.node.data.paths
+        )
+
+
+@pytest.fixture
+def restoring(tmp_path: Path) -> Restoring:
+    return Restoring(tmp_path)
+
+
+def _more_files(node: FakeNode) -> None:
+    """Let the second directory have most of table t, and an index a file of its own."""
+    (t, _) = node.tables
+    for number in range(3, 30):
+        node.write(t, f"nb-{number}-big-Data.db", f"{number}".encode() * 500, 1)
+    directory = node.data.table_directory(0, t) / ".by_name"
+    directory.mkdir()
+    (directory / "nb-1-big-Data.db").write_bytes(b"of the index")
+
+
+# Preflight.
+
+
+def test_preflight(restoring: Restoring) -> None:
+    found = restoring.preflight()
+    sizes = {str(n): sum(map(len, rows)) for n, rows in restoring.saved.items()}
+    assert found["tables"] == {n: {"files": 2, "bytes": s} for n, s in sizes.items()}
+    assert (found["files"], found["bytes"]) == (4, sum(sizes.values()))
+    assert (found["packs"], found["problems"], found["version"]) == (1, [], "5.0.9")
+    assert found["bytes_per_second"] > 0
+    assert [d["path"] for d in found["free"]] == list(restoring.node.data.names)
+    assert sum(d["needed"] for d in found["free"]) == found["bytes"]
+    assert restoring.is_untouched()
+
+
+def test_preflight_of_some_tables(restoring: Restoring) -> None:
+    found = restoring.preflight(parts=[restoring.part([[["ks", "t"], ["other", "copy"]]])])
+    assert set(found["tables"]) == {"other.copy"}
+    assert found["files"] == 2
+
+
+def test_preflight_of_several_parts(restoring: Restoring) -> None:
+    """Parts of one table add up."""
+    parts = [restoring.part(SAME[:1]), restoring.part(SAME[1:]), restoring.part(SAME[:1])]
+    found = restoring.preflight(parts=parts)
+    assert {t: f["files"] for t, f in found["tables"].items()} == {"ks.t": 4, "ks.u": 2}
+    assert found["files"] == 6
+
+
+def test_room_is_needed_where_the_files_lay(tmp_path: Path) -> None:
+    """A small disk beside a large one must not be counted on, nor refused for its size."""
+    restoring = Restoring(tmp_path, _more_files)
+    first, second = (d["needed"] for d in restoring.preflight()["free"])
+    assert first == sum(
+        p.stat().st_size for p in restoring.node.data.paths[0].glob("ks/*/*.db") if p.is_file()
+    )
+    assert second > 100 * first
+
+
+def test_room_where_cassandra_does_not_spread(tmp_path: Path) -> None:
+    """With as many directories as before, each keeps its own, whatever their room."""
+    restoring = Restoring(tmp_path, _more_files)
+    usual = restoring.preflight()["free"]
+    assert [d["needed"] for d in restoring.preflight(room=[10, 1000])["free"]] == [
+        d["needed"] for d in usual
+    ]
+
+
+def test_no_room(tmp_path: Path) -> None:
+    """The directories share a file system; that is told once."""
+    restoring = Restoring(tmp_path)
+    restoring.working.restart(head_room_percent=100.0)
+    (problem,) = restoring.preflight()["problems"]
+    assert problem.startswith(f"data directory {restoring.node.data.names[0]} has ")
+    assert "the restore needs 1 MiB on its file system" in problem
+    assert "[worker] head_room_percent keeps" in problem
+
+
+def test_manifest_that_was_changed(restoring: Restoring) -> None:
+    restoring.change_manifest(lambda body: body + b"x")
+    found = restoring.preflight()
+    (problem,) = found["problems"]
+    assert f"the backup manifest names {restoring.manifest['sha256']}: it was changed" in problem
+    assert (found["files"], found["tables"]) == (0, {})
+    with pytest.raises(CorruptObject, match="it was changed after the backup"):
+        restoring.download()
+    assert restoring.staged() == {}
+
+
+def test_lost_packs(tmp_path: Path) -> None:
+    restoring = Restoring(tmp_path, _more_files)
+    container = node_container(PREFIX, CLUSTER, HOST)
+    packs = restoring.working.repository.packs()
+    assert len(packs) > 22
+    for pack in packs:
+        restoring.working.store.delete(container, pack_name(pack))
+    found = restoring.preflight()
+    lost = [p for p in found["problems"] if p.endswith(": missing")]
+    assert len(lost) == 20
+    assert lost[0].startswith(f"node backup {HOST}: pack ")
+    (last,) = set(found["problems"]) - set(lost)
+    assert last == f"node backup {HOST}: {found['packs'] - 20} more packs are lost"
+    assert found["bytes_per_second"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sstable", "version", "needs"),
+    [
+        ("oa-9-big", "4.1.10", 5),
+        ("da-9-bti", "4.1.10", 5),
+        ("nb-9-big", "3.11.19", 4),
+        ("zz-9-big", "5.0.9", 5),
+    ],
+)
+def test_sstables_that_cassandra_is_too_old_for(
+    tmp_path: Path, sstable: str, version: str, needs: int
+) -> None:
+    def prepare(node: FakeNode) -> None:
+        for each in node.tables:
+            for path in fake_changes.table_files(node, each.name):
+                path.unlink()
+        node.write(node.tables[0], f"{sstable}-Data.db", b"rows")
+
+    restoring = Restoring(tmp_path, prepare)
+    restoring.node.me = replace(restoring.node.me, version=version)
+    assert restoring.preflight()["problems"] == [
+        f"node backup {HOST} has SSTables of version {sstable[:2]}, which Cassandra {version} "
+        f"cannot read; restore into version {needs} or later"
+    ]
+
+
+@pytest.mark.parametrize("version", ["4.0.1", "4.1.10", "5.0.9", "5.1-beta1", "6.0.0"])
+def test_older_sstables_are_read(restoring: Restoring, version: str) -> None:
+    restoring.node.me = replace(restoring.node.me, version=version)
+    assert restoring.preflight()["problems"] == []
+
+
+def test_cassandra_of_no_version(restoring: Restoring) -> None:
+    restoring.node.me = replace(restoring.node.me, version="unknown")
+    with pytest.raises(CassandraUnavailable, match="tells the version 'unknown'"):
+        restoring.preflight()
+
+
+# Download.
+
+
+def test_download(restoring: Restoring) -> None:
+    done = restoring.download()["progress"]
+    assert sorted(restoring.staged()) == [
+        f"0/{HOST}/ks/t/nb-1-big-Data.db",
+        f"0/{HOST}/ks/u/nb-1-big-Data.db",
+        f"1/{HOST}/ks/t/nb-2-big-Data.db",
+        f"1/{HOST}/ks/u/nb-2-big-Data.db",
+    ]
+    assert sorted(restoring.staged().values()) == sorted(chain(*restoring.saved.values()))
+    assert (done["files_total"], done["bytes_total"], done["files_done"]) == (8, 100, 4)
+    assert done["bytes_done"] == done["bytes_downloaded"]
+    assert restoring.context.progress == RestoreProgress(**done)
+    assert restoring.node.log == ["host_id"]  # Cassandra has nothing to do with it
+
+
+def test_download_of_some_tables_under_other_names(tmp_path: Path) -> None:
+    """Indexes are built anew: their files are not fetched."""
+    restoring = Restoring(tmp_path, _more_files)
+    restoring.download(parts=[restoring.part([[["ks", "t"], ["other", "Copy"]]])])
+    staged = restoring.staged()
+    assert {name.rpartition("/")[0] for name in staged} == {
+        f"0/{HOST}/other/Copy", f"1/{HOST}/other/Copy",
+    }  # fmt: skip
+    assert sorted(staged.values()) == restoring.saved[T]
+
+
+def test_download_again(restoring: Restoring) -> None:
+    """A new process goes on; nothing is fetched twice."""
+    first = restoring.download()["progress"]
+    restoring.working.restart()
+    reads: list[str] = []
+    restoring.working.store.before_read = reads.append
+    again = restoring.download()["progress"]
+    assert not [name for name in reads if name.startswith("packs/")]
+    assert again["bytes_resumed"] == again["bytes_done"] == first["bytes_done"]
+    assert again["bytes_downloaded"] == 0
+
+
+def test_two_parts_add_up(restoring: Restoring) -> None:
+    parts = [restoring.part(SAME[:1]), restoring.part(SAME[1:])]
+    done = restoring.download(parts=parts)["progress"]
+    assert done["files_done"] == 4
+    assert len(restoring.staged()) == 4
+
+
+def test_download_fills_disks_by_their_room(tmp_path: Path) -> None:
+    """The source had another number of data directories."""
+    restoring = Restoring(tmp_path, _more_files)
+    third = tmp_path / "node1" / "data2"
+    third.mkdir()
+    restoring.node.data.paths.append(third)
+    room = [1000, 10, 10]
+    restoring.download(room=room)
+    where = [int(name[0]) for name in restoring.staged()]
+    assert where.count(0) > len(where) * 3 // 4
+    assert sorted(restoring.staged().values()) == sorted(chain(*restoring.saved.values()))
+
+
+def test_download_is_cancelled(restoring: Restoring) -> None:
+    restoring.context.cancel()
+    with pytest.raises(Cancelled):
+        restoring.download()
+    assert restoring.staged() == {}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        [["ks", "../../t"], ["ks", "t"]],
+        [["ks", "t"], ["ks", "../../t"]],
+        [["ks", "t"], ["..", "t"]],
+        [["ks", "t"], ["ks", ""]],
+        [["ks", "t"], ["ks", "t\0"]],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [TaskKind.RESTORE_PREFLIGHT, TaskKind.RESTORE_DOWNLOAD])
+def test_names_that_lead_elsewhere(restoring: Restoring, kind: TaskKind, pair: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"is not a (table|keyspace) name"):
+        restoring.do(kind, parts=[restoring.part([pair])])
+    assert restoring.staged() == {}
+
+
+@pytest.mark.parametrize("restore_id", ["..", "x/y", ""])
+def test_ids_that_lead_elsewhere(restoring: Restoring, restore_id: str) -> None:
+    for kind in (TaskKind.RESTORE_DOWNLOAD, TaskKind.RESTORE_IMPORT, TaskKind.RESTORE_CLEANUP):
+        with pytest.raises(DataDirectoryProblem, match="is not the ID of a restore"):
+            restoring.do(kind, restore_id=restore_id)
+
+
+def test_source_that_is_no_host_id(restoring: Restoring) -> None:
+    with pytest.raises((InvalidValue, FormatProblem)):
+        restoring.download(parts=[restoring.part(source="../x")])
+    assert restoring.staged() == {}
+
+
+def test_link_in_the_staging_place(restoring: Restoring, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (restoring.node.data.paths[1] / ROOT).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataDirectoryProblem, match="is a symbolic link; remove it"):
+        restoring.download()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+# Import.
+
+
+@pytest.fixture
+def staged(restoring: Restoring) -> Restoring:
+    restoring.truncate()
+    restoring.download()
+    restoring.node.log.clear()
+    restoring.context = TaskContext()
+    return restoring
+
+
+def _rows(restoring: Restoring) -> dict[TableName, list[bytes]]:
+    return {name: fake_changes.rows(restoring.node, name) for name in restoring.saved}
+
+
+def test_import(staged: Restoring) -> None:
+    assert staged.imported() == {"sstables": 4, "refused": {}}
+    assert _rows(staged) == staged.saved
+    assert staged.staged() == {}
+    assert staged.node.log == ["host_id", "import ks.t 2", "import ks.u 2"]
+    assert staged.context.progress == RestoreProgress(sstables_imported=4)
+
+
+def test_import_again(staged: Restoring) -> None:
+    """The result is that of the whole, though there is nothing left to do."""
+    staged.imported()
+    staged.node.log.clear()
+    assert staged.imported() == {"sstables": 4, "refused": {}}
+    assert staged.node.log == ["host_id"]
+
+
+def test_import_goes_on_behind_the_table_that_failed(staged: Restoring) -> None:
+    def fail(table: TableName) -> None:
+        if table == U:
+            raise CassandraUnavailable("JMX does not answer")
+
+    staged.node.on_import = fail
+    with pytest.raises(CassandraUnavailable):
+        staged.imported()
+    assert staged.context.progress == RestoreProgress(sstables_imported=2)
+    staged.node.on_import = lambda table: None
+    staged.working.restart()
+    assert staged.imported() == {"sstables": 4, "refused": {}}
+    assert _rows(staged) == staged.saved
+    assert staged.node.log.count("import ks.t 2") == 1
+
+
+def test_import_of_what_is_malformed(staged: Restoring) -> None:
+    """The others are imported; a repetition tells the same, once."""
+    bad = staged.saved[T][0]
+    staged.node.malformed = {bad}
+    first = staged.imported()
+    assert first["sstables"] == 3
+    (reason,) = first["refused"]["ks.t"]
+    assert reason.startswith("nb-1-big (Cassandra refuses SSTables of ")
+    assert _rows(staged)[T] == staged.saved[T][1:]
+    assert _rows(staged)[U] == staged.saved[U]
+    staged.working.restart()
+    assert staged.imported() == first
+    assert list(staged.staged().values()) == [bad]
+
+
+def test_import_into_a_table_that_is_gone(staged: Restoring) -> None:
+    fake_changes.drop([staged.node], T)
+    with pytest.raises(UnknownTable, match=r"Cassandra has no table ks\.t"):
+        staged.imported()
+    assert len(staged.staged()) == 4
+
+
+def test_import_is_cancelled_between_tables(staged: Restoring) -> None:
+    staged.node.on_import = lambda table: staged.context.cancel()
+    with pytest.raises(Cancelled):
+        staged.imported()
+    assert staged.node.log == ["host_id", "import ks.t 2"]
+
+
+def test_import_of_nothing(restoring: Restoring) -> None:
+    """A node that has nothing of the tables; the staging directory may be missing, too."""
+    restoring.download(parts=[])
+    assert restoring.imported(parts=[]) == {"sstables": 0, "refused": {}}
+
+
+@pytest.mark.parametrize("note", ["refused.json", "sstables"])
+@pytest.mark.parametrize("text", ["", "{", "\0\0"])
+def test_import_with_a_torn_note(staged: Restoring, note: str, text: str) -> None:
+    staged.staging.note(note).write_text(text)
+    assert staged.imported() == {"sstables": 4, "refused": {}}
+
+
+# The end.
+
+
+def test_cleanup(staged: Restoring) -> None:
+    other = Staging(staged.node.data.names, "e" * 8 + RESTORE[8:])
+    other.prepare()
+    for _ in range(2):
+        assert staged.do(TaskKind.RESTORE_CLEANUP) == {}
+    for path in staged.node.data.paths:
+        assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
+    assert staged.node.log == ["host_id"] * 2
+
+
+def test_view_whose_name_is_none(restoring: Restoring) -> None:
+    arguments = {"views": [["ks", "v; DROP"]], "indexes": [], "seconds": 1}
+    with pytest.raises(InvalidValue):
+        restoring.do(TaskKind.RESTORE_VIEWS, **arguments)
