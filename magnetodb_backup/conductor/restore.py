@@ -24,7 +24,7 @@ from magnetodb_backup.domain.restores import (
     Restore,
     RestorePhase,
 )
-from magnetodb_backup.domain.schema_steps import names_of
+from magnetodb_backup.domain.schema_steps import names_of, statements_by_table
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import RingMember
@@ -109,6 +109,9 @@ class RestoreJob:
             existed={text: exists.get(name, True) for text, name in names.items()},
             refused={text: refused.get(name, ()) for text, name in names.items()},
             differing=differing(stored.get(RestorePhase.CHECK.value, {}).get("checks", {})),
+            late=statements_by_table(
+                stored.get(RestorePhase.PREFLIGHT.value, {}).get("schema", {}).get("after", ())
+            ),
         )
 
     # The steps, in their order.

@@ -126,6 +126,8 @@ class Preflight:
             for source, target in selected["tables"]
             if ways.methods[source[0]] is Method.STREAM
         }
+        if self._request.node:  # indexes and views stay, with the rows of the other nodes
+            return schema_steps(compared["create"], [], [], [], streamed)
         return schema_steps(
             compared["create"],
             compared["views"],
@@ -219,7 +221,10 @@ def _cut(statement: str) -> str:
 
 def _dropped_meanwhile(compared: Mapping[str, Any], steps: SchemaSteps) -> list[str]:
     indexes = [f"index {quote(k)}.{quote(i)}" for k, i in steps.drop]
-    views = [f"view {TableName(k, v)}" for k, v in names_of(compared["present_views"], "view")]
+    present = names_of(compared["present_views"], "view")
+    views = [
+        f"view {TableName(k, v)}" for k, v in names_of(steps.after, "view") if (k, v) in present
+    ]
     return [f"{what} is dropped, and made again from the restored rows" for what in indexes + views]
 
 
@@ -239,8 +244,8 @@ def _existing_problems(restore: Restore, compared: Mapping[str, Any]) -> list[st
             f"the target {t} exists; choose another name, or say --existing replace or merge"
             for t in existing
         ]
-    if request.existing is not Existing.REFUSE:
-        return []
+    if request.existing is not Existing.REFUSE or request.node:
+        return []  # a single node's rows are put back beside those that the others have
     filled = sorted(t for t, found in compared["has_rows"].items() if found)
     if not filled:
         return []

@@ -21,14 +21,20 @@ def table_states(
     existed: Mapping[str, bool],
     refused: Mapping[str, Sequence[str]],
     differing: Collection[str] = (),
+    late: Mapping[str, Sequence[str]] | None = None,
 ) -> Mapping[str, str]:
     """Return each target table's state.
 
     ``phase`` is the one that the restore was in, ``done`` those whose result is stored;
     ``existed`` tells what was there before the restore, ``refused`` names SSTables by table,
-    ``differing`` tables whose rows are not what the backup's figures say.
+    ``differing`` tables whose rows are not what the backup's figures say. ``late`` has the
+    statements of indexes and views that come after the rows, by table.
     """
     reached = max((_position(p) for p in (phase, *done)), default=-1)
+    # Dropped before the rows came, and not made again yet.
+    pending = (
+        reached >= _ORDER.index(RestorePhase.TRUNCATE) and RestorePhase.VIEWS.value not in done
+    )
     return {
         table: _state(
             reached,
@@ -37,8 +43,15 @@ def table_states(
             existed.get(table, True),
             refused.get(table, ()),
         )
+        + (_missing((late or {}).get(table, ())) if pending else "")
         for table in tables
     } | {table: DIFFERS for table in differing if not refused.get(table)}
+
+
+def _missing(statements: Sequence[str]) -> str:
+    if not statements:
+        return ""
+    return f"; make then, if they are missing: {' '.join(statements)}"
 
 
 def _position(phase: str) -> int:

@@ -149,3 +149,12 @@ def names_of(statements: Iterable[str], kind: str) -> list[tuple[str, str]]:
         for s in split_statements(text)
         if s.kind == kind
     ]
+
+
+def statements_by_table(statements: Iterable[str]) -> dict[str, list[str]]:
+    """Return the statements of indexes and views by their table, as ``keyspace.table``."""
+    found: dict[str, list[str]] = {}
+    for text in statements:
+        for statement in split_statements(text):
+            found.setdefault(f"{statement.keyspace}.{statement.table}", []).append(text)
+    return found

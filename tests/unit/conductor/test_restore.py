@@ -215,13 +215,14 @@ def test_other_ring_is_streamed_to_and_repaired(restoring: Restoring) -> None:
     assert restore.plan["bytes_sent"] > 0
 
 
-def test_single_node(restoring: Restoring) -> None:
+@pytest.mark.parametrize("existing", [Existing.REFUSE, Existing.MERGE])
+def test_single_node(restoring: Restoring, existing: Existing) -> None:
     """A node that was replaced gets its share back; nothing else is touched."""
     before = restoring.rows()
     for path in fake_changes.table_files(restoring.cluster.nodes[2], T):
         path.unlink()
     restoring.forget()
-    restore = restoring.restore(node="127.0.0.2", existing=Existing.MERGE, tables=("ks.t",))
+    restore = restoring.restore(node="127.0.0.2", existing=existing, tables=("ks.t",))
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     assert restoring.rows() == before
     assert restoring.changes() == ["import ks.t 2", "repair ks t"]

@@ -93,3 +93,24 @@ def test_tables_that_differ_from_the_figures() -> None:
         "k.other": DIFFERS,
         "k.refused": "restored without the SSTables nb-1 on 10.0.0.1",
     }
+
+
+@pytest.mark.parametrize(
+    ("phase", "told"),
+    [("schema", False), ("truncate", True), ("import", True), ("views", True), ("repair", False)],
+)
+def test_what_was_dropped_is_told_until_it_is_made_again(phase: str, told: bool) -> None:
+    states = table_states(
+        ["k.t", "k.u"],
+        phase=phase,
+        done=_PHASES[: _PHASES.index(phase)],
+        existing=Existing.MERGE,
+        existed={"k.t": True, "k.u": True},
+        refused={},
+        late={"k.t": ["CREATE INDEX i ON k.t (c);", "CREATE MATERIALIZED VIEW k.v;"]},
+    )
+    end = (
+        "; make then, if they are missing: CREATE INDEX i ON k.t (c); CREATE MATERIALIZED VIEW k.v;"
+    )
+    assert states["k.t"].endswith(end) is told
+    assert end not in states["k.u"]

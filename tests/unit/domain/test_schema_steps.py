@@ -14,6 +14,7 @@ from magnetodb_backup.domain.schema_steps import (
     is_sai,
     names_of,
     schema_steps,
+    statements_by_table,
 )
 from magnetodb_backup.domain.tables import TableName
 from tests.unit.domain.describes import (
@@ -147,3 +148,8 @@ def test_a_table_of_somebody_else_has_another_id() -> None:
     without = one("CREATE TABLE shop.orders (id int PRIMARY KEY);")
     assert not has_other_id(without, Schema.read(ORDERS))
     assert not has_other_id(one(VIEW), Schema.read(CASSANDRA_50))
+
+
+def test_late_statements_are_told_by_table() -> None:
+    found = statements_by_table([SAI_INDEX, *VIEWS, 'CREATE INDEX ON "K"."T" (c);'])
+    assert found == {"shop.orders": [SAI_INDEX, *VIEWS], "K.T": ['CREATE INDEX ON "K"."T" (c);']}
