@@ -63,11 +63,6 @@ class Aside:
         return [str(root) for root in roots if root.is_dir()]
 
     @property
-    def planned(self) -> list[str]:
-        """Where the old files of tables would lie."""
-        return [str(root) for root in self._roots]
-
-    @property
     def touched(self) -> bool:
         """Tell whether any file may have been moved."""
         return (

@@ -27,7 +27,9 @@ from magnetodb_backup.errors import (
 _LONGEST_ARGUMENT = 100_000
 _LOOK_EVERY = 1.0  # seconds between two looks whether to go on waiting
 _REFUSED = re.compile(
-    r"Connection refused|ConnectException|NoRouteToHost|timed out|No such object", re.I
+    r"Connection refused|ConnectException|NoRouteToHost|timed out|No such object|"
+    r"is not initialized yet",
+    re.I,
 )
 _DENIED = re.compile(
     r"SecurityException|Authentication failed|Credentials required|access denied|LoginException",

@@ -14,6 +14,7 @@ from magnetodb_backup.domain.figures import TableCheck
 _METHODS = {
     "import": "imported; each node takes the files of the node whose tokens it has",
     "stream": "streamed by Cassandra's bulk loader to the nodes that own the rows",
+    "place": "put in place of each node's own files while Cassandra is stopped",
 }
 
 

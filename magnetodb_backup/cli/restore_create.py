@@ -56,6 +56,17 @@ class Create(RestoreCommand):
             help="restore this node of the target only",
         )
         parser.add_argument(
+            "--offline",
+            action="store_true",
+            help="stop all nodes (or that of --node) by [cassandra] stop_command, put the backup's "
+            "files in the place of theirs, and start them",
+        )
+        parser.add_argument(
+            "--system-auth",
+            action="store_true",
+            help="with --offline: restore Cassandra's roles and grants too",
+        )
+        parser.add_argument(
             "--source-replicas",
             default="all",
             choices=("all", "one"),
@@ -93,6 +104,8 @@ class Create(RestoreCommand):
             allow_partial=parsed_args.allow_partial,
             dry_run=parsed_args.dry_run,
             check=parsed_args.check,
+            offline=parsed_args.offline,
+            system_auth=parsed_args.system_auth,
         )
         restore = self.services.requests().create_restore(request)
         wait = parsed_args.dry_run if parsed_args.wait is None else parsed_args.wait

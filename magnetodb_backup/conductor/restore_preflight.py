@@ -88,6 +88,7 @@ class Preflight:
             Selection.from_json(self.manifest.selection),
             self._request.keyspaces,
             [TableName.parse(t) for t in self._request.tables],
+            system_auth=self._request.system_auth,
         )
         if not selection.tables and not selection.keyspaces:
             raise RestoreRefused(f"backup {self._restore.backup_id} has nothing to restore")
@@ -249,10 +250,13 @@ def _existing_problems(restore: Restore, compared: Mapping[str, Any]) -> list[st
     filled = sorted(t for t, found in compared["has_rows"].items() if found)
     if not filled:
         return []
+    merged = (
+        ", or --existing merge to let the newest write of each cell win, or restore beside under "
+        "another name"
+    )
     return [
         f"{', '.join(filled)} {'has' if len(filled) == 1 else 'have'} data; say --existing replace "
-        "to get exactly the backup's state, or --existing merge to let the newest write of each "
-        "cell win, or restore beside under another name"
+        f"to get exactly the backup's state{'' if request.offline else merged}"
     ]
 
 

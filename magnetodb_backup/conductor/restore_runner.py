@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from magnetodb_backup.conductor.fanout import Fanout, Workers
-from magnetodb_backup.conductor.restore import PlanMade, RestoreJob, RestoreTools
+from magnetodb_backup.conductor.restore import PlanMade, RestoreTools
+from magnetodb_backup.conductor.restore_offline import make_restore_job
 from magnetodb_backup.conductor.steps import StepRunner, describe
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.records import Job
@@ -53,7 +54,7 @@ class RestoreRunner:
         stored = self._database.jobs.step_results(job.id, job.round)
         if "failed" in stored:
             raise from_record(stored["failed"])
-        steps = RestoreJob(job, restore, self._tools(source_cluster, check))
+        steps = make_restore_job(job, restore, self._tools(source_cluster, check))
 
         def entered(phase: str) -> None:
             self._database.restores.update(job.id, phase=phase)
@@ -76,7 +77,7 @@ class RestoreRunner:
         """Record the decision first, clean up, then show the end: none can be lost."""
         self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
         restore = self._database.restores.get(job.id)
-        steps = RestoreJob(job, restore, self._tools(restore.source_cluster, lambda: None))
+        steps = make_restore_job(job, restore, self._tools(restore.source_cluster, lambda: None))
         for outcome in steps.remove_staging(self._fanout(lambda: None, _CLEANING)):
             if outcome.error is not None:
                 LOG.warning(

@@ -45,7 +45,6 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
         )
     if request.source_replicas not in _SOURCE_REPLICAS:
         raise InvalidValue(f"source_replicas is {request.source_replicas!r}; use all or one")
-    _not_yet(request)
     _check_offline(request)
     if request.node and request.existing is Existing.REPLACE and not request.offline:
         raise InvalidValue(
@@ -72,11 +71,6 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
     if backup.selection is not None:
         _check_selection(request, tables, Selection.from_json(backup.selection))
     return request
-
-
-def _not_yet(request: RestoreRequest) -> None:
-    if request.offline:
-        raise InvalidValue("offline restores are not available yet; leave offline out")
 
 
 def _check_offline(request: RestoreRequest) -> None:

@@ -131,3 +131,60 @@ def down_problems(
                 "or restore everything (no --table, no --keyspace, with --system-auth)"
             )
     return problems
+
+
+def offline_warnings(
+    left: Mapping[str, Mapping[str, Sequence[str]]], *, everything: bool, system_auth: bool
+) -> list[str]:
+    """Say what an offline restore does beside restoring.
+
+    ``left`` are, by the address of each node that is stopped, directories in which earlier restores
+    have left the files of before, by the restore's ID.
+    """
+    warnings = [
+        f"Cassandra is stopped on {', '.join(left)} at the same time, and serves nothing until the "
+        "files are exchanged"
+    ]
+    warnings += [
+        f"{address}: restore {restore_id} has left files of before in {', '.join(directories)}; "
+        "remove them if they are not needed"
+        for address, restores in left.items()
+        for restore_id, directories in restores.items()
+    ]
+    if not everything and len(left) > 1:
+        warnings.append(
+            "hints are forgotten, those for tables outside of the selection too; run nodetool "
+            "repair on them if nodes were down lately"
+        )
+    if system_auth:
+        warnings.append(
+            "roles, passwords and grants become those of the backup; [cassandra] username of each "
+            "worker has to be one of them"
+        )
+    return warnings
+
+
+def exchange_state(restore_id: str, *, started: bool, errors: Mapping[str, str]) -> str:
+    """Return the state of every table of an offline restore that ends after nodes were stopped.
+
+    ``started``: the attempt to start them with the restored files has begun. ``errors``, by
+    address, is what kept nodes from being left as they were, or from running.
+    """
+    old = f".magnetodb-backup/aside-{restore_id} of each data directory"
+    trouble = "; ".join(f"{address}: {error}" for address, error in sorted(errors.items()))
+    if started:
+        state = (
+            "has the backup's files; its indexes may be incomplete: repeat the restore, or run "
+            f"nodetool rebuild_index. Its files of before lie in {old} until you remove them"
+        )
+        if errors:
+            state += f". CASSANDRA MAY BE STOPPED, start it ({trouble})"
+    elif errors:
+        state = (
+            f"has its rows on the other nodes, which run. CASSANDRA MAY BE STOPPED ({trouble}): if "
+            f"its files of before are in {old}, move them back to <keyspace>/<table>-<ID> before "
+            "you start it"
+        )
+    else:
+        state = "has its rows: all nodes have their files of before, and run. Repeat the restore"
+    return state

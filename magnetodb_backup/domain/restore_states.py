@@ -43,12 +43,13 @@ def table_states(
             existed.get(table, True),
             refused.get(table, ()),
         )
-        + (_missing((late or {}).get(table, ())) if pending else "")
+        + (still_missing((late or {}).get(table, ())) if pending else "")
         for table in tables
     } | {table: DIFFERS for table in differing if not refused.get(table)}
 
 
-def _missing(statements: Sequence[str]) -> str:
+def still_missing(statements: Sequence[str]) -> str:
+    """Return what to say of a table whose indexes and views may have to be made by hand."""
     if not statements:
         return ""
     return f"; make then, if they are missing: {' '.join(statements)}"

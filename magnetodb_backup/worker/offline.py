@@ -7,15 +7,13 @@ All may be repeated, by a new process too, and work without Cassandra.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from magnetodb_backup.cassandra.aside import Aside, exchange_problems
+from magnetodb_backup.cassandra.aside import Aside, exchange_problems, left_aside
 from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.cassandra.process import CassandraProcess
 from magnetodb_backup.cassandra.staging import Staging
 from magnetodb_backup.domain.tables import TableDescription, TableName
 from magnetodb_backup.domain.tasks import TaskKind
@@ -32,21 +30,33 @@ from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)
 _LOOK_EVERY = 0.5  # seconds
-# Marks of what happened to the node: nothing is left to replay; it did not run before the restore;
-# it may have seen the restored files.
-_DRAINED, _WAS_DOWN, _STARTED = "drained", "was down", "started"
+# Marks of what happened to the node: it takes no clients; nothing is left to replay; it did not
+# run before the restore; it may have seen the restored files.
+_QUIET, _DRAINED, _WAS_DOWN, _STARTED = "quiet", "drained", "was down", "started"
+
+
+class Process(Protocol):
+    """Cassandra's process; time-outs in seconds."""
+
+    @property
+    def stop_timeout(self) -> float: ...
+    @property
+    def start_timeout(self) -> float: ...
+    def problems(self) -> list[str]: ...
+    def serves_clients(self) -> bool: ...
+    def stop(self, check_cancelled: Callable[[], None]) -> None: ...
+    def start(self, check_cancelled: Callable[[], None]) -> None: ...
 
 
 class OfflineWork:
-    """Works on the stopped node, one task at a time."""
+    """Works on the stopped node."""
 
-    def __init__(self, node: LocalNode, process: CassandraProcess) -> None:
+    def __init__(self, node: LocalNode, process: Process) -> None:
         self._node, self._process = node, process
-        self._lock = threading.Lock()
 
     def handlers(self) -> Mapping[TaskKind, Handler]:
         """Return what does each kind of task."""
-        deeds: Mapping[TaskKind, Handler] = {
+        return {
             TaskKind.RESTORE_READY: self._ready,
             TaskKind.RESTORE_QUIESCE: self._quiesce,
             TaskKind.RESTORE_STOP: self._stop,
@@ -56,21 +66,6 @@ class OfflineWork:
             TaskKind.RESTORE_PUT_BACK: self._put_back,
             TaskKind.RESTORE_DISCARD: self._discard,
         }
-        return {kind: self._alone(deed) for kind, deed in deeds.items()}
-
-    def _alone(self, deed: Handler) -> Handler:
-        """Let a task wait until the one before has ended, which may have been cancelled."""
-
-        def run(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-            while not self._lock.acquire(timeout=_LOOK_EVERY):
-                context.check()
-            try:
-                context.check()
-                return deed(arguments, context)
-            finally:
-                self._lock.release()
-
-        return run
 
     # The tasks.
 
@@ -83,13 +78,16 @@ class OfflineWork:
             mode = self._node.control.operation_mode()
             if mode != "NORMAL":
                 problems.append(f"the node is {mode}, not NORMAL; wait until it has joined")
-        aside = Aside(known.data_directories, str(arguments["restore_id"]))
+        left = left_aside(known.data_directories)
         free = [space.free for space in SnapshotTree(known.data_directories).space()]
-        return {"problems": problems, "free": free, "aside": aside.planned}
+        return {"problems": problems, "free": free, "left": left}
 
     def _quiesce(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Take no more writes, and finish those that have begun, while the other nodes run."""
         if self._runs() and self._node.control.operation_mode() == "NORMAL":
+            aside = self._aside(arguments)
+            aside.prepare()
+            aside.mark(_QUIET)
             self._node.control.disable_clients()
             self._node.control.replay_batches()
         return {}
@@ -124,6 +122,7 @@ class OfflineWork:
             control.drain()
         aside.mark(_DRAINED)
         self._stop_command(context)
+        aside.mark(_QUIET, False)
 
     def _place(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Put the restored files in the place of the old ones, which are moved aside."""
@@ -157,7 +156,7 @@ class OfflineWork:
         aside = self._aside(arguments)
         aside.prepare()
         aside.mark(_STARTED)
-        member = self._bring_up(context)
+        member = self._bring_up(context, quiet=False)
         tokens = sorted(int(t) for t in arguments["tokens"])
         if member.host_id != arguments["host_id"] or sorted(member.tokens) != tokens:
             raise WrongNode(
@@ -198,6 +197,7 @@ class OfflineWork:
         """
         aside, back = self._aside(arguments), False
         was_down = bool(arguments["down"]) or aside.marked(_WAS_DOWN)
+        quiet = aside.marked(_QUIET)
         if arguments["files"] and not aside.marked(_STARTED):
             if aside.touched:
                 self._require_stopped()
@@ -206,7 +206,7 @@ class OfflineWork:
             aside.remove()
             back = True
         if not (back and was_down):
-            self._bring_up(context)
+            self._bring_up(context, quiet=quiet)
         return {"put_back": back}
 
     def _discard(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -250,8 +250,12 @@ class OfflineWork:
                 )
             time.sleep(_LOOK_EVERY)
 
-    def _bring_up(self, context: TaskContext) -> RingMember:
-        """Return the node once it serves clients in normal operation, started if need be."""
+    def _bring_up(self, context: TaskContext, *, quiet: bool) -> RingMember:
+        """Return the node once it serves clients in normal operation, started if need be.
+
+        ``quiet``: it was told to serve none. One that starts must not be told to serve some: it
+        waits until it knows the others.
+        """
         deadline = time.monotonic() + self._process.start_timeout
         if self._runs() and self._mode() in ("DRAINING", "DRAINED"):
             self._stop_command(context)
@@ -260,16 +264,16 @@ class OfflineWork:
             self._process.start(context.check)
         while True:
             context.check()
-            self._node.forget_connection()
             mode = self._mode()
+            problem = f"the node is {mode}" if mode else "its node control does not answer"
             try:
-                if mode == "NORMAL":
-                    if not self._process.serves_clients():
-                        self._node.control.enable_clients()
+                if quiet and mode == "NORMAL":
+                    self._node.control.enable_clients()
+                if mode == "NORMAL" and self._process.serves_clients():
+                    self._node.forget_connection()
                     return self._node.member()
-                problem = f"the node is {mode}" if mode else "its node control does not answer"
-            except (CassandraUnavailable, CommandFailed) as error:
-                problem = str(error)  # clients cannot be served before the start is complete
+            except CassandraUnavailable as error:
+                problem = str(error)
             except AccessDenied as error:
                 raise AccessDenied(
                     f"{error}. Cassandra runs; if its roles were restored, [cassandra] username "

@@ -48,6 +48,7 @@ class SchemaWork:
     def _compare(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Say what would be made, what differs, which tables exist and have rows.
 
+        Of ``own_tables``, which Cassandra makes itself, the latter is said only.
         Statements are told in full: the steps to come carry out these, not what they find then.
         """
         targets = _targets(arguments)
@@ -57,6 +58,7 @@ class SchemaWork:
         existing = {t.name for t in catalogue.tables}
         backup = split_statements(self._backup_schema(arguments))
         names = [t.target for t in targets]
+        known = [*names, *(table_name(t) for t in arguments.get("own_tables", ()))]
         return {
             "create": [s.text for s in plan.create],
             "views": [s.text for s in plan.views],
@@ -64,10 +66,8 @@ class SchemaWork:
             "present_indexes": [s.text for s in _of_tables(present, "index", names) if is_sai(s)],
             "differences": list(plan.differences),
             "notes": list(plan.notes),
-            "exists": {str(t.target): t.target in existing for t in targets},
-            "has_rows": {
-                str(t.target): t.target in existing and cql.has_rows(t.target) for t in targets
-            },
+            "exists": {str(name): name in existing for name in known},
+            "has_rows": {str(name): name in existing and cql.has_rows(name) for name in known},
             "replication": {k.name: dict(k.replication) for k in catalogue.keyspaces},
             "gc_grace_seconds": {
                 str(t.target): _gc_grace(

@@ -16,6 +16,7 @@ from magnetodb_backup.cassandra.control import NodeControl
 from magnetodb_backup.cassandra.cql import CqlNode
 from magnetodb_backup.cassandra.jolokia import JolokiaControl
 from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.process import takes_connections
 from magnetodb_backup.cassandra.staging import Staging, sstable_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
@@ -372,6 +373,43 @@ def test_views_schema_and_settings(running: Running) -> None:
     finally:
         running.cql.execute(f"DROP MATERIALIZED VIEW {_VIEW}")
     assert running.cql.settings("cluster_name", "nothing") == {"cluster_name": "lab cluster"}
+
+
+def test_indexes_and_their_rebuilding(running: Running, control: NodeControl) -> None:
+    running.cql.execute(f"TRUNCATE TABLE {_TABLE}")
+    running.cql._session.rows(f"INSERT INTO {_TABLE} (id, size) VALUES (1, 3)")
+    found = {i.name: i for i in running.cql.indexes([_TABLE, TableName("nowhere", "t")])}
+    kinds = {name: (i.kind, i.is_attached, i.is_with_sstables) for name, i in found.items()}
+    expected = {"by_size": ("COMPOSITES", False, False)}
+    if running.version == CASSANDRA_5_0:
+        expected["by_word"] = ("CUSTOM", True, True)
+    assert kinds == expected
+    assert running.cql.indexes([]) == ()
+    control.rebuild_indexes(_TABLE, sorted(found))
+    assert running.ids("WHERE size = 3") == {1}
+    wait_for(
+        lambda: all(running.cql.is_index_ready(i) for i in found.values()),
+        deadline=60,
+        what="the indexes",
+    )
+
+
+def test_clients_are_sent_away_and_served_again(running: Running, control: NodeControl) -> None:
+    assert control.listens()
+    control.disable_clients()
+    assert not takes_connections(running.node.address, running.node.native_port)
+    control.replay_batches()
+    assert control.operation_mode() == "NORMAL"
+    control.enable_clients()
+    assert takes_connections(running.node.address, running.node.native_port)
+    wait_for(lambda: _answers(running), deadline=60, what="CQL")
+
+
+def _answers(running: Running) -> bool:
+    try:
+        return running.ids() is not None
+    except BackupError:  # the driver connects again in its own time
+        return False
 
 
 @pytest.mark.parametrize("kind", ["nodetool", "jolokia"])

@@ -156,6 +156,39 @@ def test_repair_that_takes_too_long(agent: FakeAgent) -> None:
     control.close()
 
 
+def test_clients_and_batches(agent: FakeAgent, control: JolokiaControl) -> None:
+    control.disable_clients()
+    control.replay_batches()
+    control.enable_clients()
+    assert [(r["mbean"], r["operation"]) for r in agent.requests] == [
+        ("org.apache.cassandra.db:type=StorageService", "stopNativeTransport()"),
+        ("org.apache.cassandra.db:type=BatchlogManager", "forceBatchlogReplay()"),
+        ("org.apache.cassandra.db:type=StorageService", "startNativeTransport()"),
+    ]
+
+
+def test_indexes_are_rebuilt(agent: FakeAgent, control: JolokiaControl) -> None:
+    control.rebuild_indexes(TABLE, [])
+    control.rebuild_indexes(TABLE, ["a", "b"])
+    (request,) = agent.requests
+    assert request["operation"].startswith("rebuildSecondaryIndex(java.lang.String,")
+    assert request["arguments"] == ["Shop", "order", ["a", "b"]]
+
+
+def test_rebuilding_indexes_has_a_time_of_its_own(agent: FakeAgent) -> None:
+    agent.deed = "silence"
+    control = JolokiaControl(agent.url, timeout=60, repair_timeout=0.2)
+    with pytest.raises(CommandFailed, match=r"built after 0\.2 s \(\[jolokia\] repair_timeout"):
+        control.rebuild_indexes(TABLE, ["a"])
+    control.close()
+
+
+def test_listening_is_seen_without_a_request(agent: FakeAgent, control: JolokiaControl) -> None:
+    assert control.listens()
+    assert agent.requests == []
+    assert not JolokiaControl("http://127.0.0.1:1/jolokia").listens()
+
+
 def test_drain_and_hints(agent: FakeAgent, control: JolokiaControl) -> None:
     control.drain()
     control.truncate_hints()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,45 @@ def test_repair_that_nobody_waits_for_any_more(
     with pytest.raises(Cancelled):
         control.repair("Shop", ["a"], cancelled)
     wait_for(lambda: not program.processes(), deadline=5, what="the end of nodetool")
+
+
+def test_clients_and_batches(program: FakeNodetool, control: NodetoolControl) -> None:
+    control.disable_clients()
+    control.replay_batches()
+    control.enable_clients()
+    assert [call[-1] for call in program.calls()] == [
+        "disablebinary", "replaybatchlog", "enablebinary",
+    ]  # fmt: skip
+
+
+def test_indexes_are_rebuilt(program: FakeNodetool, control: NodetoolControl) -> None:
+    control.rebuild_indexes(TABLE, [])
+    control.rebuild_indexes(TABLE, ["a", "b"])
+    assert program.calls() == [[*WHERE, "rebuild_index", "--", "Shop", "order", "a", "b"]]
+
+
+def test_rebuilding_indexes_has_a_time_of_its_own(program: FakeNodetool) -> None:
+    program.answer(Answer(seconds=60))
+    control = NodetoolControl(
+        [str(program.path)], host="127.0.0.9", port=7199, timeout=60, repair_timeout=0.5
+    )
+    with pytest.raises(CommandFailed, match=r"built after 0\.5 s \(\[nodetool\] repair_timeout"):
+        control.rebuild_indexes(TABLE, ["a"])
+
+
+def test_node_that_starts_is_not_there_yet(program: FakeNodetool, control: NodetoolControl) -> None:
+    told = "IllegalArgumentException: Server is not initialized yet, cannot run nodetool."
+    program.answer(Answer(err=told, code=1))
+    with pytest.raises(CassandraUnavailable):
+        control.operation_mode()
+
+
+def test_listening_is_seen_without_nodetool(program: FakeNodetool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert NodetoolControl([str(program.path)], host="127.0.0.1", port=port).listens()
+    assert not NodetoolControl([str(program.path)], host="127.0.0.1", port=port).listens()
+    assert program.calls() == []
 
 
 def test_drain_and_hints(program: FakeNodetool, control: NodetoolControl) -> None:

@@ -54,6 +54,11 @@ def backup(shell: Shell) -> Backup:
             ["--table", "shop.orders", "--to-table", "old", "--existing", "replace"],
             {"tables": ("shop.orders",), "to_table": "old", "existing": Existing.REPLACE},
         ),
+        (["--offline"], {"offline": True}),
+        (
+            ["--node", "10.0.0.1", "--offline", "--existing", "replace"],
+            {"node": "10.0.0.1", "offline": True, "existing": Existing.REPLACE},
+        ),
         (
             ["--node", "10.0.0.1", "--existing", "merge", "--allow-partial"],
             {"node": "10.0.0.1", "existing": Existing.MERGE, "allow_partial": True},

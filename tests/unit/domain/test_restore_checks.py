@@ -56,6 +56,9 @@ def checked(backup: Backup = SHOP, **values: Any) -> RestoreRequest:
         (SHOP, {"node": "10.0.0.1"}),
         (SHOP, {"node": "10.0.0.1", "existing": Existing.MERGE}),
         (SHOP, {"existing": Existing.REPLACE, "source_replicas": "one"}),
+        (SHOP, {"offline": True, "system_auth": True}),
+        (SHOP, {"offline": True, "node": "10.0.0.1", "existing": Existing.REPLACE}),
+        (holding("system_auth.roles"), {"offline": True, "system_auth": True}),
         (TWO, {"keyspaces": ("b",), "to_keyspace": "c"}),
         (TWO, {"keyspaces": ("a",), "tables": ("b.u",)}),
         (holding(keyspaces=("empty",)), {"to_keyspace": "other"}),
@@ -87,6 +90,11 @@ def test_quotes_are_taken_off() -> None:
             {"node": "n", "existing": Existing.REPLACE},
             "truncated on all nodes at once.*use merge",
         ),
+        (SHOP, {"system_auth": True}, "system_auth is restored offline only"),
+        (SHOP, {"offline": True, "to_keyspace": "s2"}, "cannot give another name"),
+        (SHOP, {"offline": True, "tables": ("shop.users",), "to_table": "u"}, "another name"),
+        (SHOP, {"offline": True, "existing": Existing.MERGE}, "cannot merge; use --existing"),
+        (SHOP, {"offline": True, "keyspaces": ("system_auth",)}, "is Cassandra's own"),
         (SHOP, {"keyspaces": ("system",)}, "keyspace system is Cassandra's own"),
         (SHOP, {"tables": ("system_auth.roles",)}, "keyspace system_auth is Cassandra's own"),
         (SHOP, {"to_keyspace": "system_new"}, "keyspace system_new is Cassandra's own"),
@@ -135,6 +143,11 @@ def test_a_check_needs_figures_of_all_nodes() -> None:
     assert checked(proven, check=True).check
     with pytest.raises(InvalidValue, match="a single node cannot be checked"):
         checked(proven, check=True, node="n")
+
+
+def test_roles_that_the_backup_lacks() -> None:
+    with pytest.raises(NotFound, match=r"not have the keyspace system_auth; .*--all-keyspaces"):
+        checked(TWO, offline=True, system_auth=True)
 
 
 def test_a_partial_backup_must_be_allowed() -> None:

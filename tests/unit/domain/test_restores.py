@@ -51,6 +51,8 @@ def test_every_status_is_in_the_table() -> None:
             source_replicas="one",
             allow_partial=True,
             dry_run=True,
+            offline=True,
+            system_auth=True,
         ),
     ],
 )

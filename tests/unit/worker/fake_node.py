@@ -6,11 +6,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from magnetodb_backup.domain.figures import TokenRange
 from magnetodb_backup.domain.tables import (
+    IndexDescription,
     KeyspaceDescription,
     SchemaCatalogue,
     TableDescription,
@@ -18,6 +19,7 @@ from magnetodb_backup.domain.tables import (
 )
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, UnknownTable
+from magnetodb_backup.worker.memory import NodeMemory
 from magnetodb_backup.worker.node import LocalNode
 from tests.unit.cassandra.tree import DataDirectories, table
 from tests.unit.worker import fake_changes
@@ -66,6 +68,11 @@ class FakeNode:
         self.generation = 100  # of the last SSTable that was imported
         self.malformed: set[bytes] = set()  # contents that Cassandra refuses
         self.unbuilt: set[TableName] = set()  # views
+        self.indexes: list[IndexDescription] = []
+        self.unready: set[str] = set()  # indexes
+        self.has_no_commands = False
+        self.refused: set[str] = set()  # commands that fail: stop, start
+        self.on_start: Callable[[], None] = lambda: None
         self.on_execute: Callable[[str], None] = lambda statement: None
         self.on_import: Callable[[TableName], None] = lambda table: None
         # By table: token and JSON text of its rows, wherever their replicas are. What is not
@@ -88,13 +95,20 @@ class FakeNode:
         self.connections += 1
         return FakeCql(self)
 
-    def local(self, *, expected: str = "", directories: Sequence[str] = ()) -> LocalNode:
+    def local(
+        self,
+        *,
+        expected: str = "",
+        directories: Sequence[str] = (),
+        memory: NodeMemory | None = None,
+    ) -> LocalNode:
         """Return the worker's view of the node."""
         return LocalNode(
             self.connect,
             FakeControl(self),
             expected_host_id=expected,
             configured_directories=directories,
+            memory=memory,
         )
 
     def snapshots(self, tag: str) -> list[Path]:
@@ -147,6 +161,12 @@ class FakeCql:
 
     def is_view_built(self, view: TableName) -> bool:
         return view not in self._answer().unbuilt
+
+    def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
+        return tuple(i for i in self._answer().indexes if i.table in tables)
+
+    def is_index_ready(self, index: IndexDescription) -> bool:
+        return index.name not in self._answer().unready
 
     def settings(self, *names: str) -> Mapping[str, str]:
         root = self._answer().data.paths[0].parent
@@ -255,8 +275,25 @@ class FakeControl:
     def drain(self) -> None:
         self._do("drain")
 
+        self._node.mode = "DRAINED"
+
     def truncate_hints(self) -> None:
         self._do("truncate_hints")
+
+    def listens(self) -> bool:
+        return not self._node.control_down
+
+    def disable_clients(self) -> None:
+        self._do("disable_clients").cql_down = True
+
+    def enable_clients(self) -> None:
+        self._do("enable_clients").cql_down = False
+
+    def replay_batches(self) -> None:
+        self._do("replay_batches")
+
+    def rebuild_indexes(self, table: TableName, indexes: Sequence[str]) -> None:
+        self._do(f"rebuild {table} {' '.join(indexes)}")
 
     def close(self) -> None:
         pass

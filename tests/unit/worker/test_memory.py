@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import CassandraUnavailable, WrongNode
 from magnetodb_backup.worker.memory import KnownNode, NodeMemory
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.worker.service import spawn
+from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.unit.worker.fake_node import CLUSTER, HOST, FakeControl, FakeNode, member
 
 KNOWN = KnownNode(CLUSTER, member(1), ("/data1", "/data2"), "/log", "/hints", "/caches")
@@ -90,6 +97,51 @@ def test_node_that_was_never_seen(node: FakeNode, path: Path) -> None:
         local(node, path).known()
     with pytest.raises(CassandraUnavailable):
         local(node, path).prove_known(HOST)
+
+
+class Nobody:
+    """A conductor that is never asked, and work that is never done."""
+
+    def report(self, report: NodeReport) -> frozenset[str]:
+        raise AssertionError("nothing is reported here")
+
+    def perform(
+        self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
+    ) -> Mapping[str, Any]:
+        raise AssertionError("nothing is done here")
+
+
+def reporter(node: FakeNode, path: Path) -> Reporter:
+    return Reporter(
+        local(node, path),
+        Nobody(),
+        Tasks(Nobody(), spawn),
+        lambda tag: None,
+        lambda restore_id: None,
+        worker_id="worker-1",
+        node_control="nodetool",
+        interval=1,
+        head_room_percent=0,
+    )
+
+
+def test_worker_tells_of_its_node_after_a_restart_without_cassandra(
+    node: FakeNode, path: Path
+) -> None:
+    before = reporter(node, path).look()
+    assert (before.member, before.problem, before.down) == (node.me, "", False)
+    node.cql_down = True
+    report = reporter(node, path).look()
+    assert (report.cluster, report.member, report.down) == (CLUSTER, node.me, True)
+    assert "does not answer CQL" in report.problem
+    assert NodeReport.from_json(report.as_json()) == report
+
+
+def test_other_problems_are_not_a_node_that_is_down(node: FakeNode, path: Path) -> None:
+    node.data.paths[1].rename(node.data.paths[1].with_name("away"))
+    report = reporter(node, path).look()
+    assert report.problem
+    assert not report.down
 
 
 def test_another_node_is_not_taken_for_it(node: FakeNode, path: Path) -> None:

@@ -14,14 +14,18 @@ from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload import UploadSettings
 from magnetodb_backup.worker.figures import FigureWork
 from magnetodb_backup.worker.finishing import ViewWork
+from magnetodb_backup.worker.memory import NodeMemory
+from magnetodb_backup.worker.offline import OfflineWork
 from magnetodb_backup.worker.restore_schema import SchemaWork
 from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
 from magnetodb_backup.worker.streaming import StreamWork
 from magnetodb_backup.worker.tasks import TaskContext
+from magnetodb_backup.worker.turns import Turns
 from magnetodb_backup.worker.work import BackupWork, WorkSettings
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_changes import FakeLoader
 from tests.unit.worker.fake_node import CLUSTER, FakeNode
+from tests.unit.worker.fake_process import FakeProcess
 
 PREFIX = "backups"
 # What a backup asks of a worker.
@@ -35,7 +39,7 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
     state_dir.mkdir(exist_ok=True)
     values = {"snapshot_ttl": 3600, "head_room_percent": 0.0, **settings}
     upload = UploadSettings(pack_size=1000, concurrency=2, readers=1)
-    local = node.local()
+    local = node.local(memory=NodeMemory(state_dir / "node.json"))
     restoring = RestoreWork(local, store, restore_settings(values["head_room_percent"]))
     streaming = StreamWork(local, FakeLoader(lambda: node.ring))
     schema = SchemaWork(local, store, PREFIX)
@@ -50,6 +54,7 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
             **ViewWork(local).handlers(),
             **figures.handlers(),
             **streaming.handlers(),
+            **Turns().one_by_one(OfflineWork(local, FakeProcess(node)).handlers()),
         },
     )
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process of a Cassandra node that consists of directories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from magnetodb_backup.errors import CommandFailed
+from tests.unit.worker.fake_node import FakeNode
+
+
+class FakeProcess:
+    """Stops and starts the node; ``node.refused`` commands fail, ``node.on_start`` is called."""
+
+    stop_timeout = start_timeout = 5.0
+
+    def __init__(self, node: FakeNode) -> None:
+        self._node = node
+
+    def problems(self) -> list[str]:
+        return ["[cassandra] stop_command is not set"] if self._node.has_no_commands else []
+
+    def serves_clients(self) -> bool:
+        return not self._node.cql_down
+
+    def stop(self, check_cancelled: Callable[[], None]) -> None:
+        check_cancelled()
+        self._do("stop")
+        self._node.cql_down = self._node.control_down = True
+
+    def start(self, check_cancelled: Callable[[], None]) -> None:
+        check_cancelled()
+        self._do("start")
+        self._node.on_start()
+        self._node.cql_down = self._node.control_down = False
+        self._node.mode = "NORMAL"
+
+    def _do(self, what: str) -> None:
+        self._node.log.append(what)
+        if what in self._node.refused:
+            raise CommandFailed(f"[cassandra] {what}_command ended with 1")
