@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table to back up, and repair after each test."""
+"""A table to back up, a deployment that restores, and repair after each test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.faults.restoring import KEYSPACE, Bench, Saved, make_bench
 from tests.functional.sample import make_table
+from tests.lab.keystone import Keystone
 from tests.lab.rig import Rig
 
 
@@ -25,3 +28,30 @@ def broken(sampled: Rig) -> Iterator[Rig]:
     yield sampled
     sampled.heal()
     sampled.wait_clean()
+
+
+@pytest.fixture(scope="session")
+def laid_out(rig: Rig, keystone: Keystone, lab: Path) -> Iterator[Bench]:
+    with make_bench(rig, keystone, lab / "restores") as bench:
+        bench.make_tables()
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def running(rig: Rig, laid_out: Bench) -> Iterator[Bench]:
+    with laid_out.running_instead(rig):
+        yield laid_out
+
+
+@pytest.fixture
+def bench(running: Bench) -> Iterator[Bench]:
+    """A deployment in which restores can be held; whatever the test breaks is repaired."""
+    yield running
+    running.heal()
+
+
+@pytest.fixture(scope="module")
+def saved(running: Bench) -> Saved:
+    """A backup of the tables, with the rows that they have."""
+    backup = running.rig.created("--keyspace", KEYSPACE)
+    return Saved(backup["id"], running.rows())

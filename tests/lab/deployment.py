@@ -113,9 +113,13 @@ class Deployment:
             env=self._environment,
         )
 
-    def second_conductor(self) -> ManagedProcess:
+    def second_conductor(self, extra: Options | None = None) -> ManagedProcess:
         """Return another conductor of the same service; not started."""
-        return self._process("conductor-second", "conductor", self.config)
+        config = self.config
+        if extra is not None:
+            path = self.directory / "conductor-second.conf"
+            config = write_configuration(path, *self.common, extra)
+        return self._process("conductor-second", "conductor", config)
 
     def ended(self, backup_id: str) -> dict[str, Any] | None:
         """Return the record of a backup that is no longer CREATING."""
@@ -126,6 +130,12 @@ class Deployment:
         """Return the names of the conductors that run jobs now."""
         with sqlite3.connect(f"file:{self.directory / 'catalogue.sqlite'}?mode=ro", uri=True) as db:
             return [r[0] for r in db.execute("SELECT owner FROM jobs WHERE status = 'RUNNING'")]
+
+    def running_restores(self) -> list[tuple[str, str]]:
+        """Return ID and phase of the restores that are RESTORING."""
+        with sqlite3.connect(f"file:{self.directory / 'catalogue.sqlite'}?mode=ro", uri=True) as db:
+            query = "SELECT id, phase FROM restores WHERE status = 'RESTORING'"
+            return [(str(id_), str(phase)) for id_, phase in db.execute(query)]
 
     def manage(self, *arguments: str, timeout: float = 300, json: bool = True) -> Outcome:
         """Run magnetodb-backup-manage."""

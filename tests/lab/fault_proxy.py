@@ -27,10 +27,13 @@ class Rule:
     status: int = 0
     after_bytes: int = 0
     bytes_per_second: int = 0
+    when: Callable[[], bool] = lambda: True
+    held: int = 0
     released: threading.Event = field(default_factory=threading.Event)
 
     def matches(self, method: str, path: str) -> bool:
-        return self.times != 0 and self.method in ("", method) and self.path_contains in path
+        meant = self.method in ("", method) and self.path_contains in path
+        return self.times != 0 and meant and self.when()
 
 
 class Cut(Exception):
@@ -45,7 +48,7 @@ class FaultProxy:
         self._rules: list[Rule] = []
         self._seen: list[tuple[str, str]] = []
         self._held = 0
-        self._bodies = 0
+        self._bodies = self._answers = 0
         proxy = self
 
         class Handler(_Handler):
@@ -83,13 +86,31 @@ class FaultProxy:
         """Flip a bit of the body: of the request for PUT, of the answer for GET."""
         self._add(Rule("corrupt", method, path_contains, times))
 
-    def hang(self, *, method: str = "", path_contains: str = "", times: int = -1) -> None:
-        """Keep requests waiting until :meth:`clear`, which lets them through."""
-        self._add(Rule("hang", method, path_contains, times))
+    def hang(
+        self,
+        *,
+        method: str = "",
+        path_contains: str = "",
+        times: int = -1,
+        when: Callable[[], bool] = lambda: True,
+    ) -> Rule:
+        """Keep requests waiting until :meth:`clear` or :meth:`release`, which let them through.
+
+        ``when`` is asked at each request whether it is meant.
+        """
+        rule = Rule("hang", method, path_contains, times, when=when)
+        self._add(rule)
+        return rule
 
     def throttle(self, bytes_per_second: int, *, method: str = "", path_contains: str = "") -> None:
         """Pass the requests' bodies on at this pace."""
         self._add(Rule("throttle", method, path_contains, bytes_per_second=bytes_per_second))
+
+    def release(self, rule: Rule) -> None:
+        """Forget one rule and let through what it holds."""
+        with self._lock:
+            rule.released.set()
+            self._rules = [r for r in self._rules if r is not rule]
 
     def clear(self) -> None:
         """Forget all rules and what was seen; release what is held."""
@@ -98,7 +119,7 @@ class FaultProxy:
                 rule.released.set()
             self._rules.clear()
             self._seen.clear()
-            self._bodies = 0
+            self._bodies = self._answers = 0
 
     def count(self, *, method: str = "", path_contains: str = "") -> int:
         """Return how many such requests came."""
@@ -115,6 +136,11 @@ class FaultProxy:
         """Bytes of request bodies that were passed on to Swift."""
         return self._bodies
 
+    @property
+    def received(self) -> int:
+        """Bytes of packs that Swift gave and that were passed on."""
+        return self._answers
+
     # what the handler asks for
 
     def _add(self, rule: Rule) -> None:
@@ -130,16 +156,22 @@ class FaultProxy:
             return matching
 
     @contextlib.contextmanager
-    def _holding(self) -> Iterator[None]:
+    def _holding(self, rule: Rule) -> Iterator[None]:
         with self._lock:
             self._held += 1
+            rule.held += 1
         yield
         with self._lock:
             self._held -= 1
+            rule.held -= 1
 
     def _passed(self, size: int) -> None:
         with self._lock:
             self._bodies += size
+
+    def _passed_back(self, size: int) -> None:
+        with self._lock:
+            self._answers += size
 
 
 class _Server(ThreadingHTTPServer):
@@ -174,8 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         rules = {rule.kind: rule for rule in self.proxy._arrived(self.command, self.path)}
         if held := rules.get("hang"):
-            with self.proxy._holding():
+            with self.proxy._holding(held):
                 held.released.wait(300)
+            if self.command == "GET" and self._is_gone():
+                raise Cut
         if failing := rules.get("fail"):
             for _ in self._request_body():
                 pass
@@ -187,6 +221,13 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             # Swift closes idle connections; one met again would fail a request that no test wants.
             self._close_upstream()
+
+    def _is_gone(self) -> bool:
+        """Tell if who asked has closed the connection."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def _close_upstream(self) -> None:
         if self._upstream is not None:
@@ -277,6 +318,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Cut
             self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if chunked else block)
             sent += len(block)
+            if "/packs/" in self.path:
+                self.proxy._passed_back(len(block))
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
 
