@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restores that are cancelled: staging goes, and tables are as the end tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.restoring import TABLES, Bench, Saved
+from tests.lab.deployment import Outcome
+
+_REPLACE = ("--existing", "replace")
+
+
+def _cancelled_in(bench: Bench, saved: Saved, step: str) -> Outcome:
+    """Cancel a restore that is held at a step; nothing of it may stay staged."""
+    bench.hold(step)
+    with bench.restoring(saved.id, *_REPLACE) as restore:
+        bench.wait_held(step, restore)
+        assert bench.staged()
+        ((running, _),) = bench.deployment.running_restores()
+        asked = bench.deployment.manage("restore", "cancel", running)
+        assert asked.code == 0, asked.err
+        bench.release(step)
+        outcome = restore.result(timeout=200)
+    assert outcome.code == 1
+    assert outcome.json["status"] == "CANCELLED"
+    assert outcome.json["error"].startswith("cancelled on request")
+    assert outcome.json["error"] in outcome.err
+    assert bench.staged() == []
+    again = bench.deployment.manage("restore", "cancel", running)
+    assert again.code == 5
+    assert "only a restore that is RESTORING can be cancelled" in again.err
+    return outcome
+
+
+@pytest.mark.parametrize("step", ["download", "schema"])
+def test_before_anything_is_touched(bench: Bench, saved: Saved, step: str) -> None:
+    bench.write(TABLES[0], range(5))
+    before = bench.rows()
+    outcome = _cancelled_in(bench, saved, step)
+    assert outcome.json["error"] == "cancelled on request"
+    assert outcome.json["tables"] == dict.fromkeys(TABLES, "untouched")
+    assert bench.rows() == before
+
+
+def test_between_two_imports(bench: Bench, saved: Saved) -> None:
+    outcome = _cancelled_in(bench, saved, "import")
+    told = "partly restored: repeat with --existing replace"
+    assert told in outcome.json["error"]
+    assert outcome.json["tables"] == dict.fromkeys(TABLES, told)
+    again = bench.restore(saved.id, *_REPLACE)
+    assert again.code == 0, again.err
+    assert bench.rows() == saved.rows
