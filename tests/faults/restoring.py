@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.functional.depot import all_rows
+from tests.functional.depot import all_rows, run
 from tests.functional.sample import STILL, make_keyspace
 from tests.lab.deployment import Deployment, Outcome
 from tests.lab.fault_proxy import Rule
 from tests.lab.gate import Gate
 from tests.lab.keystone import Keystone
 from tests.lab.processes import wait_for
-from tests.lab.rig import PREFIX, Rig, keystone_options
+from tests.lab.reader import Reader
+from tests.lab.rig import Rig, keystone_options
 
 KEYSPACE = "rescue"
+PREFIX = "restores"  # what tests forge does not come into the other tests' way
 TABLES = tuple(f"{KEYSPACE}.{name}" for name in "abc")
 VICTIM = 1  # the number of the node that things happen to
 _ROWS, _WIDTH = 100, 15_000  # more than one pack for each node
@@ -75,6 +77,18 @@ class Bench:
             self.write(table, range(10))
             self.write(table, range(_ROWS, _ROWS + 10))
             self.rig.execute(*(f"DELETE FROM {table} WHERE id = {i}" for i in range(20, 40)))
+
+    def fingerprint(self) -> dict[str, Sequence[str]]:
+        """Return what changes with any write to the tables, in few bytes."""
+        return {t: self.query(f"SELECT id, writetime(text) FROM {t}") for t in TABLES}
+
+    def keyspaces(self) -> Sequence[str]:
+        """Return the names of all keyspaces."""
+        return self.query("SELECT keyspace_name FROM system_schema.keyspaces")
+
+    def query(self, query: str) -> Sequence[str]:
+        """Return a query's rows as text."""
+        return run(self.rig.cluster, query, 0, "ALL")
 
     def rows(self, node: int = 0, consistency: str = "ALL") -> dict[str, Sequence[str]]:
         """Return all rows of all tables."""
@@ -211,8 +225,9 @@ def make_bench(rig: Rig, keystone: Keystone, directory: Path) -> Iterator[Bench]
             there = jolokia[number]
             extra["jolokia"] = {"url": f"http://{there.address}:{there.port}/jolokia"}
         deployment.workers[number] = deployment.worker(number, extra=extra)
+    reader = Reader(rig.reader.store, PREFIX, rig.cluster.name)
     try:
-        yield Bench(replace(rig, deployment=deployment), cql, jolokia)
+        yield Bench(replace(rig, deployment=deployment, reader=reader), cql, jolokia)
     finally:
         for gate in (*cql, *jolokia.values()):
             gate.stop()

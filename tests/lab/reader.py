@@ -65,10 +65,10 @@ class Reader:
 
     def __init__(self, store: Store, prefix: str, cluster: str) -> None:
         self.store = store
-        self._cluster = f"{prefix}.{quote(cluster, safe='').replace('.', '%2E')}"
+        self.container = f"{prefix}.{quote(cluster, safe='').replace('.', '%2E')}"
 
     def manifest(self, backup_id: str) -> dict[str, Any]:
-        text = self.store.get(self._cluster, f"backups/{backup_id}/manifest.json")
+        text = self.store.get(self.container, f"backups/{backup_id}/manifest.json")
         manifest: dict[str, Any] = json.loads(text)
         assert manifest["format"] == 1
         return manifest
@@ -78,12 +78,12 @@ class Reader:
         return self.store.get(self._cluster, name)
 
     def schema(self, backup_id: str) -> str:
-        return self.store.get(self._cluster, f"backups/{backup_id}/schema.cql").decode()
+        return self.store.get(self.container, f"backups/{backup_id}/schema.cql").decode()
 
     def _documents(self, backup_id: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Yield each node manifest's header and files."""
         for node in self.manifest(backup_id)["nodes"]:
-            raw = self.store.get(self._cluster, node["manifest"]["name"])
+            raw = self.store.get(self.container, node["manifest"]["name"])
             assert hashlib.sha256(raw).hexdigest() == node["manifest"]["sha256"]
             text = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
             header, *files, trailer = [json.loads(line) for line in text.splitlines()]
@@ -106,7 +106,7 @@ class Reader:
 
     def pack(self, host_id: str, sha256: str) -> tuple[str, str]:
         """Return container and name of a pack."""
-        return f"{self._cluster}.{host_id}", f"packs/{sha256[:2]}/{sha256}"
+        return f"{self.container}.{host_id}", f"packs/{sha256[:2]}/{sha256}"
 
     def content(self, backup_id: str) -> dict[tuple[str, int, str], bytes]:
         """Return the bytes of every file of a backup, each pack fetched once."""
