@@ -46,7 +46,8 @@ def checked(
     except BackupError as error:
         raise FormatProblem(f"{name}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise FormatProblem(f"{name}: malformed line ({error!r})") from None
+        told = str(error) if isinstance(error, ValueError) else repr(error)
+        raise FormatProblem(f"{name}: malformed line: {told}") from None
 
 
 def read_lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
