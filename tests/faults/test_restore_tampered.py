@@ -65,20 +65,10 @@ def _other_column(documents: Documents, file: dict[str, Any]) -> None:
     documents.schema = documents.schema.replace("text text", "text blob")
 
 
-def _broken_schema(documents: Documents, file: dict[str, Any]) -> None:
-    documents.schema += "CREATE TABLE rescue.x (id int PRIMARY KEY, text 'endless"
-
-
 _CASES = {
     "path": Case("is not a plain file name", _with(name="../../../nb-1-big-Data.db")),
     "absolute path": Case("is not a plain file name", _with(name="/tmp/nb-1-big-Data.db")),
-    "no name": Case("is not a plain file name", _with(name="..")),
     "path of a keyspace": Case("'../../x' is not a keyspace name", _with(keyspace="../../x")),
-    "path of a table": Case("'../x' is not a table name", _with(table="../x")),
-    "path of an index": Case("is not a plain file name", _with(index="../.x")),
-    "data directory": Case("data directory 99", _with(data_directory=99)),
-    "negative size": Case("is not a number from 0", _with(size=-1)),
-    "other size": Case("the extents of", _with(size=17)),
     "huge size": Case(f"needs {_HUGE}", _huge),
     "digest": Case("the manifest says " + "cd" * 32, _with(sha256="cd" * 32)),
     "file twice": Case("has two files for", _twice),
@@ -89,7 +79,6 @@ _CASES = {
     "short pack": Case("bytes, needs", changed_pack=lambda body: body[:-1]),
     "format of a node manifest": Case("has format version 2", _newer_node_manifest),
     "other column": Case("the schema differs", _other_column),
-    "broken schema": Case("a string without an end", _broken_schema),
     "schema changed later": Case(
         "it was changed after the backup", finish={"schema.cql": lambda body: body + b"\n"}
     ),
@@ -104,7 +93,6 @@ _CASES = {
         "has format version 9",
         finish={"manifest.json": lambda body: body.replace(b'"format": 1', b'"format": 9')},
     ),
-    "backup manifest that is none": Case("is not JSON", finish={"manifest.json": lambda _: b"x"}),
 }
 
 
@@ -155,7 +143,7 @@ def outcomes(running: Bench, forged: dict[str, str]) -> dict[str, Outcome]:
             for name, backup in forged.items()
         }
         ids = {name: str(future.result().json["id"]) for name, future in begun.items()}
-        wait_for(lambda: not running.deployment.running_restores(), deadline=240, what="no restore")
+        wait_for(lambda: not running.deployment.running_restores(), deadline=600, what="no restore")
         shown = {
             name: pool.submit(running.deployment.manage, "restore", "show", restore)
             for name, restore in ids.items()
