@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zstandard
 from cassandra import ConsistencyLevel
-from cassandra.query import SimpleStatement, tuple_factory
+from cassandra.query import SimpleStatement
 
 from tests.functional.depot import Depot, all_rows
 from tests.functional.sample import make_table
@@ -68,7 +68,6 @@ def test_figures_are_those_of_the_rows(rig: Rig, backup: dict[str, Any]) -> None
     assert {f["state"] for f in figures} == {"steady"}
     assert {f["table"] for f in figures} == _TABLES
     with rig.cluster.session() as session:
-        session.row_factory = tuple_factory
         for figure in figures:
             key = "device" if figure["table"] == "readings" else "id"
             query = SimpleStatement(
