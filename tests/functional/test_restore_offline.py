@@ -166,7 +166,7 @@ def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> Non
         assert state["status"] == "RESTORING", state["error"]
         return bool(stopping.operator.holds)
 
-    wait_for(held, deadline=240, what="a start", interval=0.5)
+    wait_for(held, deadline=600, what="a start", interval=0.5)
     worker.kill()
     worker.start()
     stopping.operator.release()
