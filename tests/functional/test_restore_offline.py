@@ -39,6 +39,9 @@ class Seen:
     roles: Sequence[Sequence[str]]
 
 
+pytestmark = pytest.mark.timeout(1800)  # a start of three nodes may take minutes
+
+
 class Stopping:
     """A cluster whose workers may stop and start it, with a sample and a backup of all of it."""
 
@@ -175,7 +178,7 @@ def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> Non
         state: dict[str, Any] = stopping.rig.deployment.manage("restore", "show", record["id"]).json
         return None if state["status"] == "RESTORING" else state
 
-    state = wait_for(ended, deadline=300, what="the end", interval=0.5)
+    state = wait_for(ended, deadline=600, what="the end", interval=0.5)
     assert state["status"] == "RESTORED", state["error"]
     assert set(state["tables"].values()) == {"restored"}
     assert f"{DEPOT.keyspace}.parts" in state["tables"]
@@ -201,7 +204,7 @@ def test_stop_that_fails(stopping: Stopping) -> None:
     stopping.rig.cluster.wait_whole()
     wait_for(
         lambda: stopping.views() == stopping.before.rows[0]["people_by_name"],
-        deadline=120,
+        deadline=300,
         what="the view",
         interval=1,
     )
@@ -219,7 +222,7 @@ def test_one_node_that_is_down_and_damaged(stopping: Stopping) -> None:
     assert data
     for path in data:
         path.write_bytes(b"damaged")
-    wait_for(lambda: rig.cluster.nodes[0].live_nodes() == 2, deadline=120, what="a lost node")
+    wait_for(lambda: rig.cluster.nodes[0].live_nodes() == 2, deadline=300, what="a lost node")
     DEPOT.write(rig, range(300, 330))
     outcome = stopping.restore(
         "--node", node.address, "--existing", "replace", "--system-auth", "--wait"
