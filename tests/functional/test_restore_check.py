@@ -20,6 +20,8 @@ from tests.functional.sample import make_table
 from tests.lab.deployment import Outcome
 from tests.lab.rig import Rig
 
+# Between the tokens of three nodes, and beyond the last one.
+_RANGES = 3 * 16 + 1
 _TABLES = {"changed", "Mixed", "parts", "people", "readings", "visits"}
 
 
@@ -97,11 +99,11 @@ def test_a_dropped_keyspace_is_proven_to_be_back(rig: Rig, backup: dict[str, Any
     assert {name: c["rows_found"] for name, c in checks.items()} == {
         f"proven.{table}": count for table, count in rows.items()
     }
-    assert {c["equal"] for c in checks.values()} == {64}
+    assert {c["equal"] for c in checks.values()} == {_RANGES}
     assert all(c["changing"] == c["unread"] == 0 for c in checks.values())
     shown = rig.deployment.manage("restore", "list", "--limit", "1").json[0]["id"]
     text = rig.deployment.manage("restore", "show", shown, json=False).out
-    assert f"proven.parts: 64 of 64 token ranges equal, {rows['parts']} rows" in text
+    assert f"proven.parts: {_RANGES} of {_RANGES} token ranges equal, {rows['parts']} rows" in text
 
 
 def test_another_name_is_proven_too(rig: Rig, backup: dict[str, Any]) -> None:
@@ -126,14 +128,14 @@ def test_rows_that_newer_deletions_hide_are_found_missing(rig: Rig, backup: dict
         "proven.parts": "restored, but its rows are not those of the backup"
     }
     found = record["checks"]["proven.parts"]
-    assert (found["different"], found["equal"]) == (2, 62)
+    assert (found["different"], found["equal"]) == (2, _RANGES - 2)
     assert (found["rows_expected"], found["rows_found"]) == (len(before), len(before) - 2)
     hidden = _tokens(rig, "proven.people", 5, 77)  # the same keys, with their rows
     for difference in found["differences"]:
         inside = [t for t in hidden if int(difference["start"]) < t <= int(difference["end"])]
         assert len(inside) == 1
     assert all(d["rows_found"] == d["rows_expected"] - 1 for d in found["differences"])
-    assert "proven.parts: 2 of 64 token ranges differ" in record["error"]
+    assert f"proven.parts: 2 of {_RANGES} token ranges differ" in record["error"]
     assert "newer deletions" in record["error"]
     assert record["error"] in outcome.err
     assert len(all_rows(rig.cluster, "proven.parts")) == len(before) - 2

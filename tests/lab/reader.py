@@ -75,7 +75,7 @@ class Reader:
 
     def object(self, name: str) -> bytes:
         """Return an object of the cluster's container."""
-        return self.store.get(self._cluster, name)
+        return self.store.get(self.container, name)
 
     def schema(self, backup_id: str) -> str:
         return self.store.get(self.container, f"backups/{backup_id}/schema.cql").decode()
