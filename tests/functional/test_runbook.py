@@ -222,7 +222,7 @@ def test_one_node(rig: Rig, runbook: Runbook, whole: Rows) -> None:
     node = rig.cluster.nodes[2]
     node.drain_and_stop()
     for data in node.data_directories:
-        for table in data.glob("runbook/*"):
+        for table in data.glob("runbook*/*"):
             shutil.rmtree(table)
     rig.cluster.start()
     rig.cluster.disable_autocompaction("system_auth", "system_distributed")
