@@ -280,6 +280,7 @@ class CassandraCluster:
             connection_class=AsyncioConnection,
             connect_timeout=20,
             control_connection_timeout=20,
+            max_schema_agreement_wait=120,  # after each DDL; on a busy machine it takes a while
         )
         try:
             yield cluster.connect()
