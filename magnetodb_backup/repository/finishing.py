@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from magnetodb_backup.domain.restores import RestoreProgress
@@ -20,6 +21,7 @@ _REPORT_EVERY = 0.2  # seconds
 MOST_FILES, MOST_BYTES, _LONGEST = 128, 64 * 1024 * 1024, 1.0
 # A file system makes several files durable in hardly more time than one.
 _AT_ONCE = 8
+_BATCHES = 2  # that are on their way to the disk while others come
 
 
 class Tally:
@@ -61,13 +63,19 @@ class Finisher:
         self._bytes = 0
         self._oldest = 0.0
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sync")
+        self._behind = ThreadPoolExecutor(_BATCHES, thread_name_prefix="finish")
+        self._begun: deque[Future[None]] = deque()
 
     def close(self) -> None:
         """End the threads; what waits is not finished."""
+        self._behind.shutdown()
         self._pool.shutdown()
 
     def add(self, file: WantedFile) -> None:
-        """Take a file; the caller may have to wait until a batch is on the disk."""
+        """Take a file; the caller may have to wait until an earlier batch is on the disk.
+
+        It may hear of that batch's trouble then.
+        """
         with self._lock:
             if not self._waiting:
                 self._oldest = time.monotonic()
@@ -76,7 +84,7 @@ class Finisher:
             if len(self._waiting) < MOST_FILES and self._bytes < MOST_BYTES:
                 return
             batch = self._take()
-        self._publish(batch)
+        self._begin(batch)
 
     def flush_old(self) -> None:
         """Finish what waits, if it has waited long enough; to be called now and then."""
@@ -84,13 +92,27 @@ class Finisher:
             if not self._waiting or time.monotonic() - self._oldest < _LONGEST:
                 return
             batch = self._take()
-        self._publish(batch)
+        self._begin(batch)
 
     def flush(self) -> None:
-        """Finish what waits."""
+        """Finish what waits, and wait until everything is on the disk."""
         with self._lock:
             batch = self._take()
-        self._publish(batch)
+        self._begin(batch)
+        while True:
+            with self._lock:
+                if not self._begun:
+                    return
+                begun = self._begun.popleft()
+            begun.result()
+
+    def _begin(self, batch: list[WantedFile]) -> None:
+        """Finish a batch while the caller goes on."""
+        with self._lock:
+            self._begun.append(self._behind.submit(self._publish, batch))
+            oldest = self._begun.popleft() if len(self._begun) > _BATCHES else None
+        if oldest is not None:
+            oldest.result()
 
     def _take(self) -> list[WantedFile]:
         batch, self._waiting, self._bytes = self._waiting, [], 0
