@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restores whose processes and servers die at each step: they go on, and lose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.faults.restoring import KEYSPACE, TABLES, VICTIM, Bench, Saved
+from tests.lab.deployment import Outcome
+from tests.lab.processes import wait_for
+
+_REPLACE = ("--existing", "replace")
+_STEPS = ("download", "schema", "truncate", "import")
+
+
+def _with_trouble(
+    bench: Bench, saved: Saved, steps: tuple[str, ...], trouble: Callable[[str], Callable[[], None]]
+) -> None:
+    """Restore over spoilt tables; at each step ``trouble`` happens, and ends as it returns."""
+    bench.spoil()
+    bench.hold(*steps)
+    with bench.restoring(saved.id, *_REPLACE) as restore:
+        for step in steps:
+            bench.wait_held(step, restore)
+            end = trouble(step)
+            bench.release(step)
+            end()
+        outcome = restore.result(timeout=280)
+    _is_restored(bench, saved, outcome)
+
+
+def _is_restored(bench: Bench, saved: Saved, outcome: Outcome) -> None:
+    assert outcome.code == 0, outcome.err
+    record = outcome.json
+    assert (record["status"], record["error"]) == ("RESTORED", "")
+    assert record["tables"] == dict.fromkeys(TABLES, "restored")
+    assert bench.rows() == saved.rows
+    assert not bench.staged()
+
+
+def test_workers_killed(bench: Bench, saved: Saved) -> None:
+    workers = bench.deployment.workers
+
+    def kill(step: str) -> Callable[[], None]:
+        # Any worker may be the one that works on the schema and truncates.
+        killed = [workers[VICTIM]] if step in ("download", "import") else workers
+        for worker in killed:
+            worker.kill()
+        return lambda: [worker.start() for worker in killed] and None
+
+    _with_trouble(bench, saved, _STEPS, kill)
+
+
+def test_conductor_killed(bench: Bench, saved: Saved) -> None:
+    def kill(step: str) -> Callable[[], None]:
+        bench.deployment.conductor.kill()
+        bench.deployment.conductor.start()
+        return lambda: None
+
+    _with_trouble(bench, saved, _STEPS, kill)
+
+
+def test_broker_killed(bench: Bench, saved: Saved) -> None:
+    def kill(step: str) -> Callable[[], None]:
+        bench.rig.rabbitmq.kill()
+        return bench.rig.rabbitmq.start
+
+    _with_trouble(bench, saved, ("download", "import"), kill)
+
+
+def test_swift_killed(bench: Bench, saved: Saved) -> None:
+    def kill(step: str) -> Callable[[], None]:
+        bench.rig.swift.kill()
+        return bench.rig.swift.heal
+
+    _with_trouble(bench, saved, ("download", "schema"), kill)
+
+
+def test_cassandra_killed(bench: Bench, saved: Saved) -> None:
+    def kill(step: str) -> Callable[[], None]:
+        bench.rig.cluster.nodes[VICTIM].kill()
+        return bench.rig.cluster.heal
+
+    _with_trouble(bench, saved, ("download", "truncate", "import"), kill)
+
+
+def test_no_file_is_downloaded_twice(bench: Bench, saved: Saved) -> None:
+    """A worker dies while one pack of several is still to come."""
+    node = bench.deployment.nodes[VICTIM]
+    packs: dict[str, int] = {}
+    for line in bench.rig.reader.lines(saved.id):
+        for pack, _, length in line.data["extents"] if line.key[0] == node.host_id else ():
+            packs[pack] = packs.get(pack, 0) + length
+    assert len(packs) > 2
+    last = list(packs)[-1]
+    unfinished = sum(
+        line.data["size"]
+        for line in bench.rig.reader.lines(saved.id)
+        if last in [extent[0] for extent in line.data["extents"]]
+    )
+    bench.hold("download", pack=last)
+    with bench.restoring(saved.id, *_REPLACE) as restore:
+        bench.wait_held("download", restore)
+        before = wait_for(lambda: _all_but(bench, unfinished), deadline=60, what="the other packs")
+        bench.deployment.workers[VICTIM].kill()
+        bench.rig.proxy.clear()
+        bench.deployment.workers[VICTIM].start()
+        outcome = restore.result(timeout=280)
+    _is_restored(bench, saved, outcome)
+    record = {n["host_id"]: n for n in outcome.json["nodes"]}[node.host_id]
+    assert record["bytes_resumed"] == before > 0
+    assert record["bytes_downloaded"] == record["bytes_total"] - before
+    assert bench.rig.proxy.received == record["bytes_downloaded"]
+    for pack in packs:
+        assert bench.rig.proxy.count(path_contains=pack) == (pack == last), pack
+
+
+def _all_but(bench: Bench, unfinished: int) -> int:
+    """Return what the victim has staged once everything else is, on all nodes."""
+    nodes = {n["host_id"]: n for n in bench.running()["nodes"]}
+    victim = nodes.pop(bench.deployment.nodes[VICTIM].host_id)
+    done = int(victim["bytes_done"])
+    others = all(n["bytes_done"] == n["bytes_total"] > 0 for n in nodes.values())
+    return done if others and done == victim["bytes_total"] - unfinished else 0
+
+
+def test_worker_that_does_not_come_back(bench: Bench, saved: Saved) -> None:
+    """The end says what state each table is in and what to do, and that does it."""
+    bench.spoil()
+    bench.hold("import")
+    bench.deployment.conductor.stop()
+    impatient = bench.deployment.second_conductor({"conductor": {"outage_deadline": 5}})
+    impatient.start()
+    try:
+        with bench.restoring(saved.id, *_REPLACE) as restore:
+            bench.wait_held("import", restore)
+            bench.deployment.workers[VICTIM].kill()
+            bench.release("import")
+            outcome = restore.result(timeout=280)
+    finally:
+        impatient.stop()
+    assert outcome.code == 1
+    record = outcome.json
+    assert record["status"] == "RESTORE_FAILED"
+    assert bench.deployment.nodes[VICTIM].address in record["error"]
+    assert "did not answer; is it running" in record["error"]
+    assert set(record["tables"]) == set(TABLES)
+    for state in record["tables"].values():
+        assert "partly restored: repeat with --existing replace" in state
+        assert state in record["error"]
+    assert record["error"] in outcome.err
+    bench.heal()
+    again = bench.restore(saved.id, "--keyspace", KEYSPACE, *_REPLACE)
+    _is_restored(bench, saved, again)
