@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import urllib.request
 import warnings
@@ -66,8 +67,12 @@ class CassandraNode:
             *options,
             "-cp", self._classpath, "org.apache.cassandra.service.CassandraDaemon",
         ]  # fmt: skip
-        self.process = ManagedProcess(
-            f"cassandra {address}", argv, log=home / "log" / "out.log", cwd=home
+        self._argv = argv
+        self.process = self._process(argv)
+
+    def _process(self, argv: Sequence[str]) -> ManagedProcess:
+        return ManagedProcess(
+            f"cassandra {self.address}", argv, log=self.home / "log" / "out.log", cwd=self.home
         )
 
     def _agents(self) -> list[str]:
@@ -162,6 +167,27 @@ class CassandraNode:
         self.jolokia(type="exec", operation="drain()")
         self.stop()
 
+    def replace(self) -> None:
+        """Start it as the node that takes its own place, after all its disks were lost.
+
+        It gets the tokens and the schema, but no rows: ``auto_bootstrap`` is false.
+        """
+        assert not self.process.alive()
+        for name in ("data1", "data2", "commitlog", "hints", "saved_caches", "cdc_raw"):
+            shutil.rmtree(self.home / name, ignore_errors=True)
+        for directory in self.data_directories:
+            directory.mkdir()
+        java_options = len(self._argv) - 3  # before -cp
+        self.process = self._process(
+            [
+                *self._argv[:java_options],
+                f"-Dcassandra.replace_address_first_boot={self.address}",
+                "-Dcassandra.allow_unsafe_replace=true",
+                *self._argv[java_options:],
+            ]
+        )
+        self.start()
+
     def live_nodes(self) -> int:
         """Return how many nodes this one sees alive; 0 while it does not answer."""
         try:
@@ -189,7 +215,7 @@ class CassandraNode:
 
 
 class CassandraCluster:
-    """``nodes`` nodes in two racks of one data centre, all seeds, started together.
+    """``nodes`` nodes in ``racks`` by turns of one data centre, all seeds, started together.
 
     ``options`` are the JVM's; ``jolokia`` is added to the agent's options.
     """
@@ -206,6 +232,7 @@ class CassandraCluster:
         options: Sequence[str] = (),
         first_host: int = 1,
         jolokia: str = "",
+        racks: Sequence[str] = ("r1", "r2"),
     ) -> None:
         self.name, self.version = name, version
         distribution = cassandra_distribution(version)
@@ -224,7 +251,7 @@ class CassandraCluster:
                     seeds=addresses,
                     extra=yaml_extra or {},
                 ),
-                rack=f"r{(number - 1) % 2 + 1}",
+                rack=racks[(number - 1) % len(racks)],
             )
             self.nodes.append(CassandraNode(home, distribution, address, options, jolokia))
 

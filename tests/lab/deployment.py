@@ -100,6 +100,7 @@ class Deployment:
                     "timeout": 60,
                 },
                 "jolokia": {"url": node.jolokia_url},
+                "sstableloader": {"command": ",".join(node.sstableloader_command())},
             },
             extra or {},
         )
@@ -155,6 +156,12 @@ class Deployment:
     def backup(self, *arguments: str) -> Outcome:
         """Run ``backup create --wait``."""
         return self.manage("backup", "create", "--wait", "--timeout", "240", *arguments)
+
+    def restore(self, *arguments: str) -> Outcome:
+        """Run ``restore create --wait``."""
+        return self.manage(
+            "restore", "create", "--wait", "--timeout", "600", *arguments, timeout=660
+        )
 
     def start(self) -> None:
         """Start what does not run, and wait until every worker is live."""
