@@ -9,6 +9,10 @@ from collections.abc import Mapping
 class BackupError(Exception):
     """Base of the project's errors; its text names the culprit and the remedy."""
 
+    def __str__(self) -> str:
+        # Names of files may have bytes that are no characters; no log and no bus would take them.
+        return super().__str__().encode(errors="backslashreplace").decode()
+
     @property
     def code(self) -> str:
         """The error's name as it appears in records and on the bus."""

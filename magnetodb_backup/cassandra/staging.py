@@ -111,7 +111,7 @@ class Staging:
         found: dict[TableName, list[Path]] = defaultdict(list)
         for root in self._roots:
             for directory in sorted((root / source).glob("*/*")):
-                if any(directory.glob("*-Data.db")) or any(directory.glob("*/*-Data.db")):
+                if any(directory.rglob("*-Data.db")):
                     name = TableName(directory.parent.name, directory.name)
                     found[name].append(directory)
         return dict(found)
@@ -183,24 +183,30 @@ def is_one_directory_each(directory: Path) -> bool:
     return any(path.is_dir() for path in directory.iterdir())
 
 
-def one_directory_each(directory: Path) -> list[Path]:
-    """Move every SSTable of a directory into one of its own below it, and return these.
+def one_directory_each(directory: Path) -> dict[str, Path]:
+    """Move every SSTable of ``…/<keyspace>/<table>`` into a directory of its own; return these.
 
-    May be repeated. What is no component of an SSTable stays where it is.
+    They are called ``…/<keyspace>/<table>/<SSTable>/<keyspace>/<table>``: Cassandra looks for a
+    table's files only where the path ends so. May be repeated. What is no component of an SSTable
+    stays where it is.
     """
+    ends = Path(directory.parent.name, directory.name)
     made: dict[str, Path] = {}
     for file in sorted(directory.iterdir()):
         if file.is_dir():
-            if any(file.glob("*-Data.db")):
-                made[file.name] = file
+            if any((file / ends).glob("*-Data.db")):
+                made[file.name] = file / ends
             continue
-        own = directory / sstable_of(file.name)
-        if own == file:
+        sstable = sstable_of(file.name)
+        if sstable == file.name:
             continue
-        _make(own)
+        own = directory / sstable / ends
+        if sstable not in made:
+            for path in (own.parents[1], own.parent, own):
+                _make(path)
         file.rename(own / file.name)
-        made[own.name] = own
-    return [made[name] for name in sorted(made)]
+        made[sstable] = own
+    return dict(sorted(made.items()))
 
 
 def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:

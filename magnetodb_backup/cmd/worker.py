@@ -22,6 +22,7 @@ from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.figures import FigureWork
 from magnetodb_backup.worker.finishing import ViewWork
 from magnetodb_backup.worker.identity import WorkerIdentity
+from magnetodb_backup.worker.importing import ImportWork
 from magnetodb_backup.worker.memory import NodeMemory
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.offline import OfflineWork
@@ -83,6 +84,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             **Turns().one_by_one(
                 {
                     **restoring.handlers(),
+                    **ImportWork(node).handlers(),
                     **schema.handlers(),
                     **StreamWork(node, bulk_loader.from_conf(conf)).handlers(),
                     **ViewWork(node).handlers(),

@@ -171,6 +171,7 @@ def make_plan(
     problems = [f"{members[h].address}: {p}" for h, n in nodes.items() for p in n["problems"]]
     problems += [f"the schema differs:\n{d}" for d in compared["differences"]]
     problems += _existing_problems(restore, compared)
+    problems += _view_problems(selected, compared)
     problems += _version_problems(manifest, ring)
     problems += _datacentre_problems(manifest, ring, selected, compared["replication"])
     tables = [
@@ -235,6 +236,16 @@ def _name(pair: Sequence[str]) -> str:
 
 def _figure(node: Mapping[str, Any], target: Sequence[str], name: str) -> int:
     return int(node["tables"].get(_name(target), {}).get(name, 0))
+
+
+def _view_problems(selected: Mapping[str, Any], compared: Mapping[str, Any]) -> list[str]:
+    present = names_of(compared["present_views"], "view")
+    return [
+        f"the view {_name(target)} does not exist, and a single node's share does not make it; "
+        "make it by CREATE MATERIALIZED VIEW first, or choose tables by --table"
+        for _, target in selected["views"]
+        if tuple(target) not in present
+    ]
 
 
 def _existing_problems(restore: Restore, compared: Mapping[str, Any]) -> list[str]:

@@ -92,5 +92,4 @@ class StepRunner:
 def describe(error: BackupError) -> str:
     """Return the text that a record shows for ``error``."""
     text = "cancelled on request" if isinstance(error, Cancelled) else str(error)
-    # Names of files may have bytes that are no characters; no database would take them.
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+    return text.replace("\0", "\\0")  # no database takes it

@@ -156,7 +156,7 @@ class OfflineWork:
         aside = self._aside(arguments)
         aside.prepare()
         aside.mark(_STARTED)
-        member = self._bring_up(context, quiet=False)
+        member = self._bring_up(context, aside)
         tokens = sorted(int(t) for t in arguments["tokens"])
         if member.host_id != arguments["host_id"] or sorted(member.tokens) != tokens:
             raise WrongNode(
@@ -197,16 +197,16 @@ class OfflineWork:
         """
         aside, back = self._aside(arguments), False
         was_down = bool(arguments["down"]) or aside.marked(_WAS_DOWN)
-        quiet = aside.marked(_QUIET)
         if arguments["files"] and not aside.marked(_STARTED):
             if aside.touched:
                 self._require_stopped()
                 tables = aside.put_back()
                 LOG.warning("the old files of %d directories are back in place", tables)
-            aside.remove()
             back = True
         if not (back and was_down):
-            self._bring_up(context, quiet=quiet)
+            self._bring_up(context, aside)
+        if back:
+            aside.remove()
         return {"put_back": back}
 
     def _discard(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -250,24 +250,22 @@ class OfflineWork:
                 )
             time.sleep(_LOOK_EVERY)
 
-    def _bring_up(self, context: TaskContext, *, quiet: bool) -> RingMember:
-        """Return the node once it serves clients in normal operation, started if need be.
-
-        ``quiet``: it was told to serve none. One that starts must not be told to serve some: it
-        waits until it knows the others.
-        """
+    def _bring_up(self, context: TaskContext, aside: Aside) -> RingMember:
+        """Return the node once it serves clients in normal operation, started if need be."""
         deadline = time.monotonic() + self._process.start_timeout
         if self._runs() and self._mode() in ("DRAINING", "DRAINED"):
             self._stop_command(context)
         if not self._runs():
             LOG.warning("starting Cassandra after a restore")
+            # One that starts must not be told to serve clients: it waits until it knows the others.
+            aside.mark(_QUIET, False)
             self._process.start(context.check)
         while True:
             context.check()
             mode = self._mode()
             problem = f"the node is {mode}" if mode else "its node control does not answer"
             try:
-                if quiet and mode == "NORMAL":
+                if mode == "NORMAL" and aside.marked(_QUIET):
                     self._node.control.enable_clients()
                 if mode == "NORMAL" and self._process.serves_clients():
                     self._node.forget_connection()

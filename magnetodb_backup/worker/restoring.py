@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a restore that put bytes on one node and into Cassandra."""
+"""The tasks of a restore that stage its files on one node."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -15,8 +14,6 @@ from typing import Any
 from magnetodb_backup.cassandra.layout import SnapshotTree
 from magnetodb_backup.cassandra.staging import (
     Staging,
-    is_one_directory_each,
-    one_directory_each,
     sstable_of,
 )
 from magnetodb_backup.domain.manifest import FileEntry, StoredObject
@@ -27,7 +24,6 @@ from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     CassandraUnavailable,
     CorruptObject,
-    SSTableRefused,
 )
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download import (
@@ -82,7 +78,7 @@ def table_name(pair: Any) -> TableName:
 
 
 class RestoreWork:
-    """Preflight, download, import, clean-up."""
+    """Preflight, download, clean-up."""
 
     def __init__(
         self,
@@ -97,7 +93,6 @@ class RestoreWork:
         return {
             TaskKind.RESTORE_PREFLIGHT: self._preflight,
             TaskKind.RESTORE_DOWNLOAD: self._download,
-            TaskKind.RESTORE_IMPORT: self._import,
             TaskKind.RESTORE_CLEANUP: self._cleanup,
         }
 
@@ -244,53 +239,6 @@ class RestoreWork:
         )
         return _added(before, done)
 
-    def _import(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Let Cassandra take over what is staged, table by table.
-
-        Imported files leave the staging directory, so a repeated task goes on with the rest.
-        """
-        staging = self._staging(arguments)
-        refused: dict[str, list[str]] = noted(staging)
-        tables = [
-            (table, directories)
-            for part in _parts(arguments)
-            for table, directories in sorted(staging.tables(part.source).items())
-        ]
-        left = sum(_sstables(directories) for _, directories in tables)
-        total = _staged_at_first(staging, left)
-        for table, directories in tables:
-            context.check()
-            staged = _sstables(directories)
-            for reason in self._import_table(table, directories):
-                known = refused.setdefault(str(table), [])
-                if reason not in known:  # by an attempt that died
-                    known.append(reason)
-                    note(staging, refused)
-            left -= staged - _sstables(directories)
-            context.report(RestoreProgress(sstables_imported=total - left))
-        return {"sstables": total - left, "refused": refused}
-
-    def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
-        """Import a table's SSTables at once; where one is refused, one by one.
-
-        What an attempt that died has begun to import one by one is imported so.
-        """
-        single_ones = [d for d in directories if is_one_directory_each(d)]
-        if whole := [str(d) for d in directories if d not in single_ones]:
-            try:
-                self._node.control.import_sstables(table, whole)
-            except SSTableRefused as error:
-                LOG.warning("%s is imported SSTable by SSTable: %s", table, error)
-                single_ones = directories
-        refused = []
-        for directory in single_ones:
-            for single in one_directory_each(directory):
-                try:
-                    self._node.control.import_sstables(table, [str(single)])
-                except SSTableRefused as error:
-                    refused.append(f"{single.name} ({error})")
-        return refused
-
     def _cleanup(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         self.remove_staging(str(arguments["restore_id"]))
         return {}
@@ -326,11 +274,6 @@ def _parts(arguments: Mapping[str, Any]) -> list[_Part]:
     return [_Part.from_json(p) for p in arguments["parts"]]
 
 
-def sources_of(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the node backups (by host ID) that a task works on."""
-    return [part.source for part in _parts(arguments)]
-
-
 def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgress:
     """Return the whole task's progress: what was done before and this part's."""
     return replace(
@@ -344,41 +287,6 @@ def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgres
 
 def _mib(size: int) -> int:
     return -(-size >> 20)
-
-
-def _sstables(directories: Sequence[Path]) -> int:
-    return sum(len(list(directory.rglob("*-Data.db"))) for directory in directories)
-
-
-def _staged_at_first(staging: Staging, now: int) -> int:
-    """Return how many SSTables were staged when the first attempt of an import began."""
-    path = staging.note("sstables")
-    try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
-        _write(path, str(now))
-        return now
-
-
-def noted(staging: Staging) -> dict[str, list[str]]:
-    """Return the refused SSTables that an earlier attempt noted."""
-    path = staging.note("refused.json")
-    try:
-        found: dict[str, list[str]] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found
-
-
-def note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
-    """Note the refused SSTables, by table, for an attempt to come."""
-    _write(staging.note("refused.json"), json.dumps(refused))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
 
 
 def _version_problems(summary: NodeSummary, version: str, source: str) -> list[str]:

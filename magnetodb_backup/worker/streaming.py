@@ -17,8 +17,8 @@ from magnetodb_backup.domain.schema_steps import is_sai
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
+from magnetodb_backup.worker.importing import note, noted, sources_of
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restoring import note, noted, sources_of
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)

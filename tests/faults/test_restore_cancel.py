@@ -3,25 +3,33 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.faults.restoring import TABLES, Bench, Saved
+from tests.functional.runbook import follow
 from tests.lab.deployment import Outcome
+from tests.lab.processes import wait_for
 
 _REPLACE = ("--existing", "replace")
 
 
 def _cancelled_in(bench: Bench, saved: Saved, step: str) -> Outcome:
-    """Cancel a restore that is held at a step; nothing of it may stay staged."""
+    """Cancel a restore that is held at a step, as the runbook says; nothing may stay staged."""
     bench.hold(step)
     with bench.restoring(saved.id, *_REPLACE) as restore:
         bench.wait_held(step, restore)
         assert bench.staged()
         ((running, _),) = bench.deployment.running_restores()
-        asked = bench.deployment.manage("restore", "cancel", running)
-        assert asked.code == 0, asked.err
-        bench.release(step)
-        outcome = restore.result(timeout=200)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(follow, "recover-cancelled", bench.rig, RESTORE=running)
+            wait_for(
+                lambda: bench.deployment.is_cancelled(running), deadline=60, what="the request"
+            )
+            bench.release(step)
+            outcome = restore.result(timeout=200)
+            assert asked.result(timeout=60) == outcome.json
     assert outcome.code == 1
     assert outcome.json["status"] == "CANCELLED"
     assert outcome.json["error"].startswith("cancelled on request")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.faults.restoring import KEYSPACE, TABLES, VICTIM, Bench, Saved
+from tests.functional.runbook import follow
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
 
@@ -150,5 +151,6 @@ def test_worker_that_does_not_come_back(bench: Bench, saved: Saved) -> None:
         assert state in record["error"]
     assert record["error"] in outcome.err
     bench.heal()
+    assert follow("recover-failed", bench.rig, RESTORE=record["id"])["error"] == record["error"]
     again = bench.restore(saved.id, "--keyspace", KEYSPACE, *_REPLACE)
     _is_restored(bench, saved, again)

@@ -106,7 +106,11 @@ def restored(ring: Rig, *arguments: str) -> dict[str, Any]:
     """Restore; return the restore's record."""
     outcome = ring.deployment.restore(*arguments)
     assert outcome.code == 0, outcome.err
-    record: dict[str, Any] = outcome.json
+    return is_restored(ring, outcome.json)
+
+
+def is_restored(ring: Rig, record: dict[str, Any]) -> dict[str, Any]:
+    """Assert that a restore has done everything; return its record."""
     assert record["status"] == "RESTORED"
     assert set(record["tables"].values()) == {"restored"}
     assert all(node["phase"] == "done" for node in record["nodes"])

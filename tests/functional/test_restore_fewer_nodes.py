@@ -10,14 +10,15 @@ import pytest
 from tests.functional.rings import (
     Source,
     compare_everywhere,
+    is_restored,
     make_source,
     other_ring,
-    planned,
     rebuild,
     restored,
     sent,
     staged,
 )
+from tests.functional.runbook import follow
 from tests.lab.artifacts import CASSANDRA_4_1
 from tests.lab.keystone import Keystone
 from tests.lab.ports import LoopbackBlock
@@ -72,15 +73,15 @@ def old_source(old: Rig) -> Source:
 
 
 def test_three_nodes_to_two(source: Source, two: Rig) -> None:
-    rebuild(two, source.id)
-    plan = planned(two, source.id)
+    names = {"OLD_CLUSTER": "'lab cluster'", "NEW_CLUSTER": "'Ring of two'"}
+    record = is_restored(two, follow("recover-dead-cluster", two, BACKUP=source.id, **names))
+    plan = record["plan"]
     assert plan["method_by_keyspace"] == {"fewer": "stream"}
     assert plan["bytes"] == sum(table["bytes"] for table in plan["tables"]) > 0
     # Two copies of each row are fetched, and each is sent to two nodes.
     assert plan["bytes_sent"] == 2 * plan["bytes"]
     assert plan["amplification"] == 3.0
     assert "2 nodes do not have the tokens" in plan["warnings"][0]
-    record = restored(two, source.id)
     assert record["source_cluster"] == "lab cluster"
     assert record["cluster"] == "Ring of two"
     assert sent(record) > 0

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cassandra import InvalidRequest
 
 from tests.functional.depot import Depot, all_rows, run
+from tests.functional.runbook import follow
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.deployment import Deployment, Outcome
 from tests.lab.fault_proxy import FaultProxy
@@ -161,24 +162,20 @@ def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> Non
     stopping.rig.insert("later.t", range(100))
     later = all_rows(stopping.rig.cluster, "later.t")
     stopping.operator.held.add("1 start")
-    record = stopping.restore("--existing", "replace", "--system-auth", "--check").json
-    worker = stopping.rig.deployment.workers[1]
-
-    def held() -> bool:
-        state = stopping.rig.deployment.manage("restore", "show", record["id"]).json
-        assert state["status"] == "RESTORING", state["error"]
-        return bool(stopping.operator.holds)
-
-    wait_for(held, deadline=600, what="a start", interval=0.5)
-    worker.kill()
-    worker.start()
-    stopping.operator.release()
-
-    def ended() -> dict[str, Any] | None:
-        state: dict[str, Any] = stopping.rig.deployment.manage("restore", "show", record["id"]).json
-        return None if state["status"] == "RESTORING" else state
-
-    state = wait_for(ended, deadline=600, what="the end", interval=0.5)
+    with ThreadPoolExecutor(1) as pool:
+        restore = pool.submit(follow, "recover-offline", stopping.rig, BACKUP=stopping.backup)
+        wait_for(
+            lambda: stopping.operator.holds or restore.done(),
+            deadline=600,
+            what="a start",
+            interval=0.5,
+        )
+        assert stopping.operator.holds, restore.result()
+        worker = stopping.rig.deployment.workers[1]
+        worker.kill()
+        worker.start()
+        stopping.operator.release()
+        state = restore.result(timeout=600)
     assert state["status"] == "RESTORED", state["error"]
     assert set(state["tables"].values()) == {"restored"}
     assert f"{DEPOT.keyspace}.parts" in state["tables"]
@@ -192,7 +189,7 @@ def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> Non
 
 
 def test_stop_that_fails(stopping: Stopping) -> None:
-    """Nodes that had stopped run again; nothing is changed."""
+    """Nodes that had stopped run again; nothing is changed, and the restore can be repeated."""
     stopping.operator.refused.add("2 stop")
     outcome = stopping.restore("--existing", "replace", "--keyspace", DEPOT.keyspace, "--wait")
     assert outcome.code == 1
@@ -209,6 +206,21 @@ def test_stop_that_fails(stopping: Stopping) -> None:
         interval=1,
     )
     assert stopping.seen() == stopping.before
+    assert stopping.identity() == stopping.identities
+    assert stopping.left() == []
+    stopping.change()
+    again = stopping.restore(
+        "--existing", "replace", "--keyspace", DEPOT.keyspace, "--check", "--wait"
+    )
+    assert again.code == 0, again.err
+    checks = again.json["checks"]
+    assert {n.replace('"', "") for n in checks} == {n.replace('"', "") for n in DEPOT.tables}
+    for check in checks.values():
+        assert check["equal"] > 0
+        assert check["different"] == check["changing"] == check["unread"] == 0
+        assert check["rows_found"] == check["rows_expected"] > 0
+    seen = stopping.seen()
+    assert (seen.rows, seen.found) == (stopping.before.rows, stopping.before.found)
     assert stopping.identity() == stopping.identities
     assert stopping.left() == []
 

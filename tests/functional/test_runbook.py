@@ -7,80 +7,37 @@ The commands are read from the documentation; only names that stand for others a
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.functional.depot import all_rows, run
+from tests.functional.runbook import Runbook, lines_by_section
 from tests.functional.sample import STILL
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.deployment import Deployment
-from tests.lab.documents import DOCUMENTS, console_lines
 from tests.lab.keystone import Keystone
 from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.rig import PREFIX, Rig, keystone_options
 
-_RUNBOOK = DOCUMENTS / "admin" / "disaster-recovery.rst"
 # All nodes have all rows, so that each of them can be asked for its own.
 _REPLICATION = "{'class': 'NetworkTopologyStrategy', 'dc1': 3}"
 _TABLES = ("runbook.orders", "runbook.people", "runbook.visits", "runbook_archive.years")
 _VIEWS = ("runbook.people_by_name",)
-# Sections that need another cluster or a moment that a test of its own makes.
+# Sections that need another cluster or a moment that another module's test makes.
 _ELSEWHERE = {
-    "recover-other-ring", "recover-dead-cluster", "recover-failed", "recover-cancelled",
-}  # fmt: skip
+    "recover-offline": "functional/test_restore_offline.py",
+    "recover-other-ring": "functional/test_restore_more_nodes.py",
+    "recover-dead-cluster": "functional/test_restore_fewer_nodes.py",
+    "recover-failed": "faults/test_restore_resume.py",
+    "recover-cancelled": "faults/test_restore_cancel.py",
+}
 
 Rows = Mapping[str, Sequence[str]]
-
-
-def lines_by_section() -> Mapping[str, Sequence[str]]:
-    """Return the command lines of each section that has some."""
-    found: dict[str, list[str]] = {}
-    for typed in console_lines(_RUNBOOK.read_text()):
-        found.setdefault(typed.section, []).append(typed.line)
-    return found
-
-
-@dataclass(frozen=True)
-class Runbook:
-    """Types the runbook's commands; ``names`` are put in for words of them."""
-
-    rig: Rig
-    deployment: Deployment
-    names: Mapping[str, str]
-
-    def follow(self, section: str, before: Callable[[str], None] = lambda line: None) -> None:
-        """Run a section's commands, each of which must succeed; ``before`` hears of each."""
-        for line in lines_by_section()[section]:
-            for name, value in self.names.items():
-                line = re.sub(rf"\b{name}\b", value, line)
-            before(line)
-            program, *arguments = shlex.split(line)
-            _PROGRAMS[program](self, arguments)
-
-    def manage(self, arguments: Sequence[str]) -> None:
-        outcome = self.deployment.manage(*arguments, json=False)
-        # The store of these tests may hold what other tests have damaged, and 3 says so.
-        right = (0, 3) if arguments[0] == "catalogue" else (0,)
-        assert outcome.code in right, f"{arguments}\n{outcome.out}{outcome.err}"
-
-    def cqlsh(self, arguments: Sequence[str]) -> None:
-        option, statement = arguments
-        assert option == "-e"
-        with self.rig.cluster.session() as session:
-            rows = session.execute(statement).all()
-        assert rows or not statement.startswith("SELECT"), statement
-
-
-_PROGRAMS: Mapping[str, Callable[[Runbook, Sequence[str]], None]] = {
-    "magnetodb-backup-manage": Runbook.manage,
-    "cqlsh": Runbook.cqlsh,
-}
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +90,12 @@ def found_by_index(cluster: CassandraCluster) -> Sequence[str]:
 
 
 def test_every_section_is_followed() -> None:
-    tested = set(re.findall(r'follow\("([\w-]+)"', Path(__file__).read_text()))
-    assert tested | _ELSEWHERE == set(lines_by_section())
-    assert tested.isdisjoint(_ELSEWHERE)
+    here = Path(__file__).parent
+    expected = {file: {section} for section, file in _ELSEWHERE.items()}
+    expected["functional/test_runbook.py"] = set(lines_by_section()) - set(_ELSEWHERE)
+    for file, sections in expected.items():
+        text = (here.parent / file).read_text()
+        assert set(re.findall(r'follow\("([\w-]+)"', text)) == sections, file
 
 
 def test_plan_changes_nothing(rig: Rig, runbook: Runbook, whole: Rows) -> None:

@@ -134,9 +134,16 @@ class Deployment:
 
     def running_restores(self) -> list[tuple[str, str]]:
         """Return ID and phase of the restores that are RESTORING."""
+        rows = self._catalogue("SELECT id, phase FROM restores WHERE status = 'RESTORING'")
+        return [(str(id_), str(phase)) for id_, phase in rows]
+
+    def is_cancelled(self, job: str) -> bool:
+        """Tell whether somebody has asked for the end of a job."""
+        return bool(self._catalogue("SELECT 1 FROM jobs WHERE id = ? AND cancel_requested", job))
+
+    def _catalogue(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with sqlite3.connect(f"file:{self.directory / 'catalogue.sqlite'}?mode=ro", uri=True) as db:
-            query = "SELECT id, phase FROM restores WHERE status = 'RESTORING'"
-            return [(str(id_), str(phase)) for id_, phase in db.execute(query)]
+            return db.execute(query, values).fetchall()
 
     def manage(self, *arguments: str, timeout: float = 300, json: bool = True) -> Outcome:
         """Run magnetodb-backup-manage."""

@@ -156,10 +156,13 @@ def test_single_sstables(staging: Staging) -> None:
     assert not is_one_directory_each(directory)
     singles = one_directory_each(directory)
     assert is_one_directory_each(directory)
-    assert singles == [directory / n for n in ("da-3g_1-bti", "nb-1-big", "nb-2-big")]
-    for single in singles:
-        assert {p.name for p in single.iterdir()} == {f"{single.name}-{c}" for c in COMPONENTS}
-        assert (single / f"{single.name}-Data.db").read_text() == f"{single.name} Data.db"
+    names = ["da-3g_1-bti", "nb-1-big", "nb-2-big"]
+    assert list(singles) == names
+    for name, single in singles.items():
+        # Cassandra imports nothing from a path that does not end in the names of the table.
+        assert single == directory / name / T.keyspace / T.table
+        assert {p.name for p in single.iterdir()} == {f"{name}-{c}" for c in COMPONENTS}
+        assert (single / f"{name}-Data.db").read_text() == f"{name} Data.db"
     assert (directory / "note.txt").is_file()
     assert one_directory_each(directory) == singles
     assert staging.tables(SOURCE) == {T: [directory]}
@@ -170,22 +173,22 @@ def test_single_sstables_after_a_kill(staging: Staging, moved: int) -> None:
     """At whichever component it came, nothing is lost or torn apart."""
     directory = _fill(staging.directory(SOURCE, T, 0), "nb-1-big", "nb-2-big")
     for file in sorted(directory.iterdir())[:moved]:
-        own = directory / sstable_of(file.name)
-        own.mkdir(exist_ok=True)
+        own = directory / sstable_of(file.name) / T.keyspace / T.table
+        own.mkdir(parents=True, exist_ok=True)
         file.rename(own / file.name)
     assert is_one_directory_each(directory)
     assert staging.tables(SOURCE) == {T: [directory]}
-    for single in one_directory_each(directory):
-        assert {p.name for p in single.iterdir()} == {f"{single.name}-{c}" for c in COMPONENTS}
+    for name, single in one_directory_each(directory).items():
+        assert {p.name for p in single.iterdir()} == {f"{name}-{c}" for c in COMPONENTS}
     assert len(one_directory_each(directory)) == 2
 
 
 def test_imported_single_ones_are_not_offered_again(staging: Staging) -> None:
     directory = _fill(staging.directory(SOURCE, T, 0), "nb-1-big", "nb-2-big")
-    first, second = one_directory_each(directory)
+    first, second = one_directory_each(directory).values()
     for file in first.iterdir():
         file.unlink()  # Cassandra took them
-    assert one_directory_each(directory) == [second]
+    assert one_directory_each(directory) == {"nb-2-big": second}
     for file in second.iterdir():
         file.unlink()
     assert staging.tables(SOURCE) == {}

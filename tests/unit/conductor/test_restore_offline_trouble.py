@@ -54,6 +54,19 @@ def test_stop_that_fails(offline: Offline) -> None:
     assert all(offline.others(n) >= {"hints", "commitlog"} for n in offline.cluster.nodes)
 
 
+def test_stop_that_fails_once(offline: Offline) -> None:
+    """The node, drained already, is stopped after all, and started: it serves clients by itself."""
+    offline.cluster.nodes[3].refused_once.add("stop")
+    restore = offline.restore()
+    assert restore.status is RestoreStatus.RESTORE_FAILED
+    assert restore.error.startswith("node 127.0.0.3: [cassandra] stop_command ended with 1")
+    assert "all nodes have their files of before, and run" in restore.error
+    assert offline.runs() == [True] * 3
+    assert offline.rows() == offline.newer
+    assert offline.commands(3) == [*STOPPED, "stop", "start"]
+    assert offline.staged() == []
+
+
 def test_exchange_that_fails_is_undone_everywhere(offline: Offline) -> None:
     """A supervisor starts one node again."""
 

@@ -195,8 +195,10 @@ def test_result_that_the_database_does_not_take_ends_the_job(cluster: Cluster) -
     assert "Data too long" in job.error
 
 
-def test_error_with_a_name_that_is_no_text(cluster: Cluster) -> None:
-    """Files may have any bytes in their names; the job ends in spite of them."""
+def test_error_with_a_name_that_is_no_text(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files may have any bytes in their names; the job ends in spite of them, and it is logged."""
     odd = os.fsdecode(b"\xff")
 
     def write() -> None:
@@ -206,6 +208,7 @@ def test_error_with_a_name_that_is_no_text(cluster: Cluster) -> None:
     backup = cluster.backup()
     assert backup.status is BackupStatus.CREATE_FAILED
     assert "\\udcff is no regular file" in backup.error
+    assert b"\\udcff is no regular file" in caplog.text.encode()
 
 
 def test_error_that_nobody_expected(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:

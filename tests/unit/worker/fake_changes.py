@@ -101,12 +101,17 @@ def rows(node: FakeNode, name: TableName) -> list[bytes]:
 
 
 def import_sstables(node: FakeNode, name: TableName, directories: Sequence[str]) -> None:
-    """Move the directories' SSTables into the table, under new generations."""
+    """Move the directories' SSTables into the table, under new generations.
+
+    As Cassandra does, pass over directories that are not called as the table's are.
+    """
     known = [t for t in node.tables if t.name == name]
     if not known:
         raise UnknownTable(f"Cassandra has no table {name}")
     refused = []
     for directory in map(Path, directories):
+        if directory.parts[-2:] != (name.keyspace, name.table):
+            continue
         sstables: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(directory.iterdir()):
             if path.is_file():
@@ -116,6 +121,8 @@ def import_sstables(node: FakeNode, name: TableName, directories: Sequence[str])
             refused.append(str(directory))
             continue
         for files in sstables.values():
+            if any(p.read_bytes() in node.passed_over for p in files):
+                continue
             node.generation += 1
             for path in files:
                 component = path.name.rpartition("-")[2]

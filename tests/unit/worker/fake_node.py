@@ -62,11 +62,14 @@ class FakeNode:
         self.schema = fake_changes.schema_text(self.tables, SIMPLE)
         self.mode = "NORMAL"
         self.cql_down = self.control_down = self.clears_nothing = False
+        self.starting = False  # in normal operation, but not yet able to serve clients
+        self.refused_once: set[str] = set()
         self.connections = self.closed = 0
         self.log: list[str] = []
         self.ring: Sequence[FakeNode] = (self,)  # who hears of schema changes
         self.generation = 100  # of the last SSTable that was imported
         self.malformed: set[bytes] = set()  # contents that Cassandra refuses
+        self.passed_over: set[bytes] = set()  # contents that Cassandra leaves without a word
         self.unbuilt: set[TableName] = set()  # views
         self.indexes: list[IndexDescription] = []
         self.unready: set[str] = set()  # indexes
@@ -287,7 +290,9 @@ class FakeControl:
         self._do("disable_clients").cql_down = True
 
     def enable_clients(self) -> None:
-        self._do("enable_clients").cql_down = False
+        if self._do("enable_clients").starting:
+            raise CommandFailed("setup() must be called first for CassandraDaemon")
+        self._node.cql_down = False
 
     def replay_batches(self) -> None:
         self._do("replay_batches")

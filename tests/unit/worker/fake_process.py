@@ -10,7 +10,10 @@ from tests.unit.worker.fake_node import FakeNode
 
 
 class FakeProcess:
-    """Stops and starts the node; ``node.refused`` commands fail, ``node.on_start`` is called."""
+    """Stops and starts the node; ``node.on_start`` is called.
+
+    ``node.refused`` commands fail, those of ``node.refused_once`` one time.
+    """
 
     stop_timeout = start_timeout = 5.0
 
@@ -21,6 +24,7 @@ class FakeProcess:
         return ["[cassandra] stop_command is not set"] if self._node.has_no_commands else []
 
     def serves_clients(self) -> bool:
+        self._node.starting = False  # whoever looks has waited
         return not self._node.cql_down
 
     def stop(self, check_cancelled: Callable[[], None]) -> None:
@@ -32,10 +36,12 @@ class FakeProcess:
         check_cancelled()
         self._do("start")
         self._node.on_start()
+        self._node.starting = True
         self._node.cql_down = self._node.control_down = False
         self._node.mode = "NORMAL"
 
     def _do(self, what: str) -> None:
         self._node.log.append(what)
-        if what in self._node.refused:
+        if what in self._node.refused | self._node.refused_once:
+            self._node.refused_once.discard(what)
             raise CommandFailed(f"[cassandra] {what}_command ended with 1")

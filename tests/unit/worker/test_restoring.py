@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import ROOT, Staging
+from magnetodb_backup.cassandra.staging import ROOT
 from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     Cancelled,
@@ -24,80 +20,12 @@ from magnetodb_backup.errors import (
     DataDirectoryProblem,
     FormatProblem,
     InvalidValue,
-    UnknownTable,
 )
-from magnetodb_backup.repository.layout import cluster_container, node_container, pack_name
-from magnetodb_backup.worker.tasks import TaskContext
+from magnetodb_backup.repository.layout import node_container, pack_name
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode
-from tests.unit.worker.working import BACKUP, PREFIX, Working
-
-RESTORE = "dddddddd-dddd-4ddd-8ddd-dddddddddddd"
-T, U = TableName("ks", "t"), TableName("ks", "u")
-SAME = [[["ks", "t"]] * 2, [["ks", "u"]] * 2]
-
-
-class Restoring:
-    """A node with a backup of its tables, and its worker."""
-
-    def __init__(self, root: Path, prepare: Callable[[FakeNode], None] = lambda node: None) -> None:
-        self.working = Working(root)
-        self.node = self.working.node
-        prepare(self.node)
-        kinds = (TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.UPLOAD)
-        self.manifest = self.working.do_all(*kinds)["manifest"]
-        self.saved = {t.name: fake_changes.rows(self.node, t.name) for t in self.node.tables}
-        self.staging = Staging(self.node.data.names, RESTORE)
-        self.context = TaskContext()
-        self.told: list[RestoreProgress] = []
-        self.node.log.clear()
-
-    def part(self, tables: Any = SAME, **more: Any) -> dict[str, Any]:
-        return {"source": HOST, "manifest": self.manifest, "tables": tables, **more}
-
-    def do(self, kind: TaskKind, **more: Any) -> Mapping[str, Any]:
-        arguments = {
-            "host_id": HOST,
-            "restore_id": RESTORE,
-            "backup_id": BACKUP,
-            "source_cluster": CLUSTER,
-            "parts": [self.part()],
-            "files": 8,
-            "bytes": 100,
-            **more,
-        }
-        return self.working.work.perform(kind, json.loads(json.dumps(arguments)), self.context)
-
-    def preflight(self, **more: Any) -> Mapping[str, Any]:
-        return self.do(TaskKind.RESTORE_PREFLIGHT, **more)
-
-    def download(self, **more: Any) -> Mapping[str, Any]:
-        return self.do(TaskKind.RESTORE_DOWNLOAD, **more)
-
-    def imported(self, **more: Any) -> Mapping[str, Any]:
-        return self.do(TaskKind.RESTORE_IMPORT, **more)
-
-    def truncate(self) -> None:
-        for each in self.node.tables:
-            for path in fake_changes.table_files(self.node, each.name):
-                path.unlink()
-
-    def staged(self) -> dict[str, bytes]:
-        """Return the staged files by their path below the restore's directory."""
-        return {
-            f"{number}/{path.relative_to(root)}": path.read_bytes()
-            for number, data in enumerate(self.node.data.paths)
-            for root in [data / ROOT / RESTORE]
-            for path in root.rglob("*.db")
-        }
-
-    def change_manifest(self, change: Callable[[bytes], bytes]) -> None:
-        self.working.store.change(cluster_container(PREFIX, CLUSTER), self.manifest["name"], change)
-
-    def is_untouched(self) -> bool:
-        return self.node.log == ["host_id"] and not any(
-            (data / ROOT).exists() for data in self.node.data.paths
-        )
+from tests.unit.worker.restoring import SAME, Restoring, T
+from tests.unit.worker.working import PREFIX
 
 
 @pytest.fixture
@@ -345,107 +273,7 @@ def test_link_in_the_staging_place(restoring: Restoring, tmp_path: Path) -> None
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-# Import.
-
-
-@pytest.fixture
-def staged(restoring: Restoring) -> Restoring:
-    restoring.truncate()
-    restoring.download()
-    restoring.node.log.clear()
-    restoring.context = TaskContext()
-    return restoring
-
-
-def _rows(restoring: Restoring) -> dict[TableName, list[bytes]]:
-    return {name: fake_changes.rows(restoring.node, name) for name in restoring.saved}
-
-
-def test_import(staged: Restoring) -> None:
-    assert staged.imported() == {"sstables": 4, "refused": {}}
-    assert _rows(staged) == staged.saved
-    assert staged.staged() == {}
-    assert staged.node.log == ["host_id", "import ks.t 2", "import ks.u 2"]
-    assert staged.context.progress == RestoreProgress(sstables_imported=4)
-
-
-def test_import_again(staged: Restoring) -> None:
-    """The result is that of the whole, though there is nothing left to do."""
-    staged.imported()
-    staged.node.log.clear()
-    assert staged.imported() == {"sstables": 4, "refused": {}}
-    assert staged.node.log == ["host_id"]
-
-
-def test_import_goes_on_behind_the_table_that_failed(staged: Restoring) -> None:
-    def fail(table: TableName) -> None:
-        if table == U:
-            raise CassandraUnavailable("JMX does not answer")
-
-    staged.node.on_import = fail
-    with pytest.raises(CassandraUnavailable):
-        staged.imported()
-    assert staged.context.progress == RestoreProgress(sstables_imported=2)
-    staged.node.on_import = lambda table: None
-    staged.working.restart()
-    assert staged.imported() == {"sstables": 4, "refused": {}}
-    assert _rows(staged) == staged.saved
-    assert staged.node.log.count("import ks.t 2") == 1
-
-
-def test_import_of_what_is_malformed(staged: Restoring) -> None:
-    """The others are imported; a repetition tells the same, once."""
-    bad = staged.saved[T][0]
-    staged.node.malformed = {bad}
-    first = staged.imported()
-    assert first["sstables"] == 3
-    (reason,) = first["refused"]["ks.t"]
-    assert reason.startswith("nb-1-big (Cassandra refuses SSTables of ")
-    assert _rows(staged)[T] == staged.saved[T][1:]
-    assert _rows(staged)[U] == staged.saved[U]
-    staged.working.restart()
-    assert staged.imported() == first
-    assert list(staged.staged().values()) == [bad]
-
-
-def test_import_into_a_table_that_is_gone(staged: Restoring) -> None:
-    fake_changes.drop([staged.node], T)
-    with pytest.raises(UnknownTable, match=r"Cassandra has no table ks\.t"):
-        staged.imported()
-    assert len(staged.staged()) == 4
-
-
-def test_import_is_cancelled_between_tables(staged: Restoring) -> None:
-    staged.node.on_import = lambda table: staged.context.cancel()
-    with pytest.raises(Cancelled):
-        staged.imported()
-    assert staged.node.log == ["host_id", "import ks.t 2"]
-
-
-def test_import_of_nothing(restoring: Restoring) -> None:
-    """A node that has nothing of the tables; the staging directory may be missing, too."""
-    restoring.download(parts=[])
-    assert restoring.imported(parts=[]) == {"sstables": 0, "refused": {}}
-
-
-@pytest.mark.parametrize("note", ["refused.json", "sstables"])
-@pytest.mark.parametrize("text", ["", "{", "\0\0"])
-def test_import_with_a_torn_note(staged: Restoring, note: str, text: str) -> None:
-    staged.staging.note(note).write_text(text)
-    assert staged.imported() == {"sstables": 4, "refused": {}}
-
-
 # The end.
-
-
-def test_cleanup(staged: Restoring) -> None:
-    other = Staging(staged.node.data.names, "e" * 8 + RESTORE[8:])
-    other.prepare()
-    for _ in range(2):
-        assert staged.do(TaskKind.RESTORE_CLEANUP) == {}
-    for path in staged.node.data.paths:
-        assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
-    assert staged.node.log == ["host_id"] * 2
 
 
 def test_view_whose_name_is_none(restoring: Restoring) -> None:

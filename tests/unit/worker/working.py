@@ -14,6 +14,7 @@ from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload import UploadSettings
 from magnetodb_backup.worker.figures import FigureWork
 from magnetodb_backup.worker.finishing import ViewWork
+from magnetodb_backup.worker.importing import ImportWork
 from magnetodb_backup.worker.memory import NodeMemory
 from magnetodb_backup.worker.offline import OfflineWork
 from magnetodb_backup.worker.restore_schema import SchemaWork
@@ -50,6 +51,7 @@ def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) ->
         WorkSettings(PREFIX, upload, state_dir=state_dir, **values),
         {
             **restoring.handlers(),
+            **ImportWork(local).handlers(),
             **schema.handlers(),
             **ViewWork(local).handlers(),
             **figures.handlers(),
