@@ -12,6 +12,7 @@ import pytest
 
 from magnetodb_backup.domain.restores import Existing, Restore, RestoreStatus
 from magnetodb_backup.domain.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.repository.layout import (
     cluster_container,
@@ -236,6 +237,19 @@ def test_node_of_other_tokens(restoring: Restoring) -> None:
     restoring.cluster.report(3)
     error = _refused(restoring, node="127.0.0.3", existing=Existing.MERGE)
     assert "no node backup has the tokens, data centre and rack of node 127.0.0.3" in error
+
+
+def test_node_whose_view_is_gone(cluster: Cluster) -> None:
+    """A single node's share makes no view, and its files would belong to nothing."""
+    view = TableName("ks", "v")
+    fake_changes.execute(list(cluster.nodes.values()), fake_changes.view_text(view, T))
+    restoring = Restoring(cluster)
+    restoring.drop(view)
+    error = _refused(restoring, node="127.0.0.3", existing=Existing.MERGE)
+    assert "the view ks.v does not exist, and a single node's share does not make it" in error
+    assert "CREATE MATERIALIZED VIEW first, or choose tables by --table" in error
+    chosen = restoring.restore(node="127.0.0.3", existing=Existing.MERGE, tables=("ks.t",))
+    assert chosen.status is RestoreStatus.RESTORED
 
 
 def test_node_without_a_worker(restoring: Restoring) -> None:
