@@ -50,6 +50,8 @@ with warnings.catch_warnings():
 
 LOG = logging.getLogger(__name__)
 _CONNECT, _REQUEST = 5.0, 30.0  # seconds
+# What PasswordAuthenticator and CassandraAuthorizer (4.1, 5.0) say when they cannot read the roles.
+_UNCERTAIN = "Unable to perform auth"
 _GRANTS = (
     "GRANT SELECT ON KEYSPACE system_views and, to restore, SELECT ON KEYSPACE system and CREATE, "
     "ALTER, DROP, MODIFY and SELECT on what is restored to"
@@ -172,6 +174,12 @@ class PinnedSession:
         raise self._meaning(problem) from None
 
     def _meaning(self, problem: Any) -> BackupError:
+        refusal = isinstance(problem, (AuthenticationFailed, Unauthorized))
+        if refusal and _UNCERTAIN in str(problem):
+            return CassandraUnavailable(
+                f"Cassandra at {self._where} cannot check [cassandra] username and password now: "
+                f"too few replicas of system_auth answer ({_text(problem)})"
+            )
         if isinstance(problem, AuthenticationFailed):
             return AccessDenied(
                 f"Cassandra at {self._where} does not accept [cassandra] username and password"

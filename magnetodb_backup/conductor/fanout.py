@@ -161,6 +161,8 @@ class Fanout:
                     self._workers.start(call.worker_id, task_id, call.kind, call.arguments)
                     started = task_id
                 elif status.state is TaskState.DONE:
+                    if progress is not None:  # the other nodes may go on for long
+                        progress(call, status.progress)
                     return Outcome(call, status.result)
                 elif status.state is TaskState.FAILED:
                     attempt += 1

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.errors import CommandFailed, RestoreRefused
+from magnetodb_backup.errors import CommandFailed
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restoring import table_name
 from magnetodb_backup.worker.tasks import Handler, TaskContext
@@ -29,27 +30,18 @@ class ViewWork:
 
     def _views(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Wait until this node has built the views and indexes."""
-        deadline = time.monotonic() + float(arguments["seconds"])
-        waiting = [("view", table_name(v)) for v in arguments["views"]]
-        waiting += [("index", TableName(str(k), str(i))) for k, i in arguments["indexes"]]
-        while waiting:
-            context.check()
-            waiting = [w for w in waiting if not self._is_built(*w)]
-            if waiting and time.monotonic() > deadline:
-                named = ", ".join(f"{kind} {name}" for kind, name in waiting)
-                raise RestoreRefused(
-                    f"not built after {arguments['seconds']} s: {named}; see nodetool "
-                    "viewbuildstatus and Cassandra's log. Their tables are restored"
-                )
-            if waiting:
-                time.sleep(_LOOK_EVERY)
+        views = [table_name(view) for view in arguments["views"]]
+        indexes = [TableName(str(keyspace), str(index)) for keyspace, index in arguments["indexes"]]
+        building = {f"view {v}": partial(self._is_view_built, v) for v in views}
+        building |= {f"index {i}": partial(self._is_index_built, i) for i in indexes}
+        wait_until_built(building, float(arguments["seconds"]), "viewbuildstatus", context)
         return {}
 
-    def _is_built(self, kind: str, name: TableName) -> bool:
-        cql = self._node.cql()
-        if kind == "view":
-            return cql.is_view_built(name)
-        return cql.is_index_built(name.keyspace, name.table)
+    def _is_view_built(self, view: TableName) -> bool:
+        return self._node.cql().is_view_built(view)
+
+    def _is_index_built(self, index: TableName) -> bool:
+        return self._node.cql().is_index_built(index.keyspace, index.table)
 
     def _repair(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         for keyspace, tables in sorted(arguments["tables"].items()):
@@ -62,3 +54,24 @@ class ViewWork:
                     f"--full {keyspace} {' '.join(tables)} on every node"
                 ) from None
         return {}
+
+
+def wait_until_built(
+    building: Mapping[str, Callable[[], bool]], seconds: float, command: str, context: TaskContext
+) -> None:
+    """Wait for what Cassandra builds, by its name; ``command`` of nodetool tells more.
+
+    :raises CommandFailed: naming what is not ready after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    waiting = dict(building)
+    while waiting:
+        context.check()
+        waiting = {name: is_built for name, is_built in waiting.items() if not is_built()}
+        if waiting and time.monotonic() > deadline:
+            raise CommandFailed(
+                f"not built after {seconds:g} s: {', '.join(waiting)}; see nodetool {command} and "
+                "Cassandra's log (system.log). Their tables are restored"
+            )
+        if waiting:
+            time.sleep(_LOOK_EVERY)

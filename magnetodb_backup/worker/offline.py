@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from magnetodb_backup.cassandra.aside import Aside, exchange_problems, left_aside
 from magnetodb_backup.cassandra.layout import SnapshotTree
 from magnetodb_backup.cassandra.staging import Staging
-from magnetodb_backup.domain.tables import TableDescription, TableName
+from magnetodb_backup.domain.tables import IndexDescription, TableDescription, TableName
 from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import (
@@ -24,6 +25,7 @@ from magnetodb_backup.errors import (
     CommandFailed,
     WrongNode,
 )
+from magnetodb_backup.worker.finishing import wait_until_built
 from magnetodb_backup.worker.memory import KnownNode
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import Handler, TaskContext
@@ -175,20 +177,16 @@ class OfflineWork:
             names = [i.name for i in indexes if i.table == table and not i.is_with_sstables]
             if names:
                 self._node.control.rebuild_indexes(table, names)
-        deadline = time.monotonic() + float(arguments["seconds"])
-        waiting = [i for i in indexes if i.is_attached]
-        while waiting:
-            context.check()
-            waiting = [i for i in waiting if not self._node.cql().is_index_ready(i)]
-            if waiting and time.monotonic() > deadline:
-                raise CommandFailed(
-                    f"the indexes {', '.join(f'{i.table.keyspace}.{i.name}' for i in waiting)} are "
-                    f"not ready after {arguments['seconds']} s; see system.log and nodetool "
-                    "rebuild_index. Their tables are restored"
-                )
-            if waiting:
-                time.sleep(_LOOK_EVERY)
+        building = {
+            f"index {TableName(i.table.keyspace, i.name)}": partial(self._is_ready, i)
+            for i in indexes
+            if i.is_attached
+        }
+        wait_until_built(building, float(arguments["seconds"]), "rebuild_index", context)
         return {"indexes": [[i.table.keyspace, i.name] for i in indexes]}
+
+    def _is_ready(self, index: IndexDescription) -> bool:
+        return self._node.cql().is_index_ready(index)
 
     def _put_back(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """After a failure: undo the exchange if asked and possible, and start Cassandra.

@@ -77,12 +77,12 @@ class Source:
     indexed: Sequence[Rows]
 
 
-def make_source(rig: Rig, keyspace: str, *, sai: bool = True) -> Source:
-    """Make tables of every kind and a backup of them."""
+def make_source(rig: Rig, keyspace: str, *arguments: str, sai: bool = True) -> Source:
+    """Make tables of every kind and a backup of them, with further arguments."""
     depot = Depot(keyspace, sai)
     depot.make(rig)
     rows, indexed = dict(depot.rows(rig.cluster)), depot.found_by_index(rig.cluster)
-    return Source(depot, str(rig.created("--keyspace", keyspace)["id"]), rows, indexed)
+    return Source(depot, str(rig.created("--keyspace", keyspace, *arguments)["id"]), rows, indexed)
 
 
 def planned(ring: Rig, *arguments: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cassandra import InvalidRequest
+from cassandra import InvalidRequest, Unauthorized
+from cassandra.cluster import NoHostAvailable
 
 from tests.functional.depot import Depot, all_rows, run
 from tests.functional.runbook import follow
@@ -27,6 +28,8 @@ from tests.lab.rig import PREFIX, Rig, demo_store, keystone_options
 from tests.lab.swift import Swift
 
 _ROLES = "system_auth.roles"
+_LOGIN = ("cassandra", "cassandra")
+_CHANGED = ("reader", "after")
 _ALL_NODES = "{'class': 'NetworkTopologyStrategy', 'dc1': 3}"
 DEPOT = Depot("offline")
 
@@ -48,12 +51,18 @@ class Stopping:
 
     def __init__(self, rig: Rig, operator: Operator) -> None:
         self.rig, self.operator = rig, operator
+        # The role that logs in here must be on all nodes before the next login asks for a quorum.
+        with rig.cluster.session() as session:
+            session.execute(f"ALTER KEYSPACE system_auth WITH replication = {_ALL_NODES}")
+            for node in rig.cluster.nodes:
+                node.nodetool("repair", "--full", "system_auth")
         rig.execute(
-            f"ALTER KEYSPACE system_auth WITH replication = {_ALL_NODES}",
             *(f"INSERT INTO {_ROLES} (role, can_login, is_superuser, salted_hash) "
               f"VALUES ('role{i}', true, false, 'x{i}')" for i in range(20)),
+            "CREATE ROLE reader WITH LOGIN = true AND PASSWORD = 'before'",
         )  # fmt: skip
         DEPOT.make(rig)
+        rig.execute(f"GRANT SELECT ON KEYSPACE {DEPOT.keyspace} TO reader")
         self.before = self.seen(consistency="ALL")
         self.identities = self.identity()
         self.backup = str(rig.created("--all-keyspaces", "--figures")["id"])
@@ -87,6 +96,8 @@ class Stopping:
             f"DROP TABLE {k}.parts",
             *(f"DELETE FROM {_ROLES} WHERE role = 'role{i}'" for i in range(10)),
             f"INSERT INTO {_ROLES} (role, can_login) VALUES ('intruder', true)",
+            "ALTER ROLE reader WITH PASSWORD = 'after'",
+            f"REVOKE SELECT ON KEYSPACE {DEPOT.keyspace} FROM reader",
         )
         rig.flush(k, "people", "readings")
 
@@ -122,7 +133,11 @@ def stopping(
 ) -> Iterator[Stopping]:
     directory = tmp_path_factory.mktemp("offline")
     cluster = CassandraCluster(
-        directory / "cassandra", block=loopback, name="Stopping cluster", first_host=160
+        directory / "cassandra",
+        block=loopback,
+        name="Stopping cluster",
+        first_host=160,
+        credentials=_LOGIN,
     )
     operator = Operator(directory / "operator", cluster.nodes)
     deployment = Deployment(
@@ -136,8 +151,11 @@ def stopping(
         },
         cluster.nodes,
     )
+    login = dict(zip(("username", "password"), _LOGIN, strict=True))
     deployment.workers = [
-        deployment.worker(i, extra={"cassandra": operator.options(i), "nodetool": {"timeout": 240}})
+        deployment.worker(
+            i, extra={"cassandra": {**operator.options(i), **login}, "nodetool": {"timeout": 240}}
+        )
         for i in range(len(cluster.nodes))
     ]
     try:
@@ -161,6 +179,8 @@ def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> Non
     )
     stopping.rig.insert("later.t", range(100))
     later = all_rows(stopping.rig.cluster, "later.t")
+    with stopping.rig.cluster.session(0, _CHANGED) as session, pytest.raises(Unauthorized):
+        session.execute(f"SELECT id FROM {DEPOT.keyspace}.people LIMIT 1")
     stopping.operator.held.add("1 start")
     with ThreadPoolExecutor(1) as pool:
         restore = pool.submit(follow, "recover-offline", stopping.rig, BACKUP=stopping.backup)
@@ -185,6 +205,10 @@ def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> Non
     assert stopping.identity() == stopping.identities
     for node in range(3):
         assert all_rows(stopping.rig.cluster, "later.t", node, "ONE") == later
+        with stopping.rig.cluster.session(node, ("reader", "before")) as session:
+            assert session.execute(f"SELECT id FROM {DEPOT.keyspace}.parts LIMIT 1").one()
+        with pytest.raises(NoHostAvailable), stopping.rig.cluster.session(node, _CHANGED):
+            pass
     assert stopping.left() == []
 
 

@@ -23,12 +23,14 @@ from tests.lab.processes import ManagedProcess, stop_all, wait_for
 with warnings.catch_warnings():
     # The driver imports eventlet where it is installed, and eventlet warns of itself.
     warnings.simplefilter("ignore")
+    from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
     from cassandra.io.asyncioreactor import AsyncioConnection
     from cassandra.policies import WhiteListRoundRobinPolicy
 
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _START_DEADLINE = 240.0
+_WITH_LOGIN = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
 
 
 class CassandraNode:
@@ -217,7 +219,8 @@ class CassandraNode:
 class CassandraCluster:
     """``nodes`` nodes in ``racks`` by turns of one data centre, all seeds, started together.
 
-    ``options`` are the JVM's; ``jolokia`` is added to the agent's options.
+    ``options`` are the JVM's; ``jolokia`` is added to the agent's options. With ``credentials``
+    (name and password of a role), clients have to log in.
     """
 
     def __init__(
@@ -233,8 +236,11 @@ class CassandraCluster:
         first_host: int = 1,
         jolokia: str = "",
         racks: Sequence[str] = ("r1", "r2"),
+        credentials: tuple[str, str] | None = None,
     ) -> None:
-        self.name, self.version = name, version
+        self.name, self.version, self.credentials = name, version, credentials
+        if credentials:
+            yaml_extra = {**_WITH_LOGIN, **(yaml_extra or {})}
         distribution = cassandra_distribution(version)
         addresses = [block.address(first_host + i) for i in range(nodes)]
         self.nodes = []
@@ -294,14 +300,18 @@ class CassandraCluster:
         stop_all(node.process for node in self.nodes)
 
     @contextmanager
-    def session(self, node: int = 0) -> Iterator[Session]:
+    def session(
+        self, node: int = 0, credentials: tuple[str, str] | None = None
+    ) -> Iterator[Session]:
         """Yield a CQL session pinned to one node (counted from 0)."""
         address = self.nodes[node].address
+        login = credentials or self.credentials
         profile = ExecutionProfile(
             load_balancing_policy=WhiteListRoundRobinPolicy([address]), request_timeout=60
         )
         cluster = Cluster(
             [address],
+            auth_provider=PlainTextAuthProvider(*login) if login else None,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             protocol_version=4,  # the driver's checksums of version 5 fail now and then
             connection_class=AsyncioConnection,
