@@ -250,11 +250,10 @@ class BackupJob:
         outcomes = self._tools.fanout.run(
             calls,
             progress=self._write_progress if kind is TaskKind.UPLOAD else None,
+            ended=lambda outcome: self._mark_node(outcome, phase),
             stop_at_first_error=not self._backup.allow_partial,
         )
         failed = {o.call.host_id: str(o.error) for o in outcomes if o.error is not None}
-        for outcome in outcomes:
-            self._mark_node(outcome, phase)
         error = first_error(outcomes)
         if error is not None and (not self._backup.allow_partial or len(failed) == len(calls)):
             raise error
@@ -333,6 +332,8 @@ class BackupJob:
             node = replace(node, phase="failed", error=str(outcome.error))
         else:
             node = replace(node, phase=phase.value, error="")
+        if "progress" in outcome.result:
+            node = replace(node, progress=Progress(**outcome.result["progress"]))
         self._tools.database.backups.put_node_backup(node)
 
     def _write_progress(self, call: Call, progress: Mapping[str, int]) -> None:

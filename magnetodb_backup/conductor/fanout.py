@@ -114,9 +114,10 @@ class Fanout:
         calls: list[Call],
         *,
         progress: Callable[[Call, Mapping[str, int]], None] | None = None,
+        ended: Callable[[Outcome], None] = lambda outcome: None,
         stop_at_first_error: bool = True,
     ) -> list[Outcome]:
-        """Return the outcomes in the order of ``calls``.
+        """Return the outcomes in the order of ``calls``; ``ended`` hears of each at once.
 
         A permanent error makes the other workers stop, unless told otherwise. A transient one
         is tried again until it has lasted for the outage deadline; then it is StillUnavailable.
@@ -131,6 +132,7 @@ class Fanout:
             outcomes[call.host_id] = outcome
             if outcome.error is not None and stop_at_first_error:
                 abandon.set()
+            ended(outcome)
 
         with ThreadPoolExecutor(min(len(calls), 128), thread_name_prefix="call") as pool:
             futures = [pool.submit(one, call) for call in calls]
@@ -161,8 +163,6 @@ class Fanout:
                     self._workers.start(call.worker_id, task_id, call.kind, call.arguments)
                     started = task_id
                 elif status.state is TaskState.DONE:
-                    if progress is not None:  # the other nodes may go on for long
-                        progress(call, status.progress)
                     return Outcome(call, status.result)
                 elif status.state is TaskState.FAILED:
                     attempt += 1

@@ -325,9 +325,11 @@ class RestoreJob:
         calls = [self._call(m, step, kind, own[m.host_id]) for m in members]
         for member in members:
             self._records.enter(member, step)
-        outcomes = self._tools.fanout.run(calls, progress=self._records.write_progress)
-        for outcome in outcomes:
-            self._records.leave(outcome, step)
+        outcomes = self._tools.fanout.run(
+            calls,
+            progress=self._records.write_progress,
+            ended=lambda outcome: self._records.leave(outcome, step),
+        )
         error = first_error(outcomes)
         if error is not None:
             raise error

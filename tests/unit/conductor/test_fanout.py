@@ -302,23 +302,20 @@ def test_progress_is_passed_on() -> None:
     assert seen[0] == ("host-1", 3)
 
 
-def test_progress_of_a_node_that_is_done_is_told_while_others_go_on() -> None:
+def test_a_node_that_is_done_is_told_of_while_others_go_on() -> None:
     go_on = threading.Event()
-
-    def quick(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        context.report(Progress(files_done=3))
-        return {}
 
     def slow(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         assert go_on.wait(10)
         return {}
 
-    def progress(call: Call, progress: Mapping[str, int]) -> None:
-        if call.host_id == "host-1" and progress["files_done"] == 3:
+    def ended(outcome: Outcome) -> None:
+        if (outcome.call.host_id, outcome.result) == ("host-1", {"n": 1}):
             go_on.set()
 
-    workers = _workers(worker_1=Scripted(upload=quick), worker_2=Scripted(upload=slow))
-    outcomes = _fanout(workers).run(_calls(1, 2), progress=progress)
+    quick = Scripted(upload=lambda arguments, context: {"n": arguments["n"]})
+    workers = _workers(worker_1=quick, worker_2=Scripted(upload=slow))
+    outcomes = _fanout(workers).run(_calls(1, 2), ended=ended)
     assert [o.error for o in outcomes] == [None, None]
 
 
