@@ -3,7 +3,7 @@
 
 Says "ready" when it has started, waits for a line, downloads, and prints what that took as JSON.
 
-Usage: python -m benchmarks.node_restore CONFIG CLUSTER DIRECTORY ours|bare
+Usage: python -m benchmarks.node_restore CONFIG CLUSTER HOST_ID DIRECTORY ours|bare
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.node_upload import HOST_ID, cpu, peak_memory
+from benchmarks.node_upload import cpu, peak_memory
 from magnetodb_backup.cmd import configuration, parts
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download import DownloadSettings, download_node
@@ -46,7 +46,7 @@ def _ours(
     backup_id = newest.header.backup_id
     download_node(
         repository,
-        lambda: cluster.node_manifest(backup_id, HOST_ID),
+        lambda: cluster.node_manifest(backup_id, repository.host_id),
         lambda entry: directory / "staging" / entry.keyspace / entry.table / entry.name,
         journal=directory / "journal.jsonl",
         settings=DownloadSettings(concurrency=concurrency),
@@ -57,10 +57,10 @@ def _ours(
 
 def main() -> None:
     """Get ready, download, tell."""
-    config, name, place, mode = sys.argv[1:]
+    config, name, host_id, place, mode = sys.argv[1:]
     conf = configuration.load(["--config-file", config])
     storage, prefix = parts.open_storage(conf), conf.storage.prefix
-    repository = NodeRepository(storage, prefix, name, HOST_ID)
+    repository = NodeRepository(storage, prefix, name, host_id)
     cluster = ClusterRepository(storage, prefix, name)
     concurrency = DownloadSettings().concurrency
     print("ready", flush=True)

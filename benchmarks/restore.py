@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data import DataSet, data_sets
 from benchmarks.measuring import Cost, measure_resident
-from benchmarks.node_upload import cluster_of
+from benchmarks.node_upload import HOST_ID, cluster_of
+from benchmarks.records import add_record, circumstances
 from benchmarks.upload import Bench
 from tests.lab.ports import LoopbackBlock
 from tests.lab.swift import Swift
@@ -42,7 +40,7 @@ def download(
     os.sync()  # what was written before is nobody's burden here
     state = str(directory / f"state-{data.name}-0")
     module = [sys.executable, "-m", "benchmarks.node_restore"]
-    arguments = [str(bench.config), cluster_of(data.name, state), str(place), mode]
+    arguments = [str(bench.config), cluster_of(data.name, state), HOST_ID, str(place), mode]
     try:
         cost = measure_resident(swift, [*module, *arguments])
         files = sum(1 for path in place.rglob("*") if path.is_file())
@@ -97,6 +95,7 @@ def run_set(
 
 def run(rounds: int, scale: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Start Swift, run all sets, and return the record of the run."""
+    begun = circumstances(rounds)
     block = LoopbackBlock()
     with tempfile.TemporaryDirectory(prefix="magnetodb-backup-benchmark-") as name:
         directory = Path(name)
@@ -110,14 +109,7 @@ def run(rounds: int, scale: float, say: Callable[[str], None]) -> dict[str, Any]
         finally:
             swift.stop()
             block.release()
-    return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "version": version("magnetodb-backup"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "rounds": rounds,
-        "sets": sets,
-    }
+    return {**begun, "sets": sets}
 
 
 def main() -> None:
@@ -130,9 +122,7 @@ def main() -> None:
     record = run(options.rounds, options.scale, lambda text: print(text, file=sys.stderr))
     print(json.dumps(record, indent=1))
     if options.record is not None:
-        path = options.record / "restore-runs.json"
-        runs = json.loads(path.read_text()) if path.exists() else []
-        path.write_text(json.dumps([*runs, record], indent=1) + "\n")
+        add_record(options.record / "restore-runs.json", record)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data import DataSet, data_sets
 from benchmarks.measuring import Cost, measure_command, measure_resident
+from benchmarks.records import add_record, circumstances
 from tests.lab.deployment import write_configuration
 from tests.lab.ports import LoopbackBlock
 from tests.lab.swift import Swift
@@ -119,6 +116,7 @@ def _summary(both: dict[str, list[Cost]]) -> dict[str, Any]:
 
 def run(rounds: int, scale: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Start Swift, run all sets, and return the record of the run."""
+    begun = circumstances(rounds)
     block = LoopbackBlock()
     with tempfile.TemporaryDirectory(prefix="magnetodb-backup-benchmark-") as name:
         directory = Path(name)
@@ -132,14 +130,7 @@ def run(rounds: int, scale: float, say: Callable[[str], None]) -> dict[str, Any]
         finally:
             swift.stop()
             block.release()
-    return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "version": version("magnetodb-backup"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "rounds": rounds,
-        "sets": sets,
-    }
+    return {**begun, "sets": sets}
 
 
 def main() -> None:
@@ -154,9 +145,7 @@ def main() -> None:
     if options.record is not None:
         from benchmarks.plotting import plot  # needs the extra "benchmark"
 
-        path = options.record / "runs.json"
-        runs = json.loads(path.read_text()) if path.exists() else []
-        path.write_text(json.dumps([*runs, record], indent=1) + "\n")
+        add_record(options.record / "runs.json", record)
         plot(record, options.record / "upload.svg")
 
 

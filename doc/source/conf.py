@@ -85,12 +85,80 @@ def _performance(runs: list[dict[str, Any]]) -> str:
         for run in runs
     ]
     cases = [f"{d['title']}, {kind}" for d in newest["sets"] for kind in d["uploads"]]
-    intro = (
-        f"Version {newest['version']}, {newest['date']}: medians of {newest['rounds']} rounds on "
-        f"{newest['cores']} cores, Python {newest['python']}.\n\n"
-    )
     progress = _table(("Date", "Version", *cases), history)
-    return f"{intro}{table}\nTimes faster, in each recorded run:\n\n{progress}"
+    return f"{_run(newest)}{table}\nTimes faster, in each recorded run:\n\n{progress}"
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    load = f", which others loaded by {run['load']}" if run.get("load", 0) >= 0.5 else ""
+    return (
+        f"Version {run['version']}, {run['date']}: medians of {run['rounds']} rounds on "
+        f"{run['cores']} cores{load}, Python {run['python']}.\n\n"
+    )
+
+
+def _ratio(ratio: Mapping[str, float]) -> str:
+    return "{median:.2f} ({min:.2f}-{max:.2f})".format(**ratio)
+
+
+def _downloads(runs: list[dict[str, Any]]) -> str:
+    """Return the newest run's table, then the ratios of all."""
+    rows = [
+        (
+            f"{data['title']}, {data['bytes'] / 1e6:.0f} MB",
+            {"ours": "download of a restore", "bare": "bare transfer"}[name],
+            f"{cost['seconds']:.2f}",
+            _ratio(data["ratio"]) if name == "ours" else "1",
+            f"{cost['cpu']:.2f}, {cost['swift_cpu']:.2f}",
+            f"{cost['peak_memory'] / 1e6:.0f}",
+            str(round(cost["requests"])),
+        )
+        for data in runs[-1]["sets"]
+        for name, cost in data["median"].items()
+    ]
+    header = ("Set", "What", "Seconds", "Ratio", "CPU seconds", "Peak MB", "Requests")
+    history = [
+        (
+            run["date"],
+            run["version"],
+            f"{run.get('load', '')}",
+            *(_ratio(data["ratio"]) for data in run["sets"]),
+        )
+        for run in runs
+    ]
+    cases = tuple(data["title"] for data in runs[-1]["sets"])
+    progress = _table(("Date", "Version", "Load before", *cases), history)
+    return f"{_run(runs[-1])}{_table(header, rows)}\nRatios, in each recorded run:\n\n{progress}"
+
+
+def _readable(runs: list[dict[str, Any]]) -> str:
+    """Return the newest run's phases, then the whole times of all."""
+    newest = runs[-1]
+    phases = {
+        name: seconds
+        for name, seconds in newest["phases"].items()
+        if seconds >= 0.05 or name == "download"
+    }
+    rows = [(f"``{name}``", f"{seconds:.2f}") for name, seconds in phases.items() if name != "all"]
+    rows.append(("all, until a row is read by CQL", f"{newest['phases']['all']:.2f}"))
+    rows.append(("in turn: bare transfer of the same packs", f"{newest['bare']:.2f}"))
+    history = [
+        (
+            run["date"],
+            run["version"],
+            f"{run.get('load', '')}",
+            f"{run['bytes'] / 1e6:.0f}",
+            f"{run['phases']['all']:.1f}",
+            _ratio(run["ratio"]["all"]),
+            _ratio(run["ratio"]["download"]),
+        )
+        for run in runs
+    ]
+    header = ("Date", "Version", "Load before", "MB", "Seconds", "All / bare", "Download / bare")
+    return (
+        f"{_run(newest)}{_table(('Phase', 'Seconds'), rows)}\nEach recorded run:\n\n"
+        f"{_table(header, history)}"
+    )
 
 
 def setup(app: Any) -> None:
@@ -101,3 +169,6 @@ def setup(app: Any) -> None:
     (made / "api.inc").write_text(_api())
     runs = json.loads((made / "performance" / "runs.json").read_text())
     (made / "performance.inc").write_text(_performance(runs))
+    for name, tell in (("restore", _downloads), ("readable", _readable)):
+        runs = json.loads((made / "performance" / f"{name}-runs.json").read_text())
+        (made / f"performance-{name}.inc").write_text(tell(runs))

@@ -7,20 +7,27 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def test_upload_against_swift_upload() -> None:
+def _run(name: str, scale: float) -> dict[str, Any]:
+    """Run a benchmark once; return its record."""
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.upload", "--rounds", "1", "--scale", "0.04"],
+        [sys.executable, "-m", f"benchmarks.{name}", "--rounds", "1", "--scale", str(scale)],
         cwd=_CHECKOUT,
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert result.returncode == 0, result.stderr
-    large, small = json.loads(result.stdout)["sets"]
+    record: dict[str, Any] = json.loads(result.stdout)
+    return record
+
+
+def test_upload_against_swift_upload() -> None:
+    large, small = _run("upload", 0.04)["sets"]
     assert (large["name"], small["name"]) == ("sstables", "small")
     for data in (large, small):
         for upload in data["uploads"].values():
@@ -30,3 +37,20 @@ def test_upload_against_swift_upload() -> None:
     first = small["uploads"]["first"]["median"]
     assert first["swift upload"]["requests"] > small["files"]
     assert first["magnetodb-backup"]["requests"] < 20
+
+
+def test_download_against_a_bare_transfer() -> None:
+    large, small = _run("restore", 0.04)["sets"]
+    assert (large["name"], small["name"]) == ("sstables", "small")
+    for data in (large, small):
+        assert data["median"]["ours"]["requests"] >= data["median"]["bare"]["requests"] > 0
+        assert data["ratio"]["min"] <= data["ratio"]["median"] <= data["ratio"]["max"]
+
+
+def test_time_until_a_table_is_readable() -> None:
+    """The benchmark itself compares every row with what was written."""
+    record = _run("readable", 0.01)
+    phases = record["phases"]
+    assert {"download", "schema", "import", "all"} <= set(phases)
+    assert phases["all"] > phases["download"] > 0
+    assert record["bare"] > 0
