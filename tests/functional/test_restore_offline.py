@@ -150,6 +150,7 @@ def stopping(
             "conductor": {"outage_deadline": 120},
         },
         cluster.nodes,
+        nodetool=True,
     )
     login = dict(zip(("username", "password"), _LOGIN, strict=True))
     deployment.workers = [

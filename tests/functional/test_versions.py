@@ -62,6 +62,7 @@ def other(
             "swift": keystone_options(keystone),
         },
         cluster.nodes,
+        nodetool=True,
     )
     try:
         cluster.start()

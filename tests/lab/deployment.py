@@ -52,7 +52,8 @@ def write_configuration(path: Path, *layers: Options) -> Path:
 class Deployment:
     """Processes with one configuration file each, below ``directory``.
 
-    ``plugins`` is a directory of installed distributions that all of them see.
+    ``plugins`` is a directory of installed distributions that all of them see. With ``nodetool``
+    the first node is controlled by it, which takes a JVM for each command; otherwise by Jolokia.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Deployment:
         common: Options,
         nodes: list[CassandraNode],
         plugins: Path | None = None,
+        *,
+        nodetool: bool = False,
     ) -> None:
-        self.directory, self.nodes = directory, nodes
+        self.directory, self.nodes, self._nodetool = directory, nodes, nodetool
         self._environment = {"PYTHONPATH": str(plugins)} if plugins else {}
         timing: Options = {
-            "worker": {"heartbeat_interval": 0.5},
+            "worker": {"heartbeat_interval": 1},
             "conductor": {"poll_interval": 0.2, "worker_timeout": 5, "outage_deadline": 20},
             "storage": {"retry_deadline": 15},
             "swift": {"read_timeout": 10},
@@ -87,7 +90,7 @@ class Deployment:
     def worker(self, number: int, suffix: str = "", extra: Options | None = None) -> ManagedProcess:
         """Return the worker of a node; not started. A suffix gives it a state of its own."""
         node, name = self.nodes[number], f"worker{number}{suffix}"
-        control = "jolokia" if number else "nodetool"
+        control = "nodetool" if self._nodetool and not number else "jolokia"
         config = write_configuration(
             self.directory / f"{name}.conf",
             *self.common,
