@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.node_upload import cpu, peak_memory
 from magnetodb_backup.cmd import configuration, parts
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.download import DownloadSettings, download_node
+from magnetodb_backup.repository.download.download import DownloadSettings, download_node
 from magnetodb_backup.repository.node import NodeRepository
 
 

@@ -15,13 +15,13 @@ import uuid
 from pathlib import Path
 
 from benchmarks.data import TAG, data_sets
-from magnetodb_backup.cassandra.layout import SnapshotTree
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.cmd import configuration, parts
-from magnetodb_backup.domain.manifest import NodeManifestHeader
+from magnetodb_backup.domain.backup.manifest import NodeManifestHeader
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.index import FileIndex
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.upload import UploadSettings, upload_node
+from magnetodb_backup.repository.upload.file_index import FileIndex
+from magnetodb_backup.repository.upload.upload import UploadSettings, upload_node
 
 HOST_ID = "00000000-0000-4000-8000-000000000001"
 

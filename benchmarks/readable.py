@@ -29,7 +29,7 @@ from cassandra.concurrent import execute_concurrent_with_args
 
 from benchmarks.measuring import measure_resident
 from benchmarks.records import add_record, circumstances
-from magnetodb_backup.domain.restores import RestorePhase
+from magnetodb_backup.domain.restore.records import RestorePhase
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.ports import LoopbackBlock
 from tests.lab.standalone import Standalone

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import magnetodb_backup.api
-from magnetodb_backup.domain import restores, status
+from magnetodb_backup.domain.backup import status
+from magnetodb_backup.domain.restore import records as restores
 
 project = "magnetodb-backup"
 copyright = "magnetodb-backup contributors"

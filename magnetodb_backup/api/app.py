@@ -17,8 +17,8 @@ from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, Restores
 from magnetodb_backup.api.handlers.versions import Versions
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.ports import Requests
 from magnetodb_backup.errors import BackupError, Conflict, NotFound, Transient
+from magnetodb_backup.requests.interface import Requests
 
 LOG = logging.getLogger(__name__)
 _RETRY_AFTER = "10"  # seconds

@@ -12,7 +12,7 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from magnetodb_backup.cli.app import ServiceCommand
-from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.domain.backup.views import backup_view
 
 _COLUMNS = ("id", "name", "cluster", "status", "created_at", "files", "bytes", "bytes_uploaded")
 

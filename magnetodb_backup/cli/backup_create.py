@@ -14,9 +14,9 @@ from cliff.show import ShowOne
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.backup import show
 from magnetodb_backup.cli.waiting import Waiter
-from magnetodb_backup.domain.records import Backup, BackupRequest
-from magnetodb_backup.domain.status import BackupStatus
-from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.errors import InvalidValue
 
 

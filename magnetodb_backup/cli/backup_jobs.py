@@ -13,9 +13,9 @@ from magnetodb_backup.cli.app import FAILED, ServiceCommand
 from magnetodb_backup.cli.backup import show
 from magnetodb_backup.cli.backup_create import add_waiting
 from magnetodb_backup.cli.waiting import Waiter
-from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.views import backup_view, job_view
+from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.views import backup_view, job_view
 
 
 class _OnBackup(ServiceCommand, ShowOne):

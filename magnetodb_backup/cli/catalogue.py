@@ -11,13 +11,13 @@ from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
 from magnetodb_backup.database import BackupStore
-from magnetodb_backup.domain.catalogue import records_of
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus
-from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.domain.backup.from_manifest import records_of
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.errors import InvalidValue, NotFound
-from magnetodb_backup.repository.catalogue import Catalogue, StoredBackup, UnreadableBackup
-from magnetodb_backup.repository.layout import cluster_container, containers_prefix
+from magnetodb_backup.repository.format.names import cluster_container, containers_prefix
+from magnetodb_backup.repository.stored_backups import Catalogue, StoredBackup, UnreadableBackup
 
 _COLUMNS = ("id", "name", "cluster", "status", "created_at", "result")
 _WHOLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)

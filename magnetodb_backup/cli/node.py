@@ -9,8 +9,8 @@ from typing import Any
 from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import ServiceCommand
-from magnetodb_backup.domain.records import LIVE_WITHIN
-from magnetodb_backup.domain.views import node_view
+from magnetodb_backup.domain.backup.records import LIVE_WITHIN
+from magnetodb_backup.domain.backup.views import node_view
 from magnetodb_backup.errors import Conflict, NotFound
 
 _COLUMNS = (

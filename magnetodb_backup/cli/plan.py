@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from magnetodb_backup.domain.figures import TableCheck
+from magnetodb_backup.domain.fingerprints import TableCheck
 
 _METHODS = {
     "import": "imported; each node takes the files of the node whose tokens it has",

@@ -12,8 +12,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from magnetodb_backup.domain.records import NodeBackup
-from magnetodb_backup.domain.restores import NodeRestore
+from magnetodb_backup.domain.backup.records import NodeBackup
+from magnetodb_backup.domain.restore.records import NodeRestore
 
 _LINE_EVERY = 5.0
 

@@ -16,8 +16,8 @@ from magnetodb_backup.cli.backup import cell, show
 from magnetodb_backup.cli.backup_create import add_waiting
 from magnetodb_backup.cli.plan import checks_told, plan_text
 from magnetodb_backup.cli.waiting import Waiter
-from magnetodb_backup.domain.restore_views import restore_view
-from magnetodb_backup.domain.restores import Restore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.records import Restore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.views import restore_view
 
 _COLUMNS = ("id", "backup_id", "cluster", "status", "phase", "created_at", "finished_at")
 _RESTORE_HELP = "ID, or its first 8 or more digits"

@@ -12,7 +12,7 @@ from magnetodb_backup.cli.backup_create import add_waiting
 from magnetodb_backup.cli.plan import plan_text, summary_text
 from magnetodb_backup.cli.restore import RestoreCommand
 from magnetodb_backup.cli.waiting import Waiter
-from magnetodb_backup.domain.restores import Existing, Restore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.records import Existing, Restore, RestoreRequest, RestoreStatus
 
 
 def code_of(restore: Restore) -> int:

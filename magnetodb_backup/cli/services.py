@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
-from magnetodb_backup.domain.ports import Requests
-from magnetodb_backup.repository.catalogue import Catalogue
+from magnetodb_backup.domain.backup.manifest import BackupManifest, FileEntry
+from magnetodb_backup.repository.stored_backups import Catalogue
+from magnetodb_backup.requests.interface import Requests
 
 
 class ManifestSource(Protocol):

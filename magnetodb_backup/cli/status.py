@@ -10,7 +10,7 @@ from typing import Any
 from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import FAILED, ServiceCommand
-from magnetodb_backup.domain.records import LIVE_WITHIN
+from magnetodb_backup.domain.backup.records import LIVE_WITHIN
 from magnetodb_backup.errors import BackupError, InvalidValue
 
 _OK, _BAD = "ok", "FAILED"

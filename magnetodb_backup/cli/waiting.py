@@ -16,9 +16,9 @@ from magnetodb_backup.cli.progress import (
     of_node_restore,
 )
 from magnetodb_backup.cli.services import Services
-from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.restores import Restore, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.restore.records import Restore, RestoreStatus
 from magnetodb_backup.errors import DatabaseUnavailable
 
 Result = TypeVar("Result")

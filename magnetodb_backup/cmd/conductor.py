@@ -13,8 +13,8 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts, process
+from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
-from magnetodb_backup.conductor.service import ConductorService, JobLoop
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorEndpoint

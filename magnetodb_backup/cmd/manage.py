@@ -13,11 +13,11 @@ from oslo_config import cfg
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cmd import configuration, parts
-from magnetodb_backup.cmd.requests import RecordedRequests, make_requests
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import make_transport
-from magnetodb_backup.repository.catalogue import Catalogue
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.stored_backups import Catalogue
+from magnetodb_backup.requests.service import RecordedRequests, make_requests
 from magnetodb_backup.storage.driver import StorageDriver
 
 

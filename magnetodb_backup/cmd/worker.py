@@ -9,31 +9,32 @@ from typing import Any
 
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra import bulk_loader, cql
-from magnetodb_backup.cassandra import process as cassandra_process
+from magnetodb_backup.cassandra.control import service_commands as cassandra_process
+from magnetodb_backup.cassandra.control import sstableloader as bulk_loader
+from magnetodb_backup.cassandra.cql import node as cql
 from magnetodb_backup.cmd import configuration, parts, process
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorClient
 from magnetodb_backup.messaging.worker import WorkerEndpoint
 from magnetodb_backup.plugins.loading import load_node_control
-from magnetodb_backup.repository.download import DownloadSettings
-from magnetodb_backup.repository.upload import UploadSettings
+from magnetodb_backup.repository.download.download import DownloadSettings
+from magnetodb_backup.repository.upload.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.worker.figures import FigureWork
-from magnetodb_backup.worker.finishing import ViewWork
+from magnetodb_backup.worker.backup.fingerprints import FigureWork
+from magnetodb_backup.worker.backup.work import BackupWork, WorkSettings
+from magnetodb_backup.worker.heartbeat import Reporter
 from magnetodb_backup.worker.identity import WorkerIdentity
-from magnetodb_backup.worker.importing import ImportWork
-from magnetodb_backup.worker.memory import NodeMemory
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.offline import OfflineWork
-from magnetodb_backup.worker.reporting import Reporter
-from magnetodb_backup.worker.restore_schema import SchemaWork
-from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
+from magnetodb_backup.worker.remembered import NodeMemory
+from magnetodb_backup.worker.restore.build_and_repair import ViewWork
+from magnetodb_backup.worker.restore.import_ import ImportWork
+from magnetodb_backup.worker.restore.offline import OfflineWork
+from magnetodb_backup.worker.restore.preflight import RestoreSettings, RestoreWork
+from magnetodb_backup.worker.restore.queue import Turns
+from magnetodb_backup.worker.restore.schema import SchemaWork
+from magnetodb_backup.worker.restore.stream import StreamWork
 from magnetodb_backup.worker.service import WorkerService, spawn
-from magnetodb_backup.worker.streaming import StreamWork
 from magnetodb_backup.worker.tasks import Tasks
-from magnetodb_backup.worker.turns import Turns
-from magnetodb_backup.worker.work import BackupWork, WorkSettings
 
 LOG = logging.getLogger(__name__)
 

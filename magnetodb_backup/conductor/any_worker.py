@@ -9,9 +9,9 @@ from typing import Any
 
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Node
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.errors import MissingWorker, StillUnavailable, WrongNode
+from magnetodb_backup.tasks.kinds import TaskKind
 
 _LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
 

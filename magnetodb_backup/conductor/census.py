@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.records import Node
-from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.domain.backup.records import Node
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import DuplicateWorker, MissingWorker
 
 

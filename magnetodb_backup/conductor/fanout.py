@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -20,6 +19,7 @@ from magnetodb_backup.errors import (
     WorkerUnavailable,
     from_record,
 )
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Job
+from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged
 
 LOG = logging.getLogger(__name__)

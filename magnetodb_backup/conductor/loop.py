@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Job
-from magnetodb_backup.domain.status import JobKind
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.messaging.bus import Server
 

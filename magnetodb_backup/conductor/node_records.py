@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from magnetodb_backup.conductor.fanout import Call, Outcome
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.restores import NodeRestore, RestorePhase, RestoreProgress
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.domain.restore.records import NodeRestore, RestorePhase, RestoreProgress
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import BackupError, Cancelled
+from magnetodb_backup.tasks.kinds import TaskKind
 
 _WRITE_EVERY = 1.0  # seconds
 # What tasks count that have no whole progress.

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from magnetodb_backup.conductor.backup import BackupJob, BackupTools
-from magnetodb_backup.conductor.distrust import distrusted_packs
+from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
+from magnetodb_backup.conductor.backup.job import BackupJob, BackupTools
 from magnetodb_backup.conductor.fanout import Fanout, Workers, still_unavailable
-from magnetodb_backup.conductor.restore_runner import RestoreRunner
-from magnetodb_backup.conductor.steps import StepRunner, describe
+from magnetodb_backup.conductor.job import StepRunner, describe
+from magnetodb_backup.conductor.restore.outcome import RestoreRunner
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, Phase
+from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, Phase
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,

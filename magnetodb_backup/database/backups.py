@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.records import (
+from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupRequest,
     NodeBackup,
     Progress,
     check_backup_name,
 )
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, check_transition
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, check_transition
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
 _SORT_KEYS = ("created_at", "updated_at", "name", "status")

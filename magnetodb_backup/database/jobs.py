@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, JobStepRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.records import Job
-from magnetodb_backup.domain.restores import RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, check_transition
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, check_transition
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.errors import Conflict, NotFound
 
 _UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)

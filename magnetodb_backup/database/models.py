@@ -14,7 +14,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from magnetodb_backup.domain.status import JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import JobKind, JobStatus
 
 
 class UtcTime(TypeDecorator[datetime]):

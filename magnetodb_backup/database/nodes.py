@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.models import ConductorRow, NodeRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.records import Node
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.backup.records import Node
+from magnetodb_backup.domain.ring import NodeReport
 
 _FORGOTTEN_AFTER = 86400.0  # seconds; a conductor's name has its process ID and never comes again
 

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.topology import RingMember
 
 # Murmur3Partitioner gives no key the lowest token: a range that begins there has all keys.
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1

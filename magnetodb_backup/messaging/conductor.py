@@ -8,7 +8,7 @@ from typing import Any
 
 import oslo_messaging
 
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, bus_errors, make_client
 
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import oslo_messaging
 
-from magnetodb_backup.domain.tasks import TaskKind, TaskStatus
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, bus_errors, make_client
+from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
 
 
 class TaskTable(Protocol):

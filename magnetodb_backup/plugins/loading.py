@@ -11,7 +11,7 @@ from oslo_config import cfg
 from stevedore import ExtensionManager
 from stevedore.exception import NoMatches
 
-from magnetodb_backup.cassandra.control import NodeControl
+from magnetodb_backup.cassandra.control.interface import NodeControl
 from magnetodb_backup.errors import InvalidValue
 from magnetodb_backup.scopes.driver import Scope
 from magnetodb_backup.storage.driver import StorageDriver

@@ -6,11 +6,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from magnetodb_backup.domain.manifest import BackupManifest, StoredObject
+from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
 from magnetodb_backup.errors import CorruptObject, NotFound
-from magnetodb_backup.repository import layout
-from magnetodb_backup.repository.figures import FiguresReader
-from magnetodb_backup.repository.manifests import (
+from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.fingerprints import FiguresReader
+from magnetodb_backup.repository.format.manifests import (
     NodeManifestReader,
     backup_manifest_bytes,
     parse_backup_manifest,

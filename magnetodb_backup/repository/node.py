@@ -8,10 +8,10 @@ import logging
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from magnetodb_backup.domain.manifest import StoredObject
+from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.errors import CorruptObject, FormatProblem
-from magnetodb_backup.repository import layout
-from magnetodb_backup.repository.manifests import NodeManifestReader
+from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)

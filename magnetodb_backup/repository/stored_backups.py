@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.manifest import BackupManifest
+from magnetodb_backup.domain.backup.manifest import BackupManifest
 from magnetodb_backup.errors import FormatProblem, NotFound, Permanent
-from magnetodb_backup.repository import layout
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.manifest import BackupManifest, Extent, NodeShare
+from magnetodb_backup.domain.backup.manifest import BackupManifest, Extent, NodeShare
 from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository

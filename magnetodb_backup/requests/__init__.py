@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What a request must satisfy, and how it is recorded."""

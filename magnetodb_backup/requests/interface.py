@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from magnetodb_backup.domain.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.restores import Restore, RestoreRequest
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 
 
 class Requests(Protocol):

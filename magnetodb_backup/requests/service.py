@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.restore_checks import checked_request
-from magnetodb_backup.domain.restores import Restore, RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.restore.records import Restore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.request_rules import checked_request
 from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
 from magnetodb_backup.messaging.conductor import ConductorClient
 from magnetodb_backup.plugins.loading import load_scope

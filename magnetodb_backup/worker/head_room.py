@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from magnetodb_backup.domain.topology import DirectorySpace
+from magnetodb_backup.domain.ring import DirectorySpace
 from magnetodb_backup.errors import NoSpace
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.cassandra.staging import staged_restores
-from magnetodb_backup.domain.tasks import TAG_PREFIX, backup_of_tag
-from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.cassandra.files.staging import staged_restores
+from magnetodb_backup.domain.ring import DirectorySpace, NodeReport, RingMember
 from magnetodb_backup.errors import BackupError, CassandraUnavailable, Transient
+from magnetodb_backup.tasks.kinds import TAG_PREFIX, backup_of_tag
+from magnetodb_backup.worker.head_room import check_head_room
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.space import check_head_room
 from magnetodb_backup.worker.tasks import Tasks
 
 LOG = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from magnetodb_backup.cassandra.control import NodeControl
-from magnetodb_backup.domain.figures import TokenRange
+from magnetodb_backup.cassandra.control.interface import NodeControl
+from magnetodb_backup.domain.fingerprints import TokenRange
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import IndexDescription, SchemaCatalogue, TableName
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
-from magnetodb_backup.worker.memory import KnownNode, NodeMemory
+from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
 
 _DIRECTORIES = ("commitlog_directory", "hints_directory", "saved_caches_directory")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.domain.ring import RingMember
 
 LOG = logging.getLogger(__name__)
 

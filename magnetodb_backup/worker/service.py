@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from magnetodb_backup.messaging.bus import Server
-from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.worker.heartbeat import Reporter
 
 
 def spawn(run: Callable[[], None], name: str) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.errors import BackupError, Cancelled, Unexpected
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 
 LOG = logging.getLogger(__name__)
 _REMEMBERED = 1000

@@ -16,11 +16,11 @@ from magnetodb_backup.api.app import make_routes
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.api.schemas.document import document
-from magnetodb_backup.domain.records import BackupRequest
-from magnetodb_backup.domain.restore_views import node_restore_view, restore_view
-from magnetodb_backup.domain.restores import Existing, RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.views import backup_view, job_view, node_backup_view, node_view
+from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view, node_view
+from magnetodb_backup.domain.restore.records import Existing, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
 from tests.api.conftest import Api
 from tests.api.test_errors import Refusing
 from tests.unit.domain.samples import (

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from magnetodb_backup.domain.status import BackupStatus
-from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.backup.views import backup_view
 from tests.api.conftest import Api, MakeApi
 from tests.unit.domain.samples import HIGHEST_TOKEN, HOST_ID, LOWEST_TOKEN, REPORT
 

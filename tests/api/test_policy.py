@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.api.policies import list_rules
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
 from tests.api.conftest import Api, MakeApi, as_json
 from tests.lab.catalogue import MISSING
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.figures import TableCheck
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.restore_views import node_restore_view, restore_view
-from magnetodb_backup.domain.restores import Restore, RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.domain.restore.records import Restore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,

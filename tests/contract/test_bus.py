@@ -11,10 +11,10 @@ import oslo_messaging
 import pytest
 from oslo_config import cfg
 
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.errors import BusUnavailable, Transient, WorkerUnavailable
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, Server, make_server, make_transport
 from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.lab.processes import wait_for
 from tests.lab.rabbitmq import RabbitMQ
 

@@ -18,7 +18,7 @@ from sqlalchemy import MetaData, Table, inspect, text
 from magnetodb_backup.database import Database, connect, migrations
 from magnetodb_backup.database.models import Base
 from magnetodb_backup.database.session import make_engine
-from magnetodb_backup.domain.records import BackupRequest
+from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.errors import InvalidValue
 
 BACKUP_ID = "11111111-1111-4111-8111-111111111111"

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.database.session import Transactions, make_engine
-from magnetodb_backup.domain.records import BackupRequest
+from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.errors import BackupError, DatabaseUnavailable, InvalidValue
 from tests.lab.mariadb import MariaDB
 from tests.lab.ports import LoopbackBlock

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.restore.records import (
     Existing,
     NodeRestore,
     Restore,
@@ -19,7 +20,6 @@ from magnetodb_backup.domain.restores import (
     RestoreRequest,
     RestoreStatus,
 )
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 from tests.lab.catalogue import MISSING, recorded
 

@@ -17,14 +17,14 @@ from oslo_config import cfg
 from sqlalchemy.engine import make_url
 
 from magnetodb_backup.cmd import configuration, parts
+from magnetodb_backup.conductor.loop import lease_names
 from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
-from magnetodb_backup.conductor.service import lease_names
 from magnetodb_backup.database import connect
-from magnetodb_backup.domain.records import BackupRequest
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.tasks import TaskKind, TaskStatus
+from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import InvalidValue, WorkerUnavailable
 from magnetodb_backup.storage.memory import MemoryDriver
+from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
 from tests.lab.deployment import write_configuration
 from tests.lab.mariadb import MariaDB
 from tests.lab.processes import ManagedProcess, wait_for

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from magnetodb_backup.cassandra.driver import PinnedSession
+from magnetodb_backup.cassandra.cql.session import PinnedSession
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.control import NodeControl
-from magnetodb_backup.cassandra.cql import CqlNode
-from magnetodb_backup.cassandra.driver import PinnedSession
-from magnetodb_backup.cassandra.jolokia import JolokiaControl
-from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.control.interface import NodeControl
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.cql.node import CqlNode
+from magnetodb_backup.cassandra.cql.session import PinnedSession
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, BackupError, CassandraUnavailable, CommandFailed
 from tests.lab.cassandra import CassandraCluster, CassandraNode

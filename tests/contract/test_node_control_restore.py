@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.bulk_loader import BulkLoader, Loaded
-from magnetodb_backup.cassandra.control import NodeControl
-from magnetodb_backup.cassandra.cql import CqlNode
-from magnetodb_backup.cassandra.jolokia import JolokiaControl
-from magnetodb_backup.cassandra.nodetool import NodetoolControl
-from magnetodb_backup.cassandra.process import takes_connections
-from magnetodb_backup.cassandra.staging import Staging, sstable_of
+from magnetodb_backup.cassandra.control.interface import NodeControl
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.control.service_commands import takes_connections
+from magnetodb_backup.cassandra.control.sstableloader import BulkLoader, Loaded
+from magnetodb_backup.cassandra.cql.node import CqlNode
+from magnetodb_backup.cassandra.files.staging import Staging, sstable_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     BackupError,

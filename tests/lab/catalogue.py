@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.domain.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 
 MISSING = "11111111-1111-4111-8111-111111111111"
 _WAYS = {

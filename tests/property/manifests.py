@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import zstandard
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.manifest import Extent, FileEntry, NodeManifestHeader
+from magnetodb_backup.domain.backup.manifest import Extent, FileEntry, NodeManifestHeader
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.manifests import NodeManifestReader, NodeManifestWriter
+from magnetodb_backup.repository.format.manifests import NodeManifestReader, NodeManifestWriter
 
 Result = TypeVar("Result")
 _HEXADECIMAL = "0123456789abcdef"

@@ -14,10 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.manifests import backup_manifest_bytes, parse_backup_manifest
+from magnetodb_backup.repository.format.manifests import (
+    backup_manifest_bytes,
+    parse_backup_manifest,
+)
 from tests.property.manifests import json_values, result_or_refusal
+from tests.unit.domain.backup.test_manifest import BACKUP_MANIFEST, SHARE
 from tests.unit.domain.samples import BACKUP_ID, HOST_ID
-from tests.unit.domain.test_manifest import BACKUP_MANIFEST, SHARE
 
 
 @given(

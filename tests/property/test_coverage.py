@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
-from magnetodb_backup.domain.topology import RingMember
 
 _DATA_CENTRES, _RACKS = ("dc1", "dc2"), ("r1", "r2", "r3")
 _ORDER = {"complete": 2, "partial": 1, "lost": 0}

@@ -9,8 +9,8 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.manifest import SnapshotFile
-from magnetodb_backup.repository.reading import expected_crc32
+from magnetodb_backup.domain.backup.manifest import SnapshotFile
+from magnetodb_backup.repository.upload.snapshot_reader import expected_crc32
 
 
 def digest_of(content: bytes) -> int | None:

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.figures import (
+from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
     Figure,
@@ -24,7 +24,7 @@ from magnetodb_backup.domain.figures import (
 )
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.figures import FiguresReader, FiguresWriter
+from magnetodb_backup.repository.format.fingerprints import FiguresReader, FiguresWriter
 from tests.property.manifests import (
     LARGEST,
     digests,

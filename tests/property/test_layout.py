@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from magnetodb_backup.errors import InvalidValue
-from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.format import names as layout
 from tests.property.manifests import digests, uuids
 
 ID = "00000000-0000-0000-0000-000000000000"

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from magnetodb_backup.domain.tables import TableName, check_name, parse_name, quote
-from magnetodb_backup.domain.tasks import backup_of_tag, snapshot_tag
 from magnetodb_backup.errors import InvalidValue
+from magnetodb_backup.tasks.kinds import backup_of_tag, snapshot_tag
 from tests.property.manifests import names, uuids
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.manifest import FileEntry, NodeManifestHeader
+from magnetodb_backup.domain.backup.manifest import FileEntry, NodeManifestHeader
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.manifests import NodeManifestReader, NodeManifestWriter
+from magnetodb_backup.repository.format.manifests import NodeManifestReader, NodeManifestWriter
 from tests.property.manifests import (
     entries,
     headers,

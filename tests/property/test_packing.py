@@ -8,8 +8,8 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.manifest import Extent, SnapshotFile
-from magnetodb_backup.domain.packing import Unit, group, group_again
+from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
+from magnetodb_backup.domain.backup.packing import Unit, group, group_again
 
 # A size, and whether the file is one that Cassandra writes for each snapshot anew.
 files_lists = st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=60)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.cql_text import TokenKind, rewritten, tokenize
-from magnetodb_backup.domain.schema import (
+from magnetodb_backup.domain.schema.cql_text import TokenKind, rewritten, tokenize
+from magnetodb_backup.domain.schema.planner import (
     Statement,
     Target,
     plan_schema,

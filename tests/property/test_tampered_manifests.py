@@ -23,7 +23,7 @@ from tests.property.manifests import (
     stored_lines,
     written,
 )
-from tests.unit.domain.test_manifest import DIGEST, ENTRY, HEADER, PACK
+from tests.unit.domain.backup.test_manifest import DIGEST, ENTRY, HEADER, PACK
 
 LINES = lines_of(written(HEADER, [ENTRY, replace(ENTRY, name="nb-1-big-Index.db")]))
 UNSAFE = [

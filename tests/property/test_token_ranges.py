@@ -9,8 +9,8 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.figures import HIGHEST, LOWEST, assign_ranges, split_ring
-from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.domain.fingerprints import HIGHEST, LOWEST, assign_ranges, split_ring
+from magnetodb_backup.domain.ring import RingMember
 from tests.property.manifests import tokens
 
 _rings = st.lists(tokens, max_size=200, unique=True)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from magnetodb_backup.cli.app import ManageApp
-from magnetodb_backup.domain.restore_states import table_states
-from magnetodb_backup.domain.restores import Existing, RestorePhase
+from magnetodb_backup.domain.restore.records import Existing, RestorePhase
+from magnetodb_backup.domain.restore.table_states import table_states
 from tests.lab.documents import DOCUMENTS, console_lines
 from tests.unit.cli.test_app import failing
 

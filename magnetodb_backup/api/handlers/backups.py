@@ -8,9 +8,9 @@ import falcon
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.paging import page
 from magnetodb_backup.api.schemas.document import read_body
-from magnetodb_backup.domain.records import BackupRequest
-from magnetodb_backup.domain.status import JobKind
-from magnetodb_backup.domain.views import backup_view, job_view, node_backup_view
+from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view
 from magnetodb_backup.errors import NotFound
 
 _ALL, _VERIFY = "/v1/backups", "/v1/backups/{id}/verify"

@@ -11,7 +11,7 @@ from oslo_context.context import RequestContext
 from oslo_policy import policy
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.ports import Requests
+from magnetodb_backup.requests.interface import Requests
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import falcon
 
 from magnetodb_backup.api.handlers.context import Tools
-from magnetodb_backup.domain.records import LIVE_WITHIN
-from magnetodb_backup.domain.views import node_view
+from magnetodb_backup.domain.backup.records import LIVE_WITHIN
+from magnetodb_backup.domain.backup.views import node_view
 
 
 class Nodes:

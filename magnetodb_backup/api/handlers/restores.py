@@ -8,8 +8,8 @@ import falcon
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.paging import page
 from magnetodb_backup.api.schemas.document import read_body
-from magnetodb_backup.domain.restore_views import restore_view
-from magnetodb_backup.domain.restores import RestoreRequest
+from magnetodb_backup.domain.restore.records import RestoreRequest
+from magnetodb_backup.domain.restore.views import restore_view
 
 _ALL = "/v1/restores"
 

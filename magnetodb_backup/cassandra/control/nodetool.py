@@ -13,7 +13,7 @@ from itertools import groupby
 
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.process import takes_connections
+from magnetodb_backup.cassandra.control.service_commands import takes_connections
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     AccessDenied,

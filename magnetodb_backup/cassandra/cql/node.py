@@ -12,8 +12,9 @@ from typing import Any
 
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.driver import PinnedSession
-from magnetodb_backup.cassandra.row_reading import RowReader, partition_key, quoted
+from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
+from magnetodb_backup.cassandra.cql.session import PinnedSession
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import (
     IndexDescription,
     KeyspaceDescription,
@@ -21,7 +22,6 @@ from magnetodb_backup.domain.tables import (
     TableDescription,
     TableName,
 )
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import (
     CassandraUnavailable,
     CommandFailed,

@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from magnetodb_backup.cassandra.driver import Page, PinnedSession
-from magnetodb_backup.domain.figures import TokenRange
+from magnetodb_backup.cassandra.cql.session import Page, PinnedSession
+from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CassandraUnavailable, UnknownTable
 

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from magnetodb_backup.cassandra.staging import ROOT, give_to_owner
+from magnetodb_backup.cassandra.files.staging import ROOT, give_to_owner
 from magnetodb_backup.domain.tables import TableDescription
 from magnetodb_backup.errors import DataDirectoryProblem
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.manifest import SnapshotFile
+from magnetodb_backup.domain.backup.manifest import SnapshotFile
+from magnetodb_backup.domain.ring import DirectorySpace
 from magnetodb_backup.domain.tables import TableDescription
-from magnetodb_backup.domain.topology import DirectorySpace
 from magnetodb_backup.errors import DataDirectoryProblem, FileVanished
 
 _REMEDY = "check [cassandra] data_directories and that the worker's user may read them"

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from magnetodb_backup.conductor.figures import figure_notes
-from magnetodb_backup.conductor.steps import Results
+from magnetodb_backup.conductor.backup.fingerprints import figure_notes
+from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare, StoredObject
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
-from magnetodb_backup.domain.manifest import BackupManifest, NodeShare, StoredObject
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus, Phase
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import Selection
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CorruptObject, MissingWorker
 from magnetodb_backup.repository.cluster import ClusterRepository
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.status import JobKind
+from magnetodb_backup.domain.backup.status import JobKind
 
 _LOOKED_AT = 200  # newest jobs of each kind
 # By host ID and pack: the IDs of the verification jobs that found it damaged.

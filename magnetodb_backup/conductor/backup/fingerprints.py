@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome
-from magnetodb_backup.conductor.steps import Results
-from magnetodb_backup.domain.figures import MOST_RANGES, assign_ranges, split_ring
-from magnetodb_backup.domain.status import Phase
+from magnetodb_backup.conductor.job import Results
+from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.domain.fingerprints import MOST_RANGES, assign_ranges, split_ring
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import Selection
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import Cancelled
 
 _BEFORE, _AFTER = Phase.FIGURES_BEFORE.value, Phase.FIGURES_AFTER.value

@@ -9,19 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from magnetodb_backup.conductor.asking import Asking
+from magnetodb_backup.conductor.any_worker import Asking
+from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of
+from magnetodb_backup.conductor.backup.damaged_packs import Findings
+from magnetodb_backup.conductor.backup.fingerprints import look_again, look_first
 from magnetodb_backup.conductor.census import Census, require_all, take_census
-from magnetodb_backup.conductor.commit import commit_backup, coverage_of
-from magnetodb_backup.conductor.distrust import Findings
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
-from magnetodb_backup.conductor.figures import look_again, look_first
-from magnetodb_backup.conductor.steps import Results, StartAgain, Step
+from magnetodb_backup.conductor.job import Results, StartAgain, Step
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Backup, Job, NodeBackup, Progress
-from magnetodb_backup.domain.status import Phase
+from magnetodb_backup.domain.backup.records import Backup, Job, NodeBackup, Progress
+from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import Selection
-from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import (
     Cancelled,
     CommandFailed,
@@ -29,6 +28,7 @@ from magnetodb_backup.errors import (
     Unexpected,
 )
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
 
 LOG = logging.getLogger(__name__)
 _Work = tuple[Phase, Callable[[int, Results], Mapping[str, Any]]]

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from magnetodb_backup.conductor.steps import Results
-from magnetodb_backup.domain.figures import (
+from magnetodb_backup.conductor.job import Results
+from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.fingerprints import (
     TableCheck,
     TableFigures,
     TokenRange,
     assign_ranges,
     differences_told,
 )
-from magnetodb_backup.domain.manifest import BackupManifest
-from magnetodb_backup.domain.restores import Existing, RestorePhase, RestoreRequest
+from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreRequest
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import (
     CorruptObject,
     FormatProblem,

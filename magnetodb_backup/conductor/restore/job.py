@@ -8,28 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from magnetodb_backup.conductor.asking import Asking
+from magnetodb_backup.conductor.any_worker import Asking
 from magnetodb_backup.conductor.census import require_all, take_census
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
-from magnetodb_backup.conductor.restore_check import add_check, check_tasks, differing, judge
-from magnetodb_backup.conductor.restore_preflight import Preflight, make_plan
-from magnetodb_backup.conductor.restore_records import NodeRecords
-from magnetodb_backup.conductor.steps import Results, Step
+from magnetodb_backup.conductor.job import Results, Step
+from magnetodb_backup.conductor.node_records import NodeRecords
+from magnetodb_backup.conductor.restore.check import add_check, check_tasks, differing, judge
+from magnetodb_backup.conductor.restore.preflight import Preflight, make_plan
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.figures import merged_checks
-from magnetodb_backup.domain.records import Job
-from magnetodb_backup.domain.restore_plan import Method, find_member
-from magnetodb_backup.domain.restore_states import table_states
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.fingerprints import merged_checks
+from magnetodb_backup.domain.restore.records import (
     Restore,
     RestorePhase,
 )
-from magnetodb_backup.domain.schema_steps import names_of, statements_by_table
+from magnetodb_backup.domain.restore.routing import Method, find_member
+from magnetodb_backup.domain.restore.table_states import table_states
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.steps import names_of, statements_by_table
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.tasks.kinds import TaskKind
 
 _VIEW_SECONDS = 3600  # for building the materialized views of one restore
 

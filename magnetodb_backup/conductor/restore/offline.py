@@ -15,36 +15,36 @@ from typing import Any
 
 from magnetodb_backup.conductor.census import Census, require_all, take_census
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
-from magnetodb_backup.conductor.restore import PlanMade, RestoreJob, RestoreTools
-from magnetodb_backup.conductor.restore_check import add_check, differing, judge
-from magnetodb_backup.conductor.restore_preflight import make_plan
-from magnetodb_backup.conductor.steps import Results, Step
-from magnetodb_backup.domain.records import Job
-from magnetodb_backup.domain.restore_offline import (
+from magnetodb_backup.conductor.job import Results, Step
+from magnetodb_backup.conductor.restore.check import add_check, differing, judge
+from magnetodb_backup.conductor.restore.job import PlanMade, RestoreJob, RestoreTools
+from magnetodb_backup.conductor.restore.preflight import make_plan
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.restore.offline import (
     choose_places,
     down_problems,
     exchange_state,
     is_everything,
     offline_warnings,
 )
-from magnetodb_backup.domain.restore_plan import find_member
-from magnetodb_backup.domain.restore_states import (
+from magnetodb_backup.domain.restore.records import Existing, Restore, RestorePhase
+from magnetodb_backup.domain.restore.routing import find_member
+from magnetodb_backup.domain.restore.table_states import (
     DIFFERS,
     RESTORED,
     still_missing,
     table_states,
 )
-from magnetodb_backup.domain.restores import Existing, Restore, RestorePhase
-from magnetodb_backup.domain.schema_steps import statements_by_table
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.steps import statements_by_table
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,
     TableDescription,
     TableName,
 )
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import BackupError, RestoreRefused
+from magnetodb_backup.tasks.kinds import TaskKind
 
 LOG = logging.getLogger(__name__)
 _INDEX_SECONDS = 3600  # for building the storage-attached indexes of one restore

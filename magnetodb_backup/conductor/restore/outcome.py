@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from magnetodb_backup.conductor.fanout import Fanout, Workers
-from magnetodb_backup.conductor.restore import PlanMade, RestoreTools
-from magnetodb_backup.conductor.restore_offline import make_restore_job
-from magnetodb_backup.conductor.steps import StepRunner, describe
+from magnetodb_backup.conductor.job import StepRunner, describe
+from magnetodb_backup.conductor.restore.job import PlanMade, RestoreTools
+from magnetodb_backup.conductor.restore.offline import make_restore_job
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Job
-from magnetodb_backup.domain.restore_states import RESTORED, UNTOUCHED
-from magnetodb_backup.domain.restores import RestorePhase, RestoreStatus
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.restore.records import RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restore.table_states import RESTORED, UNTOUCHED
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.repository.cluster import ClusterRepository
 

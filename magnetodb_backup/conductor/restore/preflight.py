@@ -8,8 +8,9 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from magnetodb_backup.domain.manifest import BackupManifest
-from magnetodb_backup.domain.restore_plan import (
+from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.restore.records import Existing, Restore
+from magnetodb_backup.domain.restore.routing import (
     Method,
     Ways,
     choose_ways,
@@ -17,10 +18,9 @@ from magnetodb_backup.domain.restore_plan import (
     find_member,
     select_tables,
 )
-from magnetodb_backup.domain.restores import Existing, Restore
-from magnetodb_backup.domain.schema_steps import SchemaSteps, names_of, schema_steps
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of, schema_steps
 from magnetodb_backup.domain.tables import Selection, TableName, quote
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
 

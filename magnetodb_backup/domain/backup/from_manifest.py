@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from magnetodb_backup.domain.manifest import BackupManifest, NodeShare
-from magnetodb_backup.domain.records import Backup, NodeBackup, Progress
-from magnetodb_backup.domain.status import BackupStatus, Phase
+from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare
+from magnetodb_backup.domain.backup.records import Backup, NodeBackup, Progress
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 
 
 def records_of(

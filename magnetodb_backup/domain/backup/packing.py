@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.manifest import Extent, SnapshotFile
+from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
 
 _MOST_FILES = 4096  # bounds the memory that a group of tiny files takes
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import InvalidValue
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from magnetodb_backup.domain.records import Backup, Job, Node, NodeBackup
+from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup
 
 
 def time_view(value: datetime | None) -> str | None:

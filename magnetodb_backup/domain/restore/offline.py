@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from magnetodb_backup.domain.manifest import NodeShare
-from magnetodb_backup.domain.restore_plan import (
+from magnetodb_backup.domain.backup.manifest import NodeShare
+from magnetodb_backup.domain.restore.routing import (
     SYSTEM_AUTH,
     Assignment,
     Method,
@@ -14,8 +14,8 @@ from magnetodb_backup.domain.restore_plan import (
     factors,
     same_tokens,
 )
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
-from magnetodb_backup.domain.topology import RingMember
 
 _ONLINE = "restore without --offline: then the rows are streamed to the nodes that own them"
 

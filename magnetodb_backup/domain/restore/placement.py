@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from magnetodb_backup.domain.manifest import FileEntry
+from magnetodb_backup.domain.backup.manifest import FileEntry
 
 
 class Spread:

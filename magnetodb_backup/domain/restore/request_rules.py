@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.restore_plan import select_tables
-from magnetodb_backup.domain.restores import Existing, RestoreRequest
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.restore.records import Existing, RestoreRequest
+from magnetodb_backup.domain.restore.routing import select_tables
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,

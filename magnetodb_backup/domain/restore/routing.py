@@ -7,10 +7,10 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from magnetodb_backup.domain.backup.manifest import NodeShare
 from magnetodb_backup.domain.coverage import covering_nodes
-from magnetodb_backup.domain.manifest import NodeShare
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection, TableName
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import NotFound
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from magnetodb_backup.domain.restores import Existing, RestorePhase
+from magnetodb_backup.domain.restore.records import Existing, RestorePhase
 
 UNTOUCHED, RESTORED = "untouched", "restored"
 DIFFERS = "restored, but its rows are not those of the backup"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from magnetodb_backup.domain.restores import NodeRestore, Restore
-from magnetodb_backup.domain.views import time_view
+from magnetodb_backup.domain.backup.views import time_view
+from magnetodb_backup.domain.restore.records import NodeRestore, Restore
 
 
 def restore_view(restore: Restore, nodes: Sequence[NodeRestore] | None = None) -> dict[str, Any]:

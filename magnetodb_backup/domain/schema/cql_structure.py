@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from magnetodb_backup.domain.cql_text import (
+from magnetodb_backup.domain.schema.cql_text import (
     Cursor,
     Statement,
     TokenKind,

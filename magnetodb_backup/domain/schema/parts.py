@@ -7,8 +7,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from magnetodb_backup.domain.cql_structure import Structure, read_fields, read_options
-from magnetodb_backup.domain.cql_text import Statement, scan, split_statements
+from magnetodb_backup.domain.schema.cql_structure import Structure, read_fields, read_options
+from magnetodb_backup.domain.schema.cql_text import Statement, scan, split_statements
 from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.errors import FormatProblem
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.cql_structure import (
+from magnetodb_backup.domain.schema.cql_structure import (
     names_in,
     read_fields,
     read_options,
@@ -16,8 +16,8 @@ from magnetodb_backup.domain.cql_structure import (
     same_text,
     tail,
 )
-from magnetodb_backup.domain.cql_text import Statement, rewritten, split_statements
-from magnetodb_backup.domain.schema_parts import (
+from magnetodb_backup.domain.schema.cql_text import Statement, rewritten, split_statements
+from magnetodb_backup.domain.schema.parts import (
     Named,
     Schema,
     dropped_notes,

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from magnetodb_backup.domain.cql_structure import (
+from magnetodb_backup.domain.schema.cql_structure import (
     Structure,
     read_alteration,
     read_options,
     read_signature,
     read_structure,
 )
-from magnetodb_backup.domain.cql_text import Statement, parse, split_statements
-from magnetodb_backup.domain.schema_parts import Schema
+from magnetodb_backup.domain.schema.cql_text import Statement, parse, split_statements
+from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.tables import TableName
 
 _SAI = re.compile(r"'(org\.apache\.cassandra\.index\.sai\.)?(sai|StorageAttachedIndex)'", re.I)

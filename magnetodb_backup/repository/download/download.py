@@ -8,18 +8,23 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from magnetodb_backup.domain.manifest import FileEntry
-from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.backup.manifest import FileEntry
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.repository.fetching import Fetcher
-from magnetodb_backup.repository.finishing import Finisher, Tally
-from magnetodb_backup.repository.journal import Journal
-from magnetodb_backup.repository.leftover import take_leftover
-from magnetodb_backup.repository.manifests import NodeManifestReader
+from magnetodb_backup.repository.download.fetcher import Fetcher
+from magnetodb_backup.repository.download.journal import Journal
+from magnetodb_backup.repository.download.leftovers import take_leftover
+from magnetodb_backup.repository.download.partial_files import (
+    Leftovers,
+    Room,
+    make_directory,
+    remove_part,
+)
+from magnetodb_backup.repository.download.publisher import Finisher, Tally
+from magnetodb_backup.repository.download.ranges import Wanted, label_of
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.staging import Leftovers, Room, make_directory, remove_part
-from magnetodb_backup.repository.wanted import Wanted, label_of
 
 _DATA = "-Data.db"
 

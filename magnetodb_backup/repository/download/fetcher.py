@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from magnetodb_backup.errors import CorruptObject, IncompleteBody, NotFound
-from magnetodb_backup.repository.finishing import Finisher, Tally
+from magnetodb_backup.repository.download.partial_files import created, disk_errors, reopened, write
+from magnetodb_backup.repository.download.publisher import Finisher, Tally
+from magnetodb_backup.repository.download.ranges import Piece, Read, WantedFile
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.staging import created, disk_errors, reopened, write
-from magnetodb_backup.repository.wanted import Piece, Read, WantedFile
 
 _WAIT = 0.5  # seconds between two looks whether to go on
 _SLICE = 1024 * 1024

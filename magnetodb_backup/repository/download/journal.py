@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
-from magnetodb_backup.repository.staging import disk_errors
+from magnetodb_backup.repository.download.partial_files import disk_errors
 
 _LONGEST_LINE = 64 * 1024
 

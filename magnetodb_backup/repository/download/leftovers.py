@@ -10,9 +10,9 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from magnetodb_backup.domain.manifest import FileEntry
-from magnetodb_backup.repository.finishing import MOST_BYTES
-from magnetodb_backup.repository.staging import disk_errors, part_of
+from magnetodb_backup.domain.backup.manifest import FileEntry
+from magnetodb_backup.repository.download.partial_files import disk_errors, part_of
+from magnetodb_backup.repository.download.publisher import MOST_BYTES
 
 _SLICE = 1024 * 1024
 

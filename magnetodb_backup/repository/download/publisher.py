@@ -11,10 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.repository.journal import FinishedFile, Journal
-from magnetodb_backup.repository.staging import disk_errors, publish, sync_directory
-from magnetodb_backup.repository.wanted import WantedFile
+from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.repository.download.journal import FinishedFile, Journal
+from magnetodb_backup.repository.download.partial_files import disk_errors, publish, sync_directory
+from magnetodb_backup.repository.download.ranges import WantedFile
 
 _REPORT_EVERY = 0.2  # seconds
 # Of files that are whole and wait to be made durable together: numbers, bytes, seconds.

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from magnetodb_backup.domain.manifest import FileEntry
+from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.staging import PART
+from magnetodb_backup.repository.download.partial_files import PART
 
 # Pieces up to this size are gathered in memory and written at once.
 SMALL = 256 * 1024

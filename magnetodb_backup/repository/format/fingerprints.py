@@ -6,18 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from magnetodb_backup.domain.figures import LOWEST, Figure, RangeFigure, RangeState, TokenRange
-from magnetodb_backup.domain.manifest import FORMAT
+from magnetodb_backup.domain.backup.manifest import FORMAT
+from magnetodb_backup.domain.fingerprints import LOWEST, Figure, RangeFigure, RangeState, TokenRange
 from magnetodb_backup.domain.tables import TableName, check_name
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.layout import check_sha256, check_uuid
-from magnetodb_backup.repository.lines import (
+from magnetodb_backup.repository.format.lines import (
     LineWriter,
     check_format,
     checked,
     number,
     read_lines,
 )
+from magnetodb_backup.repository.format.names import check_sha256, check_uuid
 
 _TOO_LONG = "the figures: a line would be too long"
 

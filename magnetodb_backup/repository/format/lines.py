@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import zstandard
 
-from magnetodb_backup.domain.manifest import FORMAT
+from magnetodb_backup.domain.backup.manifest import FORMAT
 from magnetodb_backup.errors import BackupError, FormatProblem
 
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
-from magnetodb_backup.domain.manifest import (
+from magnetodb_backup.domain.backup.manifest import (
     BackupManifest,
     Extent,
     FileEntry,
@@ -18,12 +18,11 @@ from magnetodb_backup.domain.manifest import (
     NodeShare,
     StoredObject,
 )
-from magnetodb_backup.domain.records import check_backup_name
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.records import check_backup_name
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.tables import Selection, check_name
 from magnetodb_backup.errors import BackupError, FormatProblem
-from magnetodb_backup.repository.layout import check_figures_name, check_sha256, check_uuid
-from magnetodb_backup.repository.lines import (
+from magnetodb_backup.repository.format.lines import (
     LONGEST_LINE,
     LineWriter,
     check_format,
@@ -33,6 +32,7 @@ from magnetodb_backup.repository.lines import (
     read_lines,
     texts,
 )
+from magnetodb_backup.repository.format.names import check_figures_name, check_sha256, check_uuid
 
 
 class NodeManifestWriter:

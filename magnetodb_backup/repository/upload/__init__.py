@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Uploads a node's snapshot as packs."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from magnetodb_backup.domain.manifest import Extent, SnapshotFile
+from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
 
 LOG = logging.getLogger(__name__)
 _VERSION = 1

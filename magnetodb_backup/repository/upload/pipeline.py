@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from magnetodb_backup.domain.manifest import Extent, SnapshotFile
-from magnetodb_backup.domain.packing import Unit
-from magnetodb_backup.repository.index import FileIndex, Known
+from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
+from magnetodb_backup.domain.backup.packing import Unit
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.packs import StoredPacks
-from magnetodb_backup.repository.reading import expected_crc32, fill, opened
-from magnetodb_backup.repository.recording import Countdown, Recorder
+from magnetodb_backup.repository.upload.file_index import FileIndex, Known
+from magnetodb_backup.repository.upload.recorder import Countdown, Recorder
+from magnetodb_backup.repository.upload.snapshot_reader import expected_crc32, fill, opened
+from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
 _WAIT = 0.5  # seconds between two looks whether to go on
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from magnetodb_backup.domain.manifest import Extent, FileEntry, SnapshotFile
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.repository.index import FileIndex, Known
-from magnetodb_backup.repository.manifests import NodeManifestWriter
-from magnetodb_backup.repository.packs import StoredPacks
+from magnetodb_backup.domain.backup.manifest import Extent, FileEntry, SnapshotFile
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.repository.format.manifests import NodeManifestWriter
+from magnetodb_backup.repository.upload.file_index import FileIndex, Known
+from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
 _REPORT_EVERY = 1.0  # seconds
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from magnetodb_backup.domain.manifest import SnapshotFile
+from magnetodb_backup.domain.backup.manifest import SnapshotFile
 from magnetodb_backup.errors import DataDirectoryProblem, FileChanged, FileVanished
 
 _DATA, _DIGEST = "-Data.db", "-Digest.crc32"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from magnetodb_backup.domain.manifest import Extent
-from magnetodb_backup.repository.index import FileIndex
+from magnetodb_backup.domain.backup.manifest import Extent
 from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.upload.file_index import FileIndex
 
 
 class StoredPacks:

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from magnetodb_backup.domain.manifest import (
+from magnetodb_backup.domain.backup.manifest import (
     Extent,
     NodeManifestHeader,
     SnapshotFile,
     StoredObject,
 )
-from magnetodb_backup.domain.packing import group, group_again
-from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.domain.backup.packing import group, group_again
+from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.errors import CorruptSSTable, FormatProblem
-from magnetodb_backup.repository.engine import Engine
-from magnetodb_backup.repository.index import FileIndex
-from magnetodb_backup.repository.manifests import NodeManifestWriter
+from magnetodb_backup.repository.format.manifests import NodeManifestWriter
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.packs import StoredPacks
-from magnetodb_backup.repository.recording import Recorder
+from magnetodb_backup.repository.upload.file_index import FileIndex
+from magnetodb_backup.repository.upload.pipeline import Engine
+from magnetodb_backup.repository.upload.recorder import Recorder
+from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
 LOG = logging.getLogger(__name__)
 _LEARNED_FROM = 3

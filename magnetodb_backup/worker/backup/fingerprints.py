@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from magnetodb_backup.domain.figures import (
+from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.fingerprints import (
     Figure,
     RangeFigure,
     RangeState,
@@ -25,15 +26,14 @@ from magnetodb_backup.domain.figures import (
     read_once,
     settled,
 )
-from magnetodb_backup.domain.manifest import StoredObject
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import BackupError, FileVanished
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.figures import FiguresReader, FiguresWriter
+from magnetodb_backup.repository.format.fingerprints import FiguresReader, FiguresWriter
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode, RowSource
-from magnetodb_backup.worker.restoring import table_name
+from magnetodb_backup.worker.restore.preflight import table_name
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)

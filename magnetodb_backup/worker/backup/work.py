@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.domain.manifest import NodeManifestHeader
-from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.domain.backup.manifest import NodeManifestHeader
+from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.domain.tables import TableDescription
-from magnetodb_backup.domain.tasks import WITHOUT_CASSANDRA, TaskKind
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -29,12 +28,13 @@ from magnetodb_backup.errors import (
 )
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.index import FileIndex
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.upload import UploadSettings, upload_node
+from magnetodb_backup.repository.upload.file_index import FileIndex
+from magnetodb_backup.repository.upload.upload import UploadSettings, upload_node
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.kinds import WITHOUT_CASSANDRA, TaskKind
+from magnetodb_backup.worker.head_room import check_head_room
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.space import check_head_room
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import CommandFailed
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restoring import table_name
+from magnetodb_backup.worker.restore.preflight import table_name
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 _LOOK_EVERY = 0.5  # seconds

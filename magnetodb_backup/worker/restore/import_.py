@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.cassandra.staging import Staging, is_one_directory_each, one_directory_each
-from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.cassandra.files.staging import (
+    Staging,
+    is_one_directory_each,
+    one_directory_each,
+)
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import SSTableRefused
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 

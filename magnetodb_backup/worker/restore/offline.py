@@ -13,21 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from magnetodb_backup.cassandra.aside import Aside, exchange_problems, left_aside
-from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.cassandra.staging import Staging
+from magnetodb_backup.cassandra.files.exchange import Aside, exchange_problems, left_aside
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.cassandra.files.staging import Staging
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import IndexDescription, TableDescription, TableName
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import (
     AccessDenied,
     CassandraUnavailable,
     CommandFailed,
     WrongNode,
 )
-from magnetodb_backup.worker.finishing import wait_until_built
-from magnetodb_backup.worker.memory import KnownNode
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.remembered import KnownNode
+from magnetodb_backup.worker.restore.build_and_repair import wait_until_built
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)

@@ -11,22 +11,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.cassandra.layout import SnapshotTree
-from magnetodb_backup.cassandra.staging import (
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.cassandra.files.staging import (
     Staging,
     sstable_of,
 )
-from magnetodb_backup.domain.manifest import FileEntry, StoredObject
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.domain.spreading import Spread
+from magnetodb_backup.domain.backup.manifest import FileEntry, StoredObject
+from magnetodb_backup.domain.restore.placement import Spread
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName, check_name
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     CassandraUnavailable,
     CorruptObject,
 )
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.download import (
+from magnetodb_backup.repository.download.download import (
     DownloadSettings,
     NodeSummary,
     download_node,
@@ -36,6 +35,7 @@ from magnetodb_backup.repository.download import (
 )
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 

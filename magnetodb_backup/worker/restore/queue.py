@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 _LOOK_EVERY = 0.5  # seconds

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from magnetodb_backup.domain.schema import (
+from magnetodb_backup.domain.schema.parts import Schema
+from magnetodb_backup.domain.schema.planner import (
     SchemaPlan,
     Statement,
     Target,
@@ -15,15 +16,14 @@ from magnetodb_backup.domain.schema import (
     split_statements,
     table_options,
 )
-from magnetodb_backup.domain.schema_parts import Schema
-from magnetodb_backup.domain.schema_steps import has_other_id, is_carried_out, is_sai
+from magnetodb_backup.domain.schema.steps import has_other_id, is_carried_out, is_sai
 from magnetodb_backup.domain.tables import TableName, quote
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restoring import table_name
+from magnetodb_backup.worker.restore.preflight import table_name
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)

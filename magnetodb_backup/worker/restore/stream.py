@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from magnetodb_backup.cassandra.bulk_loader import Loaded
-from magnetodb_backup.cassandra.staging import StagedSSTable, Staging
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.domain.schema import split_statements
-from magnetodb_backup.domain.schema_steps import is_sai
+from magnetodb_backup.cassandra.control.sstableloader import Loaded
+from magnetodb_backup.cassandra.files.staging import StagedSSTable, Staging
+from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.domain.schema.planner import split_statements
+from magnetodb_backup.domain.schema.steps import is_sai
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
-from magnetodb_backup.worker.importing import note, noted, sources_of
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.import_ import note, noted, sources_of
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
 LOG = logging.getLogger(__name__)

@@ -15,15 +15,20 @@ import pytest
 
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
-from magnetodb_backup.cmd.requests import RecordedRequests
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.manifest import BackupManifest, FileEntry
-from magnetodb_backup.domain.records import Backup, Job, NodeBackup
-from magnetodb_backup.domain.restores import NodeRestore, Restore, RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.manifest import BackupManifest, FileEntry
+from magnetodb_backup.domain.backup.records import Backup, Job, NodeBackup
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.restore.records import (
+    NodeRestore,
+    Restore,
+    RestoreRequest,
+    RestoreStatus,
+)
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.plugins.loading import load_scope
-from magnetodb_backup.repository.catalogue import Catalogue
+from magnetodb_backup.repository.stored_backups import Catalogue
+from magnetodb_backup.requests.service import RecordedRequests
 from magnetodb_backup.storage.memory import MemoryDriver
 from tests.lab.catalogue import job_of, recorded
 from tests.lab.deployment import Outcome

@@ -9,9 +9,9 @@ import io
 import pytest
 import yaml
 
-from magnetodb_backup.domain.records import BackupRequest
-from magnetodb_backup.domain.status import BackupStatus
-from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.backup.views import backup_view
 from tests.lab.catalogue import MISSING
 from tests.unit.cli.conftest import Shell
 

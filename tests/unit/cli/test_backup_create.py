@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.domain.status import BackupStatus, JobStatus
-from magnetodb_backup.domain.views import backup_view
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.backup.views import backup_view
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import CLUSTER, Meanwhile, Shell
 from tests.unit.domain.samples import REPORT

@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.manifest import BackupManifest
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import NotFound
-from magnetodb_backup.repository import layout
-from magnetodb_backup.repository.catalogue import Catalogue
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.stored_backups import Catalogue
 from magnetodb_backup.storage.memory import MemoryDriver
 from tests.unit.cli.conftest import CLUSTER, Shell
-from tests.unit.domain.test_manifest import BACKUP_MANIFEST, SHARE
+from tests.unit.domain.backup.test_manifest import BACKUP_MANIFEST, SHARE
 from tests.unit.repository.disk import backup_id
 from tests.unit.repository.stores import Store
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.manifest import BackupManifest, FileEntry, NodeShare, StoredObject
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.manifest import (
+    BackupManifest,
+    FileEntry,
+    NodeShare,
+    StoredObject,
+)
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
 from tests.unit.cli.conftest import Shell
 
 HOSTS = ["host-1", "host-2"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.cli.plan import plan_text, summary_text
-from magnetodb_backup.domain.figures import TableCheck
+from magnetodb_backup.domain.fingerprints import TableCheck
 
 PLAN: dict[str, Any] = {
     "method_by_keyspace": {"shop": "import", "log": "stream"},

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.figures import TableCheck
-from magnetodb_backup.domain.restore_views import restore_view
-from magnetodb_backup.domain.restores import RestoreStatus
+from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.domain.restore.records import RestoreStatus
+from magnetodb_backup.domain.restore.views import restore_view
 from tests.lab.catalogue import MISSING
 from tests.unit.cli.conftest import CLUSTER, Meanwhile, Shell
 

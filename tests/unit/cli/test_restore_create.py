@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.restore_views import restore_view
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.restore.records import (
     Existing,
     Restore,
     RestoreProgress,
     RestoreRequest,
     RestoreStatus,
 )
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.restore.views import restore_view
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.views import node_view
+from magnetodb_backup.domain.backup.views import node_view
 from magnetodb_backup.errors import DatabaseUnavailable
 from tests.lab.catalogue import Clock, catalogue
 from tests.lab.deployment import Outcome

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import Meanwhile, Shell
 

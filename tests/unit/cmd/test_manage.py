@@ -17,7 +17,7 @@ from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cmd.manage import split_arguments
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.filesystem import FilesystemDriver
-from tests.unit.domain.test_manifest import BACKUP_MANIFEST
+from tests.unit.domain.backup.test_manifest import BACKUP_MANIFEST
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from magnetodb_backup.database import connect
-from magnetodb_backup.domain.records import BackupRequest
+from magnetodb_backup.domain.backup.records import BackupRequest
 from tests.lab.processes import wait_for
 
 IDS = ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"]

@@ -14,15 +14,15 @@ from sqlalchemy import event
 
 from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.domain.records import Backup, BackupRequest, Job, NodeBackup
-from magnetodb_backup.domain.status import JobKind, Phase
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
+from magnetodb_backup.domain.backup.status import JobKind, Phase
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.layout import node_container, pack_name
+from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.catalogue import Clock, job_of
 from tests.unit.conductor.in_process import InProcessWorkers
 from tests.unit.repository.stores import Store

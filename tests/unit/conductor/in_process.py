@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from magnetodb_backup.domain.tasks import TaskKind, TaskStatus
 from magnetodb_backup.errors import Cancelled, WorkerUnavailable
+from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import NodeWork, TaskContext, Tasks
 

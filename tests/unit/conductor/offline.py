@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.restores import Existing, Restore
+from magnetodb_backup.domain.restore.records import Existing, Restore
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.worker.memory import NodeMemory
+from magnetodb_backup.worker.remembered import NodeMemory
 from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,
     RestorePhase,
     RestoreRequest,
 )
-from magnetodb_backup.domain.status import BackupStatus
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_node import CLUSTER

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.conductor.census import require_all, take_census
-from magnetodb_backup.domain.records import Node
-from magnetodb_backup.domain.topology import NodeReport, RingMember
+from magnetodb_backup.domain.backup.records import Node
+from magnetodb_backup.domain.ring import NodeReport, RingMember
 from magnetodb_backup.errors import DuplicateWorker, MissingWorker
 from tests.unit.worker.fake_node import member
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -21,6 +20,7 @@ from magnetodb_backup.errors import (
     Transient,
     WorkerUnavailable,
 )
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.conductor.in_process import InProcessWorkers, Scripted, until_cancelled
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.conductor.steps import Results, StartAgain, Step, StepRunner, describe
+from magnetodb_backup.conductor.job import Results, StartAgain, Step, StepRunner, describe
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import BackupRequest, Job
-from magnetodb_backup.domain.status import JobKind
+from magnetodb_backup.domain.backup.records import BackupRequest, Job
+from magnetodb_backup.domain.backup.status import JobKind
 from magnetodb_backup.errors import Cancelled, NoSpace, SchemaChanged
 
 Deed = Callable[[int, Results], Mapping[str, Any]]

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from tooz import ToozError, coordination
 
-from magnetodb_backup.conductor.service import ConductorService, JobLoop, lease_names
-from magnetodb_backup.domain.records import Backup, Job
-from magnetodb_backup.domain.restores import RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.conductor.loop import ConductorService, JobLoop, lease_names
+from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.ring import NodeReport
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held

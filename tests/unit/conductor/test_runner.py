@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus, Phase
-from magnetodb_backup.domain.tasks import TaskState, TaskStatus
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, Phase
 from magnetodb_backup.errors import (
     DatabaseUnavailable,
     InvalidValue,
@@ -19,6 +18,7 @@ from magnetodb_backup.errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import CLUSTER

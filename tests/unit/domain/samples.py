@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from magnetodb_backup.domain.records import Backup, Job, Node, NodeBackup, Progress
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup, Progress
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,
     RestoreProgress,
     RestoreRequest,
     RestoreStatus,
 )
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.topology import DirectorySpace, NodeReport, RingMember
+from magnetodb_backup.domain.ring import DirectorySpace, NodeReport, RingMember
 
 BACKUP_ID = "8c7a66f6-5b9e-4f0c-9d43-0a3b7c1f2ad1"
 HOST_ID = "2f3c0a56-6f0c-4d0e-8f1e-0d7f4a9b8c11"

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 import pytest
 
 from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
-from magnetodb_backup.domain.topology import RingMember
 
 _LOCATOR = "org.apache.cassandra.locator."
 # A ring in token order: name, token, rack, data centre. The name serves as host ID.

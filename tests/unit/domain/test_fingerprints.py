@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import replace
 
-from magnetodb_backup.domain.figures import (
+from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
     Figure,

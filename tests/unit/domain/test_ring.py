@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.topology import NodeReport, RingMember
+from magnetodb_backup.domain.ring import NodeReport, RingMember
 from tests.unit.domain.samples import HIGHEST_TOKEN, LOWEST_TOKEN, MEMBER, REPORT
 
 

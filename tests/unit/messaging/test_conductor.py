@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable, WorkerUnavailable
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC
 from magnetodb_backup.messaging.conductor import ConductorClient, ConductorEndpoint

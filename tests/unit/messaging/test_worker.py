@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.errors import NoSpace, WorkerUnavailable
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_client
 from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.unit.messaging.conftest import Serve
 
 FAILED = TaskStatus(TaskState.FAILED, {"files_done": 3}, error=NoSpace("disk full").as_record())

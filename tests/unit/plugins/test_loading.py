@@ -14,8 +14,8 @@ import pytest
 from keystoneauth1 import loading
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.jolokia import JolokiaControl
-from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
 from magnetodb_backup.conf import opts
 from magnetodb_backup.errors import InvalidValue
 from magnetodb_backup.plugins.loading import (

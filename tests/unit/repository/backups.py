@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from magnetodb_backup.domain.manifest import BackupManifest, NodeShare, StoredObject
+from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare, StoredObject
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.upload import NodeUpload
+from magnetodb_backup.repository.upload.upload import NodeUpload
 from tests.unit.repository.disk import CLUSTER, backup_id, header
 
 

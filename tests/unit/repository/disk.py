@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.manifest import FileEntry, NodeManifestHeader, SnapshotFile
-from magnetodb_backup.domain.records import Progress
+from magnetodb_backup.domain.backup.manifest import FileEntry, NodeManifestHeader, SnapshotFile
+from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.index import FileIndex
-from magnetodb_backup.repository.layout import node_container, pack_name
+from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.upload import NodeUpload, UploadSettings, upload_node
+from magnetodb_backup.repository.upload.file_index import FileIndex
+from magnetodb_backup.repository.upload.upload import NodeUpload, UploadSettings, upload_node
 from tests.unit.repository.stores import Store
 
 PREFIX, CLUSTER = "backups", "test cluster"

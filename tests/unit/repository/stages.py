@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.manifest import FileEntry, NodeManifestHeader
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.repository.download import DownloadSettings, download_node
-from magnetodb_backup.repository.manifests import NodeManifestReader, NodeManifestWriter
+from magnetodb_backup.domain.backup.manifest import FileEntry, NodeManifestHeader
+from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.repository.download.download import DownloadSettings, download_node
+from magnetodb_backup.repository.format.manifests import NodeManifestReader, NodeManifestWriter
 from tests.unit.repository.disk import Disk, backup_id, header
 from tests.unit.repository.stores import Store
 

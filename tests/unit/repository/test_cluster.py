@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from magnetodb_backup.errors import FormatProblem, NotFound, StorageRefused
-from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.format import names as layout
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, PREFIX, Disk, backup_id, noise
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from magnetodb_backup.errors import AccessDenied, StorageUnavailable
-from magnetodb_backup.repository import layout
-from magnetodb_backup.repository.catalogue import (
+from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.stored_backups import (
     Catalogue,
     StoredBackup,
     UnreadableBackup,

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent, FileEntry
+from magnetodb_backup.domain.backup.manifest import Extent, FileEntry
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import FormatProblem, StorageUnavailable
-from magnetodb_backup.repository.download import (
+from magnetodb_backup.repository.download.download import (
     NodeSummary,
     TableSummary,
     is_restored_component,
     missing_packs,
     summarise,
 )
-from magnetodb_backup.repository.layout import pack_name
-from magnetodb_backup.repository.manifests import NodeManifestReader
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
+from magnetodb_backup.repository.format.names import pack_name
 from magnetodb_backup.storage.driver import ObjectInfo
 from tests.unit.repository.disk import TABLE_ID, header, noise
 from tests.unit.repository.stages import Stage, manifest_of

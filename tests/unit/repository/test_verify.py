@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.manifest import FileEntry, StoredObject
+from magnetodb_backup.domain.backup.manifest import FileEntry, StoredObject
 from magnetodb_backup.errors import Cancelled, NotFound
-from magnetodb_backup.repository import layout
-from magnetodb_backup.repository.manifests import NodeManifestWriter
+from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.manifests import NodeManifestWriter
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.verify import VerificationReport, verify_backup
 from tests.unit.repository.backups import commit

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cmd.requests import RecordedRequests
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Backup, BackupRequest
-from magnetodb_backup.domain.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.errors import BusUnavailable, Conflict, InvalidValue, NotFound
 from magnetodb_backup.plugins.loading import load_scope
+from magnetodb_backup.requests.service import RecordedRequests
 from tests.lab.catalogue import Clock, catalogue, job_of
 from tests.unit.domain.samples import BACKUP_ID, REPORT
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.cmd.requests import RecordedRequests
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.restores import RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,
@@ -19,6 +18,7 @@ from magnetodb_backup.domain.tables import (
     TableName,
 )
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
+from magnetodb_backup.requests.service import RecordedRequests
 from tests.lab.catalogue import MISSING, recorded
 from tests.unit.domain.samples import REPORT
 

@@ -7,14 +7,14 @@ import json
 
 import pytest
 
-from magnetodb_backup.domain.tasks import (
+from magnetodb_backup.errors import NoSpace
+from magnetodb_backup.tasks.kinds import (
     TAG_PREFIX,
     TaskState,
     TaskStatus,
     backup_of_tag,
     snapshot_tag,
 )
-from magnetodb_backup.errors import NoSpace
 from tests.unit.domain.samples import BACKUP_ID
 
 

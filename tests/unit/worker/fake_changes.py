@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magnetodb_backup.cassandra.bulk_loader import Loaded
-from magnetodb_backup.cassandra.staging import sstable_of
-from magnetodb_backup.domain.schema import split_statements
+from magnetodb_backup.cassandra.control.sstableloader import Loaded
+from magnetodb_backup.cassandra.files.staging import sstable_of
+from magnetodb_backup.domain.schema.planner import split_statements
 from magnetodb_backup.domain.tables import TableDescription, TableName, quote
 from magnetodb_backup.errors import CommandFailed, SSTableRefused, StreamFailed, UnknownTable
 

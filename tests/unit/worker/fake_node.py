@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from magnetodb_backup.domain.figures import TokenRange
+from magnetodb_backup.domain.fingerprints import TokenRange
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import (
     IndexDescription,
     KeyspaceDescription,
@@ -17,10 +18,9 @@ from magnetodb_backup.domain.tables import (
     TableDescription,
     TableName,
 )
-from magnetodb_backup.domain.topology import RingMember
 from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, UnknownTable
-from magnetodb_backup.worker.memory import NodeMemory
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.remembered import NodeMemory
 from tests.unit.cassandra.tree import DataDirectories, table
 from tests.unit.worker import fake_changes
 

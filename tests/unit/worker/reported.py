@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.cassandra.staging import Staging
-from magnetodb_backup.domain.tasks import TaskKind, TaskState
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.cassandra.files.staging import Staging
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import CassandraUnavailable
-from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState
+from magnetodb_backup.worker.heartbeat import Reporter
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for

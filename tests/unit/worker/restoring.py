@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.cassandra.staging import ROOT, Staging
-from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.cassandra.files.staging import ROOT, Staging
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.repository.layout import cluster_container
+from magnetodb_backup.repository.format.names import cluster_container
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode

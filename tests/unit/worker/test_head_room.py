@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.topology import DirectorySpace
+from magnetodb_backup.domain.ring import DirectorySpace
 from magnetodb_backup.errors import NoSpace
-from magnetodb_backup.worker.space import check_head_room
+from magnetodb_backup.worker.head_room import check_head_room
 
 GIB = 1 << 30
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, snapshot_tag
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, snapshot_tag
 from magnetodb_backup.worker.service import WorkerService
 from tests.lab.processes import wait_for
 from tests.unit.cassandra.tree import table

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import ROOT, staged_restores
-from magnetodb_backup.domain.tasks import snapshot_tag
+from magnetodb_backup.cassandra.files.staging import ROOT, staged_restores
 from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
+from magnetodb_backup.tasks.kinds import snapshot_tag
 from tests.unit.worker.reported import DEAD, LIVE, T, Worker, wait_failed
 
 

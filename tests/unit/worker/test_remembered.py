@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.domain.topology import NodeReport
+from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import CassandraUnavailable, WrongNode
-from magnetodb_backup.worker.memory import KnownNode, NodeMemory
+from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.worker.heartbeat import Reporter
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.reporting import Reporter
+from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.unit.worker.fake_node import CLUSTER, HOST, FakeControl, FakeNode, member

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.errors import CorruptSSTable, NoSpace
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for

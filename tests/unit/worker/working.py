@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.download import DownloadSettings
+from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.upload import UploadSettings
-from magnetodb_backup.worker.figures import FigureWork
-from magnetodb_backup.worker.finishing import ViewWork
-from magnetodb_backup.worker.importing import ImportWork
-from magnetodb_backup.worker.memory import NodeMemory
-from magnetodb_backup.worker.offline import OfflineWork
-from magnetodb_backup.worker.restore_schema import SchemaWork
-from magnetodb_backup.worker.restoring import RestoreSettings, RestoreWork
-from magnetodb_backup.worker.streaming import StreamWork
+from magnetodb_backup.repository.upload.upload import UploadSettings
+from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
+from magnetodb_backup.worker.backup.fingerprints import FigureWork
+from magnetodb_backup.worker.backup.work import BackupWork, WorkSettings
+from magnetodb_backup.worker.remembered import NodeMemory
+from magnetodb_backup.worker.restore.build_and_repair import ViewWork
+from magnetodb_backup.worker.restore.import_ import ImportWork
+from magnetodb_backup.worker.restore.offline import OfflineWork
+from magnetodb_backup.worker.restore.preflight import RestoreSettings, RestoreWork
+from magnetodb_backup.worker.restore.queue import Turns
+from magnetodb_backup.worker.restore.schema import SchemaWork
+from magnetodb_backup.worker.restore.stream import StreamWork
 from magnetodb_backup.worker.tasks import TaskContext
-from magnetodb_backup.worker.turns import Turns
-from magnetodb_backup.worker.work import BackupWork, WorkSettings
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_changes import FakeLoader
 from tests.unit.worker.fake_node import CLUSTER, FakeNode

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.jolokia import JolokiaControl, from_conf
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl, from_conf
 from magnetodb_backup.conf import jolokia as options
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
 from tests.lab.certificates import server_context
-from tests.unit.cassandra.fake_agent import FakeAgent, fake_agent
+from tests.unit.cassandra.control.fake_agent import FakeAgent, fake_agent
 
 STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 TABLES = [TableName("b", "two"), TableName("a", "X"), TableName("b", "one")]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from magnetodb_backup.cassandra.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     Cancelled,
@@ -16,7 +16,7 @@ from magnetodb_backup.errors import (
     SSTableRefused,
     UnknownTable,
 )
-from tests.unit.cassandra.fake_agent import FakeAgent, fake_agent
+from tests.unit.cassandra.control.fake_agent import FakeAgent, fake_agent
 
 TABLE = TableName("Shop", "order")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.nodetool import NodetoolControl, from_conf
+from magnetodb_backup.cassandra.control.nodetool import NodetoolControl, from_conf
 from magnetodb_backup.conf import nodetool as options
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
 from tests.lab.processes import wait_for
-from tests.unit.cassandra.fake_nodetool import Answer, FakeNodetool
+from tests.unit.cassandra.control.fake_nodetool import Answer, FakeNodetool
 
 HOST_ID = "11111111-1111-4111-8111-111111111111"
 WHERE = ["-h", "127.0.0.9", "-p", "7199"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.nodetool import NodetoolControl
+from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     Cancelled,
@@ -18,7 +18,7 @@ from magnetodb_backup.errors import (
     UnknownTable,
 )
 from tests.lab.processes import wait_for
-from tests.unit.cassandra.fake_nodetool import Answer, FakeNodetool
+from tests.unit.cassandra.control.fake_nodetool import Answer, FakeNodetool
 
 WHERE = ["-h", "127.0.0.9", "-p", "7199"]
 TABLE = TableName("Shop", "order")

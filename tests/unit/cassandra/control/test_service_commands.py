@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.process import CassandraProcess, takes_connections
+from magnetodb_backup.cassandra.control.service_commands import CassandraProcess, takes_connections
 from magnetodb_backup.errors import Cancelled, CommandFailed
 from tests.lab.ports import free_port
 from tests.lab.processes import wait_for

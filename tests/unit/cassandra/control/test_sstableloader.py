@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.bulk_loader import BulkLoader, Loaded, from_conf
+from magnetodb_backup.cassandra.control.sstableloader import BulkLoader, Loaded, from_conf
 from magnetodb_backup.conf import opts
 from magnetodb_backup.errors import (
     AccessDenied,
@@ -20,7 +20,7 @@ from magnetodb_backup.errors import (
     UnknownTable,
 )
 from tests.lab.processes import wait_for
-from tests.unit.cassandra.fake_nodetool import Answer, FakeNodetool
+from tests.unit.cassandra.control.fake_nodetool import Answer, FakeNodetool
 
 DIRECTORY = "/staging/Shop/order"
 SUMMARY = "Summary statistics: \n   Total bytes transferred : 1.5KiB\n"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.cql import CqlNode, _member, _path_list
-from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.cassandra.cql.node import CqlNode, _member, _path_list
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
 
 HOST_ID = uuid.UUID("11111111-1111-4111-8111-111111111111")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.driver import Page
-from magnetodb_backup.cassandra.row_reading import RowReader, range_query
-from magnetodb_backup.domain.figures import HIGHEST, LOWEST, TokenRange
+from magnetodb_backup.cassandra.cql.rows import RowReader, range_query
+from magnetodb_backup.cassandra.cql.session import Page
+from magnetodb_backup.domain.fingerprints import HIGHEST, LOWEST, TokenRange
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import Cancelled, CassandraUnavailable, CommandFailed, UnknownTable
 

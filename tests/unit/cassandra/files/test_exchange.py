@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.aside import Aside, exchange_problems, left_aside
-from magnetodb_backup.cassandra.staging import Staging, staged_restores
+from magnetodb_backup.cassandra.files.exchange import Aside, exchange_problems, left_aside
+from magnetodb_backup.cassandra.files.staging import Staging, staged_restores
 from magnetodb_backup.domain.tables import TableDescription
 from magnetodb_backup.errors import DataDirectoryProblem
 from tests.unit.cassandra.tree import DataDirectories, table

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.layout import SnapshotTree
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.errors import DataDirectoryProblem
 from tests.unit.cassandra.tree import SSTABLE, DataDirectories, table
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import (
+from magnetodb_backup.cassandra.files.staging import (
     ROOT,
     Staging,
     is_one_directory_each,

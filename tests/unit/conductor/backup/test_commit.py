@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.conductor.commit import commit_backup, coverage_of
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus, Phase
+from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection
 from magnetodb_backup.errors import CorruptObject, MissingWorker, NotFound, StorageRefused
-from magnetodb_backup.repository.layout import manifest_name, node_manifest_name, schema_name
+from magnetodb_backup.repository.format.names import manifest_name, node_manifest_name, schema_name
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import SIMPLE, member
 

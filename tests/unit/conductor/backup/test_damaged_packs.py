@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from magnetodb_backup.conductor.distrust import distrusted_packs
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus, JobKind
+from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
 from magnetodb_backup.errors import StorageRefused
-from magnetodb_backup.repository.layout import node_container, pack_name
+from magnetodb_backup.repository.format.names import node_container, pack_name
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import CLUSTER
 from tests.unit.worker.working import PREFIX

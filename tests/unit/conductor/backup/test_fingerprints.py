@@ -8,19 +8,19 @@ from itertools import pairwise
 
 import pytest
 
-from magnetodb_backup.domain.figures import (
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
     RangeFigure,
     RangeState,
     TokenRange,
 )
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.status import BackupStatus, Phase
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import CommandFailed
-from magnetodb_backup.repository.layout import cluster_container
+from magnetodb_backup.repository.format.names import cluster_container
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import CLUSTER
 from tests.unit.worker.working import PREFIX

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from magnetodb_backup.domain.status import BackupStatus, JobStatus, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.errors import NotFound
-from magnetodb_backup.repository.layout import manifest_name
+from magnetodb_backup.repository.format.names import manifest_name
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import CLUSTER
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.status import BackupStatus, Phase
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.errors import NotFound
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 
 

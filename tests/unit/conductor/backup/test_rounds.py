@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.status import BackupStatus, JobStatus, Phase
-from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.errors import CommandFailed, NotFound
+from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import member
 from tests.unit.worker.working import BACKUP_KINDS

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from magnetodb_backup.domain.status import BackupStatus, JobStatus, Phase
-from magnetodb_backup.domain.tasks import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.errors import NotFound, StorageRefused, StorageUnavailable
-from magnetodb_backup.repository.layout import cluster_container, manifest_name
+from magnetodb_backup.repository.format.names import cluster_container, manifest_name
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held
 from tests.unit.worker.fake_node import CLUSTER, member

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.figures import TokenRange
-from magnetodb_backup.domain.manifest import BackupManifest
-from magnetodb_backup.domain.restores import Existing, Restore, RestorePhase, RestoreStatus
+from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.fingerprints import TokenRange
+from magnetodb_backup.domain.restore.records import Existing, Restore, RestorePhase, RestoreStatus
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import CommandFailed
-from magnetodb_backup.repository.layout import cluster_container
+from magnetodb_backup.repository.format.names import cluster_container
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring, T, U
 from tests.unit.worker import fake_changes

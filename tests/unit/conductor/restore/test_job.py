@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.restores import OFFLINE_PHASES, Existing, RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restore.records import (
+    OFFLINE_PHASES,
+    Existing,
+    RestorePhase,
+    RestoreStatus,
+)
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.restores import RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restore.records import RestorePhase, RestoreStatus
 from magnetodb_backup.domain.tables import IndexDescription, TableName
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.offline import STOPPED, Offline
 from tests.unit.conductor.restoring import T, U

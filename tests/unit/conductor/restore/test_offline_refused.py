@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.restores import Existing, RestoreStatus
+from magnetodb_backup.domain.restore.records import Existing, RestoreStatus
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.offline import Offline
 from tests.unit.conductor.restoring import T, U

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.restores import RestoreStatus
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import WrongNode
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.offline import STOPPED, Offline
 from tests.unit.conductor.restoring import T

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.restores import Existing, Restore, RestoreStatus
-from magnetodb_backup.domain.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.restore.records import Existing, Restore, RestoreStatus
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
-from magnetodb_backup.repository.layout import (
+from magnetodb_backup.repository.format.names import (
     cluster_container,
     manifest_name,
     node_manifest_name,
     schema_name,
 )
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring, T, U

@@ -7,16 +7,16 @@ import threading
 
 import pytest
 
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.backup.status import JobStatus
+from magnetodb_backup.domain.restore.records import (
     OFFLINE_PHASES,
     Existing,
     RestorePhase,
     RestoreStatus,
 )
-from magnetodb_backup.domain.status import JobStatus
 from magnetodb_backup.domain.tables import TableDescription, TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import CommandFailed
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import RESTORE_KINDS, Restoring, T, U
 from tests.unit.worker import fake_changes

@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from magnetodb_backup.domain.catalogue import records_of
-from magnetodb_backup.domain.records import Backup, NodeBackup, Progress
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.from_manifest import records_of
+from magnetodb_backup.domain.backup.records import Backup, NodeBackup, Progress
+from magnetodb_backup.domain.backup.status import BackupStatus
+from tests.unit.domain.backup.test_manifest import BACKUP_MANIFEST, DIGEST, SHARE
 from tests.unit.domain.samples import BACKUP_ID, HOST_ID
-from tests.unit.domain.test_manifest import BACKUP_MANIFEST, DIGEST, SHARE
 
 OTHER = replace(SHARE, host_id=HOST_ID[:-1] + "2", files=3, bytes=12, corrupt_files=2)
 

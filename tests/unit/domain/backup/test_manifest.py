@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from magnetodb_backup.domain.manifest import (
+from magnetodb_backup.domain.backup.manifest import (
     BackupManifest,
     Extent,
     FileEntry,

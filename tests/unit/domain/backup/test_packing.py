@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent, SnapshotFile
-from magnetodb_backup.domain.packing import group, group_again
+from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
+from magnetodb_backup.domain.backup.packing import group, group_again
 
 
 def file(name: str, size: int) -> SnapshotFile:

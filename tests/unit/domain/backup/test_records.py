@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-from magnetodb_backup.domain.records import BackupRequest, Progress
+from magnetodb_backup.domain.backup.records import BackupRequest, Progress
 
 
 def test_a_request_wants_a_full_and_sound_backup_of_every_node_unless_it_says_so() -> None:

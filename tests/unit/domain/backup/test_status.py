@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from magnetodb_backup.domain.status import (
+from magnetodb_backup.domain.backup.status import (
     TRANSITIONS,
     BackupStatus,
     JobStatus,

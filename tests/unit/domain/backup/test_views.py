@@ -9,8 +9,8 @@ from datetime import timezone
 
 import pytest
 
-from magnetodb_backup.domain.status import BackupStatus
-from magnetodb_backup.domain.views import backup_view, job_view, node_backup_view, node_view
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view, node_view
 from tests.unit.domain.samples import (
     BACKUP,
     BACKUP_ID,

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.manifest import NodeShare, StoredObject
-from magnetodb_backup.domain.restore_offline import (
+from magnetodb_backup.domain.backup.manifest import NodeShare, StoredObject
+from magnetodb_backup.domain.restore.offline import (
     choose_places,
     down_problems,
     exchange_state,
     is_everything,
 )
-from magnetodb_backup.domain.restore_plan import Assignment, Method
+from magnetodb_backup.domain.restore.routing import Assignment, Method
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
-from magnetodb_backup.domain.topology import RingMember
 from tests.unit.worker.fake_node import member
 
 RING = [member(n) for n in (1, 2, 3)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import random
 
-from magnetodb_backup.domain.manifest import FileEntry
-from magnetodb_backup.domain.spreading import Spread
+from magnetodb_backup.domain.backup.manifest import FileEntry
+from magnetodb_backup.domain.restore.placement import Spread
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from magnetodb_backup.domain.restores import (
+from magnetodb_backup.domain.restore.records import (
     TRANSITIONS,
     Existing,
     RestoreRequest,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.records import Backup
-from magnetodb_backup.domain.restore_checks import checked_request
-from magnetodb_backup.domain.restores import Existing, RestoreRequest
-from magnetodb_backup.domain.status import BackupStatus
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.restore.records import Existing, RestoreRequest
+from magnetodb_backup.domain.restore.request_rules import checked_request
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,

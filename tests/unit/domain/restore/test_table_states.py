@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.restore_states import DIFFERS, RESTORED, UNTOUCHED, table_states
-from magnetodb_backup.domain.restores import Existing, RestorePhase
+from magnetodb_backup.domain.restore.records import Existing, RestorePhase
+from magnetodb_backup.domain.restore.table_states import DIFFERS, RESTORED, UNTOUCHED, table_states
 
 _PHASES = [p.value for p in RestorePhase]
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from magnetodb_backup.domain.figures import TableCheck
-from magnetodb_backup.domain.restore_views import node_restore_view, restore_view
+from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
 from tests.unit.domain.samples import HOST_ID, NODE_RESTORE, RESTORE, TIME
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.cql_text import Statement, rewritten, split_statements
+from magnetodb_backup.domain.schema.cql_text import Statement, rewritten, split_statements
 from magnetodb_backup.errors import FormatProblem
 from tests.unit.domain.describes import ALTERS, CASSANDRA_41, CASSANDRA_50, FUNCTIONS, ORDERS, VIEW
 

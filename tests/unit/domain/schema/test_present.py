@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.schema import SchemaPlan, Target, plan_schema
+from magnetodb_backup.domain.schema.planner import SchemaPlan, Target, plan_schema
 from magnetodb_backup.domain.tables import TableName
 from tests.unit.domain.describes import (
     ALTERS,

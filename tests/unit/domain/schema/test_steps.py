@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.cql_text import Statement, split_statements
-from magnetodb_backup.domain.schema import Target, plan_schema
-from magnetodb_backup.domain.schema_parts import Schema
-from magnetodb_backup.domain.schema_steps import (
+from magnetodb_backup.domain.schema.cql_text import Statement, split_statements
+from magnetodb_backup.domain.schema.parts import Schema
+from magnetodb_backup.domain.schema.planner import Target, plan_schema
+from magnetodb_backup.domain.schema.steps import (
     has_other_id,
     is_carried_out,
     is_sai,

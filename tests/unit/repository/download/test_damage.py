@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent
+from magnetodb_backup.domain.backup.manifest import Extent
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -20,9 +20,9 @@ from magnetodb_backup.errors import (
     IncompleteBody,
     StorageUnavailable,
 )
-from magnetodb_backup.repository.download import DownloadSettings
-from magnetodb_backup.repository.manifests import NodeManifestReader
-from magnetodb_backup.repository.wanted import SMALL
+from magnetodb_backup.repository.download.download import DownloadSettings
+from magnetodb_backup.repository.download.ranges import SMALL
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from tests.unit.repository.disk import HOST, PACK_SIZE, noise
 from tests.unit.repository.stages import ONE_BY_ONE, Stage, manifest_of, threads_left
 

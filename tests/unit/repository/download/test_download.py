@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent, FileEntry
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.repository.download import DownloadSettings
-from magnetodb_backup.repository.wanted import SMALL, Wanted
+from magnetodb_backup.domain.backup.manifest import Extent, FileEntry
+from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.repository.download.download import DownloadSettings
+from magnetodb_backup.repository.download.ranges import SMALL, Wanted
 from magnetodb_backup.storage.filesystem import FilesystemDriver
 from tests.unit.repository.disk import PACK_SIZE, TABLE_ID, noise
 from tests.unit.repository.stages import CountingStore, Stage

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from magnetodb_backup.errors import DataDirectoryProblem
-from magnetodb_backup.repository.journal import FinishedFile, Journal
+from magnetodb_backup.repository.download.journal import FinishedFile, Journal
 
 SHA256 = "ab" * 32
 

@@ -14,11 +14,17 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent, FileEntry
+from magnetodb_backup.domain.backup.manifest import Extent, FileEntry
 from magnetodb_backup.errors import DataDirectoryProblem, FormatProblem, NoSpace
-from magnetodb_backup.repository.manifests import NodeManifestReader
-from magnetodb_backup.repository.staging import PART, Room, created, make_directory, write
-from magnetodb_backup.repository.wanted import SMALL
+from magnetodb_backup.repository.download.partial_files import (
+    PART,
+    Room,
+    created,
+    make_directory,
+    write,
+)
+from magnetodb_backup.repository.download.ranges import SMALL
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from tests.property.manifests import lines_of, stored_lines
 from tests.unit.repository.disk import noise
 from tests.unit.repository.stages import ONE_BY_ONE, Stage, manifest_of, threads_left

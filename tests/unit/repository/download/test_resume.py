@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.errors import Cancelled, StorageUnavailable
-from magnetodb_backup.repository.download import DownloadSettings
-from magnetodb_backup.repository.staging import PART
+from magnetodb_backup.repository.download.download import DownloadSettings
+from magnetodb_backup.repository.download.partial_files import PART
 from tests.unit.repository.disk import PACK_SIZE, noise
 from tests.unit.repository.stages import ONE_BY_ONE, Stage
 

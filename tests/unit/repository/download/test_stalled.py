@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from magnetodb_backup.repository.download import DownloadSettings
+from magnetodb_backup.repository.download.download import DownloadSettings
 from tests.lab.processes import wait_for
 from tests.unit.repository.disk import PACK_SIZE, noise
 from tests.unit.repository.stages import Stage

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.figures import Figure, RangeFigure, RangeState, TokenRange
-from magnetodb_backup.domain.manifest import BackupManifest
+from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.fingerprints import Figure, RangeFigure, RangeState, TokenRange
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CorruptObject, InvalidValue, NotFound
-from magnetodb_backup.repository import layout
-from magnetodb_backup.repository.figures import FiguresWriter
+from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.fingerprints import FiguresWriter
 from magnetodb_backup.repository.verify import VerificationReport, verify_backup
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, PREFIX, Disk, backup_id, noise

@@ -7,9 +7,9 @@ import io
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent, FileEntry
+from magnetodb_backup.domain.backup.manifest import Extent, FileEntry
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.manifests import NodeManifestReader, NodeManifestWriter
+from magnetodb_backup.repository.format.manifests import NodeManifestReader, NodeManifestWriter
 from tests.unit.repository.disk import TABLE_ID, header
 
 

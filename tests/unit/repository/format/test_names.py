@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from magnetodb_backup.errors import InvalidValue
-from magnetodb_backup.repository import layout
+from magnetodb_backup.repository.format import names as layout
 
 HOST = "11111111-1111-4111-8111-111111111111"
 BACKUP = "00000000-0000-4000-8000-000000000001"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.domain.manifest import Extent, SnapshotFile
-from magnetodb_backup.repository.index import FileIndex, Known
+from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
+from magnetodb_backup.repository.upload.file_index import FileIndex, Known
 
 FILE = SnapshotFile("ks", "t", "0" * 32, None, 0, "f", "/data/f", 1, 2, 300, 4)
 SHA, PACK = "ab" * 32, "cd" * 32

@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-from magnetodb_backup.repository.manifests import NodeManifestReader
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from tests.unit.repository.disk import Disk, backup_id
 from tests.unit.repository.stores import Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.repository.layout import pack_name
+from magnetodb_backup.repository.format.names import pack_name
 from tests.unit.repository.disk import PACK_SIZE, Disk, backup_id, header, noise
 
 ONE_BY_ONE = {"readers": 1, "concurrency": 1}

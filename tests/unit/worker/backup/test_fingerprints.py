@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.figures import (
+from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
     RangeFigure,
@@ -17,9 +18,7 @@ from magnetodb_backup.domain.figures import (
     RowDigest,
     TokenRange,
 )
-from magnetodb_backup.domain.manifest import StoredObject
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -28,7 +27,8 @@ from magnetodb_backup.errors import (
     NoSpace,
     StorageRefused,
 )
-from magnetodb_backup.repository.layout import cluster_container
+from magnetodb_backup.repository.format.names import cluster_container
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.cassandra.tree import table
 from tests.unit.worker.fake_node import CLUSTER

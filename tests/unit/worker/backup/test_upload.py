@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.records import Progress
-from magnetodb_backup.domain.tasks import TaskKind, snapshot_tag
-from magnetodb_backup.domain.topology import RingMember
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -24,7 +23,8 @@ from magnetodb_backup.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from magnetodb_backup.repository.layout import pack_name
+from magnetodb_backup.repository.format.names import pack_name
+from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker.fake_node import HOST
 from tests.unit.worker.working import BACKUP, TAG, Working

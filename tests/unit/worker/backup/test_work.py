@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -21,6 +20,7 @@ from magnetodb_backup.errors import (
     UnknownTable,
     WrongNode,
 )
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker.fake_node import CLUSTER, HOST, member
 from tests.unit.worker.working import BACKUP, TAG, Working

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import ROOT, Staging
-from magnetodb_backup.domain.restores import RestoreProgress
+from magnetodb_backup.cassandra.files.staging import ROOT, Staging
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import Cancelled, CassandraUnavailable, UnknownTable
+from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker import fake_changes
 from tests.unit.worker.restoring import RESTORE, Restoring, T, U

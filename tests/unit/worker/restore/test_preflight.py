@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import ROOT
-from magnetodb_backup.domain.restores import RestoreProgress
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.cassandra.files.staging import ROOT
+from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -21,7 +20,8 @@ from magnetodb_backup.errors import (
     FormatProblem,
     InvalidValue,
 )
-from magnetodb_backup.repository.layout import node_container, pack_name
+from magnetodb_backup.repository.format.names import node_container, pack_name
+from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode
 from tests.unit.worker.restoring import SAME, Restoring, T

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import Cancelled, NoSpace
+from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.worker.restore.queue import Turns
 from magnetodb_backup.worker.tasks import TaskContext
-from magnetodb_backup.worker.turns import Turns
 from tests.lab.processes import wait_for
 
 ONE, OTHER = "one", "other"

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.schema import split_statements
-from magnetodb_backup.domain.tasks import TaskKind
+from magnetodb_backup.domain.schema.planner import split_statements
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -18,7 +17,8 @@ from magnetodb_backup.errors import (
     SchemaDiffers,
 )
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.worker.restore_schema import SchemaWork
+from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.domain.describes import CASSANDRA_50, ORDERS_ID
 from tests.unit.repository.stores import Store

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.staging import Staging
+from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.domain.tasks import TaskKind
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -18,8 +17,9 @@ from magnetodb_backup.errors import (
     RestoreRefused,
     StreamFailed,
 )
-from magnetodb_backup.worker import streaming
-from magnetodb_backup.worker.streaming import StreamWork
+from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.worker.restore import stream as streaming
+from magnetodb_backup.worker.restore.stream import StreamWork
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker.fake_changes import FakeLoader, rows
 from tests.unit.worker.fake_node import FakeNode, member
