@@ -151,14 +151,14 @@ class KeyspaceDescription:
 
 
 @dataclass(frozen=True)
-class SchemaCatalogue:
+class ClusterSchema:
     """What exists in the cluster: the input of a scope."""
 
     keyspaces: tuple[KeyspaceDescription, ...]
     tables: tuple[TableDescription, ...]
 
     def tables_of(self, keyspace: str) -> tuple[TableDescription, ...]:
-        """Return a keyspace's tables and views, in the catalogue's order."""
+        """Return a keyspace's tables and views, in the schema's order."""
         return tuple(t for t in self.tables if t.name.keyspace == keyspace)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from magnetodb_backup.domain.tables import SchemaCatalogue, Selection
+from magnetodb_backup.domain.tables import ClusterSchema, Selection
 from magnetodb_backup.scopes.selecting import backed_up, only, selection
 
 # Traces are for looking at within a day; a restore of them helps nobody.
@@ -23,7 +23,7 @@ class AllKeyspaces:
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         only(parameters, "all", ())
 
-    def select(self, catalogue: SchemaCatalogue) -> Selection:
+    def select(self, schema: ClusterSchema) -> Selection:
         """Return all tables of these keyspaces; EmptySelection if there is none."""
-        keyspaces = [k for k in catalogue.keyspaces if backed_up(k) and k.name not in _LEFT_OUT]
-        return selection(keyspaces, (t for k in keyspaces for t in catalogue.tables_of(k.name)))
+        keyspaces = [k for k in schema.keyspaces if backed_up(k) and k.name not in _LEFT_OUT]
+        return selection(keyspaces, (t for k in keyspaces for t in schema.tables_of(k.name)))

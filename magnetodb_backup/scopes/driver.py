@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from magnetodb_backup.domain.tables import SchemaCatalogue, Selection
+from magnetodb_backup.domain.tables import ClusterSchema, Selection
 
 
 class Scope(Protocol):
@@ -18,7 +18,7 @@ class Scope(Protocol):
         :raises InvalidValue: naming the wrong parameter and what is right.
         """
 
-    def select(self, catalogue: SchemaCatalogue) -> Selection:
+    def select(self, schema: ClusterSchema) -> Selection:
         """Return the tables to back up, ordered by keyspace and name.
 
         :raises UnknownTable: naming all keyspaces and tables that do not exist.

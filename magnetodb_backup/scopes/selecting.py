@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from magnetodb_backup.domain.tables import (
+    ClusterSchema,
     KeyspaceDescription,
-    SchemaCatalogue,
     Selection,
     TableDescription,
 )
@@ -43,13 +43,13 @@ def backed_up(keyspace: KeyspaceDescription) -> bool:
 
 
 def look_up_keyspaces(
-    catalogue: SchemaCatalogue, wanted: Iterable[str]
+    schema: ClusterSchema, wanted: Iterable[str]
 ) -> dict[str, KeyspaceDescription]:
     """Return the wanted keyspaces by name.
 
     :raises UnknownTable: naming all that do not exist or cannot be backed up.
     """
-    existing = {k.name: k for k in catalogue.keyspaces}
+    existing = {k.name: k for k in schema.keyspaces}
     found, wrong = {}, []
     for name in dict.fromkeys(wanted):
         keyspace = existing.get(name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from magnetodb_backup.domain.tables import SchemaCatalogue, Selection, TableName
+from magnetodb_backup.domain.tables import ClusterSchema, Selection, TableName
 from magnetodb_backup.errors import UnknownTable
 from magnetodb_backup.scopes.selecting import (
     hint_of,
@@ -24,13 +24,13 @@ class Tables:
         only(parameters, "tables", ("tables",))
         self._wanted = [TableName.parse(n) for n in names(parameters, "tables", "tables")]
 
-    def select(self, catalogue: SchemaCatalogue) -> Selection:
+    def select(self, schema: ClusterSchema) -> Selection:
         """Return the tables.
 
         :raises UnknownTable: naming all that do not exist or cannot be backed up.
         """
-        keyspaces = look_up_keyspaces(catalogue, [t.keyspace for t in self._wanted])
-        existing = {t.name: t for t in catalogue.tables}
+        keyspaces = look_up_keyspaces(schema, [t.keyspace for t in self._wanted])
+        existing = {t.name: t for t in schema.tables}
         wrong = [
             f"table {name} does not exist"
             + hint_of(name.table, [t.table for t in existing if t.keyspace == name.keyspace])

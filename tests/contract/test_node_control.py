@@ -215,7 +215,7 @@ def test_role_needs_one_grant(secured: Secured) -> None:
         assert directories == tuple(map(str, secured.node.data_directories))
         assert node.cluster_name() == "lab cluster"
         assert node.local().host_id == node.ring()[0].host_id
-        names = {str(t.name) for t in node.catalogue().tables}
+        names = {str(t.name) for t in node.cluster_schema().tables}
         assert {'shop."Orders"', "shop.orders", "system_auth.roles"} <= names
         assert 'CREATE TABLE shop."Orders"' in node.schema_text()
     finally:

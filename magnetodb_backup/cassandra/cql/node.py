@@ -16,9 +16,9 @@ from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
 from magnetodb_backup.cassandra.cql.session import PinnedSession
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import (
+    ClusterSchema,
     IndexDescription,
     KeyspaceDescription,
-    SchemaCatalogue,
     TableDescription,
     TableName,
 )
@@ -82,7 +82,7 @@ class CqlNode:
         peers = [_member(r, str(r.peer)) for r in rows if r.host_id is not None and r.tokens]
         return (self.local(), *sorted(peers, key=lambda m: m.host_id))
 
-    def catalogue(self) -> SchemaCatalogue:
+    def cluster_schema(self) -> ClusterSchema:
         """Return all keyspaces, tables and materialized views; virtual ones are marked."""
         keyspaces = [
             KeyspaceDescription(r.keyspace_name, dict(r.replication or {}))
@@ -106,7 +106,7 @@ class CqlNode:
                 "SELECT keyspace_name, view_name, id FROM system_schema.views"
             )
         ]
-        return SchemaCatalogue(
+        return ClusterSchema(
             tuple(sorted(keyspaces, key=lambda k: k.name)),
             tuple(sorted(tables, key=lambda t: t.name)),
         )

@@ -140,7 +140,7 @@ class BackupWork:
 
     def _resolve(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         scope = load_scope(arguments["scope"])
-        return {"selection": scope.select(self._node.cql().catalogue()).as_json()}
+        return {"selection": scope.select(self._node.cql().cluster_schema()).as_json()}
 
     def _prepare(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         mode = self._node.control.operation_mode()

@@ -54,8 +54,8 @@ class SchemaWork:
         targets = _targets(arguments)
         plan, present = self._plan(arguments, targets)
         cql = self._node.cql()
-        catalogue = cql.catalogue()
-        existing = {t.name for t in catalogue.tables}
+        schema = cql.cluster_schema()
+        existing = {t.name for t in schema.tables}
         backup = split_statements(self._backup_schema(arguments))
         names = [t.target for t in targets]
         known = [*names, *(table_name(t) for t in arguments.get("own_tables", ()))]
@@ -68,7 +68,7 @@ class SchemaWork:
             "notes": list(plan.notes),
             "exists": {str(name): name in existing for name in known},
             "has_rows": {str(name): name in existing and cql.has_rows(name) for name in known},
-            "replication": {k.name: dict(k.replication) for k in catalogue.keyspaces},
+            "replication": {k.name: dict(k.replication) for k in schema.keyspaces},
             "gc_grace_seconds": {
                 str(t.target): _gc_grace(
                     present if t.target in existing else backup,
@@ -130,7 +130,7 @@ class SchemaWork:
             cql.execute(f"DROP INDEX IF EXISTS {quote(str(keyspace))}.{quote(str(index))}")
             cql.await_schema_agreement(_AGREEMENT)
         tables = [table_name(t) for t in arguments["tables"]]
-        existing = {t.name for t in cql.catalogue().tables}
+        existing = {t.name for t in cql.cluster_schema().tables}
         for statement in _of_tables(split_statements(cql.schema_text()), "view", tables):
             context.check()
             name = TableName(statement.keyspace, statement.name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from magnetodb_backup.domain.tables import SchemaCatalogue, Selection
+from magnetodb_backup.domain.tables import ClusterSchema, Selection
 from magnetodb_backup.errors import InvalidValue
 from magnetodb_backup.scopes.selecting import backed_up, only, selection
 
@@ -22,8 +22,8 @@ class Matching:
             raise InvalidValue("the scope 'matching' needs 'pattern': a text such as \"tenant_*\"")
         self._pattern = pattern
 
-    def select(self, catalogue: SchemaCatalogue) -> Selection:
+    def select(self, schema: ClusterSchema) -> Selection:
         keyspaces = [
-            k for k in catalogue.keyspaces if backed_up(k) and fnmatchcase(k.name, self._pattern)
+            k for k in schema.keyspaces if backed_up(k) and fnmatchcase(k.name, self._pattern)
         ]
-        return selection(keyspaces, (t for k in keyspaces for t in catalogue.tables_of(k.name)))
+        return selection(keyspaces, (t for k in keyspaces for t in schema.tables_of(k.name)))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.tables import (
+    ClusterSchema,
     KeyspaceDescription,
-    SchemaCatalogue,
     Selection,
     TableDescription,
     TableName,
@@ -143,7 +143,7 @@ def test_kinds_of_keyspaces(keyspace: KeyspaceDescription, local: bool, system: 
 
 def test_tables_of_a_keyspace_are_its_own() -> None:
     tables = tuple(TableDescription(TableName(k, "t"), TABLE_ID) for k in ("ks", "Ks", "ks2", "ks"))
-    catalogue = SchemaCatalogue((), tables)
+    catalogue = ClusterSchema((), tables)
     assert catalogue.tables_of("ks") == (tables[0], tables[3])
     assert catalogue.tables_of("absent") == ()
 

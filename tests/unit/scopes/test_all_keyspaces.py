@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.tables import KeyspaceDescription, SchemaCatalogue
+from magnetodb_backup.domain.tables import ClusterSchema, KeyspaceDescription
 from magnetodb_backup.errors import EmptySelection, InvalidValue
 from magnetodb_backup.scopes.all_keyspaces import AllKeyspaces
-from tests.unit.scopes.catalogue import CATALOGUE, keyspaces, tables
+from tests.unit.scopes.cluster_schema import SCHEMA, keyspaces, tables
 
 
 def test_all_that_nodes_share_is_selected_in_order() -> None:
-    selection = AllKeyspaces({}).select(CATALOGUE)
+    selection = AllKeyspaces({}).select(SCHEMA)
     assert keyspaces(selection) == [
         "Accounts",
         "accounts",
@@ -33,8 +33,8 @@ def test_all_that_nodes_share_is_selected_in_order() -> None:
 
 
 def test_ids_and_views_are_kept() -> None:
-    selection = AllKeyspaces({}).select(CATALOGUE)
-    by_name = {t.name: t for t in CATALOGUE.tables}
+    selection = AllKeyspaces({}).select(SCHEMA)
+    by_name = {t.name: t for t in SCHEMA.tables}
     assert all(by_name[t.name] == t for t in selection.tables)
     assert [str(t.name) for t in selection.tables if t.is_view] == ["orders.by_day"]
 
@@ -45,9 +45,9 @@ def test_it_has_no_parameters() -> None:
 
 
 def test_a_cluster_without_tables_is_an_error() -> None:
-    local = [k for k in CATALOGUE.keyspaces if k.is_local]
+    local = [k for k in SCHEMA.keyspaces if k.is_local]
     with pytest.raises(EmptySelection, match=r"the cluster has no table; choose another scope"):
-        AllKeyspaces({}).select(SchemaCatalogue(tuple(local), CATALOGUE.tables))
+        AllKeyspaces({}).select(ClusterSchema(tuple(local), SCHEMA.tables))
     empty = (KeyspaceDescription("empty"), KeyspaceDescription("bare"))
     with pytest.raises(EmptySelection, match=r"bare, empty has no table"):
-        AllKeyspaces({}).select(SchemaCatalogue(empty, ()))
+        AllKeyspaces({}).select(ClusterSchema(empty, ()))

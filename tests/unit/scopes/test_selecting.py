@@ -8,12 +8,12 @@ import pytest
 from magnetodb_backup.domain.tables import KeyspaceDescription
 from magnetodb_backup.errors import EmptySelection, InvalidValue
 from magnetodb_backup.scopes.selecting import backed_up, hint_of, names, only, selection
-from tests.unit.scopes.catalogue import CATALOGUE
+from tests.unit.scopes.cluster_schema import SCHEMA
 
 
 def test_a_selection_is_ordered_and_has_each_table_once() -> None:
     lines, heads, roles = (
-        next(t for t in CATALOGUE.tables if t.name.table == name)
+        next(t for t in SCHEMA.tables if t.name.table == name)
         for name in ("lines", "heads", "roles")
     )
     keyspaces = [KeyspaceDescription("system_auth"), KeyspaceDescription("orders")]
@@ -28,7 +28,7 @@ def test_a_selection_without_keyspaces_is_that_of_the_cluster() -> None:
 
 
 def test_only_what_nodes_share_is_backed_up() -> None:
-    assert {k.name for k in CATALOGUE.keyspaces if not backed_up(k)} == {
+    assert {k.name for k in SCHEMA.keyspaces if not backed_up(k)} == {
         "system",
         "system_schema",
         "system_views",
@@ -44,7 +44,7 @@ def test_only_what_nodes_share_is_backed_up() -> None:
     ],
 )
 def test_a_hint_is_given_where_only_the_case_differs(name: str, hint: str) -> None:
-    assert hint_of(name, [k.name for k in CATALOGUE.keyspaces]) == hint
+    assert hint_of(name, [k.name for k in SCHEMA.keyspaces]) == hint
 
 
 def test_parameters_are_taken_or_refused_by_name() -> None:

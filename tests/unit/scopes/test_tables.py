@@ -9,11 +9,11 @@ import pytest
 
 from magnetodb_backup.errors import InvalidValue, UnknownTable
 from magnetodb_backup.scopes.tables import Tables
-from tests.unit.scopes.catalogue import CATALOGUE, keyspaces, tables
+from tests.unit.scopes.cluster_schema import SCHEMA, keyspaces, tables
 
 
 def select(*names: str) -> tuple[list[str], list[str]]:
-    selection = Tables({"tables": list(names)}).select(CATALOGUE)
+    selection = Tables({"tables": list(names)}).select(SCHEMA)
     return keyspaces(selection), tables(selection)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import (
+    ClusterSchema,
     IndexDescription,
     KeyspaceDescription,
-    SchemaCatalogue,
     TableDescription,
     TableName,
 )
@@ -138,11 +138,11 @@ class FakeCql:
     def ring(self) -> tuple[RingMember, ...]:
         return self._answer().members
 
-    def catalogue(self) -> SchemaCatalogue:
+    def cluster_schema(self) -> ClusterSchema:
         tables = self._answer().tables
         names = dict.fromkeys(t.name.keyspace for t in tables)
         keyspaces = tuple(KeyspaceDescription(n, self._node.replication) for n in names)
-        return SchemaCatalogue(keyspaces, tuple(tables))
+        return ClusterSchema(keyspaces, tuple(tables))
 
     def schema_text(self) -> str:
         return self._answer().schema

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from magnetodb_backup.domain.tables import (
+    ClusterSchema,
     KeyspaceDescription,
-    SchemaCatalogue,
     Selection,
     TableDescription,
     TableName,
@@ -47,7 +47,7 @@ def _description(number: int, text: str) -> TableDescription:
     )
 
 
-CATALOGUE = SchemaCatalogue(
+SCHEMA = ClusterSchema(
     _KEYSPACES, tuple(_description(number, text) for number, text in enumerate(_TABLES))
 )
 
