@@ -21,8 +21,8 @@ from magnetodb_backup.repository.download.partial_files import (
     make_directory,
     remove_part,
 )
-from magnetodb_backup.repository.download.publisher import Finisher, Tally
-from magnetodb_backup.repository.download.ranges import Wanted, label_of
+from magnetodb_backup.repository.download.publisher import FilePublisher, Tally
+from magnetodb_backup.repository.download.ranges import WantedRanges, label_of
 from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.repository.node import NodeRepository
 
@@ -108,8 +108,8 @@ def download_node(
     :raises NoSpace: if files do not fit; found out before the first is written where possible.
     :raises DataDirectoryProblem: if files cannot be written, or through a symbolic link only.
     """
-    finished, tally, wanted = Journal(journal), Tally(progress), Wanted()
-    finisher = Finisher(finished, tally)
+    finished, tally, wanted = Journal(journal), Tally(progress), WantedRanges()
+    publisher = FilePublisher(finished, tally)
     try:
         room, leftovers = Room(), Leftovers()
         for entry in manifest():
@@ -125,7 +125,7 @@ def download_node(
             if known:
                 tally.add(files_done=1, bytes_done=entry.size, bytes_resumed=entry.size)
             elif left:
-                finisher.add(file)
+                publisher.add(file)
                 tally.add(bytes_resumed=entry.size)
             else:
                 room.need(path.parent, entry.size)
@@ -137,7 +137,7 @@ def download_node(
             make_directory(directory)
         fetcher = Fetcher(
             repository,
-            finisher,
+            publisher,
             tally,
             concurrency=settings.concurrency,
             check_cancelled=check_cancelled,
@@ -147,14 +147,14 @@ def download_node(
         except BaseException:
             # What is whole need not be fetched again, whatever ended the rest.
             with contextlib.suppress(BackupError):
-                finisher.flush()
+                publisher.flush()
             raise
-        finisher.flush()
+        publisher.flush()
         check_cancelled()
         tally.report()
         return tally.progress
     finally:
-        finisher.close()
+        publisher.close()
         wanted.close()
         finished.close()
 

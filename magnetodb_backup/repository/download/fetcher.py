@@ -14,7 +14,7 @@ from typing import Any
 
 from magnetodb_backup.errors import CorruptObject, IncompleteBody, NotFound
 from magnetodb_backup.repository.download.partial_files import created, disk_errors, reopened, write
-from magnetodb_backup.repository.download.publisher import Finisher, Tally
+from magnetodb_backup.repository.download.publisher import FilePublisher, Tally
 from magnetodb_backup.repository.download.ranges import Piece, Read, WantedFile
 from magnetodb_backup.repository.node import NodeRepository
 
@@ -31,7 +31,7 @@ class _Stopped(Exception):
     """Another thread failed; its error is the one to raise."""
 
 
-class _Spread:
+class _SpannedFile:
     """A file of several extents. It is hashed, in its order, close behind those who write it."""
 
     def __init__(self, file: WantedFile) -> None:
@@ -77,16 +77,16 @@ class Fetcher:
     def __init__(
         self,
         repository: NodeRepository,
-        finisher: Finisher,
+        publisher: FilePublisher,
         tally: Tally,
         *,
         concurrency: int,
         check_cancelled: Callable[[], None],
     ) -> None:
-        self._repository, self._finisher, self._tally = repository, finisher, tally
+        self._repository, self._publisher, self._tally = repository, publisher, tally
         self._concurrency, self._check_cancelled = concurrency, check_cancelled
         self._slots = threading.Semaphore(concurrency * 2)
-        self._spread: dict[int, _Spread] = {}
+        self._spanned: dict[int, _SpannedFile] = {}
         self._failed = threading.Event()
         self._error: BaseException | None = None
 
@@ -109,7 +109,7 @@ class Fetcher:
                 )
             with created(file.path, 0):
                 pass
-            self._finisher.add(file)
+            self._publisher.add(file)
 
     def _submit_all(self, reads: Iterable[Read], pool: ThreadPoolExecutor) -> None:
         for read in reads:
@@ -124,17 +124,17 @@ class Fetcher:
     def _acquire_slot(self) -> None:
         while not self._slots.acquire(timeout=_WAIT):
             self._go_on()
-            self._finisher.flush_old()
+            self._publisher.flush_old()
         self._go_on()
 
     def _expect(self, piece: Piece) -> None:
         """Make the file when its first piece is on its way."""
-        spread = self._spread.get(piece.file.number)
-        if spread is None:
-            spread = self._spread[piece.file.number] = _Spread(piece.file)
+        spanned = self._spanned.get(piece.file.number)
+        if spanned is None:
+            spanned = self._spanned[piece.file.number] = _SpannedFile(piece.file)
             with created(piece.file.path, piece.file.size):
                 pass
-        spread.pieces.append(piece)
+        spanned.pieces.append(piece)
 
     def _go_on(self) -> None:
         if self._failed.is_set():
@@ -191,17 +191,17 @@ class Fetcher:
         """Finish a file of one piece, whose bytes are written and have this digest."""
         if sha256 != piece.file.sha256:
             self._again(piece.file, [piece])
-        self._finisher.add(piece.file)
+        self._publisher.add(piece.file)
 
     def part(self, piece: Piece, descriptor: int) -> None:
         """Finish a file of several pieces if this was the last one."""
-        spread = self._spread[piece.file.number]
-        if not spread.written(piece, descriptor, self._go_on):
+        spanned = self._spanned[piece.file.number]
+        if not spanned.written(piece, descriptor, self._go_on):
             return
-        del self._spread[piece.file.number]
-        if spread.digest.hexdigest() != piece.file.sha256:
-            self._again(piece.file, sorted(spread.pieces, key=lambda p: p.position))
-        self._finisher.add(piece.file)
+        del self._spanned[piece.file.number]
+        if spanned.digest.hexdigest() != piece.file.sha256:
+            self._again(piece.file, sorted(spanned.pieces, key=lambda p: p.position))
+        self._publisher.add(piece.file)
 
     def _again(self, file: WantedFile, pieces: list[Piece]) -> None:
         """Read a file once more: its bytes may have been changed on their way."""

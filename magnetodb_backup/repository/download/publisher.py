@@ -49,7 +49,7 @@ class Tally:
         self._report(self.progress)
 
 
-class Finisher:
+class FilePublisher:
     """Takes files whose parts are whole and verified. Thread-safe.
 
     Syncs them in batches, then gives them their names, then writes the journal's lines. What

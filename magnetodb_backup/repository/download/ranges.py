@@ -72,7 +72,7 @@ class Read:
     pieces: tuple[Piece, ...]
 
 
-class Wanted:
+class WantedRanges:
     """The files to fetch and their extents, by pack. For one thread."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 from magnetodb_backup.domain.backup.manifest import Extent, FileEntry
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.repository.download.download import DownloadSettings
-from magnetodb_backup.repository.download.ranges import SMALL, Wanted
+from magnetodb_backup.repository.download.ranges import SMALL, WantedRanges
 from magnetodb_backup.storage.filesystem import FilesystemDriver
 from tests.unit.repository.disk import PACK_SIZE, TABLE_ID, noise
 from tests.unit.repository.stages import CountingStore, Stage
@@ -219,7 +219,7 @@ def test_large_file_is_not_held_in_memory(tmp_path: Path, parts: int) -> None:
 
 
 def test_many_files_are_not_held_in_memory(tmp_path: Path) -> None:
-    wanted = Wanted()
+    wanted = WantedRanges()
     # Python keeps the names of paths in a table, whose growth would be measured, too.
     paths = [tmp_path / f"f{number}" for number in range(20_000)]
     assert len({str(path) for path in paths}) == 20_000  # each keeps its text, too
