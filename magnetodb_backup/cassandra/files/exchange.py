@@ -32,7 +32,7 @@ def table_path(table: TableDescription) -> Path:
     return Path(table.name.keyspace) / f"{table.name.table}-{table.id}"
 
 
-class Aside:
+class Exchange:
     """One restore's exchange of files on this node; Cassandra must not run meanwhile.
 
     ``others`` are directories whose files can only be taken away: hints, caches, commit log.
@@ -244,7 +244,7 @@ class Aside:
         self._states()[name] = state
 
 
-def left_aside(data_directories: Sequence[str]) -> dict[str, list[str]]:
+def unfinished_exchanges(data_directories: Sequence[str]) -> dict[str, list[str]]:
     """Return, by restore ID, the directories in which restores have left old files."""
     found: dict[str, list[str]] = {}
     for directory in data_directories:

@@ -13,7 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from magnetodb_backup.cassandra.files.exchange import Aside, exchange_problems, left_aside
+from magnetodb_backup.cassandra.files.exchange import (
+    Exchange,
+    exchange_problems,
+    unfinished_exchanges,
+)
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.ring import RingMember
@@ -80,7 +84,7 @@ class OfflineWork:
             mode = self._node.control.operation_mode()
             if mode != "NORMAL":
                 problems.append(f"the node is {mode}, not NORMAL; wait until it has joined")
-        left = left_aside(known.data_directories)
+        left = unfinished_exchanges(known.data_directories)
         free = [space.free for space in SnapshotTree(known.data_directories).space()]
         return {"problems": problems, "free": free, "left": left}
 
@@ -114,7 +118,7 @@ class OfflineWork:
             aside.mark(_WAS_DOWN)
         return {"drained": aside.marked(_DRAINED)}
 
-    def _drain_and_stop(self, aside: Aside, context: TaskContext) -> None:
+    def _drain_and_stop(self, aside: Exchange, context: TaskContext) -> None:
         control = self._node.control
         aside.mark(_DRAINED, False)
         if control.operation_mode() != "DRAINED":
@@ -218,9 +222,9 @@ class OfflineWork:
         """Return the node without asking it if possible: it may be stopped, or just starting."""
         return self._node.remembered() or self._node.known()
 
-    def _aside(self, arguments: Mapping[str, Any]) -> Aside:
+    def _aside(self, arguments: Mapping[str, Any]) -> Exchange:
         known = self._node_as_it_was()
-        return Aside(known.data_directories, str(arguments["restore_id"]), _others(known))
+        return Exchange(known.data_directories, str(arguments["restore_id"]), _others(known))
 
     def _runs(self) -> bool:
         return self._process.serves_clients() or self._node.control.listens()
@@ -248,7 +252,7 @@ class OfflineWork:
                 )
             time.sleep(_LOOK_EVERY)
 
-    def _bring_up(self, context: TaskContext, aside: Aside) -> RingMember:
+    def _bring_up(self, context: TaskContext, aside: Exchange) -> RingMember:
         """Return the node once it serves clients in normal operation, started if need be."""
         deadline = time.monotonic() + self._process.start_timeout
         if self._runs() and self._mode() in ("DRAINING", "DRAINED"):

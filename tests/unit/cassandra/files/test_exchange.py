@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.cassandra.files.exchange import Aside, exchange_problems, left_aside
+from magnetodb_backup.cassandra.files.exchange import (
+    Exchange,
+    exchange_problems,
+    unfinished_exchanges,
+)
 from magnetodb_backup.cassandra.files.staging import Staging, staged_restores
 from magnetodb_backup.domain.tables import TableDescription
 from magnetodb_backup.errors import DataDirectoryProblem
@@ -62,8 +66,8 @@ class Disk:
             if p.is_file()
         }
 
-    def aside(self, moment: int = 0) -> Aside:
-        return Aside(self.data.names, RESTORE, [str(self.hints)], Dying(moment))
+    def aside(self, moment: int = 0) -> Exchange:
+        return Exchange(self.data.names, RESTORE, [str(self.hints)], Dying(moment))
 
     def exchange(self, tables: tuple[TableDescription, ...] = TABLES, moment: int = 0) -> None:
         aside = self.aside(moment)
@@ -231,7 +235,7 @@ def test_old_files_are_not_taken_for_staged_ones(disk: Disk) -> None:
     assert staged_restores(disk.data.names) == {RESTORE}
     Staging(disk.data.names, RESTORE).remove()
     assert staged_restores(disk.data.names) == frozenset()
-    assert left_aside(disk.data.names) == {
+    assert unfinished_exchanges(disk.data.names) == {
         RESTORE: [str(d / ".magnetodb-backup" / f"aside-{RESTORE}") for d in disk.data.paths]
     }
     disk.aside().put_back()
@@ -240,7 +244,7 @@ def test_old_files_are_not_taken_for_staged_ones(disk: Disk) -> None:
 
 def test_ids_that_are_paths(disk: Disk) -> None:
     with pytest.raises(DataDirectoryProblem, match=r"'\.\./x' is not the ID"):
-        Aside(disk.data.names, "../x")
+        Exchange(disk.data.names, "../x")
 
 
 def test_links_are_a_problem(disk: Disk, tmp_path: Path) -> None:
