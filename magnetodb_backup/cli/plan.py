@@ -61,7 +61,7 @@ def summary_text(view: Mapping[str, Any]) -> str:
 def checks_told(checks: Mapping[str, Mapping[str, Any]] | None) -> Iterator[str]:
     """Yield a line for each checked table."""
     for table, check in (checks or {}).items():
-        yield f"{table}: {TableCheck.from_json(check).told()}"
+        yield f"{table}: {TableCheck.from_json(check).as_text()}"
 
 
 def _section(title: str, lines: Iterator[str]) -> str:

@@ -185,15 +185,15 @@ class TableCheck:
     def compared(self, expected: RangeFigure, found: Figure) -> TableCheck:
         """Return this with one more range whose rows were read again."""
         assert expected.figure is not None
-        told = self.differences
-        if found != expected.figure and len(told) < _SHOWN:
+        shown = self.differences
+        if found != expected.figure and len(shown) < _SHOWN:
             difference = {
                 "start": str(expected.range.start),
                 "end": str(expected.range.end),
                 "rows_expected": expected.figure.rows,
                 "rows_found": found.rows,
             }
-            told = (*told, difference)
+            shown = (*shown, difference)
         same = found == expected.figure
         return replace(
             self,
@@ -201,7 +201,7 @@ class TableCheck:
             different=self.different + (not same),
             rows_expected=self.rows_expected + expected.figure.rows,
             rows_found=self.rows_found + found.rows,
-            differences=told,
+            differences=shown,
         )
 
     def left_out(self, state: RangeState) -> TableCheck:
@@ -226,7 +226,7 @@ class TableCheck:
         """Read what ``as_json()`` returned."""
         return cls(**{**data, "differences": tuple(data["differences"])})
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         """Return the check as a line for people."""
         compared = self.equal + self.different
         line = f"{self.equal} of {compared} token ranges equal, {self.rows_found} rows"
@@ -250,7 +250,7 @@ def merged_checks(
     return {table: merged[table].as_json() for table in sorted(merged)}
 
 
-def differences_told(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def difference_texts(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield for each table that differs which ranges do, with their rows."""
     for table, data in sorted(checks.items()):
         check = TableCheck.from_json(data)

@@ -138,7 +138,7 @@ class NodetoolControl:
             ) from None
         # Of a repair that has begun, "timed out" is a replica's failure, not JMX's.
         if code and re.search(r"repair (command|job)", output, re.I):
-            raise CommandFailed(f"nodetool repair of {keyspace}: {_told(output)}")
+            raise CommandFailed(f"nodetool repair of {keyspace}: {_summary(output)}")
         if code:
             raise self._failure("repair", output)
 
@@ -243,14 +243,14 @@ class NodetoolControl:
                 f"nodetool {command} does not reach JMX at {self._where}; is Cassandra running, "
                 "and are [nodetool] host and port right?"
             )
-        return CommandFailed(f"nodetool {command}: {_told(output)}")
+        return CommandFailed(f"nodetool {command}: {_summary(output)}")
 
 
-def _told(output: str) -> str:
+def _summary(output: str) -> str:
     """Return the output without stack traces, on one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    told = [x for x in lines if not x.startswith(("at ", "-- StackTrace", "See 'nodetool"))]
-    return " ".join(told)[:500] or "no output"
+    printed = [x for x in lines if not x.startswith(("at ", "-- StackTrace", "See 'nodetool"))]
+    return " ".join(printed)[:500] or "no output"
 
 
 def _chunks(names: Sequence[str]) -> Iterator[str]:

@@ -113,16 +113,16 @@ class CassandraProcess:
                     f"{command[0]} cannot be run ({error.strerror}); correct [cassandra] {name}"
                 ) from None
             ended = _wait(process, timeout, check)
-            told = _told(output)
+            printed = _summary(output)
         if not ended:
             raise CommandFailed(
                 f"[cassandra] {name} has not ended after {timeout:g} s and was killed; it must not "
-                f"stay in the foreground{told}"
+                f"stay in the foreground{printed}"
             )
         if process.returncode:
             raise CommandFailed(
                 f"[cassandra] {name} ended with {process.returncode}; it runs as the worker's "
-                f"user{told}"
+                f"user{printed}"
             )
 
 
@@ -142,7 +142,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, check: Callable[[], 
             process.wait()
 
 
-def _told(output: IO[bytes]) -> str:
+def _summary(output: IO[bytes]) -> str:
     """Return the end of what a command wrote."""
     output.seek(max(output.seek(0, os.SEEK_END) - _KEPT, 0))
     text = " ".join(output.read().decode(errors="replace").split())

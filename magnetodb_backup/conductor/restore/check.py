@@ -14,7 +14,7 @@ from magnetodb_backup.domain.fingerprints import (
     TableFigures,
     TokenRange,
     assign_ranges,
-    differences_told,
+    difference_texts,
 )
 from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreRequest
 from magnetodb_backup.domain.ring import RingMember
@@ -166,7 +166,7 @@ def _differences(checks: Mapping[str, Mapping[str, Any]]) -> str:
     found = [TableCheck.from_json(checks[table]) for table in differing(checks)]
     if not found:
         return ""
-    told = f"the restored rows are not those of the backup: {'; '.join(differences_told(checks))}"
+    told = f"the restored rows are not those of the backup: {'; '.join(difference_texts(checks))}"
     if any(c.rows_found < c.rows_expected for c in found):
         told += (
             ". Where rows are missing, they may have expired since (TTL), or newer deletions that "

@@ -18,7 +18,7 @@ from magnetodb_backup.domain.fingerprints import (
     TableFigures,
     TokenRange,
     assign_ranges,
-    differences_told,
+    difference_texts,
     merged_checks,
     read_once,
     settled,
@@ -152,7 +152,7 @@ def test_a_check_counts_ranges_and_rows() -> None:
         "differences": [difference],
     }
     assert TableCheck.from_json(json.loads(json.dumps(check.as_json()))) == check
-    assert check.told() == (
+    assert check.as_text() == (
         "1 of 2 token ranges equal, 7 rows of 8; 1 ranges changed while the backup was made: not "
         "compared; 1 ranges could not be read for the backup: not compared"
     )
@@ -161,7 +161,7 @@ def test_a_check_counts_ranges_and_rows() -> None:
 def test_other_rows_of_the_same_number_differ() -> None:
     check = TableCheck().compared(_expected(3), Figure(3, "cd" * 32))
     assert (check.equal, check.different, check.rows_found) == (0, 1, 3)
-    (told,) = differences_told({"ks.t": check.as_json()})
+    (told,) = difference_texts({"ks.t": check.as_json()})
     assert told == ("ks.t: 1 of 1 token ranges differ, 3 rows found of 3: (-5, 10] 3 rows of 3")
 
 
@@ -170,7 +170,7 @@ def test_many_differences_are_counted_and_some_are_shown() -> None:
     for _ in range(30):
         check = check.compared(_expected(3), Figure(0, "cd" * 32))
     assert (check.different, len(check.differences)) == (30, 20)
-    (told,) = differences_told({"ks.t": check.as_json()})
+    (told,) = difference_texts({"ks.t": check.as_json()})
     assert told.endswith("(-5, 10] 0 rows of 3 and 27 more")
 
 
@@ -185,4 +185,4 @@ def test_what_nodes_found_is_put_together() -> None:
     found = merged["ks.t"]
     assert (found["equal"], found["different"], found["rows_found"]) == (1, 1, 9)
     assert len(found["differences"]) == 1
-    assert list(differences_told({"ks.u": merged["ks.u"]})) == []
+    assert list(difference_texts({"ks.u": merged["ks.u"]})) == []
