@@ -12,16 +12,9 @@ from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.upload import UploadSettings
 from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
-from magnetodb_backup.worker.backup.fingerprints import FigureWork
-from magnetodb_backup.worker.backup.work import BackupWork, WorkSettings
+from magnetodb_backup.worker.backup.work import BackupWork
+from magnetodb_backup.worker.compose import NodeParts, WorkerSettings, compose_work
 from magnetodb_backup.worker.remembered import NodeMemory
-from magnetodb_backup.worker.restore.build_and_repair import ViewWork
-from magnetodb_backup.worker.restore.import_ import ImportWork
-from magnetodb_backup.worker.restore.offline import OfflineWork
-from magnetodb_backup.worker.restore.preflight import RestoreSettings, RestoreWork
-from magnetodb_backup.worker.restore.queue import Turns
-from magnetodb_backup.worker.restore.schema import SchemaWork
-from magnetodb_backup.worker.restore.stream import StreamWork
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_changes import FakeLoader
@@ -36,33 +29,34 @@ TAG = snapshot_tag(BACKUP, 1)
 
 
 def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) -> BackupWork:
-    """Return a worker's work; the settings are those of ``WorkSettings``."""
+    """Return a worker's work; the settings are those of ``WorkerSettings``."""
+    parts = node_parts(node, store, state_dir)
+    return compose_work(parts, worker_settings(state_dir, **settings)).tasks
+
+
+def node_parts(node: FakeNode, store: Store, state_dir: Path) -> NodeParts:
+    """Return the parts of a worker on a node of directories; the state directory is made."""
     state_dir.mkdir(exist_ok=True)
-    values = {"snapshot_ttl": 3600, "head_room_percent": 0.0, **settings}
-    upload = UploadSettings(pack_size=1000, concurrency=2, readers=1)
-    local = node.local(memory=NodeMemory(state_dir / "node.json"))
-    restoring = RestoreWork(local, store, restore_settings(values["head_room_percent"]))
-    streaming = StreamWork(local, FakeLoader(lambda: node.ring))
-    schema = SchemaWork(local, store, PREFIX)
-    figures = FigureWork(local, store, prefix=PREFIX, state_dir=state_dir, concurrency=2)
-    return BackupWork(
-        local,
-        store,
-        WorkSettings(PREFIX, upload, state_dir=state_dir, **values),
-        {
-            **restoring.handlers(),
-            **ImportWork(local).handlers(),
-            **schema.handlers(),
-            **ViewWork(local).handlers(),
-            **figures.handlers(),
-            **streaming.handlers(),
-            **Turns().one_by_one(OfflineWork(local, FakeProcess(node)).handlers()),
-        },
+    return NodeParts(
+        node=node.local(memory=NodeMemory(state_dir / "node.json")),
+        storage=store,
+        loader=FakeLoader(lambda: node.ring),
+        process=FakeProcess(node),
     )
 
 
-def restore_settings(head_room_percent: float = 0.0) -> RestoreSettings:
-    return RestoreSettings(PREFIX, DownloadSettings(concurrency=2), head_room_percent)
+def worker_settings(state_dir: Path, **settings: Any) -> WorkerSettings:
+    """Return settings for small files; ``settings`` replaces some."""
+    values = {
+        "prefix": PREFIX,
+        "state_dir": state_dir,
+        "upload": UploadSettings(pack_size=1000, concurrency=2, readers=1),
+        "download": DownloadSettings(concurrency=2),
+        "fingerprints_concurrency": 2,
+        "snapshot_ttl": 3600,
+        "head_room_percent": 0.0,
+    }
+    return WorkerSettings(**{**values, **settings})
 
 
 class Working:

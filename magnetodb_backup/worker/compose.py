@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one wiring of a worker: which object does which task, and with what.
+
+Processes pass the real parts, tests pass fakes; both get the same worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from magnetodb_backup.repository.download.download import DownloadSettings
+from magnetodb_backup.repository.upload.upload import UploadSettings
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.worker.backup.fingerprints import FigureWork
+from magnetodb_backup.worker.backup.work import BackupWork, WorkSettings
+from magnetodb_backup.worker.heartbeat import Conductor, Reporter
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.build_and_repair import ViewWork
+from magnetodb_backup.worker.restore.import_ import ImportWork
+from magnetodb_backup.worker.restore.offline import OfflineWork, Process
+from magnetodb_backup.worker.restore.preflight import RestoreSettings, RestoreWork
+from magnetodb_backup.worker.restore.queue import Turns
+from magnetodb_backup.worker.restore.schema import SchemaWork
+from magnetodb_backup.worker.restore.stream import Loader, StreamWork
+from magnetodb_backup.worker.service import spawn
+from magnetodb_backup.worker.tasks import Tasks
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How a worker works; sizes in bytes, times in seconds.
+
+    ``fingerprints_concurrency`` is the number of token ranges that are read at once.
+    """
+
+    prefix: str
+    state_dir: Path
+    upload: UploadSettings
+    download: DownloadSettings
+    fingerprints_concurrency: int
+    snapshot_ttl: int
+    head_room_percent: float
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What a worker reports about itself, and every how many seconds."""
+
+    worker_id: str
+    node_control: str
+    interval: float
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """Where a worker does its work: the node, the store, and the programs it runs."""
+
+    node: LocalNode
+    storage: StorageDriver
+    loader: Loader
+    process: Process
+
+
+@dataclass(frozen=True)
+class Work:
+    """Performs every kind of task; ``restoring`` also removes the staged files of a restore."""
+
+    tasks: BackupWork
+    restoring: RestoreWork
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A composed worker: its task table, for the RPC server, and its reporter."""
+
+    tasks: Tasks
+    reporter: Reporter
+
+
+def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
+    """Return what performs the tasks of one node."""
+    node, storage, prefix = parts.node, parts.storage, settings.prefix
+    restoring = RestoreWork(
+        node,
+        storage,
+        RestoreSettings(prefix, settings.download, settings.head_room_percent),
+    )
+    fingerprints = FigureWork(
+        node,
+        storage,
+        prefix=prefix,
+        state_dir=settings.state_dir,
+        concurrency=settings.fingerprints_concurrency,
+    )
+    one_by_one = Turns().one_by_one(
+        {
+            **restoring.handlers(),
+            **ImportWork(node).handlers(),
+            **SchemaWork(node, storage, prefix).handlers(),
+            **StreamWork(node, parts.loader).handlers(),
+            **ViewWork(node).handlers(),
+            **OfflineWork(node, parts.process).handlers(),
+        }
+    )
+    backup_settings = WorkSettings(
+        prefix=prefix,
+        upload=settings.upload,
+        snapshot_ttl=settings.snapshot_ttl,
+        head_room_percent=settings.head_room_percent,
+        state_dir=settings.state_dir,
+    )
+    others = {**one_by_one, **fingerprints.handlers()}
+    return Work(BackupWork(node, storage, backup_settings, others), restoring)
+
+
+def compose_worker(
+    parts: NodeParts, conductor: Conductor, settings: WorkerSettings, report: ReportSettings
+) -> Worker:
+    """Return a worker that reports to ``conductor``; nothing runs yet."""
+    work = compose_work(parts, settings)
+    tasks = Tasks(work.tasks, spawn)
+    reporter = Reporter(
+        parts.node,
+        conductor,
+        tasks,
+        work.tasks.release,
+        work.restoring.remove_staging,
+        worker_id=report.worker_id,
+        node_control=report.node_control,
+        interval=report.interval,
+        head_room_percent=settings.head_room_percent,
+    )
+    return Worker(tasks, reporter)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A composed worker is whole: its reporter, its task table and its handlers know each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from magnetodb_backup.cassandra.files.staging import ROOT, Staging
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, snapshot_tag
+from magnetodb_backup.worker.compose import ReportSettings, Worker, compose_worker
+from tests.lab.processes import wait_for
+from tests.unit.repository.stores import Store
+from tests.unit.worker.fake_node import HOST, FakeControl, FakeNode
+from tests.unit.worker.reported import DEAD, LIVE, Conductor
+from tests.unit.worker.working import node_parts, worker_settings
+
+
+class Composed:
+    """A worker of a node of directories, and the conductor that it reports to."""
+
+    def __init__(self, root: Path) -> None:
+        self.node, self.conductor = FakeNode(root), Conductor()
+        state_dir = root / "state"
+        self.worker: Worker = compose_worker(
+            node_parts(self.node, Store(), state_dir),
+            self.conductor,
+            worker_settings(state_dir),
+            ReportSettings(worker_id="worker-1", node_control="nodetool", interval=0.02),
+        )
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Composed:
+    return Composed(tmp_path)
+
+
+def test_report_names_the_worker_and_its_node(composed: Composed) -> None:
+    composed.worker.reporter.report_once()
+    (report,) = composed.conductor.reports
+    assert (report.worker_id, report.node_control) == ("worker-1", "nodetool")
+    assert report.member == composed.node.me
+
+
+def test_left_over_snapshots_and_staged_files_are_removed(composed: Composed) -> None:
+    node = composed.node
+    dead, live = snapshot_tag(DEAD, 1), snapshot_tag(LIVE, 1)
+    for tag in (dead, live):
+        FakeControl(node).take_snapshot(tag, [t.name for t in node.tables], ttl_seconds=None)
+    staging = Staging(node.data.names, DEAD)
+    staging.prepare()
+    composed.worker.reporter.report_once()
+    assert (node.snapshots(dead), bool(node.snapshots(live))) == ([], True)
+    assert not any((path / ROOT / DEAD).exists() for path in node.data.paths)
+
+
+def test_task_table_performs_on_the_node(composed: Composed) -> None:
+    tasks = composed.worker.tasks
+    tasks.start("task", TaskKind.DESCRIBE, {"host_id": HOST})
+    wait_for(
+        lambda: tasks.status("task").state is TaskState.DONE,
+        deadline=5,
+        what="the task's end",
+        interval=0.01,
+    )
