@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures: what the rows of a table's token ranges were, so that a restore can be proven.
+"""Fingerprints: what the rows of a table's token ranges were, so that a restore can be proven.
 
-A figure is a row count and a digest of all rows of a range. It is taken twice, before and after
-the snapshots: what did not change in between is what the snapshots have.
+A fingerprint is the row count and a digest of all rows of a range. It is taken twice, before and
+after the snapshots: a range that did not change in between is in the snapshots as it was read.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def assign_ranges(
 
 
 @dataclass(frozen=True)
-class Figure:
+class Fingerprint:
     """How many rows there are, and the SHA-256 (hex) of their texts, each followed by LF."""
 
     rows: int
@@ -89,7 +89,7 @@ class Figure:
 
 
 class RowDigest:
-    """Makes a figure of rows as they come, in token order."""
+    """Makes a fingerprint of rows as they come, in token order."""
 
     def __init__(self) -> None:
         self._rows, self._digest = 0, hashlib.sha256()
@@ -101,9 +101,9 @@ class RowDigest:
             self._digest.update(text.encode(errors="surrogatepass"))
             self._digest.update(b"\n")
 
-    def figure(self) -> Figure:
-        """Return the figure of all rows so far."""
-        return Figure(self._rows, self._digest.hexdigest())
+    def fingerprint(self) -> Fingerprint:
+        """Return the fingerprint of all rows so far."""
+        return Fingerprint(self._rows, self._digest.hexdigest())
 
 
 class RangeState(str, enum.Enum):
@@ -118,13 +118,13 @@ class RangeState(str, enum.Enum):
 
 
 @dataclass(frozen=True)
-class RangeFigure:
-    """A range of a table; ``figure`` only if it is steady."""
+class RangeFingerprint:
+    """A range of a table; ``fingerprint`` only if it is steady."""
 
     table: TableName
     range: TokenRange
     state: RangeState
-    figure: Figure | None = None
+    fingerprint: Fingerprint | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the line's members; ``rows`` and ``sha256`` only of a steady range."""
@@ -135,40 +135,42 @@ class RangeFigure:
             "end": str(self.range.end),
             "state": self.state.value,
         }
-        return document if self.figure is None else {**document, **asdict(self.figure)}
+        return document if self.fingerprint is None else {**document, **asdict(self.fingerprint)}
 
 
-def read_once(table: TableName, range_: TokenRange, figure: Figure | None) -> RangeFigure:
-    """Return what one look at a range found; no figure where it could not be read."""
-    state = RangeState.UNREAD if figure is None else RangeState.STEADY
-    return RangeFigure(table, range_, state, figure)
+def read_once(
+    table: TableName, range_: TokenRange, fingerprint: Fingerprint | None
+) -> RangeFingerprint:
+    """Return what one look at a range found; no fingerprint where it could not be read."""
+    state = RangeState.UNREAD if fingerprint is None else RangeState.STEADY
+    return RangeFingerprint(table, range_, state, fingerprint)
 
 
-def settled(before: RangeFigure, after: RangeFigure) -> RangeFigure:
+def settled(before: RangeFingerprint, after: RangeFingerprint) -> RangeFingerprint:
     """Return what two looks at one range together tell."""
-    if before.figure is None or after.figure is None:
+    if before.fingerprint is None or after.fingerprint is None:
         return read_once(after.table, after.range, None)
-    if before.figure != after.figure:
-        return replace(after, state=RangeState.CHANGING, figure=None)
+    if before.fingerprint != after.fingerprint:
+        return replace(after, state=RangeState.CHANGING, fingerprint=None)
     return after
 
 
 @dataclass(frozen=True)
-class TableFigures:
+class TableFingerprints:
     """How many ranges of a table are in each state."""
 
     steady: int = 0
     changing: int = 0
     unread: int = 0
 
-    def plus(self, state: RangeState) -> TableFigures:
+    def plus(self, state: RangeState) -> TableFingerprints:
         """Count one more range."""
         return replace(self, **{state.value: getattr(self, state.value) + 1})
 
 
 @dataclass(frozen=True)
 class TableCheck:
-    """A restored table against its figures.
+    """A restored table against its fingerprints.
 
     Counts are of ranges; ``changing`` and ``unread`` could not be compared. The rows are those
     of the compared ranges. ``differences`` are the first ranges that differ.
@@ -182,24 +184,24 @@ class TableCheck:
     rows_found: int = 0
     differences: tuple[Mapping[str, Any], ...] = field(default=())
 
-    def compared(self, expected: RangeFigure, found: Figure) -> TableCheck:
+    def compared(self, expected: RangeFingerprint, found: Fingerprint) -> TableCheck:
         """Return this with one more range whose rows were read again."""
-        assert expected.figure is not None
+        assert expected.fingerprint is not None
         shown = self.differences
-        if found != expected.figure and len(shown) < _SHOWN:
+        if found != expected.fingerprint and len(shown) < _SHOWN:
             difference = {
                 "start": str(expected.range.start),
                 "end": str(expected.range.end),
-                "rows_expected": expected.figure.rows,
+                "rows_expected": expected.fingerprint.rows,
                 "rows_found": found.rows,
             }
             shown = (*shown, difference)
-        same = found == expected.figure
+        same = found == expected.fingerprint
         return replace(
             self,
             equal=self.equal + same,
             different=self.different + (not same),
-            rows_expected=self.rows_expected + expected.figure.rows,
+            rows_expected=self.rows_expected + expected.fingerprint.rows,
             rows_found=self.rows_found + found.rows,
             differences=shown,
         )

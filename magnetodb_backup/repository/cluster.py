@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
 from magnetodb_backup.errors import CorruptObject, NotFound
 from magnetodb_backup.repository.format import names as layout
-from magnetodb_backup.repository.format.fingerprints import FiguresReader
+from magnetodb_backup.repository.format.fingerprints import FingerprintsReader
 from magnetodb_backup.repository.format.manifests import (
     NodeManifestReader,
     backup_manifest_bytes,
@@ -50,26 +50,26 @@ class ClusterRepository:
         """Read a stored schema as a whole and return its size and digest."""
         return self._digest(layout.schema_name(backup_id))
 
-    def put_figures(self, backup_id: str, host_id: str, body: bytes) -> StoredObject:
-        """Store the figures that a node's worker has taken for a backup."""
-        return self._put(layout.figures_name(backup_id, host_id), body)
+    def put_fingerprints(self, backup_id: str, host_id: str, body: bytes) -> StoredObject:
+        """Store the fingerprints that a node's worker has taken for a backup."""
+        return self._put(layout.fingerprints_name(backup_id, host_id), body)
 
-    def digest_figures(self, backup_id: str, stored: StoredObject) -> StoredObject:
-        """Read stored figures as a whole and return what they are now."""
-        return self._digest(layout.check_figures_name(backup_id, stored.name))
+    def digest_fingerprints(self, backup_id: str, stored: StoredObject) -> StoredObject:
+        """Read stored fingerprints as a whole and return what they are now."""
+        return self._digest(layout.check_fingerprints_name(backup_id, stored.name))
 
-    def figures(self, backup_id: str, stored: StoredObject) -> FiguresReader:
-        """Return a reader of a backup's figures.
+    def fingerprints(self, backup_id: str, stored: StoredObject) -> FingerprintsReader:
+        """Return a reader of a backup's fingerprints.
 
         :raises NotFound: if they are gone.
         :raises CorruptObject: if they are not what the backup manifest names.
         """
-        if (found := self.digest_figures(backup_id, stored)) != stored:
+        if (found := self.digest_fingerprints(backup_id, stored)) != stored:
             raise CorruptObject(
-                f"the figures {stored.name} have SHA-256 {found.sha256}, the backup manifest names "
-                f"{stored.sha256}: they were changed after the backup"
+                f"the fingerprints {stored.name} have SHA-256 {found.sha256}, the backup manifest "
+                f"names {stored.sha256}: they were changed after the backup"
             )
-        return FiguresReader(
+        return FingerprintsReader(
             self._driver.read(self._container, stored.name), stored.name, backup_id
         )
 
@@ -108,11 +108,11 @@ class ClusterRepository:
     def delete_backup(
         self, backup_id: str, host_ids: Iterable[str] = (), *, figures: bool = False
     ) -> int:
-        """Remove a backup's manifests, that which makes it a backup first.
+        """Delete a backup's manifests, the backup manifest (the commit marker) first.
 
-        ``host_ids`` are its nodes as far as they are known: the listing may lag, of ``figures``
-        too, if it has some. Packs stay: only
-        collection removes data. May be repeated; returns the number of objects.
+        ``host_ids`` are its known nodes and ``figures`` says whether it has fingerprints: their
+        objects are deleted even if the listing lags. Packs stay: only collection removes data. Can
+        be repeated; returns the number of deleted objects.
         """
         first = layout.manifest_name(backup_id)
         prefix = layout.backup_prefix(backup_id)
@@ -121,7 +121,7 @@ class ClusterRepository:
         for host_id in host_ids:
             names.add(layout.node_manifest_name(backup_id, host_id))
             if figures:
-                names.add(layout.figures_name(backup_id, host_id))
+                names.add(layout.fingerprints_name(backup_id, host_id))
         for name in sorted(names, key=lambda n: (n != first, n)):
             self._driver.delete(self._container, name)
         return len(names)

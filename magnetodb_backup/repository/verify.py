@@ -23,7 +23,7 @@ _NAMED, _PROBLEMS_WITH_NAMES = 20, 200
 class Problem:
     """Something wrong. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
 
-    Or schema or figures, which belong to no node: their ``host_id`` is empty. ``files`` names
+    Or schema or fingerprints, which belong to no node: their ``host_id`` is empty. ``files`` names
     the first affected files, unless there are many problems; ``file_count`` counts all of them.
     """
 
@@ -218,11 +218,11 @@ def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> li
     return [Problem("", "schema", "", f"{found.name} is not what the backup manifest names")]
 
 
-def _figures_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
+def _fingerprint_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
     problems = []
     for stored in manifest.figures:
         try:
-            for _ in cluster.figures(manifest.backup_id, stored):
+            for _ in cluster.fingerprints(manifest.backup_id, stored):
                 pass
         except (CorruptObject, FormatProblem, NotFound) as error:
             problems.append(Problem("", "figures", "", str(error)))
@@ -246,7 +246,7 @@ def verify_backup(
     """
     manifest = cluster.read_backup(backup_id)
     totals: dict[str, int] = defaultdict(int)
-    problems = _schema_problems(cluster, manifest) + _figures_problems(cluster, manifest)
+    problems = _schema_problems(cluster, manifest) + _fingerprint_problems(cluster, manifest)
     for share in manifest.nodes:
         check = _NodeCheck(
             node_repository_of(share.host_id),

@@ -12,7 +12,7 @@ from pathlib import Path
 from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.upload.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.worker.backup.fingerprints import FigureWork
+from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
 from magnetodb_backup.worker.backup.work import BackupWork, WorkSettings
 from magnetodb_backup.worker.heartbeat import Conductor, Reporter
 from magnetodb_backup.worker.node import LocalNode
@@ -86,7 +86,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         storage,
         RestoreSettings(prefix, settings.download, settings.head_room_percent),
     )
-    fingerprints = FigureWork(
+    fingerprints = FingerprintWork(
         node,
         storage,
         prefix=prefix,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from magnetodb_backup.conductor.backup.fingerprints import figure_notes
+from magnetodb_backup.conductor.backup.fingerprints import fingerprint_notes
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare, StoredObject
@@ -103,7 +103,7 @@ def commit_backup(
         notes.append(f"without the nodes {', '.join(missing)}")
     if corrupt:
         notes.append(f"{corrupt} corrupt files, see the node backups")
-    notes += figure_notes(results)
+    notes += fingerprint_notes(results)
     database.backups.set_status(backup.id, status, error="; ".join(notes))
     return {"manifest": asdict(stored), "status": status.value}
 
@@ -130,7 +130,7 @@ def _figures(
     stored = results.get(Phase.FIGURES_AFTER.value, {}).get("figures", ())
     figures = tuple(StoredObject(**f) for f in stored)
     for expected in figures:
-        found = repository.digest_figures(backup_id, expected)
+        found = repository.digest_fingerprints(backup_id, expected)
         _require_same("the figures", found, expected)
     return figures
 

@@ -76,7 +76,7 @@ def look_again(
     }
 
 
-def figure_notes(results: Results) -> list[str]:
+def fingerprint_notes(results: Results) -> list[str]:
     """Return what a backup's record says of figures that were asked for and lack something."""
     after = results.get(_AFTER)
     if after is None:

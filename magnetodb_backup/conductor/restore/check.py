@@ -11,7 +11,7 @@ from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.domain.backup.manifest import BackupManifest
 from magnetodb_backup.domain.fingerprints import (
     TableCheck,
-    TableFigures,
+    TableFingerprints,
     TokenRange,
     assign_ranges,
     difference_texts,
@@ -32,10 +32,10 @@ _MOST_RANGES = 100_000
 
 
 @dataclass(frozen=True)
-class _FigurePlan:
+class _CheckPlan:
     """What a check would have to go by; ``tables`` by target name."""
 
-    tables: Mapping[str, TableFigures]
+    tables: Mapping[str, TableFingerprints]
     ranges: tuple[TokenRange, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -66,18 +66,18 @@ def _plan_check(
     manifest: BackupManifest,
     selected: Mapping[str, Any],
     has_rows: Mapping[str, bool],
-) -> _FigurePlan:
+) -> _CheckPlan:
     if not manifest.figures:
         problem = (
             f"backup {manifest.backup_id} has no figures to check a restore against; leave --check "
             "out, and make the next backup with --figures"
         )
-        return _FigurePlan({}, (), (problem,), ())
+        return _CheckPlan({}, (), (problem,), ())
     targets = {TableName(*source): _text(target) for source, target in selected["tables"]}
     try:
         tables, ranges = _read(repository, manifest, targets)
     except (CorruptObject, FormatProblem, NotFound) as error:
-        return _FigurePlan({}, (), (str(error),), ())
+        return _CheckPlan({}, (), (str(error),), ())
     problems = []
     if request.existing is Existing.MERGE:
         problems += [
@@ -100,20 +100,20 @@ def _plan_check(
     lacking = sorted(set(targets.values()) - set(tables))
     if lacking:
         warnings.append(f"the backup has no figures of {', '.join(lacking)}: not checked")
-    return _FigurePlan(tables, tuple(sorted(ranges)), tuple(problems), tuple(warnings))
+    return _CheckPlan(tables, tuple(sorted(ranges)), tuple(problems), tuple(warnings))
 
 
 def _read(
     repository: ClusterRepository, manifest: BackupManifest, targets: Mapping[TableName, str]
-) -> tuple[dict[str, TableFigures], set[TokenRange]]:
-    tables: dict[str, TableFigures] = {}
+) -> tuple[dict[str, TableFingerprints], set[TokenRange]]:
+    tables: dict[str, TableFingerprints] = {}
     ranges: set[TokenRange] = set()
     for stored in manifest.figures:
-        for figure in repository.figures(manifest.backup_id, stored):
+        for figure in repository.fingerprints(manifest.backup_id, stored):
             target = targets.get(figure.table)
             if target is None:
                 continue
-            tables[target] = tables.get(target, TableFigures()).plus(figure.state)
+            tables[target] = tables.get(target, TableFingerprints()).plus(figure.state)
             ranges.add(figure.range)
             if len(ranges) > _MOST_RANGES:
                 raise FormatProblem(f"{stored.name}: has more than {_MOST_RANGES} token ranges")

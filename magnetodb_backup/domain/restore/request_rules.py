@@ -51,7 +51,7 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
             "a single node cannot be restored by replace: a table is truncated on all nodes at "
             "once, so the rows of the others would be lost; use merge"
         )
-    _check_figures(request, backup)
+    _check_fingerprints(request, backup)
     request = replace(
         request,
         keyspaces=tuple(parse_name(k) for k in request.keyspaces),
@@ -93,7 +93,7 @@ def _check_offline(request: RestoreRequest) -> None:
         )
 
 
-def _check_figures(request: RestoreRequest, backup: Backup) -> None:
+def _check_fingerprints(request: RestoreRequest, backup: Backup) -> None:
     if request.check and not backup.figures:
         raise InvalidValue(
             f"backup {backup.id} has no figures to check a restore against; leave --check out "

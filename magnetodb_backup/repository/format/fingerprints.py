@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a backup as a stream of JSON lines: one file for each node that has taken some."""
+"""Fingerprints of a backup as a stream of JSON lines: one file for each node that took some."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from magnetodb_backup.domain.backup.manifest import FORMAT
-from magnetodb_backup.domain.fingerprints import LOWEST, Figure, RangeFigure, RangeState, TokenRange
+from magnetodb_backup.domain.fingerprints import (
+    LOWEST,
+    Fingerprint,
+    RangeFingerprint,
+    RangeState,
+    TokenRange,
+)
 from magnetodb_backup.domain.tables import TableName, check_name
 from magnetodb_backup.errors import FormatProblem
 from magnetodb_backup.repository.format.lines import (
@@ -19,10 +25,10 @@ from magnetodb_backup.repository.format.lines import (
 )
 from magnetodb_backup.repository.format.names import check_sha256, check_uuid
 
-_TOO_LONG = "the figures: a line would be too long"
+_TOO_LONG = "the fingerprints: a line would be too long"
 
 
-class FiguresWriter:
+class FingerprintsWriter:
     """Writes header, ranges (by table and token) and trailer, compressed, into ``file``."""
 
     def __init__(self, file: BinaryIO, backup_id: str, host_id: str) -> None:
@@ -30,9 +36,9 @@ class FiguresWriter:
         header = {"format": FORMAT, "backup_id": backup_id, "host_id": host_id}
         self._lines.write(header, _TOO_LONG)
 
-    def add(self, figure: RangeFigure) -> None:
+    def add(self, fingerprint: RangeFingerprint) -> None:
         """Write one range's line."""
-        self._lines.write(figure.as_json(), _TOO_LONG)
+        self._lines.write(fingerprint.as_json(), _TOO_LONG)
         self._ranges += 1
 
     def finish(self) -> None:
@@ -41,8 +47,8 @@ class FiguresWriter:
         self._lines.finish()
 
 
-class FiguresReader:
-    """Reads figures of the backup ``backup_id``; iterate once for its ranges, each checked.
+class FingerprintsReader:
+    """Reads fingerprints of the backup ``backup_id``; iterate once for its ranges, each checked.
 
     The ranges are in order, and no token of a table is in two of them.
 
@@ -58,8 +64,8 @@ class FiguresReader:
         check_format(header, name)
         self.host_id = checked(name, _header, header, backup_id)
 
-    def __iter__(self) -> Iterator[RangeFigure]:
-        last: RangeFigure | None = None
+    def __iter__(self) -> Iterator[RangeFingerprint]:
+        last: RangeFingerprint | None = None
         count = 0
         trailer: dict[str, Any] | None = None
         for document in self._lines:
@@ -68,15 +74,15 @@ class FiguresReader:
             if "trailer" in document:
                 trailer = document
                 continue
-            figure = checked(self._name, _range_figure, document)
-            if last is not None and not _follows(last, figure):
+            fingerprint = checked(self._name, _range_fingerprint, document)
+            if last is not None and not _follows(last, fingerprint):
                 raise FormatProblem(
-                    f"{self._name}: {figure.table} {figure.range} does not follow {last.table} "
-                    f"{last.range}"
+                    f"{self._name}: {fingerprint.table} {fingerprint.range} does not follow "
+                    f"{last.table} {last.range}"
                 )
-            last = figure
+            last = fingerprint
             count += 1
-            yield figure
+            yield fingerprint
         if trailer != {"trailer": {"ranges": count}}:
             raise FormatProblem(f"{self._name}: has {count} ranges, its trailer says {trailer}")
 
@@ -85,24 +91,24 @@ def _header(document: Mapping[str, Any], backup_id: str) -> str:
     if set(document) != {"format", "backup_id", "host_id"}:
         raise ValueError(f"the header has the members {', '.join(document)}")
     if document["backup_id"] != backup_id:
-        raise ValueError(f"these are figures of backup {document['backup_id']!r}")
+        raise ValueError(f"these are fingerprints of backup {document['backup_id']!r}")
     return check_uuid(document["host_id"], "node")
 
 
-def _range_figure(data: Mapping[str, Any]) -> RangeFigure:
+def _range_fingerprint(data: Mapping[str, Any]) -> RangeFingerprint:
     state = RangeState(data["state"])
     members = {"keyspace", "table", "start", "end", "state"}
-    figure = None
+    fingerprint = None
     if state is RangeState.STEADY:
         members |= {"rows", "sha256"}
-        figure = Figure(number(data["rows"]), check_sha256(data["sha256"]))
+        fingerprint = Fingerprint(number(data["rows"]), check_sha256(data["sha256"]))
     if set(data) != members:
         raise ValueError(f"a {state.value} range has the members {', '.join(data)}")
     table = TableName(check_name(data["keyspace"], "keyspace"), check_name(data["table"], "table"))
     found = TokenRange(_token(data["start"]), _token(data["end"]))
     if found.start >= found.end:
         raise ValueError(f"{found} is no range of tokens")
-    return RangeFigure(table, found, state, figure)
+    return RangeFingerprint(table, found, state, fingerprint)
 
 
 def _token(text: Any) -> int:
@@ -111,7 +117,7 @@ def _token(text: Any) -> int:
     return number(int(text), least=LOWEST)
 
 
-def _follows(last: RangeFigure, figure: RangeFigure) -> bool:
-    if last.table == figure.table:
-        return last.range.end <= figure.range.start
-    return last.table < figure.table
+def _follows(last: RangeFingerprint, fingerprint: RangeFingerprint) -> bool:
+    if last.table == fingerprint.table:
+        return last.range.end <= fingerprint.range.start
+    return last.table < fingerprint.table

@@ -32,7 +32,11 @@ from magnetodb_backup.repository.format.lines import (
     read_lines,
     texts,
 )
-from magnetodb_backup.repository.format.names import check_figures_name, check_sha256, check_uuid
+from magnetodb_backup.repository.format.names import (
+    check_fingerprints_name,
+    check_sha256,
+    check_uuid,
+)
 
 
 class NodeManifestWriter:
@@ -214,7 +218,7 @@ def _check_backup(manifest: BackupManifest) -> None:
     check_sha256(manifest.schema.sha256)
     number(manifest.schema.size)
     number(manifest.skew_ms, least=-(1 << 63))
-    _check_figures(manifest)
+    _check_fingerprints(manifest)
     number(sum(node.files for node in manifest.nodes))
     number(sum(node.bytes for node in manifest.nodes))
     if len({node.host_id for node in manifest.nodes}) != len(manifest.nodes):
@@ -227,9 +231,9 @@ def _stored_list(values: Any) -> tuple[StoredObject, ...]:
     return tuple(StoredObject(**v) for v in values)
 
 
-def _check_figures(manifest: BackupManifest) -> None:
+def _check_fingerprints(manifest: BackupManifest) -> None:
     for stored in manifest.figures:
-        check_figures_name(manifest.backup_id, stored.name)
+        check_fingerprints_name(manifest.backup_id, stored.name)
         check_sha256(stored.sha256)
         number(stored.size)
     if len({stored.name for stored in manifest.figures}) != len(manifest.figures):

@@ -91,16 +91,16 @@ def node_manifest_name(backup_id: str, host_id: str) -> str:
     return f"{backup_prefix(backup_id)}nodes/{check_uuid(host_id, 'node')}.jsonl.zst"
 
 
-def figures_name(backup_id: str, host_id: str) -> str:
-    """Return the name of the figures that a node's worker has taken."""
+def fingerprints_name(backup_id: str, host_id: str) -> str:
+    """Return the name of the fingerprints that a node's worker has taken."""
     return f"{backup_prefix(backup_id)}figures/{check_uuid(host_id, 'node')}.jsonl.zst"
 
 
-def check_figures_name(backup_id: str, name: str) -> str:
-    """Return ``name`` if figures of this backup can have it; InvalidValue otherwise."""
+def check_fingerprints_name(backup_id: str, name: str) -> str:
+    """Return ``name`` if fingerprints of this backup can have it; InvalidValue otherwise."""
     host_id = name.rpartition("/")[2].removesuffix(".jsonl.zst")
-    if not _UUID.fullmatch(host_id) or name != figures_name(backup_id, host_id):
-        raise InvalidValue(f"{name!r} is not the name of figures of backup {backup_id}")
+    if not _UUID.fullmatch(host_id) or name != fingerprints_name(backup_id, host_id):
+        raise InvalidValue(f"{name!r} is not the name of fingerprints of backup {backup_id}")
     return name
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks that read rows: taking the figures of a backup, checking a restore against them."""
+"""The tasks that read rows: take the fingerprints of a backup, check a restore against them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.fingerprints import (
-    Figure,
-    RangeFigure,
+    Fingerprint,
+    RangeFingerprint,
     RangeState,
     RowDigest,
     TableCheck,
-    TableFigures,
+    TableFingerprints,
     TokenRange,
     read_once,
     settled,
@@ -29,7 +29,7 @@ from magnetodb_backup.domain.fingerprints import (
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import BackupError, FileVanished
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.format.fingerprints import FiguresReader, FiguresWriter
+from magnetodb_backup.repository.format.fingerprints import FingerprintsReader, FingerprintsWriter
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.node import LocalNode, RowSource
@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-class FigureWork:
+class FingerprintWork:
     """Reads token ranges, ``concurrency`` of them at once.
 
     What a backup's first look finds lies in ``state_dir`` until the next backup's.
@@ -77,9 +77,11 @@ class FigureWork:
         reasons: dict[str, str] = {}
         part = self._kept(arguments).with_suffix(".part")
         with part.open("wb") as file:
-            writer = FiguresWriter(file, str(arguments["backup_id"]), str(arguments["host_id"]))
-            for figure in self._look(_wanted(arguments), reasons, context):
-                writer.add(figure)
+            writer = FingerprintsWriter(
+                file, str(arguments["backup_id"]), str(arguments["host_id"])
+            )
+            for fingerprint in self._look(_wanted(arguments), reasons, context):
+                writer.add(fingerprint)
             writer.finish()
         part.replace(self._kept(arguments))
         return {"unread": reasons}
@@ -87,36 +89,36 @@ class FigureWork:
     def _after(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         """Look again, and store what both looks together tell.
 
-        The backup does not fail for lack of figures: a problem is its own result.
+        The backup does not fail for lack of fingerprints: a problem is its own result.
         """
         try:
             return self._settle(arguments, context)
         except (BackupError, OSError) as error:
             context.check()
-            LOG.warning("no figures: %s", error)
+            LOG.warning("no fingerprints: %s", error)
             return {"problem": str(error)}
 
     def _settle(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         backup_id, host_id = str(arguments["backup_id"]), str(arguments["host_id"])
         body, reasons = io.BytesIO(), dict[str, str]()
-        writer = FiguresWriter(body, backup_id, host_id)
-        tables: dict[str, TableFigures] = {}
+        writer = FingerprintsWriter(body, backup_id, host_id)
+        tables: dict[str, TableFingerprints] = {}
         if not self._kept(arguments).exists():
             raise FileVanished(
                 f"{self._kept(arguments)} is gone; who removes files from the worker's state_dir?"
             )
         with self._kept(arguments).open("rb") as kept:
             pieces = iter(lambda: kept.read(_PIECE), b"")
-            before, again = tee(FiguresReader(pieces, str(kept.name), backup_id))
+            before, again = tee(FingerprintsReader(pieces, str(kept.name), backup_id))
             wanted = ((f.table, f.range) for f in again)
             for old, new in zip(before, self._look(wanted, reasons, context), strict=True):
-                figure = settled(old, new)
-                writer.add(figure)
-                name = str(figure.table)
-                tables[name] = tables.get(name, TableFigures()).plus(figure.state)
+                fingerprint = settled(old, new)
+                writer.add(fingerprint)
+                name = str(fingerprint.table)
+                tables[name] = tables.get(name, TableFingerprints()).plus(fingerprint.state)
         writer.finish()
         cluster = ClusterRepository(self._storage, self._prefix, str(arguments["cluster"]))
-        stored = cluster.put_figures(backup_id, host_id, body.getvalue())
+        stored = cluster.put_fingerprints(backup_id, host_id, body.getvalue())
         return {
             "figures": asdict(stored),
             "tables": {name: asdict(found) for name, found in tables.items()},
@@ -132,22 +134,24 @@ class FigureWork:
         reader = self._node.cql().row_reader(context.check)
         checks: dict[str, TableCheck] = {}
 
-        def expected() -> Iterator[RangeFigure]:
+        def expected() -> Iterator[RangeFingerprint]:
             for stored in arguments["figures"]:
-                for figure in source.figures(backup_id, StoredObject(**stored)):
-                    if figure.table in targets and figure.range in ranges:
-                        yield figure
+                for fingerprint in source.fingerprints(backup_id, StoredObject(**stored)):
+                    if fingerprint.table in targets and fingerprint.range in ranges:
+                        yield fingerprint
 
-        def read(figure: RangeFigure) -> Figure | None:
-            if figure.state is not RangeState.STEADY:
+        def read(fingerprint: RangeFingerprint) -> Fingerprint | None:
+            if fingerprint.state is not RangeState.STEADY:
                 return None
-            return _digest(reader, targets[figure.table], figure.range)
+            return _digest(reader, targets[fingerprint.table], fingerprint.range)
 
-        for figure, found in self._side_by_side(expected(), read):
-            name = f"{targets[figure.table].keyspace}.{targets[figure.table].table}"
+        for fingerprint, found in self._side_by_side(expected(), read):
+            name = f"{targets[fingerprint.table].keyspace}.{targets[fingerprint.table].table}"
             check = checks.get(name, TableCheck())
             checks[name] = (
-                check.left_out(figure.state) if found is None else check.compared(figure, found)
+                check.left_out(fingerprint.state)
+                if found is None
+                else check.compared(fingerprint, found)
             )
         return {"checks": {name: check.as_json() for name, check in checks.items()}}
 
@@ -162,11 +166,11 @@ class FigureWork:
         wanted: Iterable[tuple[TableName, TokenRange]],
         reasons: dict[str, str],
         context: TaskContext,
-    ) -> Iterator[RangeFigure]:
+    ) -> Iterator[RangeFingerprint]:
         """Read ranges; why one cannot be read is told in ``reasons``, by table."""
         reader = self._node.cql().row_reader(context.check)
 
-        def read(what: tuple[TableName, TokenRange]) -> Figure | None:
+        def read(what: tuple[TableName, TokenRange]) -> Fingerprint | None:
             table, range_ = what
             if str(table) in reasons:
                 return None  # it would fail again, and each failure takes its time
@@ -174,12 +178,12 @@ class FigureWork:
                 return _digest(reader, table, range_)
             except BackupError as error:
                 context.check()
-                LOG.warning("no figures of %s, range %s: %s", table, range_, error)
+                LOG.warning("no fingerprints of %s, range %s: %s", table, range_, error)
                 reasons.setdefault(str(table), str(error))
                 return None
 
-        for (table, range_), figure in self._side_by_side(wanted, read):
-            yield read_once(table, range_, figure)
+        for (table, range_), fingerprint in self._side_by_side(wanted, read):
+            yield read_once(table, range_, fingerprint)
 
     def _side_by_side(
         self, items: Iterable[Item], read: Callable[[Item], Found]
@@ -208,8 +212,8 @@ def _wanted(arguments: Mapping[str, Any]) -> Iterator[tuple[TableName, TokenRang
             yield table, each
 
 
-def _digest(reader: RowSource, table: TableName, range_: TokenRange) -> Figure:
+def _digest(reader: RowSource, table: TableName, range_: TokenRange) -> Fingerprint:
     digest = RowDigest()
     for page in reader.pages(table, range_):
         digest.add(page)
-    return digest.figure()
+    return digest.fingerprint()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures: what is digested, what is steady, and how checks are told."""
+"""Fingerprints: what is digested, what is steady, and how checks are told."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import replace
 from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
-    Figure,
-    RangeFigure,
+    Fingerprint,
+    RangeFingerprint,
     RangeState,
     RowDigest,
     TableCheck,
-    TableFigures,
+    TableFingerprints,
     TokenRange,
     assign_ranges,
     difference_texts,
@@ -32,47 +32,49 @@ RANGE = TokenRange(-5, 10)
 DIGEST = "ab" * 32
 
 
-def _figure(*rows: str) -> Figure:
+def _fingerprint(*rows: str) -> Fingerprint:
     digest = RowDigest()
     digest.add(rows)
-    return digest.figure()
+    return digest.fingerprint()
 
 
 def test_a_digest_is_that_of_the_rows_texts_each_with_a_line_feed() -> None:
     text = '{"id": 1, "text": "ä"}\n{"id": 2, "text": null}\n'
-    expected = Figure(2, hashlib.sha256(text.encode()).hexdigest())
-    assert _figure(*text.splitlines()) == expected
+    expected = Fingerprint(2, hashlib.sha256(text.encode()).hexdigest())
+    assert _fingerprint(*text.splitlines()) == expected
 
 
 def test_pages_do_not_matter_but_order_and_borders_of_rows_do() -> None:
     digest = RowDigest()
     for page in (["a"], [], ["b", "c"]):
         digest.add(page)
-    assert digest.figure() == _figure("a", "b", "c")
-    assert _figure("b", "a", "c") != _figure("a", "b", "c")
-    assert _figure("ab") != _figure("a", "b")
-    assert _figure() == Figure(0, hashlib.sha256().hexdigest())
+    assert digest.fingerprint() == _fingerprint("a", "b", "c")
+    assert _fingerprint("b", "a", "c") != _fingerprint("a", "b", "c")
+    assert _fingerprint("ab") != _fingerprint("a", "b")
+    assert _fingerprint() == Fingerprint(0, hashlib.sha256().hexdigest())
 
 
 def test_equal_looks_are_steady() -> None:
-    look = read_once(TABLE, RANGE, _figure("a"))
+    look = read_once(TABLE, RANGE, _fingerprint("a"))
     assert look.state is RangeState.STEADY
     assert settled(look, look) == look
 
 
 def test_what_changed_meanwhile_is_not_compared() -> None:
-    before, after = (read_once(TABLE, RANGE, _figure(text)) for text in "ab")
-    assert settled(before, after) == RangeFigure(TABLE, RANGE, RangeState.CHANGING)
+    before, after = (read_once(TABLE, RANGE, _fingerprint(text)) for text in "ab")
+    assert settled(before, after) == RangeFingerprint(TABLE, RANGE, RangeState.CHANGING)
 
 
 def test_what_one_look_could_not_read_is_unread() -> None:
-    seen, unseen = read_once(TABLE, RANGE, _figure("a")), read_once(TABLE, RANGE, None)
+    seen, unseen = read_once(TABLE, RANGE, _fingerprint("a")), read_once(TABLE, RANGE, None)
     for before, after in ((seen, unseen), (unseen, seen), (unseen, unseen)):
-        assert settled(before, after) == RangeFigure(TABLE, RANGE, RangeState.UNREAD)
+        assert settled(before, after) == RangeFingerprint(TABLE, RANGE, RangeState.UNREAD)
 
 
 def test_lines() -> None:
-    steady = RangeFigure(TABLE, TokenRange(LOWEST, HIGHEST), RangeState.STEADY, Figure(3, DIGEST))
+    steady = RangeFingerprint(
+        TABLE, TokenRange(LOWEST, HIGHEST), RangeState.STEADY, Fingerprint(3, DIGEST)
+    )
     assert steady.as_json() == {
         "keyspace": "ks",
         "table": "t",
@@ -82,16 +84,16 @@ def test_lines() -> None:
         "rows": 3,
         "sha256": DIGEST,
     }
-    unread = replace(steady, state=RangeState.UNREAD, figure=None).as_json()
+    unread = replace(steady, state=RangeState.UNREAD, fingerprint=None).as_json()
     assert (unread["state"], "rows" in unread, "sha256" in unread) == ("unread", False, False)
     assert TokenRange.from_json(json.loads(json.dumps(RANGE.as_json()))) == RANGE
 
 
 def test_ranges_in_each_state_are_counted() -> None:
-    counted = TableFigures()
+    counted = TableFingerprints()
     for state in (RangeState.STEADY, RangeState.CHANGING, RangeState.STEADY, RangeState.UNREAD):
         counted = counted.plus(state)
-    assert counted == TableFigures(steady=2, changing=1, unread=1)
+    assert counted == TableFingerprints(steady=2, changing=1, unread=1)
 
 
 def test_a_small_ring_is_divided_evenly() -> None:
@@ -129,15 +131,15 @@ def test_a_range_is_read_by_the_owner_of_its_end() -> None:
     assert assign_ranges(ranges, ring, []) == {}
 
 
-def _expected(rows: int) -> RangeFigure:
-    return RangeFigure(TABLE, RANGE, RangeState.STEADY, Figure(rows, DIGEST))
+def _expected(rows: int) -> RangeFingerprint:
+    return RangeFingerprint(TABLE, RANGE, RangeState.STEADY, Fingerprint(rows, DIGEST))
 
 
 def test_a_check_counts_ranges_and_rows() -> None:
     check = (
         TableCheck()
-        .compared(_expected(3), Figure(3, DIGEST))
-        .compared(_expected(5), Figure(4, "cd" * 32))
+        .compared(_expected(3), Fingerprint(3, DIGEST))
+        .compared(_expected(5), Fingerprint(4, "cd" * 32))
         .left_out(RangeState.CHANGING)
         .left_out(RangeState.UNREAD)
     )
@@ -159,7 +161,7 @@ def test_a_check_counts_ranges_and_rows() -> None:
 
 
 def test_other_rows_of_the_same_number_differ() -> None:
-    check = TableCheck().compared(_expected(3), Figure(3, "cd" * 32))
+    check = TableCheck().compared(_expected(3), Fingerprint(3, "cd" * 32))
     assert (check.equal, check.different, check.rows_found) == (0, 1, 3)
     (told,) = difference_texts({"ks.t": check.as_json()})
     assert told == ("ks.t: 1 of 1 token ranges differ, 3 rows found of 3: (-5, 10] 3 rows of 3")
@@ -168,15 +170,15 @@ def test_other_rows_of_the_same_number_differ() -> None:
 def test_many_differences_are_counted_and_some_are_shown() -> None:
     check = TableCheck()
     for _ in range(30):
-        check = check.compared(_expected(3), Figure(0, "cd" * 32))
+        check = check.compared(_expected(3), Fingerprint(0, "cd" * 32))
     assert (check.different, len(check.differences)) == (30, 20)
     (told,) = difference_texts({"ks.t": check.as_json()})
     assert told.endswith("(-5, 10] 0 rows of 3 and 27 more")
 
 
 def test_what_nodes_found_is_put_together() -> None:
-    equal = TableCheck().compared(_expected(3), Figure(3, DIGEST))
-    different = TableCheck().compared(_expected(5), Figure(6, "cd" * 32))
+    equal = TableCheck().compared(_expected(3), Fingerprint(3, DIGEST))
+    different = TableCheck().compared(_expected(5), Fingerprint(6, "cd" * 32))
     merged = merged_checks(
         [{"ks.t": equal.as_json()}, {"ks.u": equal.as_json(), "ks.t": different.as_json()}]
     )

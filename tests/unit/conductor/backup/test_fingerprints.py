@@ -13,7 +13,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
-    RangeFigure,
+    RangeFingerprint,
     RangeState,
     TokenRange,
 )
@@ -35,12 +35,12 @@ def filled(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def _figures(cluster: Cluster, backup: Backup) -> list[RangeFigure]:
+def _figures(cluster: Cluster, backup: Backup) -> list[RangeFingerprint]:
     manifest = cluster.repository.read_backup(backup.id)
     return [
         figure
         for stored in manifest.figures
-        for figure in cluster.repository.figures(backup.id, stored)
+        for figure in cluster.repository.fingerprints(backup.id, stored)
     ]
 
 
@@ -51,8 +51,8 @@ def test_every_row_is_in_a_steady_range(filled: Cluster) -> None:
     assert {f.state for f in figures} == {RangeState.STEADY}
     rows: Counter[TableName] = Counter()
     for figure in figures:
-        assert figure.figure is not None
-        rows[figure.table] += figure.figure.rows
+        assert figure.fingerprint is not None
+        rows[figure.table] += figure.fingerprint.rows
     assert rows == {T: 200, U: 1}
     for table in (T, U):
         ranges = sorted(f.range for f in figures if f.table == table)
@@ -102,7 +102,7 @@ def test_rows_that_change_meanwhile(filled: Cluster) -> None:
     backup = filled.backup(figures=True)
     assert (backup.status, backup.figures, backup.error) == (BackupStatus.CREATED, True, "")
     changing = [f for f in _figures(filled, backup) if f.state is not RangeState.STEADY]
-    assert [(f.table, f.state, f.figure) for f in changing] == [(T, RangeState.CHANGING, None)]
+    assert [(f.table, f.state, f.fingerprint) for f in changing] == [(T, RangeState.CHANGING, None)]
     assert changing[0].range.start < 150 <= changing[0].range.end
 
 
@@ -173,7 +173,7 @@ def test_a_node_that_is_missing_has_its_ranges_read_by_others(filled: Cluster) -
     filled.fall_silent(3)
     backup = filled.backup(allow_partial=True, figures=True)
     assert (backup.status, backup.figures) == (BackupStatus.PARTIAL, True)
-    assert sum(f.figure.rows for f in _figures(filled, backup) if f.figure) == 201
+    assert sum(f.fingerprint.rows for f in _figures(filled, backup) if f.fingerprint) == 201
     assert len(filled.repository.read_backup(backup.id).figures) == 2
 
 

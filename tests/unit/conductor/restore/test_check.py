@@ -217,7 +217,7 @@ def test_figures_that_somebody_changed(restoring: Restoring, damage: str) -> Non
             if f.name.endswith(stored.name.rpartition("/")[2])
         ]
         host_id = stored.name.rpartition("/")[2].removesuffix(".jsonl.zst")
-        wrong = restoring.cluster.repository.put_figures(manifest.backup_id, host_id, body)
+        wrong = restoring.cluster.repository.put_fingerprints(manifest.backup_id, host_id, body)
         figures = (manifest.figures[0], wrong, manifest.figures[2])
         committed = restoring.cluster.repository.commit(replace(manifest, figures=figures))
         restoring.cluster.database.backups.update(

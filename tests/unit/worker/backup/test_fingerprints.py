@@ -13,7 +13,7 @@ from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
-    RangeFigure,
+    RangeFingerprint,
     RangeState,
     RowDigest,
     TokenRange,
@@ -57,14 +57,14 @@ def _after(worker: Working) -> Mapping[str, Any]:
     return worker.do(TaskKind.FIGURES_AFTER)
 
 
-def _stored(worker: Working, result: Mapping[str, Any]) -> list[RangeFigure]:
-    return list(worker.cluster.figures(BACKUP, StoredObject(**result["figures"])))
+def _stored(worker: Working, result: Mapping[str, Any]) -> list[RangeFingerprint]:
+    return list(worker.cluster.fingerprints(BACKUP, StoredObject(**result["figures"])))
 
 
-def _steady(of: TableName, range_: TokenRange, *rows: str) -> RangeFigure:
+def _steady(of: TableName, range_: TokenRange, *rows: str) -> RangeFingerprint:
     digest = RowDigest()
     digest.add(rows)
-    return RangeFigure(of, range_, RangeState.STEADY, digest.figure())
+    return RangeFingerprint(of, range_, RangeState.STEADY, digest.fingerprint())
 
 
 def test_two_equal_looks_are_stored(worker: Working) -> None:
@@ -91,7 +91,7 @@ def test_a_range_that_changed_meanwhile_is_not_steady(worker: Working) -> None:
     worker.node.rows[T].append((8, "e"))
     assert _stored(worker, _after(worker)) == [
         _steady(T, LEFT, "a", "b", "c"),
-        RangeFigure(T, RIGHT, RangeState.CHANGING),
+        RangeFingerprint(T, RIGHT, RangeState.CHANGING),
     ]
 
 

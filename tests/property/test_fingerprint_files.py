@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of figures: read again as they were; those that somebody changed are refused by name."""
+"""Files of fingerprints: read again unchanged; changed ones are refused by name."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
-    Figure,
-    RangeFigure,
+    Fingerprint,
+    RangeFingerprint,
     RangeState,
     TokenRange,
 )
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import FormatProblem
-from magnetodb_backup.repository.format.fingerprints import FiguresReader, FiguresWriter
+from magnetodb_backup.repository.format.fingerprints import FingerprintsReader, FingerprintsWriter
 from tests.property.manifests import (
     LARGEST,
     digests,
@@ -41,43 +41,47 @@ DIGEST = "ab" * 32
 TABLE = TableName("ks", "t")
 
 
-def _written(figures: list[RangeFigure]) -> bytes:
+def _written(fingerprints: list[RangeFingerprint]) -> bytes:
     file = io.BytesIO()
-    writer = FiguresWriter(file, BACKUP_ID, HOST_ID)
-    for figure in figures:
-        writer.add(figure)
+    writer = FingerprintsWriter(file, BACKUP_ID, HOST_ID)
+    for fingerprint in fingerprints:
+        writer.add(fingerprint)
     writer.finish()
     return file.getvalue()
 
 
-def _read(stored: bytes, chunk: int = 1 << 16) -> list[RangeFigure]:
+def _read(stored: bytes, chunk: int = 1 << 16) -> list[RangeFingerprint]:
     chunks = (stored[begin : begin + chunk] for begin in range(0, len(stored), chunk))
-    return list(FiguresReader(chunks, "the figures", BACKUP_ID))
+    return list(FingerprintsReader(chunks, "the fingerprints", BACKUP_ID))
 
 
 FIGURES = [
-    RangeFigure(TABLE, TokenRange(LOWEST, -7), RangeState.STEADY, Figure(3, DIGEST)),
-    RangeFigure(TABLE, TokenRange(-7, HIGHEST), RangeState.CHANGING),
-    RangeFigure(TableName("ks", "u"), TokenRange(LOWEST, HIGHEST), RangeState.UNREAD),
+    RangeFingerprint(TABLE, TokenRange(LOWEST, -7), RangeState.STEADY, Fingerprint(3, DIGEST)),
+    RangeFingerprint(TABLE, TokenRange(-7, HIGHEST), RangeState.CHANGING),
+    RangeFingerprint(TableName("ks", "u"), TokenRange(LOWEST, HIGHEST), RangeState.UNREAD),
 ]
 LINES = lines_of(_written(FIGURES))
 
 
 @st.composite
-def _figures(draw: st.DrawFn) -> list[RangeFigure]:
-    figures = []
+def _fingerprints(draw: st.DrawFn) -> list[RangeFingerprint]:
+    fingerprints = []
     for table in sorted(draw(st.sets(st.builds(TableName, names, names), max_size=3))):
         bounds = sorted(draw(st.sets(tokens, min_size=2, max_size=6)))
         for start, end in pairwise(bounds):
-            figure = draw(st.none() | st.builds(Figure, st.integers(0, LARGEST), digests))
-            state = RangeState.STEADY if figure else draw(st.sampled_from(list(RangeState)[1:]))
-            figures.append(RangeFigure(table, TokenRange(start, end), state, figure))
-    return figures
+            fingerprint = draw(st.none() | st.builds(Fingerprint, st.integers(0, LARGEST), digests))
+            state = (
+                RangeState.STEADY if fingerprint else draw(st.sampled_from(list(RangeState)[1:]))
+            )
+            fingerprints.append(RangeFingerprint(table, TokenRange(start, end), state, fingerprint))
+    return fingerprints
 
 
-@given(_figures(), st.integers(1, 5000))
-def test_figures_are_read_again_as_they_were(figures: list[RangeFigure], chunk: int) -> None:
-    assert _read(_written(figures), chunk) == figures
+@given(_fingerprints(), st.integers(1, 5000))
+def test_fingerprints_are_read_again_as_they_were(
+    fingerprints: list[RangeFingerprint], chunk: int
+) -> None:
+    assert _read(_written(fingerprints), chunk) == fingerprints
 
 
 def _changed(number: int, **members: object) -> list[dict[str, Any]]:
@@ -85,7 +89,7 @@ def _changed(number: int, **members: object) -> list[dict[str, Any]]:
 
 
 def _refused(lines: list[Any], reason: str = "") -> None:
-    with pytest.raises(FormatProblem, match=rf"(?s)^the figures: .*{reason}"):
+    with pytest.raises(FormatProblem, match=rf"(?s)^the fingerprints: .*{reason}"):
         _read(stored_lines(lines))
 
 
@@ -100,10 +104,10 @@ def test_unknown_formats_are_refused(version: object) -> None:
 
 @pytest.mark.parametrize("value", [None, 5, "", "../x", HOST_ID.upper()])
 def test_headers_are_checked(value: object) -> None:
-    _refused(_changed(0, backup_id=value), "these are figures of backup")
+    _refused(_changed(0, backup_id=value), "these are fingerprints of backup")
     _refused(_changed(0, host_id=value))
     _refused(_changed(0, new=value))
-    _refused(_changed(0, backup_id=HOST_ID), f"these are figures of backup '{HOST_ID}'")
+    _refused(_changed(0, backup_id=HOST_ID), f"these are fingerprints of backup '{HOST_ID}'")
 
 
 @pytest.mark.parametrize("value", ["", "../x", "a/b", "a.b", "x" * 223, 'a"b', 5, None])
@@ -162,7 +166,7 @@ def test_the_trailer_must_fit(trailer: object) -> None:
     _refused([*LINES, LINES[3]], "something follows the trailer")
 
 
-def test_figures_that_expand_without_end_take_little_memory() -> None:
+def test_fingerprints_that_expand_without_end_take_little_memory() -> None:
     compressor = zstandard.ZstdCompressor().compressobj()
     bomb = compressor.compress(json.dumps(LINES[0]).encode() + b"\n")
     bomb += b"".join(compressor.compress(b" " * (1 << 24)) for _ in range(40)) + compressor.flush()
@@ -186,13 +190,13 @@ def test_what_is_no_whole_frame_is_refused(stored: bytes) -> None:
 @example(4, "trailer", {"ranges": float("inf")})
 def test_no_value_does_harm(number: int, member: str, value: Any) -> None:
     lines = _changed(number, **{member: value})
-    figures = result_or_refusal(lambda: _read(stored_lines(lines)))
-    assert all(LOWEST <= f.range.start < f.range.end <= HIGHEST for f in figures or [])
+    fingerprints = result_or_refusal(lambda: _read(stored_lines(lines)))
+    assert all(LOWEST <= f.range.start < f.range.end <= HIGHEST for f in fingerprints or [])
 
 
 @given(st.data())
 def test_no_flipped_byte_does_harm(data: st.DataObject) -> None:
     stored = bytearray(_written(FIGURES))
     stored[data.draw(st.integers(0, len(stored) - 1))] ^= data.draw(st.integers(1, 255))
-    figures = result_or_refusal(lambda: _read(bytes(stored)))
-    assert all(LOWEST <= f.range.start < f.range.end <= HIGHEST for f in figures or [])
+    fingerprints = result_or_refusal(lambda: _read(bytes(stored)))
+    assert all(LOWEST <= f.range.start < f.range.end <= HIGHEST for f in fingerprints or [])
