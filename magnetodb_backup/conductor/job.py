@@ -4,16 +4,59 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged
+from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged, Unexpected
+from magnetodb_backup.tasks.codec import decode, encode
 
 LOG = logging.getLogger(__name__)
-Results = Mapping[str, Mapping[str, Any]]
+StepResult = TypeVar("StepResult")
+
+
+class Results(Mapping[str, Mapping[str, Any]]):
+    """The stored results of a round's steps.
+
+    A step's result is a frozen dataclass with the step's name as its class attribute ``step``.
+    """
+
+    def __init__(self, stored: Mapping[str, Mapping[str, Any]]) -> None:
+        self._stored = dict(stored)
+
+    def of(self, kind: type[StepResult]) -> StepResult:
+        """Return the result of the step that ``kind`` belongs to.
+
+        :raises Unexpected: if that step is not done, or its stored result has another form.
+        """
+        found = self.find(kind)
+        if found is None:
+            raise Unexpected(f"step {_step_of(kind)} has no result")
+        return found
+
+    def find(self, kind: type[StepResult]) -> StepResult | None:
+        """Return the result of the step that ``kind`` belongs to, None if it is not done."""
+        stored = self._stored.get(_step_of(kind))
+        return None if stored is None else decode(kind, stored)
+
+    def add(self, name: str, result: Mapping[str, Any]) -> None:
+        """Add the encoded result of a step."""
+        self._stored[name] = result
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        return self._stored[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+def _step_of(kind: type[Any]) -> str:
+    return str(kind.step)
 
 
 class StartAgain(Exception):
@@ -26,10 +69,15 @@ class StartAgain(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One idempotent step: ``run`` gets the earlier results by step name and returns its own."""
+    """One idempotent step: ``run`` gets the earlier results and returns its own."""
 
     name: str
-    run: Callable[[Results], Mapping[str, Any]]
+    run: Callable[[Results], Any]
+
+
+def typed_step(result: type[StepResult], run: Callable[[Results], StepResult]) -> Step:
+    """Return the step whose result is a ``result``."""
+    return Step(_step_of(result), run)
 
 
 class StepRunner:
@@ -74,18 +122,17 @@ class StepRunner:
                 job = self._database.jobs.next_round(job.id)
 
     def _one_round(self, job: Job, steps: Sequence[Step]) -> Results:
-        results: dict[str, Mapping[str, Any]] = dict(
-            self._database.jobs.step_results(job.id, job.round)
-        )
+        results = Results(self._database.jobs.step_results(job.id, job.round))
         for step in steps:
             if step.name in results:
                 continue
             self._check()
             self._entered(step.name)
             LOG.info("job %s: %s", job.id, step.name)
-            result = step.run(results)
+            made = step.run(results)
+            result = dict(made) if isinstance(made, Mapping) else encode(made)
             self._database.jobs.save_step(job.id, job.round, step.name, result)
-            results[step.name] = result
+            results.add(step.name, result)
         return results
 
 

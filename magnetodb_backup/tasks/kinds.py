@@ -7,7 +7,7 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 TAG_PREFIX = "mdbb-"
 _TAG = re.compile(r"mdbb-(?P<id>[0-9a-f]{32})-(?P<round>[0-9]{1,2})")
@@ -61,6 +61,19 @@ WITHOUT_CASSANDRA = frozenset(
         TaskKind.RESTORE_DISCARD,
     }
 )
+
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Task(Generic[Result]):
+    """The arguments of one task: a frozen dataclass that names its kind and its result.
+
+    A subclass is declared as ``class Upload(Task[Uploaded])`` with ``result = Uploaded``.
+    """
+
+    kind: ClassVar[TaskKind]
+    result: ClassVar[type[Any]]
 
 
 class TaskState(str, enum.Enum):

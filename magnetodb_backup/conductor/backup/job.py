@@ -91,7 +91,7 @@ class BackupJob:
 
     def drop_snapshots(self, round_: int, fanout: Fanout | None = None) -> list[Outcome]:
         """Remove the round's snapshots from every node that may have one."""
-        stored = self._tools.database.jobs.step_results(self._job.id, round_)
+        stored = Results(self._tools.database.jobs.step_results(self._job.id, round_))
         census = stored.get(Phase.CENSUS.value)
         if census is None:
             return []

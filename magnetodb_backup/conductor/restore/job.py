@@ -86,7 +86,7 @@ class RestoreJob:
 
     def remove_staging(self, fanout: Fanout) -> list[Outcome]:
         """Remove what is staged from every node that may have something."""
-        stored = self._tools.database.jobs.step_results(self._job.id, self._job.round)
+        stored = Results(self._tools.database.jobs.step_results(self._job.id, self._job.round))
         if RestorePhase.CENSUS.value not in stored:
             return []
         members = self._members(stored)

@@ -348,7 +348,7 @@ class OfflineJob(RestoreJob):
             self._lacks_views = False
 
     def _stored(self) -> Results:
-        return self._tools.database.jobs.step_results(self._job.id, self._job.round)
+        return Results(self._tools.database.jobs.step_results(self._job.id, self._job.round))
 
     def _phase(self) -> str:
         return self._tools.database.restores.get(self._restore.id).phase
@@ -383,7 +383,7 @@ def _users_only(results: Results) -> Results:
         "tables": _Names.of(selected).users,
         "whole_keyspaces": _user_keyspaces(selected["whole_keyspaces"]),
     }
-    return {**results, RestorePhase.SELECT.value: users}
+    return Results({**results, RestorePhase.SELECT.value: users})
 
 
 def _user_keyspaces(names: Sequence[str]) -> list[str]:
