@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from oslo_config import cfg
 
+from magnetodb_backup import disk
 from magnetodb_backup.errors import (
     AccessDenied,
     IncompleteBody,
@@ -72,14 +73,6 @@ def _explained(what: str) -> Iterator[None]:
         raise StorageRefused(text) from error
 
 
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 class FilesystemDriver:
     """Stores whole files or nothing: written aside, synced, proven by MD5, then renamed."""
 
@@ -95,7 +88,7 @@ class FilesystemDriver:
                 self._initialise()
             if not directory.is_dir():
                 directory.mkdir(mode=0o750, exist_ok=True)
-                _sync_directory(self._root)
+                disk.sync_directory(self._root)
 
     def containers(self, prefix: str) -> Iterator[str]:
         with _explained(f"cannot list {self._root}"):
@@ -115,7 +108,7 @@ class FilesystemDriver:
         part = target.with_name(f"{_PART}{os.getpid()}-{secrets.token_hex(8)}")
         with _explained(f"cannot store {target}"):
             self._need_container(container)
-            self._make_directories(target.parent)
+            disk.make_directories(target.parent, 0o750)
             try:
                 found, stat = self._write(part, source)
                 if found != md5:
@@ -126,7 +119,7 @@ class FilesystemDriver:
                 with contextlib.suppress(OSError):
                     part.unlink()
                 raise
-            _sync_directory(target.parent)
+            disk.sync_directory(target.parent)
 
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
@@ -176,7 +169,7 @@ class FilesystemDriver:
             self._need_marker()
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
-                _sync_directory(path.parent)
+                disk.sync_directory(path.parent)
             with contextlib.suppress(OSError):
                 self._sum(container, name).unlink()
             self._prune(path.parent, self._container(container))
@@ -200,7 +193,7 @@ class FilesystemDriver:
                 "name an empty directory in [filesystem] path"
             )
         self._marker().touch(mode=0o640)
-        _sync_directory(self._root)
+        disk.sync_directory(self._root)
 
     def _need_marker(self) -> None:
         if not self._marker().exists():
@@ -232,15 +225,6 @@ class FilesystemDriver:
     def _sum(self, container: str, name: str) -> Path:
         return self._container(container) / _SUMS / name
 
-    def _make_directories(self, directory: Path) -> None:
-        """Create what is missing down to ``directory`` so that it survives a crash."""
-        if directory.is_dir():
-            return
-        self._make_directories(directory.parent)
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o750)
-        _sync_directory(directory.parent)
-
     @staticmethod
     def _write(part: Path, source: Body) -> tuple[str, os.stat_result]:
         digest = hashlib.md5(usedforsecurity=False)
@@ -251,7 +235,7 @@ class FilesystemDriver:
                 rest = memoryview(piece)
                 while rest:
                     rest = rest[file.write(rest) :]
-            os.fsync(handle)
+            disk.sync(handle)
             return digest.hexdigest(), os.fstat(handle)
 
     @staticmethod

@@ -8,6 +8,7 @@ import os
 import uuid
 from pathlib import Path
 
+from magnetodb_backup import disk
 from magnetodb_backup.errors import AccessDenied, Conflict
 
 
@@ -40,7 +41,8 @@ class WorkerIdentity:
         if not text:
             text = str(uuid.uuid4())
             os.write(self._file, text.encode())
-            os.fsync(self._file)
+            disk.sync(self._file)
+            disk.sync_directory(state_dir)
         self.worker_id = text
 
     def close(self) -> None:

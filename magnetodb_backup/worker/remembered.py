@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from magnetodb_backup import disk
 from magnetodb_backup.domain.ring import RingMember
 
 LOG = logging.getLogger(__name__)
@@ -67,15 +67,9 @@ class NodeMemory:
         """Write if it is new; a disk that does not take it is no reason to fail."""
         if known == self.load():
             return
-        part = self._path.with_suffix(".part")
+        text = json.dumps(known.as_json(), indent=1)
         try:
-            part.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(known.as_json(), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
+            disk.write_file(self._path, text.encode(), mode=0o600)
         except OSError as error:
             LOG.warning("%s cannot be written: %s", self._path, error.strerror)
         else:

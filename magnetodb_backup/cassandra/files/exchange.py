@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from magnetodb_backup.cassandra.files.staging import ROOT, give_to_owner
+from magnetodb_backup import disk
+from magnetodb_backup.cassandra.files.staging import ROOT
 from magnetodb_backup.domain.tables import TableDescription
 from magnetodb_backup.errors import DataDirectoryProblem
 
@@ -199,8 +200,8 @@ class Exchange:
                 self._before_change()
                 entry.rename(new)
             for parent in {entry.parent for entry in entries}:
-                _sync(parent)
-            _sync(target)
+                disk.sync_directory(parent)
+            disk.sync_directory(target)
         except OSError as error:
             raise DataDirectoryProblem(
                 f"{error.filename} cannot be moved to {target} ({error.strerror})"
@@ -231,12 +232,8 @@ class Exchange:
     def _write(self, name: str, state: str) -> None:
         self._before_change()
         try:
-            with self._journal_path.open("ab") as file:
-                # A new line first: what was cut off before must not swallow this.
-                file.write(b"\n" + json.dumps([name, state]).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            _sync(self._journal_path.parent)
+            # A new line first: what was cut off before must not swallow this.
+            disk.append(self._journal_path, b"\n" + json.dumps([name, state]).encode() + b"\n")
         except OSError as error:
             raise DataDirectoryProblem(
                 f"{self._journal_path} cannot be written ({error.strerror})"
@@ -296,30 +293,18 @@ def _path_problems(path: Path, data: Path, may: Callable[[Path, int], bool]) -> 
 
 def _make(path: Path) -> None:
     """Make a directory and what is missing above it, each for the owner of the one above."""
-    missing = []
-    while not os.path.lexists(path):
-        missing.append(path)
-        path = path.parent
+    concerned = [path]
+    while not os.path.lexists(concerned[-1]):
+        concerned.append(concerned[-1].parent)
     try:
-        for directory in reversed(missing):
-            directory.mkdir(mode=0o770, exist_ok=True)
-            give_to_owner(directory)
-            _sync(directory.parent)
+        disk.make_directories(path, 0o770, for_owner=True)
     except OSError as error:
         raise DataDirectoryProblem(
-            f"{missing[0]} cannot be made ({error.strerror}); an offline restore needs a worker "
+            f"{path} cannot be made ({error.strerror}); an offline restore needs a worker "
             "that runs as Cassandra's user"
         ) from None
-    for made in (path, *missing):
+    for made in concerned:
         if made.is_symlink():
             raise DataDirectoryProblem(
                 f"{made} is a symbolic link; an offline restore follows none"
             )
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

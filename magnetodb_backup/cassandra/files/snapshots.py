@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from magnetodb_backup import disk
 from magnetodb_backup.domain.backup.manifest import SnapshotFile
 from magnetodb_backup.domain.ring import DirectorySpace
 from magnetodb_backup.domain.tables import TableDescription
@@ -84,14 +85,10 @@ class SnapshotTree:
         spaces = []
         for directory in self._directories:
             try:
-                found = os.statvfs(directory)
+                found = disk.space(directory)
             except OSError as error:
                 raise _problem(f"data directory {directory}", error) from None
-            spaces.append(
-                DirectorySpace(
-                    directory, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-                )
-            )
+            spaces.append(DirectorySpace(directory, found.free, found.total))
         return tuple(spaces)
 
     def files(self, tag: str, tables: Sequence[TableDescription]) -> Iterator[SnapshotFile]:

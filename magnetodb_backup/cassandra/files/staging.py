@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from magnetodb_backup import disk
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import DataDirectoryProblem
 
@@ -81,6 +82,7 @@ class Staging:
                 _refuse_link(path)
                 try:
                     _make(path)
+                    disk.sync_directory(path.parent)
                 except OSError as error:
                     raise DataDirectoryProblem(
                         f"{path} cannot be made ({error.strerror}); a restore needs a worker that "
@@ -230,15 +232,8 @@ def _refuse_link(path: Path) -> None:
 
 
 def _make(directory: Path) -> None:
-    """Make a directory that Cassandra's user and group may change, whatever the umask says."""
+    """Make a directory that Cassandra's user and group may change, regardless of the umask."""
     directory.mkdir(exist_ok=True)
     if os.geteuid() in (0, directory.stat().st_uid):
         directory.chmod(0o770)
-    give_to_owner(directory)
-
-
-def give_to_owner(path: Path) -> None:
-    """Let Cassandra's user move the files: give a directory to its parent's owner if we may."""
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+    disk.give_to_owner(directory)  # Cassandra's user moves the files

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
+from magnetodb_backup import disk
 from magnetodb_backup.repository.download.partial_files import disk_errors
 
 _LONGEST_LINE = 64 * 1024
@@ -73,7 +74,7 @@ class Journal:
             rest = memoryview(text)
             while rest:
                 rest = rest[self._file.write(rest) :]
-            os.fsync(self._file.fileno())
+            disk.sync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

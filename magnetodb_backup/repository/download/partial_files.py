@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from magnetodb_backup import disk
 from magnetodb_backup.errors import DataDirectoryProblem, NoSpace
 
 PART = ".part"
@@ -63,20 +64,8 @@ def make_directory(path: Path) -> None:
 
     :raises DataDirectoryProblem: if ``path`` is a symbolic link.
     """
-    missing: list[Path] = []
-    existing = path
-    while not os.path.lexists(existing):
-        missing.append(existing)
-        existing = existing.parent
     with disk_errors(path / "."):
-        owner = existing.stat()
-        for directory in reversed(missing):
-            directory.mkdir(mode=_DIRECTORY_MODE)
-            with _directory(directory) as descriptor:
-                os.fchmod(descriptor, _DIRECTORY_MODE)  # whatever the umask says
-                if os.geteuid() == 0:
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
-            sync_directory(directory.parent)
+        disk.make_directories(path, _DIRECTORY_MODE, for_owner=True)
     check_directory(path)
 
 
@@ -84,15 +73,6 @@ def check_directory(path: Path) -> None:
     """Refuse a staging directory that is a symbolic link; it may be missing."""
     if path.is_symlink():
         raise DataDirectoryProblem(f"{path} is a symbolic link; a restore follows none: remove it")
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def part_of(path: Path) -> Path:
@@ -144,9 +124,7 @@ def created(path: Path, size: int) -> Iterator[int]:
             descriptor = os.open(name, flags, _FILE_MODE, dir_fd=directory)
         try:
             os.fchmod(descriptor, _FILE_MODE)
-            if os.geteuid() == 0:
-                owner = os.fstat(directory)
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            disk.give(descriptor, os.fstat(directory))
             if size > _PREALLOCATED:
                 _allocate(descriptor, size)
         except BaseException:
@@ -184,7 +162,7 @@ def publish(path: Path) -> os.stat_result:
     with disk_errors(path), _directory(path.parent) as directory:
         descriptor = os.open(name + PART, _REOPEN, dir_fd=directory)
         try:
-            os.fsync(descriptor)
+            disk.sync(descriptor)
             found = os.fstat(descriptor)
         finally:
             os.close(descriptor)
@@ -229,8 +207,7 @@ class Room:
         for device, needed in self._needed.items():
             directory, existing = self._places[device]
             with disk_errors(directory / "."):
-                found = os.statvfs(existing)
-            free = found.f_bavail * found.f_frsize
+                free = disk.space(existing).free
             if needed > free:
                 raise NoSpace(
                     f"{directory} and what lies on its file system need {needed} bytes, "

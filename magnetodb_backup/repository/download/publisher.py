@@ -11,9 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+from magnetodb_backup import disk
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.repository.download.journal import FinishedFile, Journal
-from magnetodb_backup.repository.download.partial_files import disk_errors, publish, sync_directory
+from magnetodb_backup.repository.download.partial_files import disk_errors, publish
 from magnetodb_backup.repository.download.ranges import WantedFile
 
 _REPORT_EVERY = 0.2  # seconds
@@ -133,7 +134,7 @@ class FilePublisher:
             )
         for directory in {file.path.parent for file in batch}:
             with disk_errors(directory / "."):
-                sync_directory(directory)
+                disk.sync_directory(directory)
         if lines:
             self._journal.append(lines)
             self._tally.add(files_done=len(batch), bytes_done=sum(f.size for f in batch))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.domain.backup.manifest import NodeManifestHeader
 from magnetodb_backup.domain.backup.records import Progress
@@ -303,17 +303,7 @@ class BackupWork:
         path, directory = self._finished(tag), self._settings.state_dir
         for older in directory.glob("finished-*"):
             older.unlink()
-        part = path.with_suffix(".part")
-        with part.open("w") as file:
-            json.dump(result, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        disk.write_file(path, json.dumps(result).encode())
 
     def _finished(self, tag: str) -> Path:
         """Return where an upload's result lies until the conductor has it."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.staging import (
     Staging,
     is_one_directory_each,
@@ -109,7 +110,7 @@ def _staged_at_first(staging: Staging, now: int) -> int:
     try:
         return int(path.read_text())
     except (FileNotFoundError, ValueError):
-        _write(path, str(now))
+        disk.write_file(path, str(now).encode())
         return now
 
 
@@ -125,10 +126,4 @@ def noted(staging: Staging) -> dict[str, list[str]]:
 
 def note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
     """Note the refused SSTables, by table, for an attempt to come."""
-    _write(staging.note("refused.json"), json.dumps(refused))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    disk.write_file(staging.note("refused.json"), json.dumps(refused).encode())

@@ -14,6 +14,7 @@ from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import Cancelled, CassandraUnavailable, UnknownTable
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
+from tests.unit.disk_calls import recorded_disk_calls
 from tests.unit.worker import fake_changes
 from tests.unit.worker.restoring import RESTORE, Restoring, T, U
 
@@ -132,3 +133,19 @@ def test_cleanup(staged: Restoring) -> None:
     for path in staged.node.data.paths:
         assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
     assert staged.node.log == ["host_id"] * 2
+
+
+def test_notes_are_durable(staged: Restoring) -> None:
+    """What an attempt has noted outlives a crash: count and refusals cannot be found out again."""
+    node = staged.node
+    node.malformed = {next(b for n, b in staged.staged().items() if n.endswith("-Data.db"))}
+    with recorded_disk_calls() as calls:
+        refused = staged.imported()["refused"]
+    assert len(refused) == 1
+    root = node.data.paths[0] / ROOT / RESTORE
+    for name in ("sstables", "refused.json"):
+        begin = calls.index(("fsync", str(root / f"{name}.part")))
+        assert calls[begin + 1 : begin + 3] == [
+            ("rename", str(root / name)),
+            ("fsync", str(root)),
+        ]
