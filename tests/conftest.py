@@ -13,7 +13,7 @@ import pytest
 
 # Chooses the threading back end as every process does, before a test module can import a library
 # that would choose another one for all of them.
-import magnetodb_backup.cmd  # noqa: F401
+import magnetodb_backup.cmd.threading_backend  # noqa: F401
 from magnetodb_backup.database import Database
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.catalogue import Clock, catalogue

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from itertools import takewhile
 from typing import Any
 
@@ -41,6 +41,16 @@ def exit_code(error: BaseException) -> int:
     return FAILED
 
 
+class _Commands(CommandManager):
+    """Finds the commands by their entry points and imports only the one that is used."""
+
+    def load_commands(self, namespace: str) -> None:
+        """Register the commands of a namespace."""
+        self.group_list.append(namespace)
+        for point in entry_points(group=namespace):
+            self.commands[point.name.replace("_", " ")] = point
+
+
 class ManageApp(App):
     """magnetodb-backup-manage."""
 
@@ -51,7 +61,7 @@ class ManageApp(App):
         super().__init__(
             description="Backs up Apache Cassandra clusters to OpenStack Swift.",
             version=version("magnetodb-backup"),
-            command_manager=CommandManager(NAMESPACE, convert_underscores=True),
+            command_manager=_Commands(NAMESPACE),
             deferred_help=True,
         )
 
@@ -114,6 +124,10 @@ class ServiceCommand(Command):
     """Base of the commands: gives them the services."""
 
     app: ManageApp
+
+    def get_epilog(self) -> str:
+        """Return no text: cliff would read all installed distributions to name a plugin's."""
+        return ""
 
     @property
     def services(self) -> Services:

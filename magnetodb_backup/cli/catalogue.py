@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cliff.lister import Lister
 
 from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
-from magnetodb_backup.database import BackupStore
 from magnetodb_backup.domain.backup.from_manifest import records_of
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -18,6 +17,9 @@ from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.errors import InvalidValue, NotFound
 from magnetodb_backup.repository.format.names import cluster_container, containers_prefix
 from magnetodb_backup.repository.stored_backups import Catalogue, StoredBackup, UnreadableBackup
+
+if TYPE_CHECKING:
+    from magnetodb_backup.database import BackupStore
 
 _COLUMNS = ("id", "name", "cluster", "status", "created_at", "result")
 _WHOLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.manifest import BackupManifest, FileEntry
-from magnetodb_backup.repository.stored_backups import Catalogue
-from magnetodb_backup.requests.interface import Requests
+if TYPE_CHECKING:  # libraries that most commands do without: see cmd/manage.py
+    from magnetodb_backup.database import Database
+    from magnetodb_backup.domain.backup.manifest import BackupManifest, FileEntry
+    from magnetodb_backup.repository.stored_backups import Catalogue
+    from magnetodb_backup.requests.interface import Requests
 
 
 class ManifestSource(Protocol):

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
+
+# isort: split
 import os
 import socket
 import sys

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,12 @@ def version() -> str:
     return distribution_version(PROJECT)
 
 
-def load(arguments: Sequence[str], conf: cfg.ConfigOpts = cfg.CONF) -> cfg.ConfigOpts:
-    """Register all options, read the files and check every value.
+def load(
+    arguments: Sequence[str],
+    conf: cfg.ConfigOpts = cfg.CONF,
+    check: Callable[[cfg.ConfigOpts], None] = check_plugins,
+) -> cfg.ConfigOpts:
+    """Register all options, read the files, check every value, and the plugins by ``check``.
 
     :raises InvalidValue: naming the file or the option that is wrong.
     """
@@ -46,7 +50,7 @@ def load(arguments: Sequence[str], conf: cfg.ConfigOpts = cfg.CONF) -> cfg.Confi
     try:
         _read(conf, arguments)
         _check_values(conf, arguments)
-        check_plugins(conf)
+        check(conf)
     except (cfg.ConfigFilesNotFoundError, cfg.ConfigDirNotFoundError) as error:
         raise InvalidValue(f"{error}; give --config-file an existing file") from None
     except cfg.ConfigFilesPermissionDeniedError as error:
@@ -95,13 +99,11 @@ def _check_values(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> None:
 
     :raises InvalidValue: naming the option and its value.
     """
-    for group, options in opts.list_opts():
+    for group, options in opts.registered_opts():
         scope: Any = conf if group == "DEFAULT" else conf[group]
         for option in options:
             try:
                 getattr(scope, option.dest)
-            except cfg.NoSuchOptError:
-                continue  # belongs to an authentication plugin that is not in use
             except (cfg.Error, ValueError) as error:
                 value = "" if option.secret else f" = {_as_written(arguments, group, option)}"
                 raise InvalidValue(

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""magnetodb-backup-manage: the operators' command line."""
+"""magnetodb-backup-manage: the operators' command line.
+
+The functions import what they need when a command asks for it, because imports are most of the
+time that a command takes: --version needs none of these libraries, backup list no message bus.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,19 @@ import logging
 import sys
 from collections.abc import Sequence
 from functools import cache
-
-from oslo_config import cfg
+from typing import TYPE_CHECKING
 
 from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
-from magnetodb_backup.cmd import configuration, parts
-from magnetodb_backup.database import Database
-from magnetodb_backup.messaging.bus import make_transport
-from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.stored_backups import Catalogue
-from magnetodb_backup.requests.service import RecordedRequests, make_requests
-from magnetodb_backup.storage.driver import StorageDriver
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from magnetodb_backup.database import Database
+    from magnetodb_backup.repository.cluster import ClusterRepository
+    from magnetodb_backup.repository.stored_backups import Catalogue
+    from magnetodb_backup.requests.service import RecordedRequests
+    from magnetodb_backup.storage.driver import StorageDriver
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -40,21 +45,26 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def make_services(arguments: Sequence[str]) -> Services:
-    """Compose what the commands need, each part when it is first asked for."""
+    """Compose what the commands need, each part when a command first asks for it."""
 
     @cache
     def conf() -> cfg.ConfigOpts:
-        loaded = configuration.load(arguments)
-        loaded.set_default("use_stderr", True)  # standard output is for the command's alone
+        from magnetodb_backup.cmd import configuration
+        from magnetodb_backup.plugins.loading import check_installed
+
+        loaded = configuration.load(arguments, check=check_installed)
+        loaded.set_default("use_stderr", True)  # standard output belongs to the command
         configuration.set_up_logging(loaded)
         logging.getLogger().setLevel(logging.ERROR)
-        # Errors end a command in one line; the library would tell each failed connection too.
+        # Errors end a command in one line; the library would log each failed connection too.
         logging.getLogger("oslo.messaging").setLevel(logging.CRITICAL)
         return loaded
 
     @cache
     def unchecked() -> Database:
-        return parts.open_database(conf())
+        from magnetodb_backup.cmd.parts import open_database
+
+        return open_database(conf())
 
     @cache
     def database() -> Database:
@@ -63,27 +73,42 @@ def make_services(arguments: Sequence[str]) -> Services:
 
     @cache
     def requests() -> RecordedRequests:
+        import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
+
+        # isort: split
+        from magnetodb_backup.messaging.bus import make_transport
+        from magnetodb_backup.requests.service import make_requests
+
         return make_requests(database(), make_transport(conf()))
 
     @cache
     def storage() -> StorageDriver:
-        return parts.open_storage(
+        from magnetodb_backup.cmd.parts import open_storage
+
+        return open_storage(
             conf(), on_retry=lambda problem: sys.stderr.write(f"{problem}; trying again\n")
         )
 
     def repository(cluster: str) -> ClusterRepository:
+        from magnetodb_backup.repository.cluster import ClusterRepository
+
         return ClusterRepository(storage(), conf().storage.prefix, cluster)
+
+    def catalogue() -> Catalogue:
+        from magnetodb_backup.repository.stored_backups import Catalogue
+
+        return Catalogue(storage(), conf().storage.prefix)
 
     return Services(
         database=database,
         unchecked_database=unchecked,
         requests=requests,
         repository=repository,
-        catalogue=lambda: Catalogue(storage(), conf().storage.prefix),
+        catalogue=catalogue,
     )
 
 
 def main() -> None:
-    """Entry point; for exit codes see the command line's documentation."""
+    """Run a command; doc/source/cli lists the exit codes."""
     ours, rest = split_arguments(sys.argv[1:])
     sys.exit(ManageApp(make_services(ours)).run(rest))

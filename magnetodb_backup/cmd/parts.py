@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
-from stevedore.exception import NoMatches
-from tooz import coordination
 
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.errors import AccessDenied, InvalidValue
@@ -78,6 +76,10 @@ def open_leases(conf: cfg.ConfigOpts, name: str) -> Any:
 
     :raises InvalidValue: if the back end cannot be used.
     """
+    # tooz imports eventlet where it is installed; the command line opens no leases.
+    from stevedore.exception import NoMatches
+    from tooz import coordination
+
     url = conf.coordination.backend_url
     if not url:
         directory = state_dir(conf) / "leases"

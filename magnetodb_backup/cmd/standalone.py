@@ -6,6 +6,9 @@ The bus is in memory, the database is SQLite unless another one is configured.
 
 from __future__ import annotations
 
+import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
+
+# isort: split
 import sys
 
 from magnetodb_backup.cmd import configuration, parts, process

@@ -7,6 +7,9 @@ Configuration files come from the usual places, or from OS_MAGNETODB_BACKUP_CONF
 
 from __future__ import annotations
 
+import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
+
+# isort: split
 import os
 
 from magnetodb_backup.cmd import configuration, parts

@@ -51,6 +51,11 @@ def register(conf: cfg.ConfigOpts) -> None:
     swift.register(conf)
 
 
+def registered_opts() -> Iterable[tuple[str, list[Any]]]:
+    """Return group and options of all that ``register()`` registers."""
+    return [*((m.GROUP, list(m.OPTS)) for m in _GROUPS), (swift.GROUP, swift.registered_opts())]
+
+
 def list_opts() -> Iterable[tuple[str, list[Any]]]:
     """Return group and options, as oslo-config-generator wants them."""
     listed: list[tuple[str, list[Any]]] = [(m.GROUP, list(m.OPTS)) for m in _GROUPS]

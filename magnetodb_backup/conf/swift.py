@@ -50,10 +50,16 @@ def register(conf: cfg.ConfigOpts) -> None:
     conf.set_default("auth_type", "password", group=GROUP)
 
 
+def registered_opts() -> list[Any]:
+    """Return the options that ``register()`` registers; imports no authentication plugin."""
+    session, common = loading.get_session_conf_options(), loading.get_auth_common_conf_options()
+    return [*OPTS, *session, *common]
+
+
 def list_opts() -> list[Any]:
     """Return every option of the group for the sample configuration, each name once."""
-    found: dict[str, Any] = {option.dest: option for option in OPTS}
-    listed = [*loading.get_session_conf_options(), *loading.get_auth_common_conf_options()]
+    found: dict[str, Any] = {}
+    listed = registered_opts()
     for plugin in _SAMPLE_PLUGINS:
         listed += loading.get_auth_plugin_conf_options(plugin)
     for option in listed:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any, cast
 
 from oslo_config import cfg
-from stevedore import ExtensionManager
+from stevedore import ExtensionManager, NamedExtensionManager
 from stevedore.exception import NoMatches
 
 from magnetodb_backup.cassandra.control.interface import NodeControl
@@ -29,6 +30,15 @@ def _load(namespace: str, name: str, what: str) -> Any:
         broken[point.name] = f"{type(error).__name__}: {error}"
         LOG.warning("the plugin %s of %s cannot be loaded: %s", point.name, namespace, error)
 
+    # Only the named plugin is imported: the filesystem driver does without swiftclient.
+    named: NamedExtensionManager[Any] = NamedExtensionManager(
+        namespace,
+        [name],
+        on_load_failure_callback=on_failure,
+        on_missing_entrypoints_callback=lambda missing: None,  # reported below
+    )
+    if named.names():
+        return named[name].plugin
     manager: ExtensionManager[Any] = ExtensionManager(
         namespace, invoke_on_load=False, on_load_failure_callback=on_failure
     )
@@ -62,6 +72,17 @@ def check_plugins(conf: cfg.ConfigOpts) -> None:
     """Raise InvalidValue, naming the option, if a configured plugin is not installed."""
     _storage(conf)
     _node_control(conf)
+
+
+def check_installed(conf: cfg.ConfigOpts) -> None:
+    """Raise as ``check_plugins()`` does, without the import of plugins that are installed.
+
+    The command line reads the configuration in every command and uses a plugin in few.
+    """
+    if not entry_points(group=STORAGE, name=conf.storage.driver):
+        _storage(conf)
+    if not entry_points(group=NODE_CONTROL, name=conf.cassandra.node_control):
+        _node_control(conf)
 
 
 def _storage(conf: cfg.ConfigOpts) -> Any:
