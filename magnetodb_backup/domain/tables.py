@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from magnetodb_backup.errors import InvalidValue
 
@@ -53,9 +54,11 @@ def parse_name(text: str, what: str = "keyspace") -> str:
     return check_name(match["quoted"] or match["plain"], what)
 
 
-@dataclass(frozen=True, order=True)
-class TableName:
-    """A table's full name, exactly as Cassandra stores it (case kept, no quotes)."""
+class TableName(NamedTuple):
+    """A table's full name, exactly as Cassandra stores it (case kept, no quotes).
+
+    As a tuple it is ``[keyspace, table]`` in JSON.
+    """
 
     keyspace: str
     table: str
