@@ -42,13 +42,13 @@ def wait_problem(rig: Rig, address: str) -> str:
         return next(
             (
                 str(n["problem"])
-                for n in rig.deployment.manage("node", "list").json
+                for n in rig.deployment.reported_nodes()
                 if n["live"] and n["problem"] and n["address"] in (address, "", None)
             ),
             "",
         )
 
-    return wait_for(problem, deadline=60, what=f"a problem of {address}", interval=0.5)
+    return wait_for(problem, deadline=60, what=f"a problem of {address}")
 
 
 def test_missing_worker(broken: Rig) -> None:

@@ -6,17 +6,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.backup.records import LIVE_WITHIN
+from magnetodb_backup.domain.backup.views import node_view
+from tests.lab import forked
 from tests.lab.cassandra import CassandraNode
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
 
-_BIN = Path(sys.executable).parent
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -110,9 +112,9 @@ class Deployment:
         return self._process(name, "worker", config)
 
     def _process(self, name: str, program: str, config: Path) -> ManagedProcess:
-        return ManagedProcess(
+        return forked.ServiceProcess(
             name,
-            [str(_BIN / f"magnetodb-backup-{program}"), "--config-file", str(config)],
+            [forked.installed(f"magnetodb-backup-{program}"), "--config-file", str(config)],
             log=self.directory / f"{name}.log",
             env=self._environment,
         )
@@ -127,13 +129,16 @@ class Deployment:
 
     def ended(self, backup_id: str) -> dict[str, Any] | None:
         """Return the record of a backup that is no longer CREATING."""
+        if self._catalogue("SELECT 1 FROM backups WHERE id = ? AND status = 'CREATING'", backup_id):
+            return None
         record: dict[str, Any] = self.manage("backup", "show", backup_id).json
-        return None if record["status"] == "CREATING" else record
+        return record
 
     def owners_of_jobs(self) -> list[str]:
         """Return the names of the conductors that run jobs now."""
-        with sqlite3.connect(f"file:{self.directory / 'catalogue.sqlite'}?mode=ro", uri=True) as db:
-            return [r[0] for r in db.execute("SELECT owner FROM jobs WHERE status = 'RUNNING'")]
+        return [
+            str(r[0]) for r in self._catalogue("SELECT owner FROM jobs WHERE status = 'RUNNING'")
+        ]
 
     def running_restores(self) -> list[tuple[str, str]]:
         """Return ID and phase of the restores that are RESTORING."""
@@ -151,15 +156,13 @@ class Deployment:
     def manage(self, *arguments: str, timeout: float = 300, json: bool = True) -> Outcome:
         """Run magnetodb-backup-manage."""
         form = ["-f", "json"] if json else []
-        result = subprocess.run(
+        result = forked.run(
             [
-                str(_BIN / "magnetodb-backup-manage"), "--config-file", str(self.config),
+                forked.installed("magnetodb-backup-manage"), "--config-file", str(self.config),
                 *arguments, *form,
             ],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, **self._environment},
+            {**os.environ, **self._environment},
+            timeout,
         )  # fmt: skip
         return Outcome(result.returncode, result.stdout, result.stderr)
 
@@ -184,10 +187,16 @@ class Deployment:
 
     def live_nodes(self) -> list[dict[str, Any]]:
         """Return the live nodes without a problem."""
-        outcome = self.manage("node", "list")
-        if outcome.code:
-            return []
-        return [n for n in outcome.json if n["live"] and not n["problem"]]
+        return [n for n in self.reported_nodes() if n["live"] and not n["problem"]]
+
+    def reported_nodes(self) -> list[dict[str, Any]]:
+        """Return what ``node list`` would, from the catalogue itself."""
+        return [node_view(n) for n in self.database.nodes.list(live_within=LIVE_WITHIN)]
+
+    @cached_property
+    def database(self) -> Database:
+        """The service's database, once ``db sync`` has made it."""
+        return connect(f"sqlite:///{self.directory / 'catalogue.sqlite'}")
 
     def wait_live(self, count: int) -> None:
         wait_for(
@@ -208,6 +217,8 @@ class Deployment:
 
     def stop(self) -> None:
         stop_all(self.processes(), grace=20)
+        if "database" in self.__dict__:
+            self.database.close()
 
     def snapshots(self) -> list[str]:
         """Return the directories of our snapshots that are on any node."""

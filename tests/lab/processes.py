@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+from tests.lab import measuring
 
 Result = TypeVar("Result")
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
@@ -27,6 +30,18 @@ def wait_for(
         if time.monotonic() > end:
             raise TimeoutError(f"not within {deadline:g} s: {what}")
         time.sleep(interval)
+
+
+class Launched(Protocol):
+    """The part of ``subprocess.Popen`` that is used here."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; raise ``subprocess.TimeoutExpired`` if it does not come."""
 
 
 class ManagedProcess:
@@ -49,7 +64,7 @@ class ManagedProcess:
     ) -> None:
         self.name, self.argv, self.log = name, list(argv), log
         self._env, self._cwd, self._user = env, cwd, user
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
 
     def start(self) -> None:
         """Start, unless it runs."""
@@ -57,18 +72,22 @@ class ManagedProcess:
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*([] if self.outlives_us else _DIE_WITH_US), *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._env} if self._env is not None else None,
-                cwd=self._cwd,
-                user=self._user,
-                group=self._user,
-                extra_groups=[] if self._user else None,
-                start_new_session=True,
-            )
+            self._process = self._launch(self.argv, log.fileno())
+        measuring.count_start(re.split(r"[-\d. ]", self.name)[0], self.pid)
+
+    def _launch(self, argv: Sequence[str], log: int) -> Launched:
+        return subprocess.Popen(
+            [*([] if self.outlives_us else _DIE_WITH_US), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self._env} if self._env is not None else None,
+            cwd=self._cwd,
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -76,7 +95,12 @@ class ManagedProcess:
         return self._process.pid
 
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        if self._process is None:
+            return False
+        if self._process.poll() is None:
+            return True
+        measuring.count_end(self._process.pid)
+        return False
 
     def signal(self, number: int) -> None:
         """Signal the process group."""
@@ -109,6 +133,7 @@ class ManagedProcess:
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self._process.wait(10)
+        measuring.count_end(self._process.pid)
 
     def tail(self, lines: int = 20) -> str:
         """Return the end of the log."""
