@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, NodeRestoreRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, check_restorable
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,
@@ -23,7 +23,6 @@ from magnetodb_backup.domain.restore.records import (
     RestoreStatus,
     check_restore_transition,
 )
-from magnetodb_backup.domain.restore.request_rules import check_restorable
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
 _UPDATABLE = frozenset({"phase", "error", "plan", "tables", "checks"})

@@ -10,12 +10,13 @@ from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
-from magnetodb_backup.domain.restore.records import Restore, RestoreRequest, RestoreStatus
-from magnetodb_backup.domain.restore.request_rules import checked_request
-from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
+from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.errors import BackupError
 from magnetodb_backup.messaging.conductor import ConductorClient
 from magnetodb_backup.plugins.loading import load_scope
+from magnetodb_backup.requests import backups, restores
+from magnetodb_backup.requests.clusters import choose_cluster
 
 LOG = logging.getLogger(__name__)
 
@@ -44,14 +45,8 @@ class RecordedRequests:
         :raises NotFound: for a cluster that no worker reports.
         """
         self._check_scope(request.scope)
-        if request.type != "full":
-            raise InvalidValue(
-                f"backup type {request.type!r} is not available yet; use full, which uploads only "
-                "what the store does not have"
-            )
-        if request.on_corrupt not in ("fail", "mark"):
-            raise InvalidValue(f"on_corrupt is {request.on_corrupt!r}; use fail or mark")
-        cluster = self._cluster(request.cluster)
+        backups.check_request(request)
+        cluster = choose_cluster(request.cluster, self._clusters())
         backup = self._database.backups.create(request, str(uuid.uuid4()), cluster)
         self._wake_conductor()
         return backup
@@ -62,12 +57,9 @@ class RecordedRequests:
         :raises Conflict: if it does not run.
         """
         backup = self._database.backups.get(backup_id)
+        backups.check_cancellable(backup)
         job = self._database.jobs.latest(backup_id, JobKind.BACKUP)
-        if backup.status is not BackupStatus.CREATING or job is None:
-            raise Conflict(
-                f"backup {backup_id} is {backup.status.value}; only a backup that is CREATING "
-                "can be cancelled"
-            )
+        assert job is not None  # both are recorded together
         self._database.jobs.request_cancel(job.id)
         self._wake_conductor()
         return self._database.backups.get(backup_id)
@@ -78,8 +70,7 @@ class RecordedRequests:
         :raises Conflict: if it is deleted, or a deletion runs.
         """
         backup = self._database.backups.get(backup_id)
-        if backup.status is BackupStatus.DELETED:
-            raise Conflict(f"backup {backup_id} is already DELETED")
+        backups.check_deletable(backup)
         self._database.jobs.create(JobKind.DELETION, backup_id, backup.cluster, {})
         self._wake_conductor()
         return self._database.backups.get(backup_id)
@@ -90,11 +81,7 @@ class RecordedRequests:
         :raises Conflict: if the backup is not complete.
         """
         backup = self._database.backups.get(backup_id)
-        if backup.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
-            raise Conflict(
-                f"backup {backup_id} is {backup.status.value}; only CREATED and PARTIAL ones can "
-                "be verified"
-            )
+        backups.check_verifiable(backup)
         job = self._database.jobs.create(
             JobKind.VERIFICATION, backup_id, backup.cluster, {"read_data": read_data}
         )
@@ -109,9 +96,10 @@ class RecordedRequests:
         :raises Conflict: if the backup's status does not allow it.
         """
         backup = self._database.backups.get(request.backup_id)
-        request = checked_request(request, backup)
-        own = backup.cluster if backup.cluster in self._clusters() else None
-        cluster = self._cluster(request.cluster or own)
+        request = restores.checked_request(request, backup)
+        clusters = self._clusters()
+        own = backup.cluster if backup.cluster in clusters else None
+        cluster = choose_cluster(request.cluster or own, clusters)
         restore = self._database.restores.create(
             request, str(uuid.uuid4()), backup.cluster, cluster
         )
@@ -124,33 +112,13 @@ class RecordedRequests:
         :raises Conflict: if it does not run.
         """
         restore = self._database.restores.get(restore_id)
-        if restore.status is not RestoreStatus.RESTORING:
-            raise Conflict(
-                f"restore {restore_id} is {restore.status.value}; only a restore that is RESTORING "
-                "can be cancelled"
-            )
+        restores.check_cancellable(restore)
         self._database.jobs.request_cancel(restore_id)
         self._wake_conductor()
         return self._database.restores.get(restore_id)
 
     def _clusters(self) -> tuple[str, ...]:
         return self._database.nodes.clusters(self._known_within)
-
-    def _cluster(self, wanted: str | None) -> str:
-        clusters = self._clusters()
-        names = ", ".join(repr(c) for c in clusters)
-        if wanted is not None:
-            if wanted not in clusters:
-                raise NotFound(f"no worker reports a cluster {wanted!r}; known: {names or 'none'}")
-            return wanted
-        if not clusters:
-            raise NotFound(
-                "no worker has reported a cluster; start magnetodb-backup-worker on the Cassandra "
-                "nodes and magnetodb-backup-conductor"
-            )
-        if len(clusters) > 1:
-            raise InvalidValue(f"there are several clusters, name one: {names}")
-        return clusters[0]
 
     def _wake_conductor(self) -> None:
         try:

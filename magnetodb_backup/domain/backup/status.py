@@ -92,3 +92,14 @@ def check_transition(backup_id: str, old: BackupStatus, new: BackupStatus) -> No
         raise Conflict(
             f"backup {backup_id} is {old.value} and cannot become {new.value}; possible: {allowed}"
         )
+
+
+def check_restorable(backup_id: str, status: BackupStatus) -> None:
+    """Allow the restore of a backup that is CREATED or PARTIAL.
+
+    :raises Conflict: otherwise, naming the backup and its status.
+    """
+    if status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
+        raise Conflict(
+            f"backup {backup_id} is {status.value}; only CREATED and PARTIAL ones can be restored"
+        )

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a restore request must be before anything is asked of the target cluster."""
+"""The rules of a request for a restore, checked before the target cluster is contacted."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from magnetodb_backup.domain.backup.records import Backup
-from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.restore.records import Existing, RestoreRequest
+from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
+from magnetodb_backup.domain.restore.records import (
+    Existing,
+    Restore,
+    RestoreRequest,
+    RestoreStatus,
+)
 from magnetodb_backup.domain.restore.routing import select_tables
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
@@ -18,16 +23,7 @@ from magnetodb_backup.domain.tables import (
 )
 from magnetodb_backup.errors import Conflict, InvalidValue
 
-_RESTORABLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)
 _SOURCE_REPLICAS = ("all", "one")
-
-
-def check_restorable(backup_id: str, status: BackupStatus) -> None:
-    """Raise Conflict unless a backup of this status has something to restore."""
-    if status not in _RESTORABLE:
-        raise Conflict(
-            f"backup {backup_id} is {status.value}; only CREATED and PARTIAL ones can be restored"
-        )
 
 
 def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
@@ -71,6 +67,15 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
     if backup.selection is not None:
         _check_selection(request, tables, Selection.from_json(backup.selection))
     return request
+
+
+def check_cancellable(restore: Restore) -> None:
+    """Raise Conflict unless the restore runs."""
+    if restore.status is not RestoreStatus.RESTORING:
+        raise Conflict(
+            f"restore {restore.id} is {restore.status.value}; only a restore that is RESTORING "
+            "can be cancelled"
+        )
 
 
 def _check_offline(request: RestoreRequest) -> None:

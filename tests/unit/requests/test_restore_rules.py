@@ -11,7 +11,6 @@ import pytest
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.restore.records import Existing, RestoreRequest
-from magnetodb_backup.domain.restore.request_rules import checked_request
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,
@@ -19,6 +18,7 @@ from magnetodb_backup.domain.tables import (
     TableName,
 )
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
+from magnetodb_backup.requests.restores import checked_request
 from tests.unit.domain.samples import BACKUP, BACKUP_ID
 
 

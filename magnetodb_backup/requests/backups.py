@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of requests for backups: creating, cancelling, deleting and verifying one."""
+
+from __future__ import annotations
+
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.errors import Conflict, InvalidValue
+
+
+def check_request(request: BackupRequest) -> None:
+    """Check the type and the options; the scope is checked by its driver.
+
+    :raises InvalidValue: naming the value and what to use instead.
+    """
+    if request.type != "full":
+        raise InvalidValue(
+            f"backup type {request.type!r} is not available yet; use full, which uploads only "
+            "what the store does not have"
+        )
+    if request.on_corrupt not in ("fail", "mark"):
+        raise InvalidValue(f"on_corrupt is {request.on_corrupt!r}; use fail or mark")
+
+
+def check_cancellable(backup: Backup) -> None:
+    """Raise Conflict unless the backup runs."""
+    if backup.status is not BackupStatus.CREATING:
+        raise Conflict(
+            f"backup {backup.id} is {backup.status.value}; only a backup that is CREATING "
+            "can be cancelled"
+        )
+
+
+def check_deletable(backup: Backup) -> None:
+    """Raise Conflict if the backup is deleted; one that runs is cancelled by its deletion."""
+    if backup.status is BackupStatus.DELETED:
+        raise Conflict(f"backup {backup.id} is already DELETED")
+
+
+def check_verifiable(backup: Backup) -> None:
+    """Raise Conflict unless the backup is complete."""
+    if backup.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
+        raise Conflict(
+            f"backup {backup.id} is {backup.status.value}; only CREATED and PARTIAL ones can "
+            "be verified"
+        )
