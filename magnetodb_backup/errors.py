@@ -163,6 +163,13 @@ class Unexpected(Permanent):
     """An error that this version does not know by name."""
 
 
+class OwnershipLost(Exception):
+    """Another conductor owns the job now, so a write of this one was refused.
+
+    It is no BackupError: no handler of a job's own errors may take it for the end of the job.
+    """
+
+
 _BY_CODE: dict[str, type[BackupError]] = {
     cls.__name__: cls for parent in (Transient, Permanent) for cls in parent.__subclasses__()
 }

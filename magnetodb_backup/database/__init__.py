@@ -10,22 +10,41 @@ from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
+from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.restores import RestoreStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
+from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import InvalidValue
 
-__all__ = ["BackupStore", "Database", "JobStore", "NodeStore", "RestoreStore", "connect"]
+__all__ = [
+    "BackupStore",
+    "Database",
+    "JobStore",
+    "NodeStore",
+    "OwnershipStore",
+    "RestoreStore",
+    "connect",
+]
 
 
 class Database:
     """The stores over one engine."""
 
     def __init__(self, transactions: Transactions, clock: Callable[[], float]) -> None:
-        self._engine = transactions.engine
+        self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
         self.jobs = JobStore(transactions)
         self.restores = RestoreStore(transactions)
         self.nodes = NodeStore(transactions, clock)
+        self.ownership = OwnershipStore(transactions)
+
+    def fenced(self, fence: Fence) -> Database:
+        """Return a view of this database for a job: its writes fail once the fence does not hold.
+
+        Each write checks the fence in its own transaction and raises OwnershipLost if another
+        conductor has claimed the job. Reads are not checked.
+        """
+        return Database(FencedTransactions(self._engine, fence), self._clock)
 
     def sync(self) -> None:
         """Bring the schema to this version's; may be repeated.

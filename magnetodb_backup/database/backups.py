@@ -123,7 +123,7 @@ class BackupStore:
             session.flush()
             return _backup(row)
 
-        return self._transactions.run(work, serializable=True)
+        return self._transactions.write(work, serializable=True)
 
     def learn(self, backup: Backup, nodes: Sequence[NodeBackup]) -> bool:
         """Record a backup that the store has, without a job, unless there is a record of its ID.
@@ -144,7 +144,7 @@ class BackupStore:
                 session.merge(_node_row(node))
             return True
 
-        return self._transactions.run(work, serializable=True)
+        return self._transactions.write(work, serializable=True)
 
     def get(self, backup_id: str) -> Backup:
         """Return the backup with exactly this ID; NotFound otherwise."""
@@ -248,7 +248,7 @@ class BackupStore:
             session.flush()
             return _backup(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def update(self, backup_id: str, **values: Any) -> Backup:
         """Set fields that carry no state."""
@@ -264,7 +264,7 @@ class BackupStore:
             session.flush()
             return _backup(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def node_backups(self, backup_id: str) -> tuple[NodeBackup, ...]:
         """Return the backup's node backups, by host ID."""
@@ -282,7 +282,7 @@ class BackupStore:
         def work(session: Session) -> None:
             session.merge(_node_row(node))
 
-        self._transactions.run(work)
+        self._transactions.write(work)
 
     def live_ids(self, cluster: str) -> tuple[str, ...]:
         """Return the IDs of the cluster's backups that are CREATING."""

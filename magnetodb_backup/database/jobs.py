@@ -92,7 +92,7 @@ class JobStore:
             session.flush()
             return _job(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def get(self, job_id: str) -> Job:
         """Return a job; NotFound if there is none."""
@@ -137,7 +137,7 @@ class JobStore:
             session.flush()
             return _job(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def claim(self, job_id: str, owner: str) -> Job:
         """Record who runs the job. The lease, not this record, decides who may.
@@ -186,7 +186,7 @@ class JobStore:
             session.flush()
             return _job(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def step_results(self, job_id: str, round_: int) -> dict[str, dict[str, Any]]:
         """Return the round's stored results by step name."""
@@ -214,4 +214,4 @@ class JobStore:
                     )
                 )
 
-        self._transactions.run(work)
+        self._transactions.write(work)

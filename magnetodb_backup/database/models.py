@@ -228,3 +228,14 @@ class ConductorRow(Base):
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     last_seen: Mapped[float] = mapped_column(Double)
+
+
+class OwnershipRow(Base):
+    """Who owns a job or a cluster; ``heartbeat`` is in seconds by the database's clock."""
+
+    __tablename__ = "ownerships"
+
+    resource: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255))
+    generation: Mapped[int] = mapped_column(BigInteger)
+    heartbeat: Mapped[float] = mapped_column(Double)

@@ -44,7 +44,7 @@ class NodeStore:
                 session.add(row)
             row.cluster, row.report, row.last_seen = report.cluster, report.as_json(), seen
 
-        self._transactions.run(work)
+        self._transactions.write(work)
 
     def list(self, *, live_within: float, cluster: str | None = None) -> tuple[Node, ...]:
         """Return all workers' last reports, by ID.
@@ -72,7 +72,7 @@ class NodeStore:
         def work(session: Session) -> None:
             session.execute(delete(NodeRow).where(NodeRow.worker_id == worker_id))
 
-        self._transactions.run(work)
+        self._transactions.write(work)
 
     def conductor_seen(self, name: str) -> None:
         """Record a conductor's sign of life."""
@@ -83,7 +83,7 @@ class NodeStore:
             old = ConductorRow.last_seen < seen - _FORGOTTEN_AFTER
             session.execute(delete(ConductorRow).where(old))
 
-        self._transactions.run(work)
+        self._transactions.write(work)
 
     def conductors(self, live_within: float) -> tuple[str, ...]:
         """Return the names of conductors that gave a sign of life in the last seconds."""

@@ -83,7 +83,7 @@ class RestoreStore:
             session.flush()
             return _restore(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def get(self, restore_id: str) -> Restore:
         """Return the restore with exactly this ID; NotFound otherwise."""
@@ -158,7 +158,7 @@ class RestoreStore:
             session.flush()
             return _restore(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def set_status(self, restore_id: str, status: RestoreStatus, error: str = "") -> Restore:
         """Move the restore to ``status``; staying is no error.
@@ -175,7 +175,7 @@ class RestoreStore:
             session.flush()
             return _restore(row)
 
-        return self._transactions.run(work)
+        return self._transactions.write(work)
 
     def node_restores(self, restore_id: str) -> tuple[NodeRestore, ...]:
         """Return the nodes' parts of the restore, by host ID."""
@@ -194,7 +194,7 @@ class RestoreStore:
             key = {"restore_id": node.restore_id, "host_id": node.host_id}
             session.merge(NodeRestoreRow(**key, record=asdict(node)))
 
-        self._transactions.run(work)
+        self._transactions.write(work)
 
     def live_ids(self, cluster: str) -> tuple[str, ...]:
         """Return the IDs of the restores into the cluster that are RESTORING."""

@@ -189,8 +189,25 @@ class Transactions:
         self.engine = engine
         self._patience = patience
 
+    def confirm(self, session: Session, *, lock: bool) -> None:
+        """Check what must hold for a write; ``lock`` keeps it so until the transaction ends."""
+
+    def write(self, work: Callable[[Session], Result], *, serializable: bool = False) -> Result:
+        """Run ``work``, which may write, after ``confirm`` in the same transaction.
+
+        :raises DatabaseUnavailable: if the database does not answer.
+        """
+
+        def confirmed(session: Session) -> Result:
+            self.confirm(session, lock=True)
+            return work(session)
+
+        return self.run(confirmed, serializable=serializable)
+
     def run(self, work: Callable[[Session], Result], *, serializable: bool = False) -> Result:
         """Run ``work`` and commit; ``serializable`` where it decides by what it does not find.
+
+        What writes uses ``write()``.
 
         :raises DatabaseUnavailable: if the database does not answer.
         """
