@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can go wrong, as Transient (worth another try) or Permanent (ends the job)."""
+"""All errors of the project: Transient (retried) or Permanent (ends the job)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 
 class BackupError(Exception):
-    """Base of the project's errors; its text names the culprit and the remedy."""
+    """Base of the project's errors; the text names the wrong value and the remedy."""
 
     def __str__(self) -> str:
-        # Names of files may have bytes that are no characters; no log and no bus would take them.
+        # File names may have bytes that are not characters, which logs and the bus refuse.
         return super().__str__().encode(errors="backslashreplace").decode()
 
     @property
@@ -19,16 +19,16 @@ class BackupError(Exception):
         return type(self).__name__
 
     def as_record(self) -> dict[str, str]:
-        """Return the form that travels on the bus and lies in the database."""
+        """Return the form that is sent over the bus and stored in the database."""
         return {"code": self.code, "message": str(self)}
 
 
 class Transient(BackupError):
-    """May go away by itself: retried with back-off inside a deadline."""
+    """May pass without intervention: retried with back-off inside a deadline."""
 
 
 class Permanent(BackupError):
-    """Will not go away by itself: ends the job at once."""
+    """Does not pass without intervention: ends the job at once."""
 
 
 class CassandraUnavailable(Transient):
@@ -36,7 +36,7 @@ class CassandraUnavailable(Transient):
 
 
 class StreamFailed(Transient):
-    """Nodes did not take to the end what was streamed to them."""
+    """Nodes did not accept all streamed SSTables."""
 
 
 class StorageUnavailable(Transient):
@@ -44,11 +44,11 @@ class StorageUnavailable(Transient):
 
 
 class IncompleteBody(Transient):
-    """A body was shorter, longer or other than announced; a repetition may give it whole."""
+    """A body was shorter, longer or other than announced; a repetition may succeed."""
 
 
 class FileChanged(Transient):
-    """A file was written while it was read; it has to be read again."""
+    """A file changed while it was read; it must be read again."""
 
 
 class BusUnavailable(Transient):
@@ -64,19 +64,19 @@ class DatabaseUnavailable(Transient):
 
 
 class InvalidValue(Permanent):
-    """A value from outside is not acceptable."""
+    """A value from a user, a file or a peer is not valid."""
 
 
 class NotFound(Permanent):
-    """The thing that was named does not exist."""
+    """The named backup, object or node does not exist."""
 
 
 class Conflict(Permanent):
-    """The thing's present state does not allow the operation."""
+    """The present state does not allow the operation."""
 
 
 class UnknownTable(Permanent):
-    """A keyspace or table that was asked for does not exist in the cluster."""
+    """A requested keyspace or table does not exist in the cluster."""
 
 
 class EmptySelection(Permanent):
@@ -92,7 +92,7 @@ class DuplicateWorker(Permanent):
 
 
 class WrongNode(Permanent):
-    """The Cassandra that answers is not the node that it should be."""
+    """The Cassandra process that answers is not the expected node."""
 
 
 class DataDirectoryProblem(Permanent):
@@ -104,7 +104,7 @@ class CommandFailed(Permanent):
 
 
 class SchemaChanged(Permanent):
-    """The schema or the ring changed while the snapshot was taken, each time."""
+    """The schema or the ring changed during the snapshot in every round."""
 
 
 class CorruptSSTable(Permanent):
@@ -116,19 +116,19 @@ class FileVanished(Permanent):
 
 
 class NoSpace(Permanent):
-    """A disk or the object store has no room."""
+    """A disk or the object store is full."""
 
 
 class AccessDenied(Permanent):
-    """Credentials or permissions do not suffice."""
+    """Credentials or permissions are not sufficient."""
 
 
 class StorageRefused(Permanent):
-    """The object store refuses a request for good."""
+    """The object store refuses a request; a repetition does not help."""
 
 
 class CorruptObject(Permanent):
-    """A stored object's content is not what its name or manifest says."""
+    """The content of a stored object does not match its name or manifest."""
 
 
 class FormatProblem(Permanent):
@@ -136,15 +136,15 @@ class FormatProblem(Permanent):
 
 
 class StillUnavailable(Permanent):
-    """A trouble that might have passed has lasted longer than the outage deadline."""
+    """A transient failure lasted longer than the outage deadline."""
 
 
 class SchemaDiffers(Permanent):
-    """A table that is to be restored exists with another structure than in the backup."""
+    """A table to restore exists with another structure than in the backup."""
 
 
 class RestoreRefused(Permanent):
-    """Preflight found that a restore cannot be done as it was asked for."""
+    """Preflight found problems that forbid the requested restore."""
 
 
 class SSTableRefused(Permanent):
@@ -152,7 +152,7 @@ class SSTableRefused(Permanent):
 
 
 class RestoreDiffers(Permanent):
-    """The rows of restored tables are not what the backup's figures say."""
+    """The rows of restored tables differ from the fingerprints of the backup."""
 
 
 class Cancelled(Permanent):
@@ -160,7 +160,7 @@ class Cancelled(Permanent):
 
 
 class Unexpected(Permanent):
-    """An error that this version does not know by name."""
+    """An error whose name this version does not know."""
 
 
 class OwnershipLost(Exception):
@@ -176,6 +176,6 @@ _BY_CODE: dict[str, type[BackupError]] = {
 
 
 def from_record(record: Mapping[str, object]) -> BackupError:
-    """Turn ``as_record()``'s form into an error again; unknown codes become ``Unexpected``."""
+    """Return the error that ``as_record()`` encoded; unknown codes become ``Unexpected``."""
     cls = _BY_CODE.get(str(record.get("code")), Unexpected)
     return cls(str(record.get("message", "")))

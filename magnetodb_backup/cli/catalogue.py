@@ -16,7 +16,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.errors import InvalidValue, NotFound
 from magnetodb_backup.repository.format.names import cluster_container, containers_prefix
-from magnetodb_backup.repository.stored_backups import Catalogue, StoredBackup, UnreadableBackup
+from magnetodb_backup.repository.stored_backups import StoredBackup, StoredBackups, UnreadableBackup
 
 if TYPE_CHECKING:
     from magnetodb_backup.database import BackupStore
@@ -61,7 +61,7 @@ class Rebuild(ServiceCommand, Lister):
 class _Rebuild:
     """Compares the store with the records; ``doubtful`` if something needs a look."""
 
-    def __init__(self, backups: BackupStore, catalogue: Catalogue, *, dry_run: bool) -> None:
+    def __init__(self, backups: BackupStore, catalogue: StoredBackups, *, dry_run: bool) -> None:
         self._backups, self._catalogue, self._dry_run = backups, catalogue, dry_run
         self._read = 0
         self.rows: list[tuple[str, ...]] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # libraries that most commands do without: see cmd/manage.py
     from magnetodb_backup.database import Database
     from magnetodb_backup.domain.backup.manifest import BackupManifest, FileEntry
-    from magnetodb_backup.repository.stored_backups import Catalogue
+    from magnetodb_backup.repository.stored_backups import StoredBackups
     from magnetodb_backup.requests.interface import Requests
 
 
@@ -35,5 +35,5 @@ class Services:
     unchecked_database: Callable[[], Database]
     requests: Callable[[], Requests]
     repository: Callable[[str], ManifestSource]
-    catalogue: Callable[[], Catalogue]
+    catalogue: Callable[[], StoredBackups]
     poll_interval: float = 0.5

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from magnetodb_backup.database import Database
     from magnetodb_backup.repository.cluster import ClusterRepository
-    from magnetodb_backup.repository.stored_backups import Catalogue
+    from magnetodb_backup.repository.stored_backups import StoredBackups
     from magnetodb_backup.requests.service import RecordedRequests
     from magnetodb_backup.storage.driver import StorageDriver
 
@@ -94,10 +94,10 @@ def make_services(arguments: Sequence[str]) -> Services:
 
         return ClusterRepository(storage(), conf().storage.prefix, cluster)
 
-    def catalogue() -> Catalogue:
-        from magnetodb_backup.repository.stored_backups import Catalogue
+    def catalogue() -> StoredBackups:
+        from magnetodb_backup.repository.stored_backups import StoredBackups
 
-        return Catalogue(storage(), conf().storage.prefix)
+        return StoredBackups(storage(), conf().storage.prefix)
 
     return Services(
         database=database,

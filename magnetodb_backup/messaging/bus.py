@@ -17,7 +17,7 @@ from magnetodb_backup.errors import BusUnavailable, InvalidValue, WorkerUnavaila
 CONDUCTOR_TOPIC = "magnetodb-backup-conductor"
 WORKER_TOPIC = "magnetodb-backup-worker"
 VERSION = "1.0"
-_NOBODY, _GLANCE = "magnetodb-backup-nobody", 0.1  # a topic without a server; seconds
+_NO_SERVER, _FIRST_CALL = "magnetodb-backup-nobody", 0.1  # a topic without server; seconds
 
 
 def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:
@@ -42,27 +42,27 @@ def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:
 
 
 class Server:
-    """An RPC server, and the process's queue of replies."""
+    """An RPC server and the queue of replies of this process."""
 
     def __init__(self, transport: Any, server: Any) -> None:
         self._transport, self._server = transport, server
 
     def start(self) -> None:
-        """Connect, and serve; waits for as long as the broker is away."""
-        # The first call of a process makes the queue of replies, and waits for the broker without
-        # any time-out; later calls end in time. Hence a first one here, which nobody answers.
-        nobody = oslo_messaging.Target(topic=_NOBODY, version=VERSION)
-        client = oslo_messaging.get_rpc_client(self._transport, nobody, timeout=_GLANCE)
+        """Connect and serve; blocks until the broker is reachable."""
+        # The first call of a process creates the queue of replies and waits for the broker without
+        # a time-out; later calls honour theirs. Hence this first call to a topic without a server.
+        target = oslo_messaging.Target(topic=_NO_SERVER, version=VERSION)
+        client = oslo_messaging.get_rpc_client(self._transport, target, timeout=_FIRST_CALL)
         with contextlib.suppress(oslo_messaging.MessagingException):
             client.call({}, "anybody")
         self._server.start()
 
     def stop(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         self._server.stop()
 
     def wait(self) -> None:
-        """Wait until those that were taken are answered."""
+        """Wait until all accepted requests are answered."""
         self._server.wait()
 
 
@@ -86,7 +86,7 @@ def make_client(transport: Any, topic: str, timeout: float) -> Any:
 
 @contextlib.contextmanager
 def bus_errors(peer: str) -> Iterator[None]:
-    """Turn oslo.messaging's errors into ours; ``peer`` is who was called."""
+    """Turn oslo.messaging's errors into the project's; ``peer`` names the called process."""
     try:
         yield
     except oslo_messaging.MessagingTimeout:
@@ -98,13 +98,13 @@ def bus_errors(peer: str) -> Iterator[None]:
             f"{peer} failed to answer: {error.exc_type}: {error.value}"
         ) from None
     except oslo_messaging.RPCDispatcherError as error:
-        # The in-memory bus returns errors as they are.
+        # The in-memory bus returns errors unchanged.
         raise WorkerUnavailable(
             f"{peer} failed to answer: {type(error).__name__}: {error}"
         ) from None
     except (oslo_messaging.MessagingException, KombuError, OSError) as error:
-        # kombu's own errors come through where not even a first connection can be made
+        # kombu's own errors appear where no first connection can be made
         raise BusUnavailable(
-            f"the message bus does not take the call to {peer} ({type(error).__name__}); "
+            f"the message bus does not accept the call to {peer} ({type(error).__name__}); "
             "check transport_url and the broker"
         ) from None

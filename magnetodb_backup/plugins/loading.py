@@ -48,7 +48,7 @@ def _load(namespace: str, name: str, what: str) -> Any:
         if name in broken:
             raise InvalidValue(f"{what} {name!r} cannot be loaded: {broken[name]}") from None
         known = ", ".join(sorted(manager.names())) or "none"
-        raise InvalidValue(f"{name!r} is no {what}; installed: {known}") from None
+        raise InvalidValue(f"{name!r} is not a {what}; installed: {known}") from None
 
 
 def load_scope(scope: Mapping[str, Any]) -> Scope:

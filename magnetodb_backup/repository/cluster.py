@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster's part of the repository: schemas, node manifests, backup manifests."""
+"""The container of a cluster: schemas, node manifests, backup manifests, fingerprints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ClusterRepository:
         self._container = layout.cluster_container(prefix, cluster)
 
     def ensure(self) -> None:
-        """Make the container if it does not exist."""
+        """Create the container if it does not exist."""
         self._driver.ensure_container(self._container)
 
     def put_schema(self, backup_id: str, text: str) -> StoredObject:
@@ -34,35 +34,41 @@ class ClusterRepository:
         return self._put(layout.schema_name(backup_id), text.encode())
 
     def read_schema(self, backup_id: str) -> str:
-        """Return the schema of a backup; NotFound if there is none."""
+        """Return the schema of a backup.
+
+        :raises NotFound: if the store has none.
+        """
         return self._read(layout.schema_name(backup_id)).decode()
 
     def node_manifest(self, backup_id: str, host_id: str) -> NodeManifestReader:
-        """Return a reader of a node manifest; NotFound if there is none."""
+        """Return a reader of a node manifest.
+
+        :raises NotFound: if the store has none.
+        """
         name = layout.node_manifest_name(backup_id, host_id)
         return NodeManifestReader(self._driver.read(self._container, name), name)
 
     def digest_node_manifest(self, backup_id: str, host_id: str) -> StoredObject:
-        """Read a stored node manifest as a whole and return its size and digest."""
+        """Read a whole stored node manifest; return its size and digest."""
         return self._digest(layout.node_manifest_name(backup_id, host_id))
 
     def digest_schema(self, backup_id: str) -> StoredObject:
-        """Read a stored schema as a whole and return its size and digest."""
+        """Read a whole stored schema; return its size and digest."""
         return self._digest(layout.schema_name(backup_id))
 
     def put_fingerprints(self, backup_id: str, host_id: str, body: bytes) -> StoredObject:
-        """Store the fingerprints that a node's worker has taken for a backup."""
+        """Store the fingerprints that one worker took for a backup."""
         return self._put(layout.fingerprints_name(backup_id, host_id), body)
 
     def digest_fingerprints(self, backup_id: str, stored: StoredObject) -> StoredObject:
-        """Read stored fingerprints as a whole and return what they are now."""
+        """Read whole stored fingerprints; return their size and digest."""
         return self._digest(layout.check_fingerprints_name(backup_id, stored.name))
 
     def fingerprints(self, backup_id: str, stored: StoredObject) -> FingerprintsReader:
         """Return a reader of a backup's fingerprints.
 
-        :raises NotFound: if they are gone.
-        :raises CorruptObject: if they are not what the backup manifest names.
+        :raises NotFound: if they are missing.
+        :raises CorruptObject: if their digest is not the one in the backup manifest.
         """
         if (found := self.digest_fingerprints(backup_id, stored)) != stored:
             raise CorruptObject(
@@ -74,17 +80,20 @@ class ClusterRepository:
         )
 
     def commit(self, manifest: BackupManifest) -> StoredObject:
-        """Write the backup manifest: from now on the backup exists."""
+        """Write the backup manifest, which makes the backup exist."""
         return self._put(layout.manifest_name(manifest.backup_id), backup_manifest_bytes(manifest))
 
     def read_backup(self, backup_id: str) -> BackupManifest:
-        """Return a backup's manifest; NotFound if it was never committed or is deleted."""
+        """Return a backup's manifest.
+
+        :raises NotFound: if the backup was never committed or is deleted.
+        """
         return self.read_commit(backup_id)[0]
 
     def read_commit(self, backup_id: str) -> tuple[BackupManifest, StoredObject]:
-        """Return a backup's manifest, and what is stored as that, as ``commit()`` returned it.
+        """Return a backup's manifest, and its name, size and digest in the store.
 
-        :raises NotFound: if it was never committed or is deleted.
+        :raises NotFound: if the backup was never committed or is deleted.
         :raises FormatProblem: if it is malformed, or of an unknown format version.
         """
         name = layout.manifest_name(backup_id)

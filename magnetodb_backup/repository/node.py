@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One node's part of the repository: its packs, and its node manifests."""
+"""The container of one node: its packs; and its node manifests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NodeRepository:
         self.host_id = host_id
 
     def ensure(self) -> None:
-        """Make the container if it does not exist."""
+        """Create the container if it does not exist."""
         self._driver.ensure_container(self._container)
 
     def packs(self) -> dict[str, int]:
@@ -39,7 +39,7 @@ class NodeRepository:
         }
 
     def pack_size(self, sha256: str) -> int | None:
-        """Ask for one pack by HEAD; None if there is none."""
+        """Return the size of a pack in bytes by a HEAD request; None if it does not exist."""
         info = self._driver.head(self._container, layout.pack_name(sha256))
         return info.size if info else None
 
@@ -49,15 +49,18 @@ class NodeRepository:
         self._driver.put(self._container, name, body, size=len(body), md5=md5)
 
     def read_pack(self, sha256: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield a pack's bytes; NotFound if it is missing."""
+        """Yield a pack's bytes.
+
+        :raises NotFound: if it is missing.
+        """
         return self._driver.read(
             self._container, layout.pack_name(sha256), offset=offset, length=length
         )
 
     def put_node_manifest(self, backup_id: str, file: BinaryIO) -> StoredObject:
-        """Store the manifest that ``file`` holds, and read it again as a whole.
+        """Store the node manifest in ``file``, and read it back.
 
-        :raises CorruptObject: if the store returns something else.
+        :raises CorruptObject: if the store returns other bytes.
         """
         name = layout.node_manifest_name(backup_id, self.host_id)
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
@@ -79,9 +82,9 @@ class NodeRepository:
         return StoredObject(name, size, sha256.hexdigest())
 
     def latest_manifests(self, count: int) -> Iterator[NodeManifestReader]:
-        """Yield readers of this node's newest manifests, by the time of their snapshot.
+        """Yield readers of this node's newest manifests, the latest snapshot first.
 
-        Those whose header cannot be read are left out, with a warning.
+        Manifests with an unreadable header are left out and logged.
         """
         suffix = f"/nodes/{self.host_id}.jsonl.zst"
         by_time = []
@@ -90,7 +93,7 @@ class NodeRepository:
                 try:
                     header = self._reader(info.name).header
                 except FormatProblem as error:
-                    LOG.warning("an older manifest is of no use: %s", error)
+                    LOG.warning("ignoring an unreadable node manifest: %s", error)
                 else:
                     by_time.append((header.snapshot_started_at, info.name))
         for _, name in sorted(by_time, reverse=True)[:count]:

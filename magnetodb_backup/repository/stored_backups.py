@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the store itself tells of clusters and their backups."""
+"""Lists the clusters and backups found in the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredBackup:
-    """A committed backup; ``manifest_sha256`` is of the manifest's bytes in the store."""
+    """A committed backup; ``manifest_sha256`` is the digest of the stored manifest."""
 
     manifest: BackupManifest
     manifest_sha256: str
@@ -26,9 +26,9 @@ class StoredBackup:
 
 @dataclass(frozen=True)
 class UnreadableBackup:
-    """What has a backup manifest's name and is none that this version can use.
+    """An object with the name of a backup manifest that this version cannot use.
 
-    ``absent``: there is no such object, though the listing may still have it.
+    ``absent``: the object does not exist, though a lagging listing may still name it.
     """
 
     cluster: str
@@ -38,21 +38,21 @@ class UnreadableBackup:
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """The backups below a prefix; each call asks the store."""
+class StoredBackups:
+    """The backups below a prefix; each call reads the store."""
 
     driver: StorageDriver
     prefix: str
 
     def clusters(self) -> Iterator[str]:
-        """Yield the names of the clusters that have a container."""
+        """Yield the names of all clusters with a container."""
         for name in self.driver.containers(layout.containers_prefix(self.prefix)):
             cluster = layout.parse_cluster_container(self.prefix, name)
             if cluster is not None:
                 yield cluster
 
     def backups(self, cluster: str) -> Iterator[StoredBackup | UnreadableBackup]:
-        """Yield all that is listed as a cluster's backup; one that is read at a time."""
+        """Yield every listed backup of a cluster, reading one manifest at a time."""
         for backup_id in self._repository(cluster).backup_ids():
             yield self.backup(cluster, backup_id)
 
@@ -63,7 +63,7 @@ class Catalogue:
             if manifest.backup_id != backup_id or manifest.cluster != cluster:
                 raise FormatProblem(
                     f"{stored.name}: is the manifest of backup {manifest.backup_id} of cluster "
-                    f"{manifest.cluster!r}; somebody has put it there"
+                    f"{manifest.cluster!r}; another program copied it there"
                 )
         except NotFound as error:
             return UnreadableBackup(cluster, backup_id, str(error), absent=True)
@@ -76,13 +76,13 @@ class Catalogue:
 
 
 def clusters(driver: StorageDriver, prefix: str) -> Iterator[str]:
-    """Yield the names of the clusters that have a container with this prefix."""
-    return Catalogue(driver, prefix).clusters()
+    """Yield the names of all clusters with a container of this prefix."""
+    return StoredBackups(driver, prefix).clusters()
 
 
 def stored_backups(driver: StorageDriver, prefix: str, cluster: str) -> Iterator[BackupManifest]:
-    """Yield the manifests of a cluster's committed backups; others are logged by name."""
-    for found in Catalogue(driver, prefix).backups(cluster):
+    """Yield the manifests of a cluster's committed backups; log unreadable ones."""
+    for found in StoredBackups(driver, prefix).backups(cluster):
         if isinstance(found, StoredBackup):
             yield found.manifest
         elif not found.absent:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proves that a backup's bytes are in the store."""
+"""Verifies that the bytes of a backup are in the store."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
 
-# Names of files go into the database with the report: where thousands of packs are lost, there is
-# no room for the files of all of them.
+# The report with its file names is stored in the database: when thousands of packs are lost, not
+# all files fit.
 _NAMED, _PROBLEMS_WITH_NAMES = 20, 200
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
+    """A finding. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
 
-    Or schema or fingerprints, which belong to no node: their ``host_id`` is empty. ``files`` names
-    the first affected files, unless there are many problems; ``file_count`` counts all of them.
+    Or schema or figures (fingerprints), which belong to no node: their ``host_id`` is empty.
+    ``files`` names the first affected files, unless there are many problems; ``file_count`` counts
+    all of them.
     """
 
     host_id: str
@@ -37,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What was checked, and what was found. Sizes in bytes."""
+    """The checked amounts and the problems found. Sizes in bytes."""
 
     backup_id: str
     read_data: bool
@@ -67,7 +68,7 @@ class _Extents:
         )
 
     def packs(self) -> list[tuple[str, int]]:
-        """Return each pack and the size that it must have at least."""
+        """Return each pack and its least size in bytes."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_pack ON extents (pack)")
         self._db.execute("CREATE INDEX IF NOT EXISTS by_file ON extents (file)")
         query = "SELECT pack, MAX(start + length) FROM extents GROUP BY pack ORDER BY pack"
@@ -82,15 +83,15 @@ class _Extents:
         return tuple(paths[:_NAMED]), len(paths)
 
     def whole_in(self, pack: str) -> Iterator[tuple[str, str, int, int]]:
-        """Yield path, digest, offset and length of files that lie in this pack alone."""
+        """Yield path, digest, offset and length of the files stored in this pack alone."""
         query = (
             "SELECT path, sha256, start, length FROM extents e JOIN files ON number = file "
             "WHERE pack = ? AND (SELECT COUNT(*) FROM extents o WHERE o.file = e.file) = 1"
         )
         yield from self._db.execute(query, (pack,))
 
-    def spread(self) -> Iterator[tuple[str, str, list[Extent]]]:
-        """Yield path, digest and extents of files that lie in several packs."""
+    def spanned(self) -> Iterator[tuple[str, str, list[Extent]]]:
+        """Yield path, digest and extents of the files stored in several packs."""
         numbers = self._db.execute(
             "SELECT file FROM extents GROUP BY file HAVING COUNT(*) > 1"
         ).fetchall()
@@ -140,7 +141,7 @@ class _NodeCheck:
             found = cluster.digest_node_manifest(backup_id, self._share.host_id)
             if found != self._share.manifest:
                 self._problem(
-                    "manifest", f"{found.name} is not what the backup manifest names", of=None
+                    "manifest", f"{found.name} does not match the backup manifest", of=None
                 )
                 return False
             for entry in cluster.node_manifest(backup_id, self._share.host_id):
@@ -174,15 +175,15 @@ class _NodeCheck:
             elif self._read_data and not self._read_pack(pack, extents):
                 damaged.add(pack)
         if self._read_data:
-            for path, sha256, parts in extents.spread():
+            for path, sha256, parts in extents.spanned():
                 if not damaged & {e.pack for e in parts}:
-                    self._read_spread(path, sha256, parts)
+                    self._read_spanned(path, sha256, parts)
 
     def _read_pack(self, pack: str, extents: _Extents) -> bool:
         try:
             body = b"".join(self._repository.read_pack(pack))
         except NotFound:
-            # The listing still had it: it lags behind a deletion.
+            # The listing lags behind a deletion.
             self._problem("missing", "the pack is listed, but not in the store", pack, of=extents)
             return False
         self.bytes_read += len(body)
@@ -194,10 +195,10 @@ class _NodeCheck:
         view = memoryview(body)
         for path, sha256, start, length in extents.whole_in(pack):
             if hashlib.sha256(view[start : start + length]).hexdigest() != sha256:
-                self._problem("content", f"{path} is not what the manifest says", pack, of=None)
+                self._problem("content", f"{path} does not match the node manifest", pack, of=None)
         return True
 
-    def _read_spread(self, path: str, sha256: str, parts: list[Extent]) -> None:
+    def _read_spanned(self, path: str, sha256: str, parts: list[Extent]) -> None:
         digest = hashlib.sha256()
         for part in parts:
             self._check_cancelled()
@@ -205,7 +206,7 @@ class _NodeCheck:
                 digest.update(piece)
                 self.bytes_read += len(piece)
         if digest.hexdigest() != sha256:
-            self._problem("content", f"{path} is not what the manifest says", of=None)
+            self._problem("content", f"{path} does not match the node manifest", of=None)
 
 
 def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
@@ -215,7 +216,7 @@ def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> li
         return [Problem("", "schema", "", str(error))]
     if found == manifest.schema:
         return []
-    return [Problem("", "schema", "", f"{found.name} is not what the backup manifest names")]
+    return [Problem("", "schema", "", f"{found.name} does not match the backup manifest")]
 
 
 def _fingerprint_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
@@ -240,7 +241,7 @@ def verify_backup(
 ) -> VerificationReport:
     """Check that every pack of a backup is stored; with ``read_data`` read back every byte.
 
-    ``progress`` hears of files and bytes checked, after each node.
+    ``progress`` is called after each node with the number of checked files and bytes.
 
     :raises NotFound: if the backup has no manifest.
     """

@@ -9,21 +9,23 @@ from typing import Any
 from magnetodb_backup.domain.tables import ClusterSchema, Selection
 from magnetodb_backup.scopes.selecting import backed_up, only, selection
 
-# Traces are for looking at within a day; a restore of them helps nobody.
+# Traces expire within a day; nothing needs them restored.
 _LEFT_OUT = frozenset({"system_traces"})
 
 
 class AllKeyspaces:
-    """All keyspaces, those of Cassandra that are worth keeping included.
+    """All keyspaces of the users, with ``system_auth`` and ``system_distributed``.
 
-    Left out are the virtual ones, those local to a node, and system_traces; system_auth and
-    system_distributed remain.
+    Virtual keyspaces, keyspaces local to a node and ``system_traces`` are left out.
     """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         only(parameters, "all", ())
 
     def select(self, schema: ClusterSchema) -> Selection:
-        """Return all tables of these keyspaces; EmptySelection if there is none."""
+        """Return all tables of these keyspaces.
+
+        :raises EmptySelection: if they have no table.
+        """
         keyspaces = [k for k in schema.keyspaces if backed_up(k) and k.name not in _LEFT_OUT]
         return selection(keyspaces, (t for k in keyspaces for t in schema.tables_of(k.name)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scope does: the interface of the ``magnetodb_backup.scopes`` plugins."""
+"""The interface of scopes: plugins of ``magnetodb_backup.scopes``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Scope(Protocol):
     """Selects tables. Made from the request's parameters, without any access to a cluster."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
-        """Check the parameters of the request's ``scope`` object (``type`` left out).
+        """Check the parameters of the request's ``scope`` object, without ``type``.
 
-        :raises InvalidValue: naming the wrong parameter and what is right.
+        :raises InvalidValue: naming the wrong parameter and the accepted values.
         """
 
     def select(self, schema: ClusterSchema) -> Selection:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scopes share: parameters, look-ups, errors."""
+"""Helpers of the scopes: parameters, look-ups, errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from magnetodb_backup.errors import EmptySelection, InvalidValue, UnknownTable
 def only(parameters: Mapping[str, Any], scope: str, allowed: Sequence[str]) -> None:
     """Refuse parameters that the scope does not have.
 
-    :raises InvalidValue: naming them, and those that it has.
+    :raises InvalidValue: naming them and the known ones.
     """
     unknown = sorted(set(parameters) - set(allowed))
     if unknown:
@@ -38,7 +38,7 @@ def names(parameters: Mapping[str, Any], scope: str, key: str) -> list[str]:
 
 
 def backed_up(keyspace: KeyspaceDescription) -> bool:
-    """Return whether the keyspace can be backed up at all: it has data that others share."""
+    """Return whether the keyspace can be backed up: not virtual and not local to a node."""
     return not keyspace.virtual and not keyspace.is_local
 
 
@@ -66,7 +66,7 @@ def look_up_keyspaces(
 
 
 def hint_of(name: str, existing: Iterable[str]) -> str:
-    """Return a hint if a name of other case exists, else an empty text."""
+    """Return a hint if the name exists in another case, else an empty text."""
     similar = sorted(e for e in existing if e.casefold() == name.casefold())
     return f" (did you mean {', '.join(map(repr, similar))}?)" if similar else ""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A body for ``put`` in one form, whether it came as bytes, memoryview or file."""
+"""One form for the body of a ``put``: bytes, memoryview or file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from magnetodb_backup.errors import IncompleteBody, InvalidValue, Unexpected
 
 
 class Body:
-    """Gives out exactly ``size`` bytes in pieces, without copying what is in memory.
+    """Returns exactly ``size`` bytes in pieces, without copying a body in memory.
 
-    :raises InvalidValue: if what is in memory does not have ``size`` bytes.
+    :raises InvalidValue: if a body in memory does not have ``size`` bytes.
     """
 
     def __init__(self, body: bytes | memoryview | BinaryIO, size: int) -> None:
@@ -28,7 +28,7 @@ class Body:
             self.seek(0)
 
     def tell(self) -> int:
-        """Return how many bytes were given out since the start."""
+        """Return the number of bytes returned since the start."""
         return self._position
 
     def seek(self, position: int, whence: int = 0) -> int:
@@ -41,7 +41,7 @@ class Body:
         return position
 
     def read(self, amount: int = -1) -> bytes | memoryview:
-        """Return the next at most ``amount`` bytes; nothing after the last.
+        """Return at most ``amount`` of the next bytes; empty after the last.
 
         :raises IncompleteBody: if the file ends before ``size`` bytes.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a storage driver does: the interface of the ``magnetodb_backup.storage`` plugins."""
+"""The interface of storage drivers: plugins of ``magnetodb_backup.storage``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as listing or HEAD tells: ``size`` in bytes, ``md5`` hexadecimal."""
+    """An object as a listing or HEAD reports it: ``size`` in bytes, ``md5`` hexadecimal."""
 
     name: str
     size: int
@@ -33,11 +33,11 @@ class StorageDriver(Protocol):
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
-        """Store the whole ``body`` of ``size`` bytes; afterwards it is there, durable and proven.
+        """Store the whole ``body`` of ``size`` bytes; on return it is durable and its MD5 checked.
 
         A file body is read from its start, each time that the request is repeated.
 
-        :raises IncompleteBody: if what arrived does not have this MD5 (nothing is stored then).
+        :raises IncompleteBody: if the received bytes do not have this MD5; nothing is stored then.
         """
 
     def read(
@@ -46,17 +46,20 @@ class StorageDriver(Protocol):
         """Yield the object's bytes, or ``length`` of them from ``offset``.
 
         :raises NotFound: if there is no such object.
-        :raises IncompleteBody: at the end, if fewer bytes came than were announced or asked for.
+        :raises IncompleteBody: at the end, if the body is shorter than announced or requested.
         """
 
     def head(self, container: str, name: str) -> ObjectInfo | None:
-        """Return what the store knows of the object, None if there is none."""
+        """Return name, size and MD5 of the object; None if it does not exist."""
 
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield all objects whose name starts with ``prefix``, by name; none if no container."""
+        """Yield all objects whose name starts with ``prefix``, by name.
+
+        A container that does not exist has no objects.
+        """
 
     def delete(self, container: str, name: str) -> None:
-        """Remove the object; it may be gone already."""
+        """Delete the object; one that does not exist is no error."""
 
     def close(self) -> None:
         """Release connections."""

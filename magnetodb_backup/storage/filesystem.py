@@ -2,8 +2,8 @@
 """A storage driver that keeps objects as files below a directory, which may be shared.
 
 ``<path>/<container>/<name>`` is the object. ``<path>/<container>/.md5/<name>`` remembers its MD5
-with the file's identity; it is only a cache, made again from the object where it does not fit.
-Unlike in Swift, a name cannot be an object and also the directory of another one.
+with the file's identity; it is only a cache, rebuilt from the object where they differ.
+Unlike in Swift, a name cannot be both an object and a directory of another object.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def from_conf(conf: cfg.ConfigOpts) -> FilesystemDriver:
 
 @contextlib.contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turn an OSError into the project's errors; ``what`` says which operation failed."""
+    """Turn an OSError into the project's errors; ``what`` names the failed operation."""
     try:
         yield
     except OSError as error:
@@ -74,7 +74,7 @@ def _explained(what: str) -> Iterator[None]:
 
 
 class FilesystemDriver:
-    """Stores whole files or nothing: written aside, synced, proven by MD5, then renamed."""
+    """Stores whole files only: temporary file, sync, MD5 check, rename."""
 
     def __init__(self, path: str | Path) -> None:
         self._root = Path(path)
@@ -176,7 +176,7 @@ class FilesystemDriver:
             self._prune(self._sum(container, name).parent, self._container(container))
 
     def close(self) -> None:
-        """Nothing stays open between calls."""
+        """Do nothing: no file stays open between calls."""
 
     def _marker(self) -> Path:
         return self._root / MARKER
@@ -189,7 +189,7 @@ class FilesystemDriver:
             )
         if any(self._root.iterdir()):
             raise StorageRefused(
-                f"{self._root} is not empty and has no {MARKER}: it is no store of backups; "
+                f"{self._root} is not empty and has no {MARKER}: it is not a store of backups; "
                 "name an empty directory in [filesystem] path"
             )
         self._marker().touch(mode=0o640)

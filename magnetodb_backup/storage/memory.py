@@ -16,7 +16,7 @@ _CHUNK = 64 * 1024
 
 
 class MemoryDriver:
-    """Containers are dictionaries; gone with the process."""
+    """Keeps containers as dictionaries until the process ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -79,4 +79,4 @@ class MemoryDriver:
             self._containers.get(container, {}).pop(name, None)
 
     def close(self) -> None:
-        """Keep everything: another driver object of the same test may still look at it."""
+        """Keep everything: another driver of the same test may still read it."""

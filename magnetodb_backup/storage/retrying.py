@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repeats what failed for a passing reason, with back-off, inside a deadline."""
+"""Repeats requests that fail for a transient reason, with back-off, inside a deadline."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LONGEST_WAIT = 20.0
 class Retrying:
     """A driver around another one: every Transient error is retried for ``deadline`` seconds.
 
-    A read or listing that was cut goes on where it stopped, and each piece that arrives starts
-    the deadline anew. ``on_retry`` is told each failure that will be retried; what it raises
-    ends the operation.
+    An interrupted read or listing resumes where it stopped, and each received piece restarts the
+    deadline. ``on_retry`` is called with the text of each failure that will be retried; an error
+    that it raises ends the operation.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Retrying:
         self._driver.close()
 
     def _pieces(self, reopen: Callable[[], Iterator[_T]]) -> Iterator[_T]:
-        """Yield what ``reopen()`` gives; after a failure go on with a new ``reopen()``."""
+        """Yield the pieces of ``reopen()``; call it again after a transient failure."""
         source: Iterator[_T] | None = None
 
         def step() -> tuple[_T] | None:
@@ -111,7 +111,7 @@ class Retrying:
     def _call(self, action: Callable[[], _T]) -> _T:
         started = time.monotonic()
         try:
-            return action()  # most calls succeed at once: spare them the machinery
+            return action()  # most calls succeed at once, without tenacity
         except Transient as error:
             if self._deadline <= 0:
                 raise
@@ -123,7 +123,7 @@ class Retrying:
 
         def once_more() -> _T:
             if pending:
-                raise pending.pop()  # the attempt that was already made counts as the first
+                raise pending.pop()  # the attempt already made counts as the first
             return action()
 
         retrying = tenacity.Retrying(
@@ -144,7 +144,7 @@ class Retrying:
 
     def _sleep_within(self, started: float) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
-            # The last wait ends with the deadline, so that one try is made at its very end.
+            # The last wait ends with the deadline, so that the last try is made at its very end.
             rest = started + self._deadline - time.monotonic()
             self._sleep(max(0.0, min(seconds, rest)))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The storage driver for OpenStack Swift, by any keystoneauth1 plugin (v1password for v1)."""
+"""The storage driver for OpenStack Swift, with any keystoneauth1 plugin (v1password for v1)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _IDENTITY = ("username", "user_id", "application_credential_id", "project_name",
 
 
 def from_conf(conf: cfg.ConfigOpts) -> SwiftDriver:
-    """Make the driver from ``[swift]``; nothing is asked of the network yet.
+    """Make the driver from ``[swift]``, without any request yet.
 
     :raises InvalidValue: if the authentication options are wrong or incomplete.
     """
@@ -68,13 +68,13 @@ def from_conf(conf: cfg.ConfigOpts) -> SwiftDriver:
 
 
 class SwiftDriver:
-    """One object is one Swift object, as plain as it comes; MD5s are checked by both sides."""
+    """Stores each object as one plain Swift object; both sides check its MD5."""
 
     def __init__(self, access: SwiftAccess) -> None:
         self._access = access
 
     def account_url(self) -> str:
-        """Return the URL that requests go to; asks the identity service if need be."""
+        """Return the URL of the account; asks the identity service where needed."""
         return self._access.url()
 
     def ensure_container(self, container: str) -> None:
@@ -119,17 +119,17 @@ class SwiftDriver:
         except StorageUnavailable as error:
             if not _cut_off(error):
                 raise
-            # A store that refuses a token while the body is still on its way may be heard only
-            # as a broken connection: let a small request find out, so that the next try works.
+            # A store that refuses a token during the body may only break the connection: let a
+            # small request renew the token, so that the next try succeeds.
             with contextlib.suppress(StorageUnavailable, NotFound):
                 self.head(container, name)
             raise
         except NotFound as error:
             raise NotFound(f"{error}; create the container first") from error
-        if not etag:  # another PUT of the same name won; ask what is there now
+        if not etag:  # another PUT of the same name won: compare what it stored
             there = self.head(container, name)
             if there is None or there.md5 != md5:
-                raise IncompleteBody(f"{what}: another request stored something else meanwhile")
+                raise IncompleteBody(f"{what}: another request stored other bytes under this name")
         elif etag != md5:
             self.delete(container, name)
             raise IncompleteBody(f"{what}: the store has MD5 {etag}, not {md5}; it was removed")
@@ -160,8 +160,8 @@ class SwiftDriver:
                 http_conn=conn,
             )
 
-        # The library reads a body from the latest answer of its connection, so nobody else may
-        # use that before the body's end.
+        # The library reads a body from the latest answer of its connection, so no other request
+        # may use the connection before the body's end.
         with contextlib.ExitStack() as held:
             try:
                 answer, content = self._ask(what, fetch, held)
@@ -228,13 +228,13 @@ class SwiftDriver:
         return tuple(row["name"] for row in rows)
 
     def _rows(self, what: str, fetch: Callable[[str, str, Any], Any]) -> Any:
-        """Return a page of a listing; none if what it is of does not exist."""
+        """Return a page of a listing; empty if the account or container does not exist."""
         try:
             return self._ask(what, fetch)
         except NotFound:
             return ()
         except ValueError as error:
-            raise StorageUnavailable(f"{what}: the answer is no listing: {error}") from error
+            raise StorageUnavailable(f"{what}: the answer is not a listing: {error}") from error
 
     def _need(self, container: str, name: str) -> ObjectInfo:
         found = self.head(container, name)
@@ -256,7 +256,7 @@ class SwiftDriver:
             done += len(piece)
             yield piece
         with contextlib.suppress(*_BROKEN):
-            content.read(1)  # lets the library see the end, so that the connection is kept
+            content.read(1)  # the library keeps the connection only after reading the end
 
     def _connection_error(self, error: Exception, what: str) -> Exception:
         return from_connection(error, what, self._access.settings.storage_url or "the store")
@@ -267,9 +267,9 @@ class SwiftDriver:
         request: Callable[[str, str, Any], _T],
         held: contextlib.ExitStack | None = None,
     ) -> _T:
-        """Send a request, and once more with a new token if the one it had is refused.
+        """Send a request, and once more with a new token if the store refuses the first one.
 
-        The connection goes back at the end of ``held``, by default once the answer is there.
+        The connection is returned at the end of ``held``, by default after the answer.
         """
         token = self._access.token()
         try:
@@ -305,11 +305,11 @@ class SwiftDriver:
 
 
 class _OutsideObject(Exception):
-    """The store has no byte of the range that was asked for."""
+    """The requested range begins after the end of the object."""
 
 
 def _check_name(name: str) -> None:
-    # HTTP libraries resolve dots in paths, so that such a name would reach another container.
+    # HTTP libraries resolve dots in paths: such a name would address another container.
     if not name or {".", ".."} & set(name.split("/")):
         raise InvalidValue(f"{name!r} cannot name an object")
 
@@ -326,16 +326,16 @@ def _ended_early(error: Exception) -> bool:
 def _expected_length(
     what: str, status: int, headers: dict[str, str], offset: int, length: int | None
 ) -> int:
-    """Return how many bytes the answer's body must have."""
+    """Return the number of bytes that the answer's body must have."""
     announced = int(headers.get("content-length", -1))
     if offset or length is not None:
         begins = headers.get("content-range", "").startswith(f"bytes {offset}-")
-        if status == 200 and announced == 0:  # there is no part of an empty object
+        if status == 200 and announced == 0:  # an empty object has no range
             return 0
         if status != 206 or not begins:
             raise StorageRefused(
-                f"{what}: the store ignores ranges (status {status}); is there a proxy between?"
+                f"{what}: the store ignores ranges (status {status}); is there a proxy in between?"
             )
     if announced < 0:
-        raise StorageRefused(f"{what}: the answer has no length; is there a proxy between?")
+        raise StorageRefused(f"{what}: the answer has no length; is there a proxy in between?")
     return announced

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens, the account's URL and kept-open connections for the Swift driver."""
+"""Tokens, the account's URL and persistent connections of the Swift driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swiftclient.client import HTTPConnection
 from magnetodb_backup.errors import AccessDenied
 from magnetodb_backup.storage.swift_errors import identity_errors
 
-# Bytes that go to the socket in one piece; the libraries' 16 KiB cost a third of the speed.
+# Bytes written to the socket at once; the libraries' 16 KiB cost a third of the speed.
 _BLOCK = 256 * 1024
 
 
@@ -40,7 +40,7 @@ class SwiftSettings:
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with larger blocks and room for a read beside other requests."""
+    """The adapter of requests, with larger blocks and connections for a read beside a request."""
 
     def __init__(self) -> None:
         super().__init__(pool_connections=2, pool_maxsize=4, max_retries=0)
@@ -52,10 +52,10 @@ class _Adapter(HTTPAdapter):
 
 
 class SwiftAccess:
-    """Hands out who we are and a connection, to as many threads as ask.
+    """Provides tokens, the account's URL and connections to any number of threads.
 
-    Each connection is used by one caller at a time and then kept for the next one, the latest
-    first, so that there are as many as there were simultaneous requests.
+    Each connection serves one caller at a time and is kept for the next one, the latest first, so
+    that there are never more than there were simultaneous requests.
     """
 
     def __init__(self, session: Session, auth: BaseAuthPlugin, settings: SwiftSettings) -> None:
@@ -68,7 +68,7 @@ class SwiftAccess:
     def token(self) -> str:
         """Return a token that is not about to expire.
 
-        :raises AccessDenied: if the identity service refuses us.
+        :raises AccessDenied: if the identity service refuses the credentials.
         :raises StorageUnavailable: if it does not answer.
         """
         with identity_errors(self.settings.where, self.settings.who):
@@ -78,7 +78,7 @@ class SwiftAccess:
         return str(token)
 
     def renew(self, refused: str) -> str:
-        """Return a token other than ``refused``; of several callers only one asks for it."""
+        """Return a token other than ``refused``; of several callers only one requests it."""
         with self._lock:
             if self.token() == refused:
                 self._session.invalidate(auth=self._auth)
@@ -87,7 +87,7 @@ class SwiftAccess:
     def url(self) -> str:
         """Return the account's URL.
 
-        :raises AccessDenied: if the catalogue has no object store for us.
+        :raises AccessDenied: if the service catalogue has no object store for this identity.
         """
         settings = self.settings
         if settings.storage_url:

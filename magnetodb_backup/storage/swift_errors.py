@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Swift's and Keystone's answers mean in the project's errors."""
+"""Translates answers of Swift and Keystone into the project's errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEXT = 120
 
 
 def refused_certificate(error: BaseException) -> bool:
-    """Tell if a TLS certificate was judged and found wrong, which no repetition changes."""
+    """Return whether a TLS certificate was refused; a repetition does not change that."""
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
@@ -42,7 +42,7 @@ def from_answer(error: ClientException, what: str, who: str) -> BackupError:
     """Return the error for an answer with a failure status.
 
     :param what: the request in words, with container and object
-    :param who: the identity that asked, without its secret
+    :param who: the identity of the caller, without its secret
     """
     status = int(error.http_status or 0)
     content = error.http_response_content or b""
@@ -58,7 +58,7 @@ def from_answer(error: ClientException, what: str, who: str) -> BackupError:
     if status == 404:
         return NotFound(f"{said}{transaction}")
     if status == 422:
-        return IncompleteBody(f"{said}: what arrived does not have the announced MD5{transaction}")
+        return IncompleteBody(f"{said}: the body does not have the announced MD5{transaction}")
     if status in _NO_ROOM:
         detail = "" if content.startswith("<") else f": {content[:_TEXT].strip()}"
         return NoSpace(
@@ -72,7 +72,7 @@ def from_answer(error: ClientException, what: str, who: str) -> BackupError:
 
 
 def from_connection(error: Exception, what: str, where: str) -> BackupError:
-    """Return the error for a request that got no (whole) answer."""
+    """Return the error for a request without a complete answer."""
     if refused_certificate(error):
         return _certificate_problem(error, where)
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
@@ -82,7 +82,7 @@ def from_connection(error: Exception, what: str, where: str) -> BackupError:
 
 @contextlib.contextmanager
 def identity_errors(where: str, who: str) -> Iterator[None]:
-    """Turn keystoneauth1's errors of getting a token or an endpoint into the project's."""
+    """Turn keystoneauth1's errors about tokens and endpoints into the project's."""
     try:
         yield
     except (auth_errors.Unauthorized, auth_errors.Forbidden) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits how many bytes per second go to and come from the store."""
+"""Limits the bytes per second sent to and fetched from the store."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import BinaryIO, cast
 from magnetodb_backup.storage.body import Body
 from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 
-# The rate is looked at again at least this often (seconds), so that a change takes effect soon.
+# The rate is read again at least this often (seconds), so that a change takes effect soon.
 _GLANCE = 0.1
-# Seconds' worth of bytes that may go at once after a pause.
+# Seconds' worth of bytes that may be sent at once after a pause.
 _BURST = 0.1
 _SMALLEST_PIECE = 1024
 
 
 class Pace:
-    """A token bucket for all threads; ``rate()`` gives bytes per second, 0 or less for no limit.
+    """A token bucket for all threads; ``rate()`` returns bytes per second, 0 or less for no limit.
 
-    A piece may overdraw the bucket; whoever comes next waits until the debt is paid.
+    A piece may overdraw the bucket; the next piece waits until the bucket is filled again.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Pace:
         self._filled_at = clock()
 
     def piece(self, amount: int) -> int:
-        """Return how many of ``amount`` bytes should go at once for an even flow."""
+        """Return how many of ``amount`` bytes to send at once for an even flow."""
         rate = self._rate()
         if rate <= 0:
             return amount
@@ -47,7 +47,7 @@ class Pace:
         return largest if amount < 0 else min(amount, largest)
 
     def wait(self, amount: int) -> None:
-        """Block until ``amount`` more bytes may go."""
+        """Block until ``amount`` more bytes may be sent."""
         while (delay := self._take(amount)) > 0:
             self._sleep(min(delay, _GLANCE))
 
@@ -61,14 +61,14 @@ class Pace:
             gained = (now - self._filled_at) * rate
             self._tokens = min(self._tokens + gained, rate * _BURST)
             self._filled_at = now
-            if self._tokens <= -1:  # less than a byte is rounding
+            if self._tokens <= -1:  # less than a byte is a rounding error
                 return -self._tokens / rate
             self._tokens -= amount
             return 0.0
 
 
 class _PacedBody:
-    """A file as the inner driver sees it: reading waits for the pace, seeking starts anew."""
+    """The file that the inner driver reads: each read waits for the pace."""
 
     def __init__(self, body: Body, pace: Pace) -> None:
         self._body = body
@@ -88,9 +88,9 @@ class _PacedBody:
 
 
 class Throttled:
-    """A driver around another one that keeps all its bodies, in and out, below ``rate()``.
+    """A driver around another one that limits all bodies, sent and received, to ``rate()``.
 
-    ``rate`` is asked for each piece: bytes per second, 0 for no limit.
+    ``rate`` is called for each piece: bytes per second, 0 for no limit.
     """
 
     def __init__(self, driver: StorageDriver, rate: Callable[[], int]) -> None:

@@ -49,7 +49,7 @@ def test_defaults_of_a_new_backup(api: Api) -> None:
         (None, 400, "body: None is not of type 'object'"),
         ({"scope": "all"}, 400, "body['scope']: 'all' is not of type 'object'"),
         ({"scope": {}}, 400, "body['scope']: 'type' is a required property"),
-        ({"scope": {"type": "galaxy"}}, 400, "'galaxy' is no scope type; installed: all"),
+        ({"scope": {"type": "galaxy"}}, 400, "'galaxy' is not a scope type; installed: all"),
         ({"scope": {"type": "keyspaces"}}, 400, "needs 'keyspaces'"),
         ({"scope": {"type": "tables", "tables": ["shop"]}}, 400, "'shop' is not a table"),
         ({**ALL, "name": 5}, 400, "body['name']: 5 is not of type 'string'"),

@@ -83,7 +83,7 @@ def test_first_call_without_broker_ends_in_time(
     """And when the broker is back, calls work again."""
     rabbitmq.kill()
     started = time.monotonic()
-    with pytest.raises(Transient, match=r"did not answer|does not take the call"):
+    with pytest.raises(Transient, match=r"did not answer|does not accept the call"):
         WorkerClient(transport, timeout=_TIMEOUT).status("worker-1", "t")
     assert time.monotonic() - started < 10 * _TIMEOUT, "a call without time-out lasts for ever"
     rabbitmq.start()

@@ -119,7 +119,7 @@ def test_figures_that_no_backup_could_have_are_refused(
 
 def test_figures_are_named_once_or_not_at_all() -> None:
     twice = replace(BACKUP_MANIFEST, figures=BACKUP_MANIFEST.figures * 2)
-    with pytest.raises(FormatProblem, match="figures are named twice"):
+    with pytest.raises(FormatProblem, match="fingerprints are named twice"):
         parse_backup_manifest(backup_manifest_bytes(twice), "m")
     without = replace(BACKUP_MANIFEST, figures=())
     assert parse_backup_manifest(backup_manifest_bytes(without), "m") == without

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Downloads a node backup's files into staging directories, verified, and able to go on."""
+"""Downloads a node backup's files into staging directories: verified and resumable."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from magnetodb_backup.repository.node import NodeRepository
 
 _DATA = "-Data.db"
 
-# The absolute path that a file is to have; None if it is not wanted.
+# Returns the absolute path of a file; None for a file to leave out.
 Place = Callable[[FileEntry], Path | None]
 
 
 @dataclass(frozen=True)
 class DownloadSettings:
-    """``concurrency`` ranges at once; ranges of a pack that lie ``gap`` bytes apart are one."""
+    """``concurrency`` ranges at once; ranges at most ``gap`` bytes apart are read as one."""
 
     concurrency: int = 4
     gap: int = 256 * 1024
@@ -42,7 +42,7 @@ class DownloadSettings:
 
 @dataclass(frozen=True)
 class StagedTable:
-    """What lies in one staging directory; ``sstables`` are prefixes such as ``nb-1-big``."""
+    """The content of one staging directory; ``sstables`` are prefixes such as ``nb-1-big``."""
 
     directory: str
     keyspace: str
@@ -54,7 +54,7 @@ class StagedTable:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """What of a table a restore takes: numbers of files and SSTables, size in bytes."""
+    """A restore's share of a table: numbers of files and SSTables, size in bytes."""
 
     files: int = 0
     bytes: int = 0
@@ -63,11 +63,11 @@ class TableSummary:
 
 @dataclass(frozen=True)
 class NodeSummary:
-    """What of a node backup a restore takes.
+    """A restore's share of a node backup.
 
-    ``packs`` tells the size that each must have at least, ``corrupt`` the files that were so when
-    the backup was made, ``versions`` the SSTables' (``nb``, ``da``), ``directories`` the bytes for
-    each data directory.
+    ``packs`` has the least size of each pack, ``corrupt`` the files that were corrupt when the
+    backup was made, ``versions`` the SSTable versions (``nb``, ``da``), ``directories`` the bytes
+    for each data directory.
     """
 
     tables: Mapping[TableName, TableSummary]
@@ -78,9 +78,9 @@ class NodeSummary:
 
 
 def is_restored_component(entry: FileEntry) -> bool:
-    """Tell if Cassandra takes the file over: not a snapshot's notes, nor of an index.
+    """Return whether the file is restored: neither a snapshot's own file nor part of an index.
 
-    Cassandra builds legacy and storage-attached indexes anew.
+    Cassandra rebuilds legacy and storage-attached indexes.
     """
     return (
         entry.index is None
@@ -99,14 +99,14 @@ def download_node(
     progress: Callable[[RestoreProgress], None],
     check_cancelled: Callable[[], None],
 ) -> RestoreProgress:
-    """Put the wanted files where ``place`` says, each whole and with the manifest's SHA-256.
+    """Write the files to the paths that ``place`` returns, and verify each one's SHA-256.
 
-    Repeated with the same journal, it fetches only what it had not finished. Memory is bounded.
+    Repeated with the same journal, it fetches only unfinished files. Memory is bounded.
 
     :raises FormatProblem: for a bad manifest, and for two files at one place.
     :raises CorruptObject: for a lost or damaged pack.
-    :raises NoSpace: if files do not fit; found out before the first is written where possible.
-    :raises DataDirectoryProblem: if files cannot be written, or through a symbolic link only.
+    :raises NoSpace: if files do not fit; checked before the first one is written where possible.
+    :raises DataDirectoryProblem: if files cannot be written without following a symbolic link.
     """
     finished, tally, wanted = Journal(journal), Tally(progress), WantedRanges()
     publisher = FilePublisher(finished, tally)
@@ -145,7 +145,7 @@ def download_node(
         try:
             fetcher.run(wanted.empty(), wanted.reads(settings.gap))
         except BaseException:
-            # What is whole need not be fetched again, whatever ended the rest.
+            # Complete files need not be fetched again after an error.
             with contextlib.suppress(BackupError):
                 publisher.flush()
             raise
@@ -164,9 +164,9 @@ def summarise(
     tables: Collection[TableName],
     directory: Callable[[FileEntry], int] = lambda entry: entry.data_directory,
 ) -> NodeSummary:
-    """Read a node manifest for what a restore of ``tables`` takes.
+    """Read a node manifest and sum up a restore of ``tables``.
 
-    ``directory`` tells the number of the data directory that a file goes to.
+    ``directory`` returns the number of the data directory that receives a file.
     """
     files = dict.fromkeys(tables, 0)
     sizes, sstables = dict(files), dict(files)
@@ -199,7 +199,7 @@ def summarise(
 
 
 def missing_packs(repository: NodeRepository, packs: Mapping[str, int]) -> tuple[str, ...]:
-    """Say of each pack that is not in the store, or is too short, what is wrong."""
+    """Return a text for each pack that is missing or too short."""
     listed = repository.packs() if packs else {}
     problems = []
     for pack, least in packs.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The download's threads: each reads a range of a pack, writes and hashes its pieces."""
+"""The threads of a download: each reads a range of a pack, writes and hashes its pieces."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from magnetodb_backup.repository.download.publisher import FilePublisher, Tally
 from magnetodb_backup.repository.download.ranges import Piece, Read, WantedFile
 from magnetodb_backup.repository.node import NodeRepository
 
-_WAIT = 0.5  # seconds between two looks whether to go on
+_WAIT = 0.5  # seconds between two checks for cancellation
 _SLICE = 1024 * 1024
 _NAMED = 3
 _REMEDY = (
-    "ask magnetodb-backup-manage backup verify --read-data what else is damaged, and restore from "
+    "run magnetodb-backup-manage backup verify --read-data to find all damage, and restore from "
     "another backup"
 )
 
@@ -32,7 +32,7 @@ class _Stopped(Exception):
 
 
 class _SpannedFile:
-    """A file of several extents. It is hashed, in its order, close behind those who write it."""
+    """A file of several extents, hashed in file order as its pieces are written."""
 
     def __init__(self, file: WantedFile) -> None:
         self._file = file
@@ -44,7 +44,7 @@ class _SpannedFile:
         self._busy = False
 
     def written(self, piece: Piece, descriptor: int, go_on: Callable[[], None]) -> bool:
-        """Note that ``piece`` is written; return True once, when the whole file is hashed."""
+        """Record that ``piece`` is written; return True once, when the whole file is hashed."""
         with self._lock:
             self._ready[piece.position] = piece.length
             if self._busy:
@@ -67,7 +67,7 @@ class _SpannedFile:
                 body = os.pread(descriptor, size, offset)
             self.digest.update(body)
         with disk_errors(self._file.path):
-            # It need not push what Cassandra reads out of the page cache.
+            # Keep the page cache for Cassandra.
             os.posix_fadvise(descriptor, self._next, length, os.POSIX_FADV_DONTNEED)
 
 
@@ -91,7 +91,7 @@ class Fetcher:
         self._error: BaseException | None = None
 
     def run(self, empty: Iterable[WantedFile], reads: Iterable[Read]) -> None:
-        """Fetch everything; the first error of any thread ends all and is raised."""
+        """Fetch everything; the first error of any thread stops all threads and is raised."""
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="fetch") as pool:
             self._guarded(self._make_empty, empty)
             self._guarded(self._submit_all, reads, pool)
@@ -104,8 +104,8 @@ class Fetcher:
             self._go_on()
             if file.sha256 != nothing:
                 raise CorruptObject(
-                    f"{file.label} of node {self._repository.host_id} has no bytes, but not the "
-                    f"SHA-256 of none: the node manifest is damaged; {_REMEDY}"
+                    f"{file.label} of node {self._repository.host_id} is empty, but its SHA-256 in "
+                    f"the manifest is not that of an empty file: the manifest is damaged; {_REMEDY}"
                 )
             with created(file.path, 0):
                 pass
@@ -118,7 +118,7 @@ class Fetcher:
                 if piece.file.parts > 1:
                     self._expect(piece)
             pool.submit(self._guarded, self._fetch, read)
-        for _ in range(self._concurrency * 2):  # all of them: nothing is on its way any more
+        for _ in range(self._concurrency * 2):  # all slots are free: no range is being fetched
             self._acquire_slot()
 
     def _acquire_slot(self) -> None:
@@ -128,7 +128,7 @@ class Fetcher:
         self._go_on()
 
     def _expect(self, piece: Piece) -> None:
-        """Make the file when its first piece is on its way."""
+        """Create the file when its first piece is requested."""
         spanned = self._spanned.get(piece.file.number)
         if spanned is None:
             spanned = self._spanned[piece.file.number] = _SpannedFile(piece.file)
@@ -163,7 +163,7 @@ class Fetcher:
     def _chunks(
         self, pack: str, start: int, length: int, pieces: tuple[Piece, ...]
     ) -> Iterator[tuple[int, memoryview]]:
-        """Yield bytes of a pack, and where they begin."""
+        """Yield bytes of a pack, each chunk with its offset."""
         end = start + length
         try:
             for chunk in self._repository.read_pack(pack, start, length):
@@ -172,7 +172,7 @@ class Fetcher:
                 yield start, memoryview(chunk)
                 start += len(chunk)
             if start != end:
-                raise IncompleteBody(f"{end - start} bytes did not come")
+                raise IncompleteBody(f"the response ended {end - start} bytes early")
         except NotFound:
             raise CorruptObject(
                 f"pack {pack} of node {self._repository.host_id} is missing; it is needed for "
@@ -181,20 +181,20 @@ class Fetcher:
         except IncompleteBody as error:
             size = self._repository.pack_size(pack)
             if size is not None and size >= end:
-                raise  # the body was cut on its way, again and again
+                raise  # the connection was cut in each attempt
             raise CorruptObject(
                 f"pack {pack} of node {self._repository.host_id} is too short for "
                 f"{_labels(pieces)} ({error}); {_REMEDY}"
             ) from None
 
     def whole(self, piece: Piece, sha256: str) -> None:
-        """Finish a file of one piece, whose bytes are written and have this digest."""
+        """Complete a file of one piece, whose written bytes have this digest."""
         if sha256 != piece.file.sha256:
             self._again(piece.file, [piece])
         self._publisher.add(piece.file)
 
     def part(self, piece: Piece, descriptor: int) -> None:
-        """Finish a file of several pieces if this was the last one."""
+        """Complete a file of several pieces after its last one."""
         spanned = self._spanned[piece.file.number]
         if not spanned.written(piece, descriptor, self._go_on):
             return
@@ -204,7 +204,7 @@ class Fetcher:
         self._publisher.add(piece.file)
 
     def _again(self, file: WantedFile, pieces: list[Piece]) -> None:
-        """Read a file once more: its bytes may have been changed on their way."""
+        """Read a file once more: its bytes may have been corrupted in transit."""
         digest = hashlib.sha256()
         wrong: list[str] = []
         with created(file.path, file.size) as descriptor:
@@ -214,7 +214,7 @@ class Fetcher:
                     write(file.path, descriptor, chunk, piece.position + start - piece.start)
                     digest.update(chunk)
                     own.update(chunk)
-                if own.hexdigest() != piece.pack:  # a part of a large file is a whole pack
+                if own.hexdigest() != piece.pack:  # each extent of a large file is a whole pack
                     wrong.append(piece.pack)
         if digest.hexdigest() != file.sha256:
             packs = wrong or [piece.pack for piece in pieces]
@@ -226,9 +226,9 @@ class Fetcher:
 
 
 class _Pieces:
-    """Cuts the pieces of a range out of the chunks that arrive.
+    """Cuts the pieces of a range out of the received chunks.
 
-    Small files are gathered in memory; of large pieces one is open at a time.
+    Small files are collected in memory; one large piece is open at a time.
     """
 
     def __init__(self, fetcher: Fetcher, read: Read) -> None:
@@ -239,12 +239,12 @@ class _Pieces:
         self._large: _Large | None = None
 
     def take(self, start: int, chunk: memoryview) -> None:
-        """Take the pack's bytes from ``start``, where the last chunk ended."""
+        """Process the pack's bytes from ``start``, where the last chunk ended."""
         while self._coming and self._coming[0].start < start + len(chunk):
             piece = self._coming.popleft()
             if piece.is_small_file:
                 self._small.append(piece)
-            else:  # the large piece before it ends in this chunk, too: a range is made so
+            else:  # a range never overlaps large pieces: the previous one ends in this chunk
                 self._take_large(start, chunk)
                 self._large = _Large(self._fetcher, piece)
         self._take_large(start, chunk)
@@ -252,7 +252,7 @@ class _Pieces:
             self._take_small(start, chunk)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the open piece."""
         if self._large is not None:
             self._large.close()
 
@@ -277,7 +277,7 @@ class _Pieces:
 
 
 class _Large:
-    """A large piece that is written while it arrives."""
+    """A large piece, written as it is received."""
 
     def __init__(self, fetcher: Fetcher, piece: Piece) -> None:
         self._fetcher, self._piece = fetcher, piece
@@ -288,7 +288,7 @@ class _Large:
         self._descriptor = self._open.__enter__()
 
     def take(self, start: int, chunk: memoryview) -> bool:
-        """Write what of the chunk belongs to the piece; True if that was its end."""
+        """Write the part of the chunk that belongs to the piece; return True at its end."""
         piece = self._piece
         begin, end = max(piece.start, start), min(piece.end, start + len(chunk))
         body = chunk[begin - start : end - start]

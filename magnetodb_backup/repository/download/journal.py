@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a restore has finished, so that a repetition does not fetch them again."""
+"""The journal of finished files, so that a repeated restore does not fetch them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_LINE = 64 * 1024
 
 @dataclass(frozen=True)
 class FinishedFile:
-    """A file that is whole and on the disk; size in bytes. The rest is its identity."""
+    """A complete file on the disk: size in bytes, digest, and identity."""
 
     path: str
     size: int
@@ -33,8 +33,8 @@ class FinishedFile:
 class Journal:
     """JSON Lines, one for each finished file; a line is written after its file's fsync.
 
-    What is no such line is ignored, above all a torn last one: its file is fetched again.
-    ``append`` is for any thread, all else for the one that made the journal.
+    Other lines are ignored, such as a torn last one: its file is fetched again. ``append`` can be
+    called by any thread, the other methods only by the thread that created the journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class Journal:
             self._learn(file)
 
     def has(self, path: Path, size: int, sha256: str) -> bool:
-        """Return whether the file that lies at ``path`` is the finished one with this content."""
+        """Return whether the file at ``path`` is the finished one with this content."""
         row = self._db.execute(
             "SELECT identity FROM finished WHERE path = ? AND size = ? AND sha256 = ?",
             (os.fsencode(path), size, sha256),
@@ -86,7 +86,7 @@ class Journal:
         while line := file.readline(_LONGEST_LINE):
             if not line.endswith(b"\n"):
                 if len(line) < _LONGEST_LINE:
-                    break  # torn: the next line must not be written behind it
+                    break  # torn: the next line must not be appended to it
                 continue
             whole = file.tell()
             known = _parsed(line)
@@ -108,7 +108,7 @@ def _identity(mtime_ns: int, inode: int) -> str:
 
 
 def _parsed(line: bytes) -> FinishedFile | None:
-    """Return what a line says, None if it is no line of a journal."""
+    """Return the file that a line names; None if the line is malformed."""
     try:
         known = FinishedFile(**json.loads(line))
         os.fsencode(known.path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole files that a killed download has left without a line in the journal."""
+"""Complete files of a killed download without a line in the journal."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ _SLICE = 1024 * 1024
 
 
 def take_leftover(path: Path, entry: FileEntry, check_cancelled: Callable[[], None]) -> bool:
-    """Return whether the part of ``path`` is the whole file now, found on the disk and verified.
+    """Return whether ``path`` or its part is the complete file on the disk, and verified.
 
-    Reading a disk is better than asking the store again. A part is looked at only if it is small
-    enough to have waited for the others of its batch: the room of a large one is made beforehand,
-    so its size tells nothing.
+    Reading a disk is cheaper than downloading again. A part is read only if it is small enough to
+    have waited in a batch: larger files are preallocated, so their size proves nothing.
 
-    :raises DataDirectoryProblem: if the disk does not let it be read or renamed.
+    :raises DataDirectoryProblem: if the file cannot be read or renamed.
     """
-    if not entry.size or path.parent.is_symlink():  # which is refused before anything is written
+    if not entry.size or path.parent.is_symlink():  # refused later, before anything is written
         return False
     with disk_errors(path):
         if _is_whole(path, entry, check_cancelled):
@@ -38,7 +37,7 @@ def take_leftover(path: Path, entry: FileEntry, check_cancelled: Callable[[], No
 def _is_whole(path: Path, entry: FileEntry, check_cancelled: Callable[[], None]) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:  # it is not there, or no file: what is written in its place tells more
+    except OSError:  # missing or not a file: writing the file reports the problem
         return False
     with contextlib.closing(os.fdopen(descriptor, "rb", buffering=0)) as file:
         found = os.fstat(descriptor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that come into being in a staging directory: ``<name>.part`` first, the name when whole."""
+"""Files in a staging directory: written as ``<name>.part``, renamed when complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REOPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 4096
 _MOST_LISTED = 16  # directories whose names are remembered
-# Smaller files get their room when they are written, which is at once.
+# Smaller files are written at once and need no preallocation.
 _PREALLOCATED = 256 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
@@ -36,13 +36,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise NoSpace(
-                f"no room is left in {path.parent} for {path.name}; free some and restore again: "
+                f"{path.parent} has no space left for {path.name}; free some and restore again: "
                 "finished files are not downloaded twice"
             ) from None
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise DataDirectoryProblem(
-                f"{path.parent} is a symbolic link or no directory, or {path.name} is a link; "
-                "a restore writes through none: remove it"
+                f"{path.parent} is a symbolic link or not a directory, or {path.name} is a link; "
+                "a restore does not follow links: remove it"
             ) from None
         raise DataDirectoryProblem(
             f"{path} cannot be written ({error.strerror}); a restore needs a worker that may "
@@ -60,7 +60,7 @@ def _directory(path: Path) -> Iterator[int]:
 
 
 def make_directory(path: Path) -> None:
-    """Create what is missing down to ``path``, for the owner of what exists of it.
+    """Create ``path`` and its missing parents, with the owner of the nearest existing one.
 
     :raises DataDirectoryProblem: if ``path`` is a symbolic link.
     """
@@ -70,30 +70,32 @@ def make_directory(path: Path) -> None:
 
 
 def check_directory(path: Path) -> None:
-    """Refuse a staging directory that is a symbolic link; it may be missing."""
+    """Raise DataDirectoryProblem if ``path`` is a symbolic link; it may be missing."""
     if path.is_symlink():
-        raise DataDirectoryProblem(f"{path} is a symbolic link; a restore follows none: remove it")
+        raise DataDirectoryProblem(
+            f"{path} is a symbolic link; a restore does not follow links: remove it"
+        )
 
 
 def part_of(path: Path) -> Path:
-    """Return where the bytes of ``path`` are gathered."""
+    """Return the path of the incomplete file of ``path``."""
     return path.with_name(path.name + PART)
 
 
 def remove_part(path: Path) -> None:
-    """Remove what an interrupted download has left of ``path``."""
+    """Remove the incomplete file of ``path``, if any."""
     with disk_errors(path), contextlib.suppress(FileNotFoundError):
         part_of(path).unlink()
 
 
 class Leftovers:
-    """Tells what an interrupted download has left; looks into a directory once, not per file."""
+    """The files of an interrupted download; lists each directory once, not once per file."""
 
     def __init__(self) -> None:
         self._names: dict[Path, frozenset[str]] = {}
 
     def has(self, path: Path) -> bool:
-        """Tell whether there was something at ``path``, or its part, when first asked."""
+        """Return whether ``path`` or its part existed when its directory was first listed."""
         directory, name = path.parent, path.name
         names = self._names.get(directory)
         if names is None:
@@ -113,7 +115,7 @@ def _listed(directory: Path) -> frozenset[str]:
 
 @contextlib.contextmanager
 def created(path: Path, size: int) -> Iterator[int]:
-    """Yield a descriptor of a new part of ``path``, with the room that it needs."""
+    """Yield a descriptor of a new part of ``path``, preallocated."""
     with disk_errors(path), _directory(path.parent) as directory:
         name = path.name + PART
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,7 +140,7 @@ def created(path: Path, size: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def reopened(path: Path) -> Iterator[int]:
-    """Yield a descriptor of the part that exists of ``path``."""
+    """Yield a descriptor of the existing part of ``path``."""
     with disk_errors(path), _directory(path.parent) as directory:
         descriptor = os.open(path.name + PART, _REOPEN, dir_fd=directory)
     try:
@@ -157,7 +159,7 @@ def write(path: Path, descriptor: int, body: bytes | memoryview, offset: int) ->
 
 
 def publish(path: Path) -> os.stat_result:
-    """Give a whole part its name, once its bytes are durable; the name is not yet."""
+    """Sync a complete part and rename it; the rename itself is not durable yet."""
     name = path.name
     with disk_errors(path), _directory(path.parent) as directory:
         descriptor = os.open(name + PART, _REOPEN, dir_fd=directory)
@@ -180,7 +182,7 @@ def _allocate(descriptor: int, size: int) -> None:
 
 
 class Room:
-    """Adds up what each file system has to take, and compares it with what is free."""
+    """Sums up the bytes needed on each file system and compares them with the free space."""
 
     def __init__(self) -> None:
         self._devices: dict[Path, int] = {}  # by directory
@@ -189,7 +191,7 @@ class Room:
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """The directories that files were needed in."""
+        """The directories of the added files."""
         return tuple(self._devices)
 
     def need(self, directory: Path, size: int) -> None:
@@ -203,14 +205,14 @@ class Room:
         self._needed[device] = self._needed.get(device, 0) + -(-size // _BLOCK) * _BLOCK
 
     def check(self) -> None:
-        """Raise NoSpace, naming a directory, unless every file system has the room."""
+        """Raise NoSpace, naming a directory, unless every file system has enough free space."""
         for device, needed in self._needed.items():
             directory, existing = self._places[device]
             with disk_errors(directory / "."):
                 free = disk.space(existing).free
             if needed > free:
                 raise NoSpace(
-                    f"{directory} and what lies on its file system need {needed} bytes, "
+                    f"{directory} and the others on its file system need {needed} bytes, "
                     f"{free} are free; free some and restore again"
                 )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes verified files durable, several at once, and tells how far a download is."""
+"""Makes verified files durable in batches, and reports the progress of a download."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from magnetodb_backup.repository.download.partial_files import disk_errors, publ
 from magnetodb_backup.repository.download.ranges import WantedFile
 
 _REPORT_EVERY = 0.2  # seconds
-# Of files that are whole and wait to be made durable together: numbers, bytes, seconds.
+# Limits of a batch of complete files: number of files, bytes, seconds.
 MOST_FILES, MOST_BYTES, _LONGEST = 128, 64 * 1024 * 1024, 1.0
-# A file system makes several files durable in hardly more time than one.
+# A file system syncs several files in hardly more time than one.
 _AT_ONCE = 8
-_BATCHES = 2  # that are on their way to the disk while others come
+_BATCHES = 2  # being written to the disk while others are downloaded
 
 
 class Tally:
-    """Counts, and reports now and then. Thread-safe."""
+    """Counts, and reports at most every 0.2 seconds. Thread-safe."""
 
     def __init__(self, report: Callable[[RestoreProgress], None]) -> None:
         self._report = report
@@ -35,7 +35,7 @@ class Tally:
         self.progress = RestoreProgress()
 
     def add(self, **counts: int) -> None:
-        """Add to the counts that are named as in RestoreProgress."""
+        """Add to the counts, named as in RestoreProgress."""
         with self._lock:
             old = self.progress
             self.progress = replace(old, **{n: getattr(old, n) + c for n, c in counts.items()})
@@ -43,18 +43,19 @@ class Tally:
             if now - self._reported < _REPORT_EVERY:
                 return
             self._reported = now
-            self._report(self.progress)  # under the lock: what is told never goes back
+            self._report(self.progress)  # under the lock: reports never decrease
 
     def report(self) -> None:
-        """Tell how far it is, in any case."""
+        """Report the progress now."""
         self._report(self.progress)
 
 
 class FilePublisher:
-    """Takes files whose parts are whole and verified. Thread-safe.
+    """Publishes complete and verified files. Thread-safe.
 
-    Syncs them in batches, then gives them their names, then writes the journal's lines. What
-    waits has to be read again if the process dies, so it does not wait for long. To be closed.
+    Syncs them in batches, then renames them, then writes the journal's lines. Files of an
+    unfinished batch are read again if the process dies, so a batch waits one second at most. Must
+    be closed.
     """
 
     def __init__(self, journal: Journal, tally: Tally) -> None:
@@ -68,14 +69,14 @@ class FilePublisher:
         self._begun: deque[Future[None]] = deque()
 
     def close(self) -> None:
-        """End the threads; what waits is not finished."""
+        """End the threads; an unfinished batch is dropped."""
         self._behind.shutdown()
         self._pool.shutdown()
 
     def add(self, file: WantedFile) -> None:
-        """Take a file; the caller may have to wait until an earlier batch is on the disk.
+        """Add a file; may block until an earlier batch is on the disk.
 
-        It may hear of that batch's trouble then.
+        Raises the error of that batch, if any.
         """
         with self._lock:
             if not self._waiting:
@@ -88,7 +89,7 @@ class FilePublisher:
         self._begin(batch)
 
     def flush_old(self) -> None:
-        """Finish what waits, if it has waited long enough; to be called now and then."""
+        """Publish the waiting files if the oldest has waited long enough; call it regularly."""
         with self._lock:
             if not self._waiting or time.monotonic() - self._oldest < _LONGEST:
                 return
@@ -96,7 +97,7 @@ class FilePublisher:
         self._begin(batch)
 
     def flush(self) -> None:
-        """Finish what waits, and wait until everything is on the disk."""
+        """Publish the waiting files, and wait until all files are on the disk."""
         with self._lock:
             batch = self._take()
         self._begin(batch)
@@ -108,7 +109,7 @@ class FilePublisher:
             begun.result()
 
     def _begin(self, batch: list[WantedFile]) -> None:
-        """Finish a batch while the caller goes on."""
+        """Publish a batch in the background."""
         with self._lock:
             self._begun.append(self._behind.submit(self._publish, batch))
             oldest = self._begun.popleft() if len(self._begun) > _BATCHES else None

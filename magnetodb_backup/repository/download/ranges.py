@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a download has to fetch, in a temporary database: memory does not grow with the files."""
+"""The ranges to fetch, in a temporary database: memory does not grow with the files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.errors import FormatProblem
 from magnetodb_backup.repository.download.partial_files import PART
 
-# Pieces up to this size are gathered in memory and written at once.
+# Pieces up to this size are collected in memory and written at once.
 SMALL = 256 * 1024
 _MOST_PIECES = 500
 _LONGEST_NAME = 255 - len(PART)  # bytes
 
 
 def label_of(entry: FileEntry) -> str:
-    """Return a file's name for people: keyspace, table, index if any, name."""
+    """Return a readable name of a file: keyspace, table, index if any, name."""
     return "/".join(p for p in (entry.keyspace, entry.table, entry.index, entry.name) if p)
 
 
 @dataclass(frozen=True, slots=True)
 class WantedFile:
-    """A file to fetch; ``parts`` is the number of its extents, ``label`` its name for people."""
+    """A file to fetch; ``parts`` is the number of its extents, ``label`` its readable name."""
 
     number: int
     name: str
@@ -37,13 +37,13 @@ class WantedFile:
 
     @property
     def path(self) -> Path:
-        """The absolute path; made when asked for, since it takes more memory than all else."""
+        """The absolute path; created on request, since a Path takes more memory than the rest."""
         return Path(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``length`` bytes from ``start`` of the pack: they belong at ``position`` of the file."""
+    """``length`` bytes from ``start`` of the pack, to write at ``position`` of the file."""
 
     file: WantedFile
     pack: str
@@ -53,18 +53,18 @@ class Piece:
 
     @property
     def end(self) -> int:
-        """The first byte of the pack behind the piece."""
+        """The offset in the pack after the last byte of the piece."""
         return self.start + self.length
 
     @property
     def is_small_file(self) -> bool:
-        """True if this is the whole of a file that fits into memory."""
+        """True if the piece is a whole file small enough for memory."""
         return self.file.parts == 1 and self.length <= SMALL
 
 
 @dataclass(frozen=True)
 class Read:
-    """One range of a pack, and the pieces in it, by their start."""
+    """One range of a pack and its pieces, ordered by start."""
 
     pack: str
     start: int
@@ -87,13 +87,13 @@ class WantedRanges:
         )
 
     def add(self, path: Path, entry: FileEntry, *, finished: bool) -> WantedFile:
-        """Note a file and return it; one that is finished is not fetched.
+        """Record a file and return it; a finished one is not fetched.
 
         :raises FormatProblem: if another file has this path.
         """
         label = label_of(entry)
         if path.name.endswith(PART) or len(os.fsencode(path.name)) > _LONGEST_NAME:
-            raise FormatProblem(f"{label}: no file of Cassandra is named so; the backup is damaged")
+            raise FormatProblem(f"{label}: not a valid Cassandra file name; the backup is damaged")
         extents = [e for e in entry.extents if e.length]
         try:
             number = self._db.execute(
@@ -125,9 +125,9 @@ class WantedRanges:
             yield _file(*row)
 
     def reads(self, gap: int) -> Iterator[Read]:
-        """Yield what to read, in the files' order as far as packs allow.
+        """Yield the ranges to read, in the order of the files as far as packs allow.
 
-        What lies no more than ``gap`` bytes apart becomes one range.
+        Pieces at most ``gap`` bytes apart become one range.
         """
         pieces: list[Piece] = []
         end = streamed_to = 0
@@ -137,7 +137,7 @@ class WantedRanges:
                 piece.pack != pieces[0].pack
                 or piece.start > end + gap
                 or len(pieces) >= _MOST_PIECES
-                # Who reads a range has one large file open at a time.
+                # The reader of a range has one large file open at a time.
                 or (streamed and piece.start < streamed_to)
             ):
                 yield _read(pieces, end)
@@ -151,11 +151,11 @@ class WantedRanges:
             yield _read(pieces, end)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete the temporary database."""
         self._db.close()
 
     def _pieces(self) -> Iterator[Piece]:
-        # A pack's place is that of the first file that needs it (and of the first such part).
+        # Packs are ordered by the first file that needs them (and by its first such extent).
         query = """
             SELECT e.pack, e.start, e.length, e.position,
                 f.number, f.path, f.label, f.size, f.sha256, f.parts

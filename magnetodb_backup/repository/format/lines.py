@@ -15,7 +15,7 @@ from magnetodb_backup.errors import BackupError, FormatProblem
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 LONGEST_LINE = 16 * 1024 * 1024
-# Compressed bytes that are expanded at once: at worst, every four of them become 128 KiB.
+# Compressed bytes expanded at once: at worst, every four of them become 128 KiB.
 _PIECE = 1024
 
 
@@ -26,7 +26,10 @@ class LineWriter:
         self._stream = zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False)
 
     def write(self, document: Mapping[str, Any], too_long: str) -> None:
-        """Write one line; FormatProblem, with ``too_long``, if no reader would accept it."""
+        """Write one line.
+
+        :raises FormatProblem: with the text ``too_long``, if readers would refuse the line.
+        """
         line = json.dumps(document, separators=(",", ":")).encode()
         if len(line) > LONGEST_LINE:
             raise FormatProblem(too_long)
@@ -40,18 +43,21 @@ class LineWriter:
 def checked(
     name: str, make: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
-    """Return what ``make`` makes; its errors become a FormatProblem of ``name``."""
+    """Return the result of ``make``; its errors become a FormatProblem of ``name``."""
     try:
         return make(*args, **kwargs)
     except BackupError as error:
         raise FormatProblem(f"{name}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        told = str(error) if isinstance(error, ValueError) else repr(error)
-        raise FormatProblem(f"{name}: malformed line: {told}") from None
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise FormatProblem(f"{name}: malformed line: {reason}") from None
 
 
 def read_lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
-    """Yield the documents; FormatProblem, with ``name``, where it is none, or if it is cut."""
+    """Yield the documents of the object ``name``.
+
+    :raises FormatProblem: for a malformed line, and at the end if the object is cut off.
+    """
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
     rest = b""
     try:
@@ -74,7 +80,7 @@ def read_lines(chunks: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
 
 
 def read_document(text: bytes, name: str) -> dict[str, Any]:
-    """Return the JSON object that ``text`` is; FormatProblem otherwise."""
+    """Parse ``text`` as a JSON object; raise FormatProblem otherwise."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -85,7 +91,7 @@ def read_document(text: bytes, name: str) -> dict[str, Any]:
 
 
 def check_format(document: Mapping[str, Any], name: str) -> None:
-    """Refuse a format version other than ours."""
+    """Raise FormatProblem for a format version other than this one."""
     if document.get("format") != FORMAT:
         raise FormatProblem(
             f"{name}: has format version {document.get('format')!r}, this version knows {FORMAT}; "
@@ -101,7 +107,7 @@ def number(value: Any, least: int = 0) -> int:
 
 
 def texts(values: Any) -> tuple[str, ...]:
-    """Return the list of strings ``values``; ValueError if it is none."""
+    """Return the list of strings ``values``; raise ValueError for anything else."""
     if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
         raise ValueError(f"{values!r} is not a list of strings")
     return tuple(values)

@@ -172,7 +172,7 @@ def _plain_name(value: Any) -> str:
 
 
 def backup_manifest_bytes(manifest: BackupManifest) -> bytes:
-    """Return the backup manifest as it is stored."""
+    """Return the stored form of a backup manifest."""
     return json.dumps(manifest.as_json(), indent=1, sort_keys=True).encode() + b"\n"
 
 
@@ -206,10 +206,10 @@ def _check_backup(manifest: BackupManifest) -> None:
     texts([manifest.name, manifest.cluster, manifest.status, manifest.schema_version])
     check_backup_name(manifest.name)
     if manifest.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
-        raise ValueError(f"{manifest.status!r} is no status of a stored backup")
+        raise ValueError(f"{manifest.status!r} is not a status of a stored backup")
     for time in (manifest.created_at, manifest.committed_at):
         parsed = datetime.fromisoformat(time)
-        parsed.astimezone(timezone.utc)  # which the first and the last years may not have
+        parsed.astimezone(timezone.utc)  # raises for the first and the last years
         if parsed.tzinfo is None:
             raise ValueError(f"{time!r} has no time zone")
     if not isinstance(manifest.scope, dict) or not isinstance(manifest.coverage, dict):
@@ -237,7 +237,7 @@ def _check_fingerprints(manifest: BackupManifest) -> None:
         check_sha256(stored.sha256)
         number(stored.size)
     if len({stored.name for stored in manifest.figures}) != len(manifest.figures):
-        raise ValueError("figures are named twice")
+        raise ValueError("fingerprints are named twice")
 
 
 def _check_share(node: NodeShare) -> None:

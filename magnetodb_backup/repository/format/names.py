@@ -47,14 +47,14 @@ def cluster_container(prefix: str, cluster: str) -> str:
 
 
 def containers_prefix(prefix: str) -> str:
-    """Return what the names of all containers of all clusters begin with."""
+    """Return the common beginning of the names of all containers."""
     return f"{quote(prefix, safe='')}."
 
 
 def parse_cluster_container(prefix: str, name: str) -> str | None:
     """Return the cluster whose manifests the container ``name`` holds.
 
-    None for the containers of nodes, of other prefixes, and of others.
+    None for the containers of nodes, of other prefixes, and of other programs.
     """
     start = containers_prefix(prefix)
     if not name.startswith(start):
@@ -72,7 +72,7 @@ def node_container(prefix: str, cluster: str, host_id: str) -> str:
 
 
 def backup_prefix(backup_id: str) -> str:
-    """Return what all object names of a backup begin with."""
+    """Return the common beginning of all object names of a backup."""
     return f"{BACKUPS}{check_uuid(backup_id, 'backup')}/"
 
 
@@ -92,12 +92,12 @@ def node_manifest_name(backup_id: str, host_id: str) -> str:
 
 
 def fingerprints_name(backup_id: str, host_id: str) -> str:
-    """Return the name of the fingerprints that a node's worker has taken."""
+    """Return the name of the fingerprints that the worker of a node took."""
     return f"{backup_prefix(backup_id)}figures/{check_uuid(host_id, 'node')}.jsonl.zst"
 
 
 def check_fingerprints_name(backup_id: str, name: str) -> str:
-    """Return ``name`` if fingerprints of this backup can have it; InvalidValue otherwise."""
+    """Return ``name`` if it names fingerprints of this backup; raise InvalidValue otherwise."""
     host_id = name.rpartition("/")[2].removesuffix(".jsonl.zst")
     if not _UUID.fullmatch(host_id) or name != fingerprints_name(backup_id, host_id):
         raise InvalidValue(f"{name!r} is not the name of fingerprints of backup {backup_id}")

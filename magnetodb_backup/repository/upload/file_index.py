@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker's index of what the store has: file identity → content → extents.
+"""The worker's index of stored files: file identity → content → extents.
 
-It only saves work: without it, files are hashed again and nothing is uploaded twice.
+It only saves work: without it, files are hashed again, and nothing is uploaded twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CREATE TABLE identities (
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a file's content."""
+    """The known content of a file."""
 
     sha256: str
     crc32: int | None
@@ -44,7 +44,7 @@ class Known:
 
 
 class FileIndex:
-    """An SQLite file; one that cannot be used is moved aside and begun anew. Thread-safe."""
+    """An SQLite file; an unusable one is renamed and replaced by an empty one. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class FileIndex:
         return db
 
     def close(self) -> None:
-        """Write what is pending and close."""
+        """Write pending changes and close."""
         with self._lock:
             self._db.commit()
             self._db.close()
@@ -93,10 +93,10 @@ class FileIndex:
             return self._db.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is None
 
     def by_identity(self, file: SnapshotFile) -> Known | None:
-        """Return what is known of exactly this file: device, inode, size and mtime.
+        """Return the known content of exactly this file: device, inode, size and mtime.
 
-        Nothing is said of files with a time in whole seconds: tar and others set such times, so
-        that another file of this size and time may have got the inode of one that was removed.
+        Files whose mtime is a whole second are never matched: tar and other programs set such
+        times, so another file of this size and time may have the inode of a removed one.
         """
         if file.mtime_ns % 1_000_000_000 == 0:
             return None
@@ -124,31 +124,31 @@ class FileIndex:
             return self._db.execute(query, (size,)).fetchone() is not None
 
     def by_content(self, sha256: str) -> tuple[Extent, ...] | None:
-        """Return where the content with this SHA-256 lies."""
+        """Return the extents of the content with this SHA-256; None if unknown."""
         with self._lock:
             query = "SELECT extents FROM contents WHERE sha256 = ?"
             row = self._db.execute(query, (sha256,)).fetchone()
         return _extents(row[0]) if row else None
 
     def pack_size(self, sha256: str) -> int | None:
-        """Return the size that a pack had when it was stored."""
+        """Return the size in bytes that a pack had when it was stored; None if unknown."""
         with self._lock:
             query = "SELECT size FROM packs WHERE sha256 = ?"
             row = self._db.execute(query, (sha256,)).fetchone()
         return int(row[0]) if row else None
 
     def packs(self) -> list[str]:
-        """Return the SHA-256 of every stored pack that is remembered."""
+        """Return the SHA-256 of every recorded pack."""
         with self._lock:
             return [row[0] for row in self._db.execute("SELECT sha256 FROM packs")]
 
     def learn_pack(self, sha256: str, size: int) -> None:
-        """Remember a stored pack."""
+        """Record a stored pack."""
         with self._lock:
             self._write("INSERT OR REPLACE INTO packs VALUES (?, ?)", (sha256, size))
 
     def learn_content(self, sha256: str, size: int, extents: tuple[Extent, ...]) -> None:
-        """Remember where a content lies; the newest place counts."""
+        """Record the extents of a content; they replace earlier ones."""
         text = json.dumps([[e.pack, e.offset, e.length] for e in extents])
         with self._lock:
             self._write("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (sha256, size, text))
@@ -156,7 +156,7 @@ class FileIndex:
     def learn_identity(
         self, file: SnapshotFile, sha256: str, crc32: int | None, corrupt: bool
     ) -> None:
-        """Remember a file's content."""
+        """Record the content of a file."""
         with self._lock:
             self._write(
                 "INSERT OR REPLACE INTO identities VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -168,7 +168,7 @@ class FileIndex:
 
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """Remember what is learned meanwhile only if it ends well."""
+        """Keep the records made inside the block only if it raises no error."""
         self._held = True
         try:
             yield
@@ -182,7 +182,7 @@ class FileIndex:
             self._db.commit()
 
     def prune(self, unused_for: int) -> None:
-        """Forget identities that no backup has met for so many seconds."""
+        """Delete identities that no backup has used for ``unused_for`` seconds."""
         with self._lock:
             self._write("DELETE FROM identities WHERE used < ?", (self._now - unused_for,))
 

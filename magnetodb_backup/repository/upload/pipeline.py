@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The upload's threads: readers fill and hash buffers, others store them."""
+"""The threads of an upload: readers fill and hash buffers, putters store them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from magnetodb_backup.repository.upload.recorder import Countdown, Recorder
 from magnetodb_backup.repository.upload.snapshot_reader import expected_crc32, fill, opened
 from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
-_WAIT = 0.5  # seconds between two looks whether to go on
+_WAIT = 0.5  # seconds between two checks for cancellation
 
 
 class _Stopped(Exception):
@@ -51,14 +51,14 @@ class Engine:
         self._check_corrupt, self._check_cancelled = check_corrupt, check_cancelled
         self._buffers: queue.SimpleQueue[bytearray | None] = queue.SimpleQueue()
         for _ in range(readers + concurrency):
-            self._buffers.put(None)  # made when first used: small backups take little memory
+            self._buffers.put(None)  # allocated at first use: small backups take little memory
         self._slots = threading.Semaphore(readers * 2)
         self._failed = threading.Event()
         self._error: BaseException | None = None
         self._putting: ThreadPoolExecutor
 
     def run(self, units: Iterable[Unit]) -> None:
-        """Upload all units; the first error of any thread ends everything and is raised."""
+        """Upload all units; the first error of any thread stops all threads and is raised."""
         with (
             ThreadPoolExecutor(self._concurrency, thread_name_prefix="put") as self._putting,
             ThreadPoolExecutor(self._readers, thread_name_prefix="read") as reading,

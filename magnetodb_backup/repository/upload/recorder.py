@@ -18,7 +18,7 @@ _REPORT_EVERY = 1.0  # seconds
 
 
 class Recorder:
-    """Takes files whose bytes are all in the store. Thread-safe."""
+    """Records files whose bytes are all in the store. Thread-safe."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Recorder:
         self._record(file, known, reused=True)
 
     def learn(self, file: SnapshotFile, known: Known, *, reused: bool) -> None:
-        """Record a file that was read, and remember it for the next backup."""
+        """Record a file that was read, in the manifest and in the index."""
         if not reused and known.extents:
             self._index.learn_content(known.sha256, file.size, known.extents)
         if reused or known.extents:
@@ -57,7 +57,7 @@ class Recorder:
         self.report()
 
     def report(self, *, force: bool = False) -> None:
-        """Tell the progress, at most once a second."""
+        """Report the progress, at most once a second unless ``force`` is set."""
         with self._lock:
             now = time.monotonic()
             if not force and now - self._reported < _REPORT_EVERY:
@@ -104,7 +104,7 @@ class Countdown:
         self._lock = threading.Lock()
 
     def stored(self, number: int, extent: Extent) -> None:
-        """Note that slice ``number`` is stored."""
+        """Record that slice ``number`` is stored."""
         with self._lock:
             self._extents[number] = extent
             self._left -= 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a snapshot's files into buffers and proves that they stay what they were."""
+"""Reads a snapshot's files into buffers and checks that they do not change."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _check(file: SnapshotFile, descriptor: int) -> None:
 def opened(file: SnapshotFile) -> Iterator[int]:
     """Yield a descriptor of the file; check before and after that it is the scanned one.
 
-    :raises FileVanished: if it is gone.
-    :raises FileChanged: if it is another file, or was written meanwhile.
+    :raises FileVanished: if it does not exist any more.
+    :raises FileChanged: if it is another file, or was written during the read.
     """
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -63,9 +63,9 @@ def fill(file: SnapshotFile, descriptor: int, view: memoryview, offset: int) -> 
 
 
 def expected_crc32(file: SnapshotFile) -> int | None:
-    """Return what Digest.crc32 says of a Data.db: the decimal CRC-32 of the whole file.
+    """Return the CRC-32 of a whole Data.db as its Digest.crc32 states it.
 
-    None for other components, and where there is no such digest; -1 where it is none.
+    None for other components and for a missing digest; -1 for an unreadable one.
     """
     if not file.name.endswith(_DATA):
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which packs the store has for certain, as far as a backup needs to know."""
+"""Which packs are known to be stored, as far as a backup needs them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class StoredPacks:
         self._repository, self._index = repository, index
         self._listed = repository.packs()
         self._distrusted = frozenset(distrusted)
-        self._sizes = dict.fromkeys(self._distrusted, 0)  # of what was looked at; 0 is missing
+        self._sizes = dict.fromkeys(self._distrusted, 0)  # of the checked packs; 0 is missing
         self._lock = threading.Lock()
         self.missing: set[str] = set()
         self.replaced: set[str] = set()
 
     def confirm(self, extents: Iterable[Extent]) -> bool:
-        """Return whether every pack of ``extents`` is stored with the size that it should have."""
+        """Return whether every pack of ``extents`` is stored with its expected size."""
         verdicts = [self._has(extent) for extent in extents]  # all, to count the missing
         return all(verdicts)
 
     def lost(self, check_cancelled: Callable[[], None]) -> frozenset[str]:
-        """Return the packs that the index remembers and the store does not have whole."""
+        """Return the packs of the index that are missing or incomplete in the store."""
         for pack in self._index.packs():
             check_cancelled()
             if pack not in self._sizes:
@@ -39,13 +39,13 @@ class StoredPacks:
         return frozenset(pack for pack, size in self._sizes.items() if not size)
 
     def has(self, sha256: str, size: int) -> bool:
-        """Return whether a pack of these bytes needs no upload."""
+        """Return whether this pack is stored and needs no upload."""
         with self._lock:
             found = self._sizes.get(sha256)
         return (self._listed.get(sha256) if found is None else found) == size
 
     def stored(self, sha256: str, size: int) -> None:
-        """Note that a pack was stored just now."""
+        """Record a pack that was just stored."""
         self._index.learn_pack(sha256, size)
         with self._lock:
             self._sizes[sha256] = size
@@ -65,7 +65,7 @@ class StoredPacks:
         return found
 
     def _size(self, pack: str) -> int:
-        """Return a pack's size in the store; 0 if it is missing or has another than it had."""
+        """Return a pack's size in the store; 0 if it is missing or its size has changed."""
         expected = self._index.pack_size(pack)
         found = self._listed.get(pack)
         if found is None or found != expected:

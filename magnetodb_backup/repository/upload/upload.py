@@ -45,7 +45,7 @@ class UploadSettings:
 class NodeUpload:
     """A finished upload; sizes in bytes, ``corrupt_files`` are paths.
 
-    ``replaced`` names the distrusted packs that were stored again.
+    ``replaced`` names the distrusted packs that were uploaded again.
     """
 
     manifest: StoredObject
@@ -68,17 +68,17 @@ def upload_node(
     check_cancelled: Callable[[], None],
     distrusted: frozenset[str] = frozenset(),
 ) -> NodeUpload:
-    """Store what the store lacks of ``files()``, then the node manifest, and re-read that.
+    """Upload the bytes of ``files()`` that the store lacks, then the node manifest; read that back.
 
     Memory is bounded by the packs in flight. ``distrusted`` packs are uploaded again. A lost pack
-    is made again as it was if the snapshot still has all its files, which heals older backups too.
+    is rebuilt if the snapshot still has all its files, which also repairs older backups.
 
     :raises CorruptSSTable: for a Data.db that does not match its Digest.crc32, unless marked.
     :raises FileVanished: if a hard link disappears.
     :raises FileChanged: if a file is written while it is read.
     """
     if index.is_empty():
-        with index.all_or_nothing():  # a part would be taken for the whole next time
+        with index.all_or_nothing():  # a partial index would count as complete the next time
             rebuild(index, repository)
     packs = StoredPacks(repository, index, distrusted)
     with tempfile.TemporaryFile(dir=spool_directory) as spool:
@@ -139,7 +139,7 @@ def upload_node(
 def _held_by(
     lost: frozenset[str], files: Callable[[], Iterator[SnapshotFile]], index: FileIndex
 ) -> Iterator[tuple[SnapshotFile, tuple[Extent, ...]]]:
-    """Yield the files, with their extents, that lie in lost packs. Seldom there are any."""
+    """Yield the files stored in lost packs, with their extents; usually none."""
     for found in files() if lost else ():
         known = index.by_identity(found)
         if known is not None and lost & {extent.pack for extent in known.extents}:
@@ -147,13 +147,13 @@ def _held_by(
 
 
 def rebuild(index: FileIndex, repository: NodeRepository) -> None:
-    """Learn from this node's newest manifests what the store has. Files are hashed again."""
+    """Fill the index from this node's newest manifests; files are hashed again."""
     for manifest in repository.latest_manifests(_LEARNED_FROM):
-        LOG.info("learning from backup %s what is stored", manifest.header.backup_id)
+        LOG.info("filling the index from backup %s", manifest.header.backup_id)
         try:
             for entry in manifest:
                 # The newest manifest comes first: a content may have been moved to a better pack.
                 if entry.extents and index.by_content(entry.sha256) is None:
                     index.learn_content(entry.sha256, entry.size, entry.extents)
         except FormatProblem as error:
-            LOG.warning("an older manifest is of no use for the index: %s", error)
+            LOG.warning("not using an unreadable node manifest for the index: %s", error)

@@ -27,7 +27,7 @@ from magnetodb_backup.domain.restore.records import (
 )
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.plugins.loading import load_scope
-from magnetodb_backup.repository.stored_backups import Catalogue
+from magnetodb_backup.repository.stored_backups import StoredBackups
 from magnetodb_backup.requests.service import RecordedRequests
 from magnetodb_backup.storage.memory import MemoryDriver
 from tests.lab.catalogue import job_of, recorded
@@ -71,7 +71,7 @@ class Shell:
     def __init__(self, database: Database) -> None:
         self.database, self.store, self.woken = database, Store(), 0
         self.terminal, self.err = False, io.StringIO()
-        self.catalogue = Catalogue(MemoryDriver(), "backups")
+        self.catalogue = StoredBackups(MemoryDriver(), "backups")
         self.services = Services(
             database=lambda: database,
             unchecked_database=lambda: database,

@@ -67,7 +67,7 @@ def test_defaults(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("code", "arguments", "named"),
     [
-        (2, ["--scope", "galaxy"], "'galaxy' is no scope type; installed: all"),
+        (2, ["--scope", "galaxy"], "'galaxy' is not a scope type; installed: all"),
         (2, ["--table", "k"], "'k' is not a table"),
         (2, ["--keyspace", "../etc"], "'../etc'"),
         (2, ["--all-keyspaces", "--scope-parameter", "a=1"], "--scope-parameter is only for"),

@@ -14,7 +14,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format import names as layout
-from magnetodb_backup.repository.stored_backups import Catalogue
+from magnetodb_backup.repository.stored_backups import StoredBackups
 from magnetodb_backup.storage.memory import MemoryDriver
 from tests.unit.cli.conftest import CLUSTER, Shell
 from tests.unit.domain.backup.test_manifest import BACKUP_MANIFEST, SHARE
@@ -95,7 +95,7 @@ def test_one_cluster_is_read_without_listing_the_account(shell: Shell) -> None:
         def containers(self, prefix: str) -> Iterator[str]:
             raise AssertionError("this user may not list containers")
 
-    shell.catalogue = Catalogue(Closed(), PREFIX)
+    shell.catalogue = StoredBackups(Closed(), PREFIX)
     first = stored(shell, 1)
     stored(shell, 2, cluster="other")
     assert rebuilt(shell, "--cluster", CLUSTER) == {first: "added"}
@@ -163,7 +163,7 @@ def test_a_record_with_a_manifest_is_judged_and_kept(
 
 def test_listings_that_lag_mislead_nobody(shell: Shell) -> None:
     store = Store()
-    shell.catalogue = Catalogue(store, PREFIX)
+    shell.catalogue = StoredBackups(store, PREFIX)
     fresh = stored(shell, 1)
     rebuilt(shell)
     deleted = shell.backup(S.DELETED)

@@ -63,7 +63,7 @@ def test_the_scopes_of_the_project(scope: dict[str, Any], kind: type) -> None:
         ({}, "a scope needs a type, for example all, keyspaces or tables"),
         ({"type": None}, "a scope needs a type"),
         ({"type": ["all"]}, "a scope needs a type"),
-        ({"type": "every"}, "'every' is no scope type; installed: all, keyspaces, tables"),
+        ({"type": "every"}, "'every' is not a scope type; installed: all, keyspaces, tables"),
         ({"type": "all", "keyspaces": []}, "remove keyspaces"),
     ],
     ids=str,
@@ -106,7 +106,7 @@ def test_an_unknown_storage_driver_is_told_by_its_option(
     with pytest.raises(InvalidValue) as raised:
         load(conf_of(storage_driver="s3"))
     assert str(raised.value) == (
-        "'s3' is no storage driver ([storage] driver); installed: filesystem, swift"
+        "'s3' is not a storage driver ([storage] driver); installed: filesystem, swift"
     )
 
 
@@ -117,7 +117,7 @@ def test_an_unknown_node_control_is_told_by_its_option(
     with pytest.raises(InvalidValue) as raised:
         load(conf_of(cassandra_node_control="ssh"))
     assert str(raised.value) == (
-        "'ssh' is no node control ([cassandra] node_control); installed: jolokia, nodetool"
+        "'ssh' is not a node control ([cassandra] node_control); installed: jolokia, nodetool"
     )
 
 

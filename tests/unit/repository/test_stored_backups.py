@@ -12,8 +12,8 @@ import pytest
 from magnetodb_backup.errors import AccessDenied, StorageUnavailable
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.stored_backups import (
-    Catalogue,
     StoredBackup,
+    StoredBackups,
     UnreadableBackup,
     clusters,
     stored_backups,
@@ -37,7 +37,7 @@ def backed_up(disk: Disk) -> Disk:
 
 
 def found(store: Store) -> list[StoredBackup | UnreadableBackup]:
-    return list(Catalogue(store, PREFIX).backups(CLUSTER))
+    return list(StoredBackups(store, PREFIX).backups(CLUSTER))
 
 
 def test_clusters_are_those_that_have_a_container() -> None:
@@ -69,7 +69,10 @@ def test_committed_backups_are_found_with_the_digest_of_what_is_stored(backed_up
         (lambda body: body.replace(b'"format": 1', b'"format": 2'), "has format version 2"),
         (lambda body: body.replace(b'"nodes"', b'"nods"'), "malformed backup manifest"),
         (lambda body: body.replace(b"-000000000001", b"-000000000009"), "of backup 00000000-"),
-        (lambda body: body.replace(CLUSTER.encode(), b"another"), "of cluster 'another'; somebody"),
+        (
+            lambda body: body.replace(CLUSTER.encode(), b"another"),
+            "of cluster 'another'; another program",
+        ),
     ],
 )
 def test_a_manifest_that_is_none_spares_the_others(
@@ -101,7 +104,7 @@ def test_a_backup_that_is_listed_but_deleted_is_absent(backed_up: Disk) -> None:
 def test_a_backup_that_is_not_listed_yet_is_found_by_its_id(backed_up: Disk) -> None:
     backed_up.store.unlisted = lambda name: True
     assert found(backed_up.store) == []
-    one = Catalogue(backed_up.store, PREFIX).backup(CLUSTER, backup_id(2))
+    one = StoredBackups(backed_up.store, PREFIX).backup(CLUSTER, backup_id(2))
     assert isinstance(one, StoredBackup)
 
 

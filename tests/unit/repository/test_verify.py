@@ -175,8 +175,8 @@ def test_names_of_many_files_are_cut_but_counted(disk: Disk) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda body: body[:-1], "is not what the backup manifest names"),
-        (lambda body: b"rubbish", "is not what the backup manifest names"),
+        (lambda body: body[:-1], "does not match the backup manifest"),
+        (lambda body: b"rubbish", "does not match the backup manifest"),
         (None, "there is no object"),
     ],
     ids=["cut", "other", "missing"],
@@ -232,7 +232,7 @@ def test_manifest_with_another_files_extents(disk: Disk, name: str) -> None:
     (problem,) = _verify(disk, read_data=True).problems
     assert (problem.kind, problem.detail) == (
         "content",
-        f"ks/t/{name} is not what the manifest says",
+        f"ks/t/{name} does not match the node manifest",
     )
 
 

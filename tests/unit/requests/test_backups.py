@@ -90,7 +90,10 @@ def test_every_request_is_a_backup_of_its_own(requests: RecordedRequests) -> Non
     ("change", "reason"),
     [
         ({"scope": {}}, "a scope needs a type, for example all"),
-        ({"scope": {"type": "some"}}, "'some' is no scope type; installed: all, keyspaces, tables"),
+        (
+            {"scope": {"type": "some"}},
+            "'some' is not a scope type; installed: all, keyspaces, tables",
+        ),
         ({"scope": {"type": "tables"}}, "'tables' needs 'tables'"),
         ({"scope": {"type": "all", "tables": ["ks.t"]}}, "'all' has no parameters; remove tables"),
         ({"type": "incremental"}, "backup type 'incremental' is not available yet; use full"),

@@ -103,7 +103,7 @@ def test_second_backup_stores_what_changed(cluster: Cluster) -> None:
     [
         ({"type": "keyspaces", "keyspaces": ["nope"]}, "keyspace 'nope' does not exist"),
         ({"type": "tables", "tables": ["ks.nope"]}, "table ks.nope does not exist"),
-        ({"type": "galaxy"}, "'galaxy' is no scope type"),
+        ({"type": "galaxy"}, "'galaxy' is not a scope type"),
     ],
 )
 def test_scope_that_selects_nothing(cluster: Cluster, scope: dict[str, object], told: str) -> None:

@@ -81,7 +81,7 @@ def test_changed_pack(stage: Stage, size: int, settings: DownloadSettings) -> No
     stage.disk.damage(packs[-1], _flipped)
     told = _fails(stage, settings, CorruptObject)
     assert f"ks/t/file of node {HOST} has SHA-256 " in told
-    assert f"its bytes come from pack {packs[-1]}; ask magnetodb-backup-manage" in told
+    assert f"its bytes come from pack {packs[-1]}; run magnetodb-backup-manage" in told
 
 
 def test_only_the_changed_pack_is_named(stage: Stage) -> None:
@@ -100,7 +100,7 @@ def test_wrong_sha256_in_the_manifest(stage: Stage) -> None:
     stage.disk.write("file", noise(1, 5 * PACK_SIZE))
     stage.disk.upload()
     entry = stage.disk.entries()["file"]
-    with pytest.raises(CorruptObject, match="and 2 more; ask magnetodb-backup-manage"):
+    with pytest.raises(CorruptObject, match="and 2 more; run magnetodb-backup-manage"):
         stage.download_these([replace(entry, sha256="0" * 64)])
     assert threads_left() == []
 
@@ -109,7 +109,7 @@ def test_empty_file_with_the_sha256_of_another(stage: Stage) -> None:
     stage.disk.write("file", b"")
     stage.disk.upload()
     entry = stage.disk.entries()["file"]
-    with pytest.raises(CorruptObject, match=r"ks/t/file of node .* has no bytes, but not"):
+    with pytest.raises(CorruptObject, match=r"ks/t/file of node .* is empty, but its SHA-256"):
         stage.download_these([replace(entry, sha256="0" * 64)])
     assert stage.contents() == {}
 

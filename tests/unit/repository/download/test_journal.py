@@ -205,7 +205,7 @@ def test_lines_of_many_threads(journal: Path, tmp_path: Path) -> None:
 def test_link_in_the_journals_place(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"precious")
     (tmp_path / "journal").symlink_to(tmp_path / "precious")
-    with pytest.raises(DataDirectoryProblem, match="journal is a link; a restore writes through"):
+    with pytest.raises(DataDirectoryProblem, match="journal is a link; a restore does not follow"):
         Journal(tmp_path / "journal")
     assert (tmp_path / "precious").read_bytes() == b"precious"
 

@@ -65,7 +65,7 @@ def test_name_that_leads_elsewhere(stored: Stage, name: str, member: str) -> Non
 @pytest.mark.parametrize("name", ["a" + PART, PART, "x" * 251, "ä" * 126])
 def test_name_that_cannot_be_staged(stored: Stage, name: str) -> None:
     entry = replace(stored.disk.entries()["a"], name=name)
-    with pytest.raises(FormatProblem, match="no file of Cassandra is named so"):
+    with pytest.raises(FormatProblem, match="not a valid Cassandra file name"):
         stored.download_these([stored.disk.entries()["b"], entry])
     _untouched(stored)
 
@@ -125,7 +125,7 @@ def test_files_of_which_each_would_fit(tmp_path: Path) -> None:
     room, free = Room(), _free(tmp_path)
     for number in range(4):
         room.need(tmp_path / f"missing{number}", free // 3)
-    with pytest.raises(NoSpace, match=f"^{tmp_path}/missing0 and what lies on its file system"):
+    with pytest.raises(NoSpace, match=f"^{tmp_path}/missing0 and the others on its file system"):
         room.check()
 
 
@@ -163,7 +163,7 @@ def test_disk_that_becomes_full(stage: Stage, large: int) -> None:
     stage.disk.write("large", noise(3, large))
     stage.disk.upload(readers=1, pack_size=4 * SMALL)
     with _largest_file(SMALL // 2):
-        with pytest.raises(NoSpace, match=r"no room is left in .*/ks/t for large; free") as told:
+        with pytest.raises(NoSpace, match=r"/ks/t has no space left for large; free") as told:
             stage.download(settings=ONE_BY_ONE)
         assert "finished files are not downloaded twice" in str(told.value)
     assert threads_left() == []
@@ -187,7 +187,7 @@ def test_journal_that_has_no_room(stage: Stage) -> None:
 def test_write_to_a_full_device(tmp_path: Path) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        with pytest.raises(NoSpace, match=f"no room is left in {tmp_path} for x"):
+        with pytest.raises(NoSpace, match=f"{tmp_path} has no space left for x"):
             write(tmp_path / "x", full, b"bytes", 0)
     finally:
         os.close(full)
@@ -255,7 +255,7 @@ def test_link_that_is_planted_meanwhile(stage: Stage, size: int) -> None:
         return chunk
 
     stage.store.on_chunk = plant
-    with pytest.raises(DataDirectoryProblem, match="is a symbolic link or no directory"):
+    with pytest.raises(DataDirectoryProblem, match="is a symbolic link or not a directory"):
         stage.download(settings=ONE_BY_ONE)
     _precious(elsewhere)
 

@@ -179,7 +179,7 @@ def test_rebuild_leaves_out_a_useless_manifest(
     stored.lose_index()
     stored.write("a", noise(500, 50))
     assert stored.upload(3).progress.bytes_uploaded == 50
-    assert "an older manifest is of no use" in caplog.text
+    assert "an unreadable node manifest" in caplog.text
     assert newer in caplog.text
     assert stored.restored(3) == stored.contents()
 

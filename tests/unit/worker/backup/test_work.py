@@ -66,7 +66,7 @@ def test_resolve(working: Working) -> None:
     ("scope", "error", "told"),
     [
         ({"type": "keyspaces", "keyspaces": ["nope"]}, UnknownTable, "'nope' does not exist"),
-        ({"type": "galaxy"}, InvalidValue, "'galaxy' is no scope type"),
+        ({"type": "galaxy"}, InvalidValue, "'galaxy' is not a scope type"),
         ({}, InvalidValue, "needs a type"),
     ],
 )
