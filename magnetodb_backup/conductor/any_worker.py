@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets one usable worker of a cluster do what any of them can do."""
+"""Runs a cluster-wide task on any one live worker."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Node
+from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import MissingWorker, StillUnavailable, WrongNode
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.kinds import Task, TaskKind
 
+R = TypeVar("R")
 _LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
 
 
-class Asking:
-    """Asks workers of one cluster. ``worker_timeout`` in seconds.
+class AnyWorker:
+    """Runs tasks on one live worker of a cluster. ``worker_timeout`` in seconds.
 
-    With ``try_others`` the next worker is asked if it is the node of the first one that fails.
+    With ``try_others`` the next worker gets the task if the node of the first one fails.
+    ``raise_if_cancelled`` raises if this process must stop the job.
     """
 
     def __init__(
@@ -28,13 +32,13 @@ class Asking:
         fanout: Fanout,
         cluster: str,
         *,
-        check: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
         wait: Callable[[float], None],
         worker_timeout: float,
         try_others: bool,
     ) -> None:
         self._database, self._fanout, self._cluster = database, fanout, cluster
-        self._check, self._wait = check, wait
+        self._raise_if_cancelled, self._wait = raise_if_cancelled, wait
         self._worker_timeout, self._try_others = worker_timeout, try_others
 
     def deadline(self) -> float:
@@ -43,42 +47,60 @@ class Asking:
 
     def wait_a_moment(self, deadline: float) -> None:
         """Wait before the next look, not beyond ``deadline``."""
-        self._check()
+        self._raise_if_cancelled()
         self._wait(min(_LOOK_EVERY, max(deadline - time.monotonic(), 0.0)))
 
     def nodes(self) -> Sequence[Node]:
         """Return what the cluster's workers last reported."""
         return self._database.nodes.list(live_within=self._worker_timeout, cluster=self._cluster)
 
+    def run(self, task_prefix: str, task_of: Callable[[str], Task[R]]) -> R:
+        """Return the result of the task that ``task_of`` returns for the host ID of a live worker.
+
+        :raises MissingWorker: if there is no usable worker.
+        :raises BackupError: what the task raised.
+        """
+        asked: list[type[Task[R]]] = []
+
+        def call(member: RingMember, worker_id: str, task_id: str) -> Call:
+            task = task_of(member.host_id)
+            asked.append(type(task))
+            return call_of(task, member, worker_id, task_id)
+
+        outcome = self._run(task_prefix, call)
+        return result_of(asked[-1], outcome)
+
     def any(
         self, task_prefix: str, kind: TaskKind, arguments: Callable[[str], Mapping[str, Any]]
     ) -> Mapping[str, Any]:
-        """Return the result of the task; ``arguments`` are made for the host ID that is asked.
+        """Return the encoded result of a task that has no class yet."""
 
-        :raises MissingWorker: if there is no usable worker.
-        """
+        def call(member: RingMember, worker_id: str, task_id: str) -> Call:
+            own = arguments(member.host_id)
+            return Call(member.host_id, member.address, worker_id, task_id, kind, own)
+
+        outcome = self._run(task_prefix, call)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    def _run(
+        self, task_prefix: str, call_of_node: Callable[[RingMember, str, str], Call]
+    ) -> Outcome:
+        """Run one call, on another worker if ``try_others`` and the node of the first fails."""
         usable = self._usable()
         outcome: Outcome | None = None
         for node in usable if self._try_others else usable[:1]:
-            member = node.report.member
+            member, worker_id = node.report.member, node.report.worker_id
             assert member is not None
-            if outcome is not None and not self._is_live(node.report.worker_id):
+            if outcome is not None and not self._is_live(worker_id):
                 continue  # it has not reported since; deadlines must not add up
-            call = Call(
-                host_id=member.host_id,
-                host=member.address,
-                worker_id=node.report.worker_id,
-                task_id=f"{task_prefix}:{time.time_ns()}",
-                kind=kind,
-                arguments=arguments(member.host_id),
-            )
+            call = call_of_node(member, worker_id, f"{task_prefix}:{time.time_ns()}")
             (outcome,) = self._fanout.run([call])
             if not isinstance(outcome.error, WrongNode | StillUnavailable):
                 break
         assert outcome is not None
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.result
+        return outcome
 
     def _usable(self) -> list[Node]:
         deadline = self.deadline()

@@ -13,10 +13,15 @@ from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.upload.upload import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
-from magnetodb_backup.worker.backup.work import BackupWork, WorkSettings
+from magnetodb_backup.worker.backup.prepare import PrepareWork
+from magnetodb_backup.worker.backup.schema import SchemaReadWork
+from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
+from magnetodb_backup.worker.backup.upload import UploadWork
+from magnetodb_backup.worker.dispatch import Dispatcher, TaskHandler
 from magnetodb_backup.worker.heartbeat import Conductor, Reporter
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.build_and_repair import ViewWork
+from magnetodb_backup.worker.restore.check import CheckWork
 from magnetodb_backup.worker.restore.import_ import ImportWork
 from magnetodb_backup.worker.restore.offline import OfflineWork, Process
 from magnetodb_backup.worker.restore.preflight import RestoreSettings, RestoreWork
@@ -64,9 +69,10 @@ class NodeParts:
 
 @dataclass(frozen=True)
 class Work:
-    """Performs every kind of task; ``restoring`` also removes the staged files of a restore."""
+    """Performs every kind of task; ``snapshots`` and ``restoring`` also remove left-overs."""
 
-    tasks: BackupWork
+    tasks: Dispatcher
+    snapshots: SnapshotWork
     restoring: RestoreWork
 
 
@@ -86,13 +92,8 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         storage,
         RestoreSettings(prefix, settings.download, settings.head_room_percent),
     )
-    fingerprints = FingerprintWork(
-        node,
-        storage,
-        prefix=prefix,
-        state_dir=settings.state_dir,
-        concurrency=settings.fingerprints_concurrency,
-    )
+    finished = FinishedUploads(settings.state_dir)
+    snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
     one_by_one = Turns().one_by_one(
         {
             **restoring.handlers(),
@@ -103,15 +104,22 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
             **OfflineWork(node, parts.process).handlers(),
         }
     )
-    backup_settings = WorkSettings(
-        prefix=prefix,
-        upload=settings.upload,
-        snapshot_ttl=settings.snapshot_ttl,
-        head_room_percent=settings.head_room_percent,
-        state_dir=settings.state_dir,
-    )
-    others = {**one_by_one, **fingerprints.handlers()}
-    return Work(BackupWork(node, storage, backup_settings, others), restoring)
+    concurrency = settings.fingerprints_concurrency
+    check = CheckWork(node, storage, prefix, concurrency).handlers()
+    handlers = [
+        *PrepareWork(node, storage, prefix, settings.head_room_percent).handlers(),
+        *SchemaReadWork(node, storage, prefix).handlers(),
+        *snapshots.handlers(),
+        *UploadWork(
+            node, storage, snapshots, finished, settings.upload,
+            prefix=prefix, state_dir=settings.state_dir,
+        ).handlers(),
+        *FingerprintWork(
+            node, storage, prefix=prefix, state_dir=settings.state_dir, concurrency=concurrency
+        ).handlers(),
+        *(TaskHandler(kind, handler) for kind, handler in {**one_by_one, **check}.items()),
+    ]  # fmt: skip
+    return Work(Dispatcher(node, handlers), snapshots, restoring)
 
 
 def compose_worker(
@@ -124,7 +132,7 @@ def compose_worker(
         parts.node,
         conductor,
         tasks,
-        work.tasks.release,
+        work.snapshots.remove,
         work.restoring.remove_staging,
         worker_id=report.worker_id,
         node_control=report.node_control,

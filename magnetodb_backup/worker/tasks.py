@@ -32,14 +32,16 @@ class TaskContext:
         self.progress = progress
 
     def cancel(self, reason: BackupError | None = None) -> None:
-        """Make the task's next ``check()`` raise ``reason`` (Cancelled if None)."""
+        """Make the task's next ``raise_if_cancelled()`` raise ``reason`` (Cancelled if None)."""
         self._reason = reason
         self._cancelled.set()
 
-    def check(self) -> None:
-        """Raise if the task has been cancelled."""
+    def raise_if_cancelled(self) -> None:
+        """Raise the reason if the task has been cancelled."""
         if self._cancelled.is_set():
             raise self._reason or Cancelled("the task was cancelled")
+
+    check = raise_if_cancelled
 
 
 Handler = Callable[[Mapping[str, Any], TaskContext], Mapping[str, Any]]

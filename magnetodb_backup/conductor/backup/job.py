@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from magnetodb_backup.conductor.any_worker import Asking
+from magnetodb_backup.conductor.any_worker import AnyWorker
 from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of
 from magnetodb_backup.conductor.backup.damaged_packs import Findings
 from magnetodb_backup.conductor.backup.fingerprints import look_again, look_first
@@ -53,11 +53,11 @@ class BackupJob:
     def __init__(self, job: Job, backup: Backup, tools: BackupTools) -> None:
         self._job, self._backup, self._tools = job, backup, tools
         self._written: dict[str, float] = {}
-        self._asking = Asking(
+        self._any_worker = AnyWorker(
             tools.database,
             tools.fanout,
             backup.cluster,
-            check=tools.check,
+            raise_if_cancelled=tools.check,
             wait=tools.wait,
             worker_timeout=tools.worker_timeout,
             try_others=backup.allow_partial,
@@ -108,14 +108,14 @@ class BackupJob:
 
     def _census(self, round_: int, results: Results) -> Mapping[str, Any]:
         selection = Selection.from_json(results["resolve"]["selection"])
-        deadline = self._asking.deadline()
+        deadline = self._any_worker.deadline()
         while True:
             answer = self._ask_any(round_, "census", TaskKind.DESCRIBE, {})
             ring = [RingMember.from_json(m) for m in answer["ring"]]
-            census = take_census(ring, self._asking.nodes())
+            census = take_census(ring, self._any_worker.nodes())
             if not census.missing or time.monotonic() > deadline:
                 break
-            self._asking.wait_a_moment(deadline)
+            self._any_worker.wait_a_moment(deadline)
         if not self._backup.allow_partial:
             require_all(census)
         coverage_of(ring, selection, {m.host_id for m, _ in census.present}, require=True)
@@ -211,7 +211,7 @@ class BackupJob:
     def _ask_any(
         self, round_: int, step: str, kind: TaskKind, arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        return self._asking.any(
+        return self._any_worker.any(
             f"{self._job.id}:{round_}:{step}",
             kind,
             lambda host_id: self._arguments(host_id, round_, arguments),

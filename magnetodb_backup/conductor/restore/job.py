@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from magnetodb_backup.conductor.any_worker import Asking
+from magnetodb_backup.conductor.any_worker import AnyWorker
 from magnetodb_backup.conductor.census import require_all, take_census
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results, Step
@@ -57,11 +57,11 @@ class RestoreJob:
         self._job, self._restore, self._tools = job, restore, tools
         self._request = restore.request
         self._records = NodeRecords(tools.database, restore.id)
-        self._asking = Asking(
+        self._any_worker = AnyWorker(
             tools.database,
             tools.fanout,
             restore.cluster,
-            check=tools.check,
+            raise_if_cancelled=tools.check,
             wait=tools.wait,
             worker_timeout=tools.worker_timeout,
             try_others=False,
@@ -120,14 +120,14 @@ class RestoreJob:
         return self._read_backup().select()
 
     def _census(self, results: Results) -> Mapping[str, Any]:
-        deadline = self._asking.deadline()
+        deadline = self._any_worker.deadline()
         while True:
             answer = self._ask("census", TaskKind.DESCRIBE, {})
             ring = [RingMember.from_json(m) for m in answer["ring"]]
-            census = take_census(ring, self._asking.nodes())
+            census = take_census(ring, self._any_worker.nodes())
             if not census.missing or time.monotonic() > deadline:
                 break
-            self._asking.wait_a_moment(deadline)
+            self._any_worker.wait_a_moment(deadline)
         require_all(census)
         if self._request.node:
             find_member(ring, self._request.node)
@@ -291,7 +291,7 @@ class RestoreJob:
     # How the steps reach workers.
 
     def _ask(self, step: str, kind: TaskKind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self._asking.any(
+        return self._any_worker.any(
             f"{self._job.id}:{step}", kind, lambda host_id: self._arguments(host_id, arguments)
         )
 

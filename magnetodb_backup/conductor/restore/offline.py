@@ -144,15 +144,15 @@ class OfflineJob(RestoreJob):
 
     def _census(self, results: Results) -> Mapping[str, Any]:
         """Find all nodes; Cassandra need not run on those that are to be restored."""
-        deadline = self._asking.deadline()
+        deadline = self._any_worker.deadline()
         while True:
             answer = self._ask("census", TaskKind.DESCRIBE, {})
             ring = [RingMember.from_json(m) for m in answer["ring"]]
-            nodes = self._asking.nodes()
+            nodes = self._any_worker.nodes()
             census = take_census(ring, nodes)
             if not census.missing or time.monotonic() > deadline:
                 break
-            self._asking.wait_a_moment(deadline)
+            self._any_worker.wait_a_moment(deadline)
         only = find_member(ring, self._request.node) if self._request.node else None
         workers = {
             n.report.member.host_id: n.report.worker_id

@@ -12,6 +12,7 @@ from magnetodb_backup.cassandra.files.staging import ROOT, Staging
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.repository.format.names import cluster_container
+from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker import fake_changes
@@ -31,7 +32,7 @@ class Restoring:
         self.node = self.working.node
         prepare(self.node)
         kinds = (TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.UPLOAD)
-        self.manifest = self.working.do_all(*kinds)["manifest"]
+        self.manifest = encode(self.working.do_all(*kinds).manifest)
         self.saved = {t.name: fake_changes.rows(self.node, t.name) for t in self.node.tables}
         self.staging = Staging(self.node.data.names, RESTORE)
         self.context = TaskContext()

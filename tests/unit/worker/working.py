@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.upload import UploadSettings
+from magnetodb_backup.tasks.backup import BACKUP_TASKS
+from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
-from magnetodb_backup.worker.backup.work import BackupWork
 from magnetodb_backup.worker.compose import NodeParts, WorkerSettings, compose_work
+from magnetodb_backup.worker.dispatch import Dispatcher
 from magnetodb_backup.worker.remembered import NodeMemory
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.repository.stores import Store
@@ -24,11 +26,13 @@ from tests.unit.worker.fake_process import FakeProcess
 PREFIX = "backups"
 # What a backup asks of a worker.
 BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith("restore_")]
+# The results of tasks by kind.
+_RESULTS = {task.kind: task.result for task in BACKUP_TASKS}
 BACKUP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 TAG = snapshot_tag(BACKUP, 1)
 
 
-def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) -> BackupWork:
+def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) -> Dispatcher:
     """Return a worker's work; the settings are those of ``WorkerSettings``."""
     parts = node_parts(node, store, state_dir)
     return compose_work(parts, worker_settings(state_dir, **settings)).tasks
@@ -87,12 +91,16 @@ class Working:
             **more,
         }
 
-    def do(
-        self, kind: TaskKind, context: TaskContext | None = None, **more: Any
-    ) -> Mapping[str, Any]:
-        """Perform one task of the backup and return its result."""
-        return self.work.perform(kind, self.arguments(**more), context or TaskContext())
+    def do(self, kind: TaskKind, context: TaskContext | None = None, **more: Any) -> Any:
+        """Perform one task of the backup and return its result, typed if its kind is.
 
-    def do_all(self, *kinds: TaskKind, **more: Any) -> Mapping[str, Any]:
+        Arguments and result pass through JSON, as they do on the bus.
+        """
+        arguments = json.loads(json.dumps(self.arguments(**more)))
+        result = self.work.perform(kind, arguments, context or TaskContext())
+        encoded = json.loads(json.dumps(result))
+        return decode(_RESULTS[kind], encoded) if kind in _RESULTS else encoded
+
+    def do_all(self, *kinds: TaskKind, **more: Any) -> Any:
         """Perform tasks in order; return the last one's result."""
         return [self.do(kind, **more) for kind in kinds][-1]

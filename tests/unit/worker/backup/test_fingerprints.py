@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.fingerprints import (
     HIGHEST,
     LOWEST,
     RangeFingerprint,
     RangeState,
     RowDigest,
+    TableFingerprints,
     TokenRange,
 )
 from magnetodb_backup.domain.tables import TableName
@@ -28,6 +28,8 @@ from magnetodb_backup.errors import (
     StorageRefused,
 )
 from magnetodb_backup.repository.format.names import cluster_container
+from magnetodb_backup.tasks.backup import FingerprintsStored, FirstRead
+from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.cassandra.tree import table
@@ -48,17 +50,20 @@ def worker(tmp_path: Path) -> Working:
     return working
 
 
-def _before(worker: Working, *tables: TableName) -> Mapping[str, Any]:
+def _before(worker: Working, *tables: TableName) -> FirstRead:
     names = [[t.keyspace, t.table] for t in tables or (U, T)]
-    return worker.do(TaskKind.FIGURES_BEFORE, tables=names, ranges=RANGES)
+    read: FirstRead = worker.do(TaskKind.FIGURES_BEFORE, tables=names, ranges=RANGES)
+    return read
 
 
-def _after(worker: Working) -> Mapping[str, Any]:
-    return worker.do(TaskKind.FIGURES_AFTER)
+def _after(worker: Working) -> FingerprintsStored:
+    stored: FingerprintsStored = worker.do(TaskKind.FIGURES_AFTER)
+    return stored
 
 
-def _stored(worker: Working, result: Mapping[str, Any]) -> list[RangeFingerprint]:
-    return list(worker.cluster.fingerprints(BACKUP, StoredObject(**result["figures"])))
+def _stored(worker: Working, result: FingerprintsStored) -> list[RangeFingerprint]:
+    assert result.figures is not None
+    return list(worker.cluster.fingerprints(BACKUP, result.figures))
 
 
 def _steady(of: TableName, range_: TokenRange, *rows: str) -> RangeFingerprint:
@@ -68,7 +73,7 @@ def _steady(of: TableName, range_: TokenRange, *rows: str) -> RangeFingerprint:
 
 
 def test_two_equal_looks_are_stored(worker: Working) -> None:
-    assert _before(worker) == {"unread": {}}
+    assert _before(worker) == FirstRead({})
     result = _after(worker)
     assert _stored(worker, result) == [
         _steady(T, LEFT, "a", "b", "c"),
@@ -76,9 +81,9 @@ def test_two_equal_looks_are_stored(worker: Working) -> None:
         _steady(U, LEFT),
         _steady(U, RIGHT),
     ]
-    both = {"steady": 2, "changing": 0, "unread": 0}
-    assert result["tables"] == {"ks.t": both, "ks.u": both}
-    assert result["unread"] == {}
+    both = TableFingerprints(steady=2)
+    assert result.tables == {"ks.t": both, "ks.u": both}
+    assert result.unread == {}
 
 
 def test_nothing_is_stored_before_the_second_look(worker: Working) -> None:
@@ -116,14 +121,14 @@ def test_a_table_that_cannot_be_read_is_told(worker: Working, look: int) -> None
     first = _before(worker)
     worker.node.on_read = refuse if look == 2 else lambda of, range_: None
     result = _after(worker)
-    assert (first if look == 1 else result)["unread"] == {"ks.t": "too many tombstones"}
+    assert (first.unread if look == 1 else result.unread) == {"ks.t": "too many tombstones"}
     assert [f.state.value for f in _stored(worker, result)] == ["unread"] * 2 + ["steady"] * 2
     assert read.count(T) <= 2  # both may be read at once
 
 
 def test_a_table_that_is_not_there_is_told(worker: Working) -> None:
     result = _before(worker, T, TableName("ks", "nope"))
-    assert result["unread"] == {"ks.nope": "Cassandra has no table ks.nope"}
+    assert result.unread == {"ks.nope": "Cassandra has no table ks.nope"}
 
 
 def test_figures_that_cannot_be_stored_do_not_fail_the_task(worker: Working) -> None:
@@ -133,15 +138,15 @@ def test_figures_that_cannot_be_stored_do_not_fail_the_task(worker: Working) -> 
         raise StorageRefused("the quota is used up")
 
     worker.store.before_put = refuse
-    assert _after(worker) == {"problem": "the quota is used up"}
+    assert _after(worker) == FingerprintsStored(problem="the quota is used up")
 
 
 def test_a_first_look_that_is_lost_is_a_problem(worker: Working) -> None:
     _before(worker)
     for path in worker.state_dir.glob("figures-*"):
         path.unlink()
-    (problem,) = _after(worker).values()
-    assert "is gone; who removes files from the worker's state_dir?" in problem
+    problem = _after(worker).problem
+    assert "is gone; let no other program remove files from the worker's state_dir" in problem
 
 
 def test_looks_of_older_backups_are_removed(worker: Working) -> None:
@@ -167,11 +172,11 @@ def test_a_cancelled_look_ends_with_its_reason(
 # The check of a restore.
 
 
-def _check(worker: Working, result: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
+def _check(worker: Working, result: FingerprintsStored, **more: Any) -> Mapping[str, Any]:
     arguments = {
         "tables": [[["ks", "t"], ["ks", "copy"]]],
         "ranges": RANGES,
-        "figures": [result["figures"]],
+        "figures": [encode(result.figures)],
         "source_cluster": CLUSTER,
         "restore_id": "r",
         **more,
@@ -181,7 +186,7 @@ def _check(worker: Working, result: Mapping[str, Any], **more: Any) -> Mapping[s
 
 
 @pytest.fixture
-def restored(worker: Working) -> tuple[Working, Mapping[str, Any]]:
+def restored(worker: Working) -> tuple[Working, FingerprintsStored]:
     """Figures of ks.t and ks.u, and ks.copy with the rows of ks.t."""
     _before(worker)
     worker.node.tables.append(table("ks", "copy", 3))
@@ -189,7 +194,7 @@ def restored(worker: Working) -> tuple[Working, Mapping[str, Any]]:
     return worker, _after(worker)
 
 
-def test_equal_rows_are_proven(restored: tuple[Working, Mapping[str, Any]]) -> None:
+def test_equal_rows_are_proven(restored: tuple[Working, FingerprintsStored]) -> None:
     worker, figures = restored
     check = _check(worker, figures)
     assert list(check) == ["ks.copy"]
@@ -199,7 +204,7 @@ def test_equal_rows_are_proven(restored: tuple[Working, Mapping[str, Any]]) -> N
 
 
 def test_other_rows_are_found_with_their_range(
-    restored: tuple[Working, Mapping[str, Any]],
+    restored: tuple[Working, FingerprintsStored],
 ) -> None:
     worker, figures = restored
     del worker.node.rows[TableName("ks", "copy")][1]
@@ -210,7 +215,7 @@ def test_other_rows_are_found_with_their_range(
     assert found["differences"] == [difference]
 
 
-def test_a_node_reads_its_own_ranges_only(restored: tuple[Working, Mapping[str, Any]]) -> None:
+def test_a_node_reads_its_own_ranges_only(restored: tuple[Working, FingerprintsStored]) -> None:
     worker, figures = restored
     read: list[TokenRange] = []
     worker.node.on_read = lambda of, range_: read.append(range_)
@@ -231,7 +236,7 @@ def test_changing_ranges_are_counted_and_not_read(worker: Working) -> None:
 
 
 def test_a_check_that_cannot_read_is_an_error(
-    restored: tuple[Working, Mapping[str, Any]],
+    restored: tuple[Working, FingerprintsStored],
 ) -> None:
     """Who asked for a proof must not take its absence for one."""
     worker, figures = restored
@@ -244,9 +249,10 @@ def test_a_check_that_cannot_read_is_an_error(
         _check(worker, figures)
 
 
-def test_changed_figures_are_no_proof(restored: tuple[Working, Mapping[str, Any]]) -> None:
+def test_changed_figures_are_no_proof(restored: tuple[Working, FingerprintsStored]) -> None:
     worker, figures = restored
-    name = figures["figures"]["name"]
+    assert figures.figures is not None
+    name = figures.figures.name
     worker.store.change(cluster_container(PREFIX, CLUSTER), name, lambda body: body + b"x")
     with pytest.raises(CorruptObject, match="changed after the backup"):
         _check(worker, figures)

@@ -6,15 +6,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.backup.records import Progress
-from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -24,6 +21,7 @@ from magnetodb_backup.errors import (
     StorageUnavailable,
 )
 from magnetodb_backup.repository.format.names import pack_name
+from magnetodb_backup.tasks.backup import Uploaded
 from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker.fake_node import HOST
@@ -47,9 +45,9 @@ def working(tmp_path: Path) -> Working:
 
 def test_upload_stores_the_share_and_drops_the_snapshot(working: Working) -> None:
     result = working.do(UPLOAD)
-    assert (result["files"], result["corrupt_files"], result["replaced"]) == (4, [], {})
-    assert RingMember.from_json(result["member"]) == working.node.me
-    assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result["manifest"]["sha256"]
+    assert (result.files, result.corrupt_files, result.replaced) == (4, (), {})
+    assert result.member.ring_member() == working.node.me
+    assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result.manifest.sha256
     assert working.node.snapshots(TAG) == []
     manifest = working.cluster.node_manifest(BACKUP, HOST)
     assert manifest.header.data_directories == working.node.data.names
@@ -63,10 +61,10 @@ def test_upload_stores_the_share_and_drops_the_snapshot(working: Working) -> Non
 def test_progress_tells_the_totals(working: Working) -> None:
     context = TaskContext()
     result = working.do(UPLOAD, context)
-    progress = Progress(**result["progress"])
+    progress = result.progress
     assert context.progress == progress
     assert progress.files_done == progress.files_total == 4
-    assert progress.bytes_done == progress.bytes_total == result["bytes"]
+    assert progress.bytes_done == progress.bytes_total == result.bytes
 
 
 def _fail_puts(working: Working, error: Exception) -> None:
@@ -82,7 +80,7 @@ def test_upload_that_failed_for_now_keeps_the_snapshot(working: Working) -> None
         working.do(UPLOAD)
     assert working.node.snapshots(TAG)
     working.store.before_put = lambda name: None
-    assert working.do(UPLOAD)["files"] == 4
+    assert working.do(UPLOAD).files == 4
 
 
 @pytest.mark.parametrize("error", [StorageRefused("closed"), ZeroDivisionError("a bug")])
@@ -111,7 +109,7 @@ def test_corrupt_sstable(working: Working) -> None:
     working.do(SNAPSHOT)
     with pytest.raises(CorruptSSTable, match=rf"{TAG}/nb-1-big-Data\.db does not match"):
         working.do(UPLOAD)
-    (path,) = working.do_all(SNAPSHOT, UPLOAD, on_corrupt="mark")["corrupt_files"]
+    (path,) = working.do_all(SNAPSHOT, UPLOAD, on_corrupt="mark").corrupt_files
     assert path.endswith(f"snapshots/{TAG}/nb-1-big-Data.db")
 
 
@@ -148,8 +146,8 @@ def test_half_removed_snapshot_is_not_taken_for_the_whole(working: Working) -> N
         (path / "nb-1-big-Data.db").unlink(missing_ok=True)
     working.node.clears_nothing = False
     result = working.do(UPLOAD)
-    assert result["files"] == len(list(working.cluster.node_manifest(BACKUP, HOST))) == 4
-    assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result["manifest"]["sha256"]
+    assert result.files == len(list(working.cluster.node_manifest(BACKUP, HOST))) == 4
+    assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result.manifest.sha256
     assert working.node.snapshots(TAG) == []
 
 
@@ -157,7 +155,7 @@ def test_half_removed_snapshot_is_not_taken_for_the_whole(working: Working) -> N
 def test_snapshot_that_shrinks_is_an_error(working: Working, when: str) -> None:
     """Somebody, or its time to live, removes it while it is read."""
     taken = working.do(SNAPSHOT)
-    counts = {"snapshot_files": taken["files"], "snapshot_bytes": taken["bytes"]}
+    counts = {"snapshot_files": taken.files, "snapshot_bytes": taken.bytes}
 
     def shrink() -> None:
         for path in working.node.snapshots(TAG):
@@ -206,16 +204,17 @@ def test_only_the_newest_result_is_kept(working: Working) -> None:
 def test_new_snapshot_is_uploaded_even_if_a_result_is_kept(working: Working) -> None:
     working.do(UPLOAD)
     working.node.write(working.node.tables[0], "nb-9-big-Data.db", b"new")
-    assert working.do_all(SNAPSHOT, UPLOAD)["files"] == 5
+    assert working.do_all(SNAPSHOT, UPLOAD).files == 5
 
 
 # The second backup.
 
 
-def _second(working: Working, **more: Any) -> Mapping[str, Any]:
+def _second(working: Working, **more: Any) -> Uploaded:
     working.store.packs_put()
     other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
-    return working.do_all(SNAPSHOT, UPLOAD, **other, **more)
+    uploaded: Uploaded = working.do_all(SNAPSHOT, UPLOAD, **other, **more)
+    return uploaded
 
 
 def test_second_backup_stores_nothing_again(working: Working) -> None:
@@ -224,7 +223,7 @@ def test_second_backup_stores_nothing_again(working: Working) -> None:
     working.restart()
     result = _second(working)
     assert working.store.packs_put() == []
-    assert result["progress"]["bytes_reused"] == result["bytes"]
+    assert result.progress.bytes_reused == result.bytes
 
 
 def test_distrusted_packs_are_stored_again_and_told_with_their_reasons(working: Working) -> None:
@@ -233,7 +232,7 @@ def test_distrusted_packs_are_stored_again_and_told_with_their_reasons(working: 
     distrusted = {pack: ["verification-1", "verification-2"], "0" * 64: ["verification-3"]}
     result = _second(working, distrusted=distrusted)
     assert working.store.packs_put() == [pack_name(pack)]
-    assert result["replaced"] == {pack: ["verification-1", "verification-2"]}
+    assert result.replaced == {pack: ("verification-1", "verification-2")}
 
 
 # Two uploads at once.
@@ -267,4 +266,4 @@ def test_uploads_wait_for_each_other(working: Working) -> None:
         go_on.set()
         with pytest.raises(Cancelled):
             one.result(10)
-        assert two.result(10)["files"] == 4
+        assert two.result(10).files == 4

@@ -51,15 +51,15 @@ def test_no_task_works_on_another_node(working: Working, kind: TaskKind, who: st
 def test_describe(working: Working) -> None:
     working.node.members = (working.node.me, member(2))
     described = working.do(TaskKind.DESCRIBE)
-    assert described["member"] == working.node.me.as_json()
-    assert described["ring"] == [working.node.me.as_json(), member(2).as_json()]
-    assert described["data_directories"] == list(working.node.data.names)
-    assert described["mode"] == "NORMAL"
+    assert described.member.ring_member() == working.node.me
+    assert [m.ring_member() for m in described.ring] == [working.node.me, member(2)]
+    assert described.data_directories == working.node.data.names
+    assert described.mode == "NORMAL"
 
 
 def test_resolve(working: Working) -> None:
-    selection = working.do(TaskKind.RESOLVE, scope={"type": "tables", "tables": ["ks.u"]})
-    assert [t["table"] for t in selection["selection"]["tables"]] == ["u"]
+    resolved = working.do(TaskKind.RESOLVE, scope={"type": "tables", "tables": ["ks.u"]})
+    assert [t.table for t in resolved.selection.tables] == ["u"]
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_schema_is_stored_on_request(working: Working) -> None:
     working.do(TaskKind.PREPARE)
     before = working.do(TaskKind.SCHEMA, store=True)
     assert working.cluster.read_schema(BACKUP) == working.node.schema
-    assert before["schema"]["sha256"] == before["sha256"]
-    assert before["version"] == "schema-1"
+    assert before.schema.sha256 == before.sha256
+    assert before.version == "schema-1"
     after = working.do(TaskKind.SCHEMA, store=False)
-    assert {k: v for k, v in before.items() if k != "schema"} == after
+    assert replace(before, schema=None) == after
 
 
 def test_changed_schema_has_another_digest(working: Working) -> None:
     before = working.do(TaskKind.SCHEMA)
     working.node.schema += " -- changed"
-    assert working.do(TaskKind.SCHEMA)["sha256"] != before["sha256"]
+    assert working.do(TaskKind.SCHEMA).sha256 != before.sha256
 
 
 def test_changed_ring_is_seen(working: Working) -> None:
@@ -140,7 +140,7 @@ def test_changed_ring_is_seen(working: Working) -> None:
     larger = working.do(TaskKind.SCHEMA)
     working.node.members = (working.node.me, replace(member(2), tokens=(-7,)))
     moved = working.do(TaskKind.SCHEMA)
-    assert before["ring"] != larger["ring"] != moved["ring"]
+    assert before.ring != larger.ring != moved.ring
 
 
 def test_order_of_the_ring_is_no_change(working: Working) -> None:
@@ -160,7 +160,7 @@ def test_absent_nodes_need_not_agree_on_the_schema(working: Working) -> None:
     """What the others know of a node that is down is as old as its absence."""
     working.node.members = (working.node.me, member(2, schema_version="schema-0"))
     schema = working.do(TaskKind.SCHEMA, absent=[member(2).host_id])
-    assert schema["version"] == "schema-1"
+    assert schema.version == "schema-1"
 
 
 # Snapshot and release.
@@ -169,11 +169,11 @@ def test_absent_nodes_need_not_agree_on_the_schema(working: Working) -> None:
 def test_snapshot_has_a_ttl_and_is_counted(working: Working) -> None:
     result = working.do(TaskKind.SNAPSHOT)
     assert f"snapshot {TAG} 3600" in working.node.log
-    assert result["files"] == 4
-    assert result["bytes"] == sum(
+    assert result.files == 4
+    assert result.bytes == sum(
         f.stat().st_size for s in working.node.snapshots(TAG) for f in s.iterdir()
     )
-    started, finished = (datetime.fromisoformat(result[f"{w}_at"]) for w in ("started", "finished"))
+    started, finished = (datetime.fromisoformat(t) for t in (result.started_at, result.finished_at))
     assert started <= finished
     assert started.utcoffset() is not None
 
@@ -181,7 +181,7 @@ def test_snapshot_has_a_ttl_and_is_counted(working: Working) -> None:
 def test_repeated_snapshot_begins_anew(working: Working) -> None:
     working.do(TaskKind.SNAPSHOT)
     working.node.write(working.node.tables[0], "nb-9-big-Data.db", b"new")
-    assert working.do(TaskKind.SNAPSHOT)["files"] == 5
+    assert working.do(TaskKind.SNAPSHOT).files == 5
 
 
 def test_snapshot_that_lacks_a_table_is_an_error(working: Working) -> None:

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of a backup: what the conductor asks of a node, and what the node returns.
+
+Fields that were added later have defaults, so that messages of older releases can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.fingerprints import TableFingerprints
+from magnetodb_backup.tasks.cluster import Member, SelectedTable, SelectedTables
+from magnetodb_backup.tasks.kinds import Result, Task, TaskKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupTask(Task[Result]):
+    """What each task of a backup names: the node, the backup, and the tag of its snapshot."""
+
+    host_id: str
+    cluster: str
+    backup_id: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """A node as it sees itself, and the ring as it sees that; ``mode`` is NORMAL or another."""
+
+    member: Member
+    ring: tuple[Member, ...]
+    data_directories: tuple[str, ...]
+    mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe(Task[NodeDescription]):
+    """Describe the node and the ring. Backups and restores ask for it, each with its own IDs."""
+
+    kind: ClassVar[TaskKind] = TaskKind.DESCRIBE
+    result: ClassVar[type[Any]] = NodeDescription
+
+    host_id: str
+    cluster: str = ""
+    backup_id: str = ""
+    tag: str = ""
+    restore_id: str = ""
+    source_cluster: str = ""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The tables that a scope selects now."""
+
+    selection: SelectedTables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolve(BackupTask[Resolved]):
+    """Turn a scope into a selection; ``scope`` is ``{"type": …, …}``, defined by its plugin."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESOLVE
+    result: ClassVar[type[Any]] = Resolved
+
+    scope: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The time at which a node was ready for its snapshot, ISO 8601 in UTC."""
+
+    prepared_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(BackupTask[Prepared]):
+    """Check the node, its disks and the object store; flush the tables."""
+
+    kind: ClassVar[TaskKind] = TaskKind.PREPARE
+    result: ClassVar[type[Any]] = Prepared
+
+    tables: tuple[SelectedTable, ...]
+
+
+@dataclass(frozen=True)
+class SchemaSeen:
+    """The digest of the schema's text, its version, and host ID and tokens of each ring member.
+
+    ``schema`` is the stored object, if it was to be stored.
+    """
+
+    sha256: str
+    version: str
+    ring: tuple[tuple[str, ...], ...]
+    schema: StoredObject | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSchema(BackupTask[SchemaSeen]):
+    """Read the schema and the ring, and store the schema if ``store``.
+
+    ``absent`` are the host IDs whose schema version does not matter.
+    """
+
+    kind: ClassVar[TaskKind] = TaskKind.SCHEMA
+    result: ClassVar[type[Any]] = SchemaSeen
+
+    store: bool = False
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SnapshotTaken:
+    """When a snapshot was begun and finished (ISO 8601 in UTC), its files and their bytes."""
+
+    started_at: str
+    finished_at: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeSnapshot(BackupTask[SnapshotTaken]):
+    """Take a snapshot of the tables under the tag."""
+
+    kind: ClassVar[TaskKind] = TaskKind.SNAPSHOT
+    result: ClassVar[type[Any]] = SnapshotTaken
+
+    tables: tuple[SelectedTable, ...]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A stored node backup; sizes in bytes, ``corrupt_files`` are paths.
+
+    ``replaced`` has the damaged packs that were uploaded again, with the IDs of the verifications
+    that found them damaged.
+    """
+
+    manifest: StoredObject
+    files: int
+    bytes: int
+    corrupt_files: tuple[str, ...]
+    progress: Progress
+    member: Member
+    replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload(BackupTask[Uploaded]):
+    """Store the snapshot's files and the node manifest, then remove the snapshot.
+
+    ``snapshot_files`` and ``snapshot_bytes`` are what the snapshot had when it was taken;
+    ``distrusted`` are damaged packs, with the IDs of the verifications that found them.
+    """
+
+    kind: ClassVar[TaskKind] = TaskKind.UPLOAD
+    result: ClassVar[type[Any]] = Uploaded
+
+    tables: tuple[SelectedTable, ...]
+    on_corrupt: str
+    snapshot_started_at: str
+    snapshot_finished_at: str
+    snapshot_files: int | None = None
+    snapshot_bytes: int | None = None
+    distrusted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Released:
+    """A snapshot is gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(BackupTask[Released]):
+    """Remove the snapshot, and what is kept of its upload."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RELEASE
+    result: ClassVar[type[Any]] = Released
+
+
+@dataclass(frozen=True)
+class FirstRead:
+    """The tables that could not be read, with the reason."""
+
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FingerprintsBefore(BackupTask[FirstRead]):
+    """Read the token ranges of the tables for the first time.
+
+    A table is its keyspace and its name; a range is its two tokens as text.
+    """
+
+    kind: ClassVar[TaskKind] = TaskKind.FIGURES_BEFORE
+    result: ClassVar[type[Any]] = FirstRead
+
+    tables: tuple[tuple[str, str], ...]
+    ranges: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class FingerprintsStored:
+    """The stored fingerprints of a node and their ranges by table, or the ``problem``."""
+
+    figures: StoredObject | None = None
+    tables: Mapping[str, TableFingerprints] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FingerprintsAfter(BackupTask[FingerprintsStored]):
+    """Read the same token ranges again and store their fingerprints."""
+
+    kind: ClassVar[TaskKind] = TaskKind.FIGURES_AFTER
+    result: ClassVar[type[Any]] = FingerprintsStored
+
+
+BACKUP_TASKS: tuple[type[Task[Any]], ...] = (
+    Describe,
+    Resolve,
+    Prepare,
+    ReadSchema,
+    TakeSnapshot,
+    Upload,
+    Release,
+    FingerprintsBefore,
+    FingerprintsAfter,
+)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stored results of a backup job's steps, one class a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.tasks.backup import Prepared, Resolved, SchemaSeen, SnapshotTaken, Uploaded
+from magnetodb_backup.tasks.cluster import Member, PresentMember
+
+NodeResult = TypeVar("NodeResult")
+
+
+@dataclass(frozen=True)
+class NodeResults(Generic[NodeResult]):
+    """What a task returned on each node, and the errors of nodes that left the backup.
+
+    Both by host ID.
+    """
+
+    results: Mapping[str, NodeResult]
+    failed: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ResolveDone(Resolved):
+    """Step *resolve*: the selection of the backup."""
+
+    step: ClassVar[str] = Phase.RESOLVE.value
+
+
+@dataclass(frozen=True)
+class CensusTaken:
+    """Step *census*: the ring, the nodes that take part, and why others do not, by host ID.
+
+    Backups and restores share it.
+    """
+
+    step: ClassVar[str] = Phase.CENSUS.value
+
+    ring: tuple[Member, ...]
+    present: tuple[PresentMember, ...]
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FingerprintsBeforeDone:
+    """Step *figures_before*: the host IDs that read ranges, the unread tables, or the problem."""
+
+    step: ClassVar[str] = Phase.FIGURES_BEFORE.value
+
+    hosts: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class PrepareDone(NodeResults[Prepared]):
+    """Step *prepare*."""
+
+    step: ClassVar[str] = Phase.PREPARE.value
+
+
+@dataclass(frozen=True)
+class SchemaBefore(SchemaSeen):
+    """Step *schema_before*: the schema that is stored."""
+
+    step: ClassVar[str] = Phase.SCHEMA_BEFORE.value
+
+
+@dataclass(frozen=True)
+class SnapshotDone(NodeResults[SnapshotTaken]):
+    """Step *snapshot*."""
+
+    step: ClassVar[str] = Phase.SNAPSHOT.value
+
+
+@dataclass(frozen=True)
+class SchemaAfter(SchemaSeen):
+    """Step *schema_after*: the schema after the snapshots, equal to the one before."""
+
+    step: ClassVar[str] = Phase.SCHEMA_AFTER.value
+
+
+@dataclass(frozen=True)
+class FingerprintsAfterDone:
+    """Step *figures_after*: the stored fingerprints, the unread tables, or the problem."""
+
+    step: ClassVar[str] = Phase.FIGURES_AFTER.value
+
+    figures: tuple[StoredObject, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class UploadDone(NodeResults[Uploaded]):
+    """Step *upload*."""
+
+    step: ClassVar[str] = Phase.UPLOAD.value
+
+
+@dataclass(frozen=True)
+class ReleaseDone:
+    """Step *release*: the nodes that still have a snapshot, with the error, by host ID."""
+
+    step: ClassVar[str] = Phase.RELEASE.value
+
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CommitPlan:
+    """Step *commit_plan*: the text of the backup manifest, stored before it is written.
+
+    Each conductor that runs the commit writes this text, so two of them write identical bytes.
+    """
+
+    step: ClassVar[str] = "commit_plan"
+
+    manifest: str
+
+
+@dataclass(frozen=True)
+class CommitDone:
+    """Step *commit*: the written backup manifest and the status of the backup."""
+
+    step: ClassVar[str] = Phase.COMMIT.value
+
+    manifest: StoredObject
+    status: str
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """Stored as a step before a failed job is cleaned up: ``BackupError.as_record()``."""
+
+    step: ClassVar[str] = "failed"
+
+    code: str
+    message: str
+
+
+BACKUP_STEPS: tuple[type[Any], ...] = (
+    ResolveDone,
+    CensusTaken,
+    FingerprintsBeforeDone,
+    PrepareDone,
+    SchemaBefore,
+    SnapshotDone,
+    SchemaAfter,
+    FingerprintsAfterDone,
+    UploadDone,
+    ReleaseDone,
+    CommitPlan,
+    CommitDone,
+    JobFailed,
+)

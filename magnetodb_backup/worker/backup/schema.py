@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task that reads the schema and the ring, and stores the schema."""
+
+from __future__ import annotations
+
+import hashlib
+
+from magnetodb_backup.errors import CassandraUnavailable
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.backup import ReadSchema, SchemaSeen
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.tasks import TaskContext
+
+
+class SchemaReadWork:
+    """Reads the schema over CQL."""
+
+    def __init__(self, node: LocalNode, storage: StorageDriver, prefix: str) -> None:
+        self._node, self._storage, self._prefix = node, storage, prefix
+
+    def handlers(self) -> tuple[TaskHandler, ...]:
+        """Return the handler of each kind of task."""
+        return (handles(ReadSchema, self._read),)
+
+    def _read(self, task: ReadSchema, context: TaskContext) -> SchemaSeen:
+        cql = self._node.cql()
+        ring = cql.ring()
+        text = cql.schema_text()
+        versions = {
+            m.schema_version
+            for m in (*ring, *cql.ring())
+            if m.schema_version and m.host_id not in task.absent
+        }
+        if len(versions) > 1:
+            raise CassandraUnavailable(
+                f"the nodes do not agree on the schema: versions {', '.join(sorted(versions))}; "
+                "see nodetool describecluster"
+            )
+        stored = None
+        if task.store:
+            repository = ClusterRepository(self._storage, self._prefix, task.cluster)
+            stored = repository.put_schema(task.backup_id, text)
+        return SchemaSeen(
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
+            version=next(iter(versions), ""),
+            ring=tuple(sorted((m.host_id, *map(str, m.tokens)) for m in ring)),
+            schema=stored,
+        )

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that take and remove a snapshot, and the kept results of finished uploads."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+from magnetodb_backup import disk
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.errors import BackupError, CassandraUnavailable
+from magnetodb_backup.tasks.backup import Release, Released, SnapshotTaken, TakeSnapshot, Uploaded
+from magnetodb_backup.tasks.codec import decode, encode
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.tasks import TaskContext
+
+LOG = logging.getLogger(__name__)
+
+
+class FinishedUploads:
+    """Keeps the result of the newest upload until the conductor has it, a file in ``state_dir``.
+
+    Without its snapshot an upload cannot be repeated.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    def find(self, tag: str) -> Uploaded | None:
+        """Return the result of the upload of a snapshot, None if none is kept."""
+        path = self._path(tag)
+        return decode(Uploaded, json.loads(path.read_bytes())) if path.exists() else None
+
+    def keep(self, tag: str, result: Uploaded) -> None:
+        """Write a result durably, in place of all others."""
+        path = self._path(tag)
+        for older in self._state_dir.glob("finished-*"):
+            older.unlink()
+        disk.write_file(path, json.dumps(encode(result)).encode())
+
+    def forget(self, tag: str) -> None:
+        """Remove the result of the upload of a snapshot, if one is kept."""
+        self._path(tag).unlink(missing_ok=True)
+
+    def _path(self, tag: str) -> Path:
+        return self._state_dir / f"finished-{quote(tag, safe='')}.json"
+
+
+class SnapshotWork:
+    """Takes and removes snapshots; ``ttl`` in seconds."""
+
+    def __init__(self, node: LocalNode, finished: FinishedUploads, ttl: int) -> None:
+        self._node, self._finished, self._ttl = node, finished, ttl
+
+    def handlers(self) -> tuple[TaskHandler, ...]:
+        """Return the handler of each kind of task."""
+        return handles(TakeSnapshot, self._take), handles(Release, self._release)
+
+    def tree(self) -> SnapshotTree:
+        """Return the snapshots on the node's disks."""
+        return SnapshotTree(self._node.data_directories())
+
+    def remove(self, tag: str) -> None:
+        """Remove a snapshot and verify that it is gone.
+
+        :raises CassandraUnavailable: if it is still there; clearsnapshot says ok even while
+            Cassandra is down.
+        """
+        tree = self.tree()
+        if not tree.exists(tag):
+            return
+        self._node.control.clear_snapshot(tag)
+        if tree.exists(tag):
+            raise CassandraUnavailable(
+                f"snapshot {tag} is still on disk after clearsnapshot; is Cassandra running?"
+            )
+
+    def drop(self, tag: str) -> None:
+        """Remove a snapshot that is not needed any more; if that fails, a later release does it."""
+        try:
+            self.remove(tag)
+        except BackupError as error:
+            LOG.warning("snapshot %s is left for now: %s", tag, error)
+
+    def _take(self, task: TakeSnapshot, context: TaskContext) -> SnapshotTaken:
+        tables = tuple(t.description() for t in task.tables)
+        self.remove(task.tag)  # a repeated task never adds to a part of a snapshot
+        self._finished.forget(task.tag)  # it belongs to the removed snapshot
+        started = _now()
+        self._node.control.take_snapshot(task.tag, [t.name for t in tables], ttl_seconds=self._ttl)
+        finished = _now()
+        files, size = self.tree().count(task.tag, tables)
+        return SnapshotTaken(started, finished, files, size)
+
+    def _release(self, task: Release, context: TaskContext) -> Released:
+        self.remove(task.tag)
+        self._finished.forget(task.tag)
+        return Released()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task that uploads a node's snapshot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.domain.backup.manifest import NodeManifestHeader
+from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.errors import Cancelled, FileVanished, Transient
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.upload.file_index import FileIndex
+from magnetodb_backup.repository.upload.upload import NodeUpload, UploadSettings, upload_node
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.backup import Upload, Uploaded
+from magnetodb_backup.tasks.cluster import Member
+from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.tasks import TaskContext
+
+_LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The node whose snapshot is uploaded, its data directories, and the snapshots in them."""
+
+    member: RingMember
+    directories: tuple[str, ...]
+    tree: SnapshotTree
+
+
+class UploadWork:
+    """Uploads one snapshot at a time. ``state_dir`` has the file index and the spool."""
+
+    def __init__(
+        self,
+        node: LocalNode,
+        storage: StorageDriver,
+        snapshots: SnapshotWork,
+        finished: FinishedUploads,
+        settings: UploadSettings,
+        *,
+        prefix: str,
+        state_dir: Path,
+    ) -> None:
+        self._node, self._storage = node, storage
+        self._snapshots, self._finished = snapshots, finished
+        self._settings, self._prefix, self._state_dir = settings, prefix, state_dir
+        self._uploading = threading.Lock()
+
+    def handlers(self) -> tuple[TaskHandler, ...]:
+        """Return the handler of each kind of task."""
+        return (handles(Upload, self._upload),)
+
+    def _upload(self, task: Upload, context: TaskContext) -> Uploaded:
+        # One writer of packs and index; a cancelled upload may still wait for the object store.
+        while not self._uploading.acquire(timeout=_LOOK_EVERY):
+            context.raise_if_cancelled()
+        try:
+            return self._upload_alone(task, context)
+        except (Transient, Cancelled):
+            raise  # another attempt needs the snapshot; a cancelled job removes it
+        except Exception:
+            self._snapshots.drop(task.tag)
+            raise
+        finally:
+            self._uploading.release()
+
+    def _upload_alone(self, task: Upload, context: TaskContext) -> Uploaded:
+        if (kept := self._finished.find(task.tag)) is not None:
+            # Its snapshot may be removed in part: the rest must not be taken for the whole.
+            self._snapshots.drop(task.tag)
+            return kept
+        directories = self._node.data_directories()
+        source = _Source(self._node.member(), directories, SnapshotTree(directories))
+        files, size = _count(task, source.tree)
+
+        def report(progress: Progress) -> None:
+            context.report(replace(progress, files_total=files, bytes_total=size))
+
+        uploaded = self._store(task, source, report, context)
+        _require_whole(task, uploaded.files, uploaded.bytes)
+        result = Uploaded(
+            manifest=uploaded.manifest,
+            files=uploaded.files,
+            bytes=uploaded.bytes,
+            corrupt_files=uploaded.corrupt_files,
+            progress=replace(uploaded.progress, files_total=files, bytes_total=size),
+            member=Member.of(source.member),
+            replaced={pack: task.distrusted[pack] for pack in uploaded.replaced},
+        )
+        context.report(result.progress)
+        self._finished.keep(task.tag, result)
+        self._snapshots.drop(task.tag)
+        return result
+
+    def _store(
+        self,
+        task: Upload,
+        source: _Source,
+        report: Callable[[Progress], None],
+        context: TaskContext,
+    ) -> NodeUpload:
+        """Store the packs and the node manifest."""
+        tables = tuple(t.description() for t in task.tables)
+        member, tree = source.member, source.tree
+        header = NodeManifestHeader(
+            backup_id=task.backup_id,
+            cluster=task.cluster,
+            host_id=task.host_id,
+            address=member.address,
+            dc=member.dc,
+            rack=member.rack,
+            version=member.version,
+            tokens=member.tokens,
+            data_directories=source.directories,
+            snapshot_tag=task.tag,
+            snapshot_started_at=task.snapshot_started_at,
+            snapshot_finished_at=task.snapshot_finished_at,
+        )
+        index = FileIndex(self._state_dir / f"files-{task.host_id}.sqlite")
+        try:
+            return upload_node(
+                NodeRepository(self._storage, self._prefix, task.cluster, task.host_id),
+                index,
+                header,
+                lambda: tree.files(task.tag, tables),
+                settings=replace(self._settings, on_corrupt=task.on_corrupt),
+                spool_directory=self._state_dir,
+                progress=report,
+                check_cancelled=context.raise_if_cancelled,
+                distrusted=frozenset(task.distrusted),
+            )
+        finally:
+            index.close()
+
+
+def _count(task: Upload, tree: SnapshotTree) -> tuple[int, int]:
+    """Return the number of the snapshot's files and their bytes.
+
+    :raises FileVanished: if the snapshot is gone, or smaller than when it was taken.
+    """
+    if task.tables and not tree.exists(task.tag):
+        raise FileVanished(
+            f"snapshot {task.tag} is gone before it was uploaded; it was cleared by another "
+            "program, or [worker] snapshot_ttl is too short"
+        )
+    files, size = tree.count(task.tag, tuple(t.description() for t in task.tables))
+    _require_whole(task, files, size)
+    return files, size
+
+
+def _require_whole(task: Upload, files: int, size: int) -> None:
+    """Raise unless a snapshot has what it had when it was taken.
+
+    :raises FileVanished: a directory that is just being removed looks like a small snapshot.
+    """
+    files_taken = files if task.snapshot_files is None else task.snapshot_files
+    size_taken = size if task.snapshot_bytes is None else task.snapshot_bytes
+    if (files, size) != (files_taken, size_taken):
+        raise FileVanished(
+            f"snapshot {task.tag} has {files} files of {size} bytes, but {files_taken} of "
+            f"{size_taken} when it was taken; another program clears it, or [worker] "
+            "snapshot_ttl is too short"
+        )
