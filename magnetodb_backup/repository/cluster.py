@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
-from magnetodb_backup.errors import CorruptObject, NotFound
+from magnetodb_backup.errors import NotFound
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.fingerprints import FingerprintsReader
 from magnetodb_backup.repository.format.manifests import (
@@ -40,13 +40,17 @@ class ClusterRepository:
         """
         return self._read(layout.schema_name(backup_id)).decode()
 
-    def node_manifest(self, backup_id: str, host_id: str) -> NodeManifestReader:
-        """Return a reader of a node manifest.
+    def node_manifest(
+        self, backup_id: str, host_id: str, expected: StoredObject | None = None
+    ) -> NodeManifestReader:
+        """Return a reader of a node manifest; it reads the object once.
 
-        :raises NotFound: if the store has none.
+        :raises NotFound: if there is none.
+        :raises CorruptObject: while or after it is read, if it is not ``expected``, which is what
+            the backup manifest names.
         """
         name = layout.node_manifest_name(backup_id, host_id)
-        return NodeManifestReader(self._driver.read(self._container, name), name)
+        return NodeManifestReader(self._driver.read(self._container, name), name, expected)
 
     def digest_node_manifest(self, backup_id: str, host_id: str) -> StoredObject:
         """Read a whole stored node manifest; return its size and digest."""
@@ -65,19 +69,14 @@ class ClusterRepository:
         return self._digest(layout.check_fingerprints_name(backup_id, stored.name))
 
     def fingerprints(self, backup_id: str, stored: StoredObject) -> FingerprintsReader:
-        """Return a reader of a backup's fingerprints.
+        """Return a reader of a backup's fingerprints; it reads the object once.
 
-        :raises NotFound: if they are missing.
-        :raises CorruptObject: if their digest is not the one in the backup manifest.
+        :raises NotFound: if they are gone.
+        :raises CorruptObject: while or after they are read, if they are not what the backup
+            manifest names.
         """
-        if (found := self.digest_fingerprints(backup_id, stored)) != stored:
-            raise CorruptObject(
-                f"the fingerprints {stored.name} have SHA-256 {found.sha256}, the backup manifest "
-                f"names {stored.sha256}: they were changed after the backup"
-            )
-        return FingerprintsReader(
-            self._driver.read(self._container, stored.name), stored.name, backup_id
-        )
+        name = layout.check_fingerprints_name(backup_id, stored.name)
+        return FingerprintsReader(self._driver.read(self._container, name), name, backup_id, stored)
 
     def commit(self, manifest: BackupManifest) -> StoredObject:
         """Write the backup manifest, which makes the backup exist."""

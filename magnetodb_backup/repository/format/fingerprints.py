@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from magnetodb_backup.domain.backup.manifest import FORMAT
+from magnetodb_backup.domain.backup.manifest import FORMAT, StoredObject
 from magnetodb_backup.domain.fingerprints import (
     LOWEST,
     Fingerprint,
@@ -16,6 +17,7 @@ from magnetodb_backup.domain.fingerprints import (
 )
 from magnetodb_backup.domain.tables import TableName, check_name
 from magnetodb_backup.errors import FormatProblem
+from magnetodb_backup.repository.format.expected import ExpectedChunks
 from magnetodb_backup.repository.format.lines import (
     LineWriter,
     check_format,
@@ -50,21 +52,47 @@ class FingerprintsWriter:
 class FingerprintsReader:
     """Reads fingerprints of the backup ``backup_id``; iterate once for its ranges, each checked.
 
-    The ranges are in order, and no token of a table is in two of them.
+    The ranges are in order, and no token of a table is in two of them. With ``expected``, what the
+    backup manifest names, the object is digested on the way.
 
     :raises FormatProblem: at any deviation from the format, at the end if it is cut.
+    :raises CorruptObject: at the end, if it is not what is expected.
     """
 
-    def __init__(self, chunks: Iterable[bytes], name: str, backup_id: str) -> None:
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        name: str,
+        backup_id: str,
+        expected: StoredObject | None = None,
+    ) -> None:
         self._name = name
-        self._lines = read_lines(chunks, name)
-        header = next(self._lines, None)
-        if header is None:
-            raise FormatProblem(f"{name}: is empty")
-        check_format(header, name)
-        self.host_id = checked(name, _header, header, backup_id)
+        self._expected = (
+            ExpectedChunks(chunks, expected, f"the fingerprints {name} have", "they were")
+            if expected
+            else None
+        )
+        self._lines = read_lines(self._expected or chunks, name)
+        with self._explaining():
+            self.host_id = self._host_id(backup_id)
 
     def __iter__(self) -> Iterator[RangeFingerprint]:
+        with self._explaining():
+            yield from self._ranges()
+        if self._expected is not None:
+            self._expected.finish()
+
+    def _explaining(self) -> contextlib.AbstractContextManager[None]:
+        return self._expected.explaining() if self._expected else contextlib.nullcontext()
+
+    def _host_id(self, backup_id: str) -> str:
+        header = next(self._lines, None)
+        if header is None:
+            raise FormatProblem(f"{self._name}: is empty")
+        check_format(header, self._name)
+        return checked(self._name, _header, header, backup_id)
+
+    def _ranges(self) -> Iterator[RangeFingerprint]:
         last: RangeFingerprint | None = None
         count = 0
         trailer: dict[str, Any] | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from magnetodb_backup.domain.backup.records import check_backup_name
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.tables import Selection, check_name
 from magnetodb_backup.errors import BackupError, FormatProblem
+from magnetodb_backup.repository.format.expected import ExpectedChunks
 from magnetodb_backup.repository.format.lines import (
     LONGEST_LINE,
     LineWriter,
@@ -78,16 +80,32 @@ class NodeManifestWriter:
 class NodeManifestReader:
     """Reads a node manifest; iterate once for its entries, each checked.
 
+    With ``expected``, what the backup manifest names, the object is digested on the way.
+
     :raises FormatProblem: at any deviation from the format, at the end if it is cut.
+    :raises CorruptObject: at the end, if it is not what is expected.
     """
 
-    def __init__(self, chunks: Iterable[bytes], name: str) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], name: str, expected: StoredObject | None = None
+    ) -> None:
         self._name = name
-        self._lines = read_lines(chunks, name)
-        self.header = self._header()
+        self._expected = _expected(chunks, expected)
+        self._lines = read_lines(self._expected or chunks, name)
+        with self._explaining():
+            self.header = self._header()
         self.trailer: NodeManifestTrailer | None = None
 
     def __iter__(self) -> Iterator[FileEntry]:
+        with self._explaining():
+            yield from self._entries()
+        if self._expected is not None:
+            self._expected.finish()
+
+    def _explaining(self) -> contextlib.AbstractContextManager[None]:
+        return self._expected.explaining() if self._expected else contextlib.nullcontext()
+
+    def _entries(self) -> Iterator[FileEntry]:
         files = size = corrupt = 0
         for document in self._lines:
             if self.trailer is not None:
@@ -111,6 +129,13 @@ class NodeManifestReader:
             raise FormatProblem(f"{self._name}: is empty")
         check_format(document, self._name)
         return checked(self._name, _header, document)
+
+
+def _expected(chunks: Iterable[bytes], expected: StoredObject | None) -> ExpectedChunks | None:
+    if expected is None:
+        return None
+    host_id = expected.name.rpartition("/")[2].partition(".")[0]
+    return ExpectedChunks(chunks, expected, f"the node manifest of {host_id} has", "it was")
 
 
 def _header(document: Mapping[str, Any]) -> NodeManifestHeader:

@@ -1,41 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a restore that take their time inside Cassandra: views, indexes, repairs."""
+"""The tasks of a restore that wait for Cassandra: views, indexes, repairs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
+from magnetodb_backup.domain.restore.parts import checked_name
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CommandFailed
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.restore import AwaitViews, Done, Repair
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restore.preflight import table_name
-from magnetodb_backup.worker.tasks import Handler, TaskContext
+from magnetodb_backup.worker.tasks import TaskContext
 
 _LOOK_EVERY = 0.5  # seconds
 
 
 class ViewWork:
-    """Building views and indexes, repairing: what takes its time inside Cassandra."""
+    """Waits for views and indexes, and repairs."""
 
     def __init__(self, node: LocalNode) -> None:
         self._node = node
 
-    def handlers(self) -> Mapping[TaskKind, Handler]:
-        """Return what does each kind of task."""
-        return {TaskKind.RESTORE_VIEWS: self._views, TaskKind.RESTORE_REPAIR: self._repair}
+    def handlers(self) -> list[TaskHandler]:
+        """Return the handler of each kind of task."""
+        return [handles(AwaitViews, self._await_views), handles(Repair, self._repair)]
 
-    def _views(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    def _await_views(self, task: AwaitViews, context: TaskContext) -> Done:
         """Wait until this node has built the views and indexes."""
-        views = [table_name(view) for view in arguments["views"]]
-        indexes = [TableName(str(keyspace), str(index)) for keyspace, index in arguments["indexes"]]
+        views = [checked_name(view) for view in task.views]
+        indexes = [TableName(keyspace, index) for keyspace, index in task.indexes]
         building = {f"view {v}": partial(self._is_view_built, v) for v in views}
         building |= {f"index {i}": partial(self._is_index_built, i) for i in indexes}
-        wait_until_built(building, float(arguments["seconds"]), "viewbuildstatus", context)
-        return {}
+        wait_until_built(building, task.seconds, "viewbuildstatus", context)
+        return Done()
 
     def _is_view_built(self, view: TableName) -> bool:
         return self._node.cql().is_view_built(view)
@@ -43,30 +43,31 @@ class ViewWork:
     def _is_index_built(self, index: TableName) -> bool:
         return self._node.cql().is_index_built(index.keyspace, index.table)
 
-    def _repair(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        for keyspace, tables in sorted(arguments["tables"].items()):
-            context.check()
+    def _repair(self, task: Repair, context: TaskContext) -> Done:
+        for keyspace, tables in sorted(task.tables.items()):
+            context.raise_if_cancelled()
             try:
-                self._node.control.repair(keyspace, tables, context.check)
+                self._node.control.repair(keyspace, tables, context.raise_if_cancelled)
             except CommandFailed as error:
                 raise CommandFailed(
                     f"{error}. The tables are restored; what is left is to run nodetool repair "
                     f"--full {keyspace} {' '.join(tables)} on every node"
                 ) from None
-        return {}
+        return Done()
 
 
 def wait_until_built(
     building: Mapping[str, Callable[[], bool]], seconds: float, command: str, context: TaskContext
 ) -> None:
-    """Wait for what Cassandra builds, by its name; ``command`` of nodetool tells more.
+    """Wait until Cassandra has built everything; ``building`` has a test for each name.
 
-    :raises CommandFailed: naming what is not ready after so many seconds.
+    :raises CommandFailed: naming what is not ready after ``seconds``, and ``command`` of nodetool,
+        which shows more.
     """
     deadline = time.monotonic() + seconds
     waiting = dict(building)
     while waiting:
-        context.check()
+        context.raise_if_cancelled()
         waiting = {name: is_built for name, is_built in waiting.items() if not is_built()}
         if waiting and time.monotonic() > deadline:
             raise CommandFailed(

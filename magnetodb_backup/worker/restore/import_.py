@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.staging import (
@@ -15,12 +14,14 @@ from magnetodb_backup.cassandra.files.staging import (
     is_one_directory_each,
     one_directory_each,
 )
+from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import SSTableRefused
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.restore import Imported, ImportParts
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.tasks import Handler, TaskContext
+from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
 
@@ -31,26 +32,28 @@ class ImportWork:
     def __init__(self, node: LocalNode) -> None:
         self._node = node
 
-    def handlers(self) -> Mapping[TaskKind, Handler]:
-        """Return what does each kind of task."""
-        return {TaskKind.RESTORE_IMPORT: self._import}
+    def handlers(self) -> list[TaskHandler]:
+        """Return the handler of each kind of task."""
+        return [handles(ImportParts, self._import)]
 
-    def _import(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Let Cassandra take over what is staged, table by table.
+    def _import(self, task: ImportParts, context: TaskContext) -> Imported:
+        """Let Cassandra take over the staged files, table by table.
 
-        Imported files leave the staging directory, so a repeated task goes on with the rest.
+        Imported files leave the staging directory, so a repeated task imports the rest.
         """
-        staging = Staging(self._node.known().data_directories, str(arguments["restore_id"]))
+        parts = task.own_parts()
+        staging = Staging(self._node.known().data_directories, task.restore_id)
         refused: dict[str, list[str]] = noted(staging)
         tables = [
             (table, directories)
-            for source in sources_of(arguments)
+            for source in sources_of(parts)
             for table, directories in sorted(staging.tables(source).items())
+            if table in targets_of(parts)
         ]
         left = sum(_sstables(directories) for _, directories in tables)
         total = _staged_at_first(staging, left)
         for table, directories in tables:
-            context.check()
+            context.raise_if_cancelled()
             staged = _sstables(directories)
             for reason in self._import_table(table, directories):
                 known = refused.setdefault(str(table), [])
@@ -59,12 +62,12 @@ class ImportWork:
                     note(staging, refused)
             left -= staged - _sstables(directories)
             context.report(RestoreProgress(sstables_imported=total - left))
-        return {"sstables": total - left, "refused": refused}
+        return Imported(total - left, {t: tuple(reasons) for t, reasons in refused.items()})
 
     def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
-        """Import a table's SSTables at once; where one is refused, one by one.
+        """Import a table's SSTables at once; if one is refused, import them one by one.
 
-        What an attempt that died has begun to import one by one is imported so.
+        Directories that an earlier attempt has split are imported one by one at once.
         """
         single_ones = [d for d in directories if is_one_directory_each(d)]
         if whole := [d for d in directories if d not in single_ones]:
@@ -85,19 +88,24 @@ class ImportWork:
     def _take_over(self, table: TableName, directories: Sequence[Path]) -> None:
         """Let Cassandra import the directories' SSTables.
 
-        :raises SSTableRefused: if it refuses any, or leaves one where it is without a word.
+        :raises SSTableRefused: if it refuses any, or leaves one in place without an error.
         """
         self._node.control.import_sstables(table, [str(d) for d in directories])
         if left := _sstables(directories):
             raise SSTableRefused(
                 f"Cassandra has left {left} SSTables for {table} in "
-                f"{', '.join(map(str, directories))}; its log (system.log) tells why"
+                f"{', '.join(map(str, directories))}; its log (system.log) has the reason"
             )
 
 
-def sources_of(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the node backups (by host ID) that a task works on."""
-    return [str(part["source"]) for part in arguments["parts"]]
+def sources_of(parts: Sequence[Part]) -> list[str]:
+    """Return the node backups (by host ID) of the parts, each once."""
+    return list(dict.fromkeys(part.source for part in parts))
+
+
+def targets_of(parts: Sequence[Part]) -> frozenset[TableName]:
+    """Return the tables that the parts are delivered to."""
+    return frozenset(ref.target for part in parts for ref in part.tables)
 
 
 def _sstables(directories: Sequence[Path]) -> int:
@@ -125,5 +133,5 @@ def noted(staging: Staging) -> dict[str, list[str]]:
 
 
 def note(staging: Staging, refused: Mapping[str, list[str]]) -> None:
-    """Note the refused SSTables, by table, for an attempt to come."""
+    """Note the refused SSTables, by table, for a later attempt."""
     disk.write_file(staging.note("refused.json"), json.dumps(refused).encode())

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks of an offline restore: stop Cassandra, exchange its files, start it again.
 
-All may be repeated, by a new process too, and work without Cassandra.
+Each task can be repeated, by a new process too, and works without Cassandra.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,16 +28,34 @@ from magnetodb_backup.errors import (
     CommandFailed,
     WrongNode,
 )
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.cluster import Member
+from magnetodb_backup.tasks.restore import Done, RestoreTask
+from magnetodb_backup.tasks.restore_offline import (
+    BuildIndexes,
+    Discard,
+    IndexesBuilt,
+    Place,
+    Placed,
+    PutBack,
+    PutBackDone,
+    Quiesce,
+    Readiness,
+    Rehearse,
+    Start,
+    Started,
+    Stop,
+    Stopped,
+)
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.remembered import KnownNode
 from magnetodb_backup.worker.restore.build_and_repair import wait_until_built
-from magnetodb_backup.worker.tasks import Handler, TaskContext
+from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
 _LOOK_EVERY = 0.5  # seconds
-# Marks of what happened to the node: it takes no clients; nothing is left to replay; it did not
-# run before the restore; it may have seen the restored files.
+# What happened to the node: it refuses clients; it has nothing to replay; it did not run before the
+# restore; it may have read the restored files.
 _QUIET, _DRAINED, _WAS_DOWN, _STARTED = "quiet", "drained", "was down", "started"
 
 
@@ -60,124 +78,127 @@ class OfflineWork:
     def __init__(self, node: LocalNode, process: Process) -> None:
         self._node, self._process = node, process
 
-    def handlers(self) -> Mapping[TaskKind, Handler]:
-        """Return what does each kind of task."""
-        return {
-            TaskKind.RESTORE_READY: self._ready,
-            TaskKind.RESTORE_QUIESCE: self._quiesce,
-            TaskKind.RESTORE_STOP: self._stop,
-            TaskKind.RESTORE_PLACE: self._place,
-            TaskKind.RESTORE_START: self._start,
-            TaskKind.RESTORE_INDEXES: self._indexes,
-            TaskKind.RESTORE_PUT_BACK: self._put_back,
-            TaskKind.RESTORE_DISCARD: self._discard,
-        }
+    def handlers(self) -> list[TaskHandler]:
+        """Return the handler of each kind of task."""
+        return [
+            handles(Rehearse, self._rehearse),
+            handles(Quiesce, self._quiesce),
+            handles(Stop, self._stop),
+            handles(Place, self._place),
+            handles(Start, self._start),
+            handles(BuildIndexes, self._build_indexes),
+            handles(PutBack, self._put_back),
+            handles(Discard, self._discard),
+        ]
 
     # The tasks.
 
-    def _ready(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Say what would keep this node from being restored; change nothing."""
+    def _rehearse(self, task: Rehearse, context: TaskContext) -> Readiness:
+        """Report what would keep this node from being restored; change nothing."""
         known = self._node.known()
         problems = self._process.problems()
-        problems += exchange_problems(known.data_directories, _tables(arguments), _others(known))
+        problems += exchange_problems(known.data_directories, _tables(task), _others(known))
         if self._process.serves_clients():
             mode = self._node.control.operation_mode()
             if mode != "NORMAL":
                 problems.append(f"the node is {mode}, not NORMAL; wait until it has joined")
         left = unfinished_exchanges(known.data_directories)
-        free = [space.free for space in SnapshotTree(known.data_directories).space()]
-        return {"problems": problems, "free": free, "left": left}
+        free = (space.free for space in SnapshotTree(known.data_directories).space())
+        return Readiness(
+            tuple(problems), tuple(free), {restore: tuple(paths) for restore, paths in left.items()}
+        )
 
-    def _quiesce(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Take no more writes, and finish those that have begun, while the other nodes run."""
+    def _quiesce(self, task: Quiesce, context: TaskContext) -> Done:
+        """Refuse clients, and finish the writes that have begun, while the other nodes run."""
         if self._runs() and self._node.control.operation_mode() == "NORMAL":
-            aside = self._aside(arguments)
-            aside.prepare()
-            aside.mark(_QUIET)
+            exchange = self._exchange(task)
+            exchange.prepare()
+            exchange.mark(_QUIET)
             self._node.control.disable_clients()
             self._node.control.replay_batches()
-        return {}
+        return Done()
 
-    def _stop(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    def _stop(self, task: Stop, context: TaskContext) -> Stopped:
         """Stop Cassandra so that it has nothing to replay at its next start.
 
         :raises CommandFailed: if it does not stop, or was stopped without having been drained and
             there is something that its start would replay.
         """
-        aside = self._aside(arguments)
-        aside.prepare()
+        exchange = self._exchange(task)
+        exchange.prepare()
         if self._runs():
-            self._drain_and_stop(aside, context)
-        elif not aside.marked(_DRAINED):
-            if not arguments["everything"] and not arguments["single"]:
+            self._drain_and_stop(exchange, context)
+        elif not exchange.marked(_DRAINED):
+            if not task.everything and not task.single:
                 raise CommandFailed(
                     "Cassandra does not run, and was not drained: its commit log may have newer "
                     "writes than the backup, which its start would put on top of the restored "
                     "rows; start it, then restore again"
                 )
-            aside.mark(_WAS_DOWN)
-        return {"drained": aside.marked(_DRAINED)}
+            exchange.mark(_WAS_DOWN)
+        return Stopped(exchange.marked(_DRAINED))
 
-    def _drain_and_stop(self, aside: Exchange, context: TaskContext) -> None:
+    def _drain_and_stop(self, exchange: Exchange, context: TaskContext) -> None:
         control = self._node.control
-        aside.mark(_DRAINED, False)
+        exchange.mark(_DRAINED, False)
         if control.operation_mode() != "DRAINED":
             # Hints for other nodes are newer writes; so are those that come meanwhile.
             control.truncate_hints()
-            context.check()
+            context.raise_if_cancelled()
             control.drain()
-        aside.mark(_DRAINED)
+        exchange.mark(_DRAINED)
         self._stop_command(context)
-        aside.mark(_QUIET, False)
+        exchange.mark(_QUIET, False)
 
-    def _place(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Put the restored files in the place of the old ones, which are moved aside."""
-        aside, known = self._aside(arguments), self._node_as_it_was()
-        if aside.marked(_STARTED):
-            return {}  # by an attempt whose end nobody heard of
+    def _place(self, task: Place, context: TaskContext) -> Placed:
+        """Put the restored files in the place of the original ones, which are moved aside."""
+        exchange, known = self._exchange(task), self._last_known_node()
+        if exchange.marked(_STARTED):
+            return Placed()  # by an earlier attempt whose end was not reported
         self._require_stopped()
-        staging = Staging(known.data_directories, str(arguments["restore_id"]))
+        staging = Staging(known.data_directories, task.restore_id)
         staged: dict[TableName, dict[int, list[Path]]] = {}
-        for source in arguments["sources"]:
-            for number, name, path in staging.places(str(source)):
+        for source in task.sources:
+            for number, name, path in staging.places(source):
                 staged.setdefault(name, {}).setdefault(number, []).append(path)
         sstables = 0
-        for table in _tables(arguments):
-            context.check()
-            sstables += aside.exchange(table, staged.pop(table.name, {}))
+        for table in _tables(task):
+            context.raise_if_cancelled()
+            sstables += exchange.exchange(table, staged.pop(table.name, {}))
         if staged:
             raise CommandFailed(f"files of {', '.join(map(str, staged))} are staged for no table")
-        replays = not aside.marked(_DRAINED) and arguments["everything"]
+        replays = not exchange.marked(_DRAINED) and task.everything
         for directory in _others(known):
             # Caches know positions in the old files, and old counts; hints are newer writes.
             if directory != known.commitlog_directory or replays:
-                aside.take_others(directory)
-        return {"sstables": sstables}
+                exchange.take_others(directory)
+        return Placed(sstables)
 
-    def _start(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    def _start(self, task: Start, context: TaskContext) -> Started:
         """Start Cassandra and prove that it is the node that was stopped.
 
         :raises WrongNode: if its host ID or its tokens are other ones.
         """
-        aside = self._aside(arguments)
-        aside.prepare()
-        aside.mark(_STARTED)
-        member = self._bring_up(context, aside)
-        tokens = sorted(int(t) for t in arguments["tokens"])
-        if member.host_id != arguments["host_id"] or sorted(member.tokens) != tokens:
+        exchange = self._exchange(task)
+        exchange.prepare()
+        exchange.mark(_STARTED)
+        member = self._bring_up(context, exchange)
+        tokens = sorted(int(t) for t in task.tokens)
+        if member.host_id != task.host_id or sorted(member.tokens) != tokens:
             raise WrongNode(
                 f"Cassandra at {member.address} has the host ID {member.host_id} and the tokens "
-                f"{_few(member.tokens)}; before it was {arguments['host_id']} with "
-                f"{_few(tokens)}. The keyspace system in its data directories is not what it was"
+                f"{_few(member.tokens)}; before it was {task.host_id} with "
+                f"{_few(tokens)}. The keyspace system in its data directories was exchanged; put "
+                "the node's own back"
             )
-        return {"member": member.as_json()}
+        return Started(Member.of(member))
 
-    def _indexes(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Build the secondary indexes anew that Cassandra does not build by itself."""
-        tables = [t.name for t in _tables(arguments)]
+    def _build_indexes(self, task: BuildIndexes, context: TaskContext) -> IndexesBuilt:
+        """Rebuild the secondary indexes that Cassandra does not build by itself."""
+        tables = [t.name for t in _tables(task)]
         indexes = self._node.cql().indexes(tables)
         for table in tables:
-            context.check()
+            context.raise_if_cancelled()
             names = [i.name for i in indexes if i.table == table and not i.is_with_sstables]
             if names:
                 self._node.control.rebuild_indexes(table, names)
@@ -186,45 +207,45 @@ class OfflineWork:
             for i in indexes
             if i.is_attached
         }
-        wait_until_built(building, float(arguments["seconds"]), "rebuild_index", context)
-        return {"indexes": [[i.table.keyspace, i.name] for i in indexes]}
+        wait_until_built(building, task.seconds, "rebuild_index", context)
+        return IndexesBuilt(tuple((i.table.keyspace, i.name) for i in indexes))
 
     def _is_ready(self, index: IndexDescription) -> bool:
         return self._node.cql().is_index_ready(index)
 
-    def _put_back(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    def _put_back(self, task: PutBack, context: TaskContext) -> PutBackDone:
         """After a failure: undo the exchange if asked and possible, and start Cassandra.
 
-        A node that did not run before the restore is left so, once its files are as they were.
+        A node that did not run before the restore stays stopped if its original files are back.
         """
-        aside, back = self._aside(arguments), False
-        was_down = bool(arguments["down"]) or aside.marked(_WAS_DOWN)
-        if arguments["files"] and not aside.marked(_STARTED):
-            if aside.touched:
+        exchange, back = self._exchange(task), False
+        was_down = task.down or exchange.marked(_WAS_DOWN)
+        if task.files and not exchange.marked(_STARTED):
+            if exchange.touched:
                 self._require_stopped()
-                tables = aside.put_back()
-                LOG.warning("the old files of %d directories are back in place", tables)
+                tables = exchange.put_back()
+                LOG.warning("the original files of %d directories are back in place", tables)
             back = True
         if not (back and was_down):
-            self._bring_up(context, aside)
+            self._bring_up(context, exchange)
         if back:
-            aside.remove()
-        return {"put_back": back}
+            exchange.remove()
+        return PutBackDone(back)
 
-    def _discard(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Remove the old files: the restore has succeeded."""
-        self._aside(arguments).remove()
-        return {}
+    def _discard(self, task: Discard, context: TaskContext) -> Done:
+        """Remove the original files: the restore has succeeded."""
+        self._exchange(task).remove()
+        return Done()
 
     # Parts.
 
-    def _node_as_it_was(self) -> KnownNode:
-        """Return the node without asking it if possible: it may be stopped, or just starting."""
+    def _last_known_node(self) -> KnownNode:
+        """Return the node as last seen if possible: it may be stopped, or just starting."""
         return self._node.remembered() or self._node.known()
 
-    def _aside(self, arguments: Mapping[str, Any]) -> Exchange:
-        known = self._node_as_it_was()
-        return Exchange(known.data_directories, str(arguments["restore_id"]), _others(known))
+    def _exchange(self, task: RestoreTask[Any]) -> Exchange:
+        known = self._last_known_node()
+        return Exchange(known.data_directories, task.restore_id, _others(known))
 
     def _runs(self) -> bool:
         return self._process.serves_clients() or self._node.control.listens()
@@ -239,11 +260,11 @@ class OfflineWork:
     def _stop_command(self, context: TaskContext) -> None:
         """Run the stop command and wait until nothing listens."""
         LOG.warning("stopping Cassandra for a restore")
-        self._process.stop(context.check)
+        self._process.stop(context.raise_if_cancelled)
         self._node.forget_connection()
         deadline = time.monotonic() + self._process.stop_timeout
         while self._runs():
-            context.check()
+            context.raise_if_cancelled()
             if time.monotonic() > deadline:
                 raise CommandFailed(
                     f"Cassandra still listens {self._process.stop_timeout:g} s after [cassandra] "
@@ -252,22 +273,22 @@ class OfflineWork:
                 )
             time.sleep(_LOOK_EVERY)
 
-    def _bring_up(self, context: TaskContext, aside: Exchange) -> RingMember:
+    def _bring_up(self, context: TaskContext, exchange: Exchange) -> RingMember:
         """Return the node once it serves clients in normal operation, started if need be."""
         deadline = time.monotonic() + self._process.start_timeout
         if self._runs() and self._mode() in ("DRAINING", "DRAINED"):
             self._stop_command(context)
         if not self._runs():
             LOG.warning("starting Cassandra after a restore")
-            # One that starts must not be told to serve clients: it waits until it knows the others.
-            aside.mark(_QUIET, False)
-            self._process.start(context.check)
+            # A starting node serves clients by itself, once it knows the other nodes.
+            exchange.mark(_QUIET, False)
+            self._process.start(context.raise_if_cancelled)
         while True:
-            context.check()
+            context.raise_if_cancelled()
             mode = self._mode()
             problem = f"the node is {mode}" if mode else "its node control does not answer"
             try:
-                if mode == "NORMAL" and aside.marked(_QUIET):
+                if mode == "NORMAL" and exchange.marked(_QUIET):
                     self._node.control.enable_clients()
                 if mode == "NORMAL" and self._process.serves_clients():
                     self._node.forget_connection()
@@ -282,8 +303,8 @@ class OfflineWork:
             if time.monotonic() > deadline:
                 raise CommandFailed(
                     f"Cassandra does not serve clients {self._process.start_timeout:g} s after "
-                    f"its start ([cassandra] start_timeout): {problem}. Its log (system.log) tells "
-                    "why"
+                    f"its start ([cassandra] start_timeout): {problem}. Its log (system.log) has "
+                    "the reason"
                 )
             time.sleep(_LOOK_EVERY)
 
@@ -295,12 +316,12 @@ class OfflineWork:
             return ""
 
 
-def _tables(arguments: Mapping[str, Any]) -> list[TableDescription]:
-    return [TableDescription.from_json(t) for t in arguments["tables"]]
+def _tables(task: Rehearse | Place | BuildIndexes) -> list[TableDescription]:
+    return [table.description() for table in task.tables]
 
 
 def _others(known: KnownNode) -> list[str]:
-    """Return where files lie that tell of the tables' old content."""
+    """Return the other directories whose files belong to the tables' original content."""
     directories = (
         known.saved_caches_directory,
         known.hints_directory,

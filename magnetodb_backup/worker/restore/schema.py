@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a restore that compare, make and empty tables; one worker does them for all."""
+"""The tasks of a restore that compare, create and truncate tables; one node does them for all."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from magnetodb_backup.domain.restore.parts import checked_name
 from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.planner import (
     SchemaPlan,
@@ -21,10 +21,17 @@ from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.restore import (
+    Compare,
+    Compared,
+    MakeSchema,
+    SchemaMade,
+    Truncate,
+    Truncated,
+)
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restore.preflight import table_name
-from magnetodb_backup.worker.tasks import Handler, TaskContext
+from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
 _AGREEMENT = 60.0  # seconds
@@ -32,66 +39,71 @@ _SHOWN = 120  # characters of a statement in a result
 
 
 class SchemaWork:
-    """Compares the backup's schema with the cluster's and carries the difference out."""
+    """Compares the backup's schema with the cluster's and executes the missing statements."""
 
     def __init__(self, node: LocalNode, storage: StorageDriver, prefix: str) -> None:
         self._node, self._storage, self._prefix = node, storage, prefix
 
-    def handlers(self) -> Mapping[TaskKind, Handler]:
-        """Return what does each kind of task."""
-        return {
-            TaskKind.RESTORE_COMPARE: self._compare,
-            TaskKind.RESTORE_SCHEMA: self._make,
-            TaskKind.RESTORE_TRUNCATE: self._truncate,
-        }
+    def handlers(self) -> list[TaskHandler]:
+        """Return the handler of each kind of task."""
+        return [
+            handles(Compare, self._compare),
+            handles(MakeSchema, self._make),
+            handles(Truncate, self._truncate),
+        ]
 
-    def _compare(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Say what would be made, what differs, which tables exist and have rows.
+    def _compare(self, task: Compare, context: TaskContext) -> Compared:
+        """Compare the schemas; look which tables exist and have rows.
 
-        Of ``own_tables``, which Cassandra makes itself, the latter is said only.
-        Statements are told in full: the steps to come carry out these, not what they find then.
+        The statements are returned in full: later steps execute exactly these.
         """
-        targets = _targets(arguments)
-        plan, present = self._plan(arguments, targets)
+        targets = _targets(task)
+        backup = self._backup_schema(task)
+        plan, present = self._plan(task, targets, backup)
         cql = self._node.cql()
         schema = cql.cluster_schema()
         existing = {t.name for t in schema.tables}
-        backup = split_statements(self._backup_schema(arguments))
+        statements = split_statements(backup)
         names = [t.target for t in targets]
-        known = [*names, *(table_name(t) for t in arguments.get("own_tables", ()))]
-        return {
-            "create": [s.text for s in plan.create],
-            "views": [s.text for s in plan.views],
-            "present_views": [s.text for s in _of_tables(present, "view", names)],
-            "present_indexes": [s.text for s in _of_tables(present, "index", names) if is_sai(s)],
-            "differences": list(plan.differences),
-            "notes": list(plan.notes),
-            "exists": {str(name): name in existing for name in known},
-            "has_rows": {str(name): name in existing and cql.has_rows(name) for name in known},
-            "replication": {k.name: dict(k.replication) for k in schema.keyspaces},
-            "gc_grace_seconds": {
+        known = [*names, *(checked_name(t) for t in task.own_tables)]
+        indexes = [s for s in _of_tables(present, "index", names) if is_sai(s)]
+        return Compared(
+            create=_texts(plan.create),
+            views=_texts(plan.views),
+            present_views=_texts(_of_tables(present, "view", names)),
+            present_indexes=_texts(indexes),
+            differences=tuple(plan.differences),
+            notes=tuple(plan.notes),
+            exists={str(name): name in existing for name in known},
+            has_rows={str(name): name in existing and cql.has_rows(name) for name in known},
+            replication={
+                k.name: {name: str(value) for name, value in k.replication.items()}
+                for k in schema.keyspaces
+            },
+            gc_grace_seconds={
                 str(t.target): _gc_grace(
-                    present if t.target in existing else backup,
+                    present if t.target in existing else statements,
                     t.target if t.target in existing else t.source,
                 )
                 for t in targets
             },
-        }
+        )
 
-    def _make(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Carry out planned statements, but for those that are; so it may be repeated.
+    def _make(self, task: MakeSchema, context: TaskContext) -> SchemaMade:
+        """Execute the planned statements, skipping those already in effect.
 
-        With ``tables``, those are compared as in preflight: who changes the schema meanwhile
-        must not be overlooked.
+        So the task can be repeated. ``task.tables`` are compared as in preflight, because the
+        schema may have been changed since.
         """
-        statements = [s for text in arguments["statements"] for s in split_statements(str(text))]
-        targets = _targets(arguments)
+        statements = [s for text in task.statements for s in split_statements(text)]
+        targets = _targets(task)
         planned = {TableName(s.keyspace, s.name) for s in statements if s.kind == "table"}
-        self._refuse_differences(arguments, [t for t in targets if t.target not in planned])
+        backup = self._backup_schema(task) if targets else ""
+        self._refuse_differences(task, [t for t in targets if t.target not in planned], backup)
         present = self._present()
         made = []
         for statement in statements:
-            context.check()
+            context.raise_if_cancelled()
             _refuse_other_id(statement, present)
             if is_carried_out(statement, present):
                 continue
@@ -99,15 +111,15 @@ class SchemaWork:
             self._execute(statement)
             made.append(statement.text[:_SHOWN])
         self._node.cql().await_schema_agreement(_AGREEMENT)  # on what an earlier attempt made
-        self._refuse_differences(arguments, [t for t in targets if t.target in planned])
-        return {"made": made}
+        self._refuse_differences(task, [t for t in targets if t.target in planned], backup)
+        return SchemaMade(tuple(made))
 
     def _execute(self, statement: Statement) -> None:
         cql = self._node.cql()
         try:
             cql.execute(statement.text)
         except CommandFailed:
-            # An attempt that was given up may still be at work.
+            # An attempt that was abandoned may still be running.
             if not is_carried_out(statement, self._present()):
                 raise
         cql.await_schema_agreement(_AGREEMENT)
@@ -115,58 +127,58 @@ class SchemaWork:
     def _present(self) -> Schema:
         return Schema.read(self._node.cql().schema_text())
 
-    def _refuse_differences(self, arguments: Mapping[str, Any], targets: Sequence[Target]) -> None:
-        if targets and (differences := self._plan(arguments, targets)[0].differences):
+    def _refuse_differences(
+        self, task: Compare | MakeSchema, targets: Sequence[Target], backup: str
+    ) -> None:
+        if targets and (differences := self._plan(task, targets, backup)[0].differences):
             raise SchemaDiffers("\n".join(differences))
 
-    def _truncate(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Drop the tables' views, which an import would leave stale, and empty the tables.
+    def _truncate(self, task: Truncate, context: TaskContext) -> Truncated:
+        """Truncate if requested; drop materialized views and the indexes that block streaming.
 
-        ``indexes`` hinder streaming and are dropped too. Preflight has kept all statements.
+        Imports bypass views. Preflight has stored the statements that create all of them again.
         """
         cql = self._node.cql()
-        for keyspace, index in arguments["indexes"]:
-            context.check()
-            cql.execute(f"DROP INDEX IF EXISTS {quote(str(keyspace))}.{quote(str(index))}")
+        for keyspace, index in task.indexes:
+            context.raise_if_cancelled()
+            cql.execute(f"DROP INDEX IF EXISTS {quote(keyspace)}.{quote(index)}")
             cql.await_schema_agreement(_AGREEMENT)
-        tables = [table_name(t) for t in arguments["tables"]]
+        tables = [checked_name(t) for t in task.tables]
         existing = {t.name for t in cql.cluster_schema().tables}
         for statement in _of_tables(split_statements(cql.schema_text()), "view", tables):
-            context.check()
+            context.raise_if_cancelled()
             name = TableName(statement.keyspace, statement.name)
             cql.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
             cql.await_schema_agreement(_AGREEMENT)
         truncated = []
-        for table in tables if arguments["truncate"] else ():
-            context.check()
+        for table in tables if task.truncate else ():
+            context.raise_if_cancelled()
             if table in existing:
                 cql.execute(f"TRUNCATE TABLE {quote(table.keyspace)}.{quote(table.table)}")
                 truncated.append(str(table))
-        return {"truncated": truncated}
+        return Truncated(tuple(truncated))
 
     # Parts.
 
     def _plan(
-        self, arguments: Mapping[str, Any], targets: Sequence[Target]
+        self, task: Compare | MakeSchema, targets: Sequence[Target], backup: str
     ) -> tuple[SchemaPlan, tuple[Statement, ...]]:
         present = self._node.cql().schema_text()
-        plan = plan_schema(
-            self._backup_schema(arguments),
-            present,
-            targets,
-            [str(k) for k in arguments["whole_keyspaces"]],
+        return plan_schema(backup, present, targets, task.whole_keyspaces), split_statements(
+            present
         )
-        return plan, split_statements(present)
 
-    def _backup_schema(self, arguments: Mapping[str, Any]) -> str:
-        repository = ClusterRepository(
-            self._storage, self._prefix, str(arguments["source_cluster"])
-        )
-        return repository.read_schema(str(arguments["backup_id"]))
+    def _backup_schema(self, task: Compare | MakeSchema) -> str:
+        repository = ClusterRepository(self._storage, self._prefix, task.source_cluster)
+        return repository.read_schema(task.backup_id)
 
 
-def _targets(arguments: Mapping[str, Any]) -> list[Target]:
-    return [Target(table_name(s), table_name(t)) for s, t in arguments.get("tables", ())]
+def _targets(task: Compare | MakeSchema) -> list[Target]:
+    return [Target(*ref.checked()) for ref in task.tables]
+
+
+def _texts(statements: Iterable[Statement]) -> tuple[str, ...]:
+    return tuple(statement.text for statement in statements)
 
 
 def _of_tables(
@@ -179,9 +191,9 @@ def _of_tables(
 def _refuse_other_id(statement: Statement, present: Schema) -> None:
     if has_other_id(statement, present):
         raise SchemaDiffers(
-            f"table {TableName(statement.keyspace, statement.name)} has been made by somebody else "
-            "since preflight, with another ID than in the backup; drop it, or repeat the restore "
-            "with --existing replace or merge"
+            f"table {TableName(statement.keyspace, statement.name)} was created after preflight "
+            "outside of this restore, with another ID than in the backup; drop it, or repeat the "
+            "restore with --existing replace or merge"
         )
 
 

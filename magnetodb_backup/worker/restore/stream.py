@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from magnetodb_backup.cassandra.control.sstableloader import Loaded
 from magnetodb_backup.cassandra.files.staging import StagedSSTable, Staging
@@ -16,14 +16,15 @@ from magnetodb_backup.domain.schema.planner import split_statements
 from magnetodb_backup.domain.schema.steps import is_sai
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.restore import Streamed, StreamParts
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restore.import_ import note, noted, sources_of
-from magnetodb_backup.worker.tasks import Handler, TaskContext
+from magnetodb_backup.worker.restore.import_ import note, noted, sources_of, targets_of
+from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
-# Of one run of sstableloader: it takes seconds to start, and what a failed one had sent is sent
-# again. SSTables and bytes.
+# SSTables and bytes of one run of sstableloader, which takes seconds to start; a failed run sends
+# everything again.
 _BATCH, _BATCH_BYTES = 100, 10 * 1024**3
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds, doubled each time
@@ -43,24 +44,25 @@ class StreamWork:
     def __init__(self, node: LocalNode, loader: Loader) -> None:
         self._node, self._loader = node, loader
 
-    def handlers(self) -> Mapping[TaskKind, Handler]:
-        """Return what does each kind of task."""
-        return {TaskKind.RESTORE_STREAM: self._stream}
+    def handlers(self) -> list[TaskHandler]:
+        """Return the handler of each kind of task."""
+        return [handles(StreamParts, self._stream)]
 
-    def _stream(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
-        """Send what is staged; what is sent leaves the staging directory, what is refused stays.
+    def _stream(self, task: StreamParts, context: TaskContext) -> Streamed:
+        """Send the staged SSTables; sent ones leave the staging directory, refused ones stay.
 
-        So a repeated task goes on with the rest; a batch that was sent twice does no harm.
+        So a repeated task sends the rest; a batch that was sent twice does no harm.
         """
-        staging = Staging(self._node.data_directories(), str(arguments["restore_id"]))
-        contacts = [str(a) for a in arguments["contacts"]]
+        parts = task.own_parts()
+        staging = Staging(self._node.data_directories(), task.restore_id)
         refused: dict[str, list[str]] = noted(staging)
-        staged = staging.sstables(sources_of(arguments))
+        wanted = targets_of(parts)
+        staged = {t: s for t, s in staging.sstables(sources_of(parts)).items() if t in wanted}
         self._refuse_sai(set(staged))
         sent = 0
         for table, sstables in sorted(staged.items()):
             for batch in _batches(sstables):
-                size, reasons = self._send(staging, table, batch, contacts, context)
+                size, reasons = self._send(staging, table, batch, task.contacts, context)
                 sent += size
                 for sstable, reason in reasons.items():
                     known = refused.setdefault(str(table), [])
@@ -72,7 +74,7 @@ class StreamWork:
                     if sstable not in reasons:
                         sstable.remove()
                 context.report(RestoreProgress(bytes_sent=sent))
-        return {"bytes_sent": sent, "refused": refused}
+        return Streamed(sent, {t: tuple(reasons) for t, reasons in refused.items()})
 
     def _send(
         self,
@@ -82,9 +84,9 @@ class StreamWork:
         contacts: Sequence[str],
         context: TaskContext,
     ) -> tuple[int, Mapping[StagedSSTable, str]]:
-        """Send SSTables at once or, where that fails for good, one by one.
+        """Send SSTables at once or, if that fails permanently, one by one.
 
-        Return the bytes sent and why which SSTables were refused.
+        Return the sent bytes and the refused SSTables with the reason.
         """
         directory, names = staging.gather(table, batch)
         try:
@@ -109,16 +111,16 @@ class StreamWork:
         }
 
     def _load(self, directory: Path, contacts: Sequence[str], context: TaskContext) -> Loaded:
-        """Run the loader; what nodes do not take is tried again a few times, not for ever."""
+        """Run the loader; a failed run is repeated a few times."""
         for attempt in range(_ATTEMPTS):
-            context.check()
+            context.raise_if_cancelled()
             try:
-                return self._loader.load(str(directory), contacts, context.check)
+                return self._loader.load(str(directory), contacts, context.raise_if_cancelled)
             except StreamFailed as error:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 LOG.info("%s; trying again", error)
-                _pause(_PAUSE * (1 << attempt), context.check)
+                _pause(_PAUSE * (1 << attempt), context.raise_if_cancelled)
         raise AssertionError("unreachable")
 
     def _refuse_sai(self, tables: set[TableName]) -> None:
@@ -130,8 +132,8 @@ class StreamWork:
         ]
         if found:
             raise RestoreRefused(
-                f"since preflight somebody has made the storage-attached indexes {'; '.join(found)}"
-                ": nothing can be streamed beside them; drop them, and repeat the restore"
+                f"storage-attached indexes were created after preflight: {'; '.join(found)}. "
+                "Cassandra takes no streamed SSTables next to them; drop them and repeat the restore"
             )
 
 
@@ -148,8 +150,8 @@ def _batches(sstables: Sequence[StagedSSTable]) -> Iterator[list[StagedSSTable]]
         yield batch
 
 
-def _pause(seconds: float, check: Callable[[], None]) -> None:
+def _pause(seconds: float, raise_if_cancelled: Callable[[], None]) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        check()
+        raise_if_cancelled()
         time.sleep(min(left, 0.5))

@@ -68,7 +68,7 @@ def test_fingerprints_that_somebody_changed_are_not_read(
     (stored,) = manifest.figures
     disk.store.change(CONTAINER, stored.name, lambda body: body + b"x")
     with pytest.raises(CorruptObject, match="they were changed after the backup"):
-        disk.cluster.fingerprints(backup_id(1), stored)
+        list(disk.cluster.fingerprints(backup_id(1), stored))
     disk.store.delete(CONTAINER, stored.name)
     with pytest.raises(NotFound):
         disk.cluster.fingerprints(backup_id(1), stored)

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of a restore in a running cluster: what the conductor asks, what a node returns.
+
+Fields that were added later have defaults, so that messages of older releases can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from msgspec import UNSET, UnsetType
+
+from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.domain.restore.parts import Part, TableRef
+from magnetodb_backup.domain.restore.plan import DirectoryRoom
+from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.tasks.kinds import Result, Task, TaskKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreTask(Task[Result]):
+    """What each task of a restore names: the node, the restore, and the backup.
+
+    A job fills them in when it sends the task (``for_node``).
+    """
+
+    host_id: str = ""
+    restore_id: str = ""
+    backup_id: str = ""
+    source_cluster: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that has nothing to report but its end."""
+
+
+# Comparing and changing the schema: one node does it for all.
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The backup's schema against the cluster's; tables are named as in CQL.
+
+    ``create`` and ``views`` are statements that would be executed; ``present_views`` and
+    ``present_indexes`` make what exists now; ``differences`` refuse the restore, ``notes`` do not.
+    ``replication`` is that of all keyspaces, ``gc_grace_seconds`` is in seconds.
+    """
+
+    create: tuple[str, ...]
+    views: tuple[str, ...]
+    present_views: tuple[str, ...]
+    present_indexes: tuple[str, ...]
+    differences: tuple[str, ...]
+    notes: tuple[str, ...]
+    exists: Mapping[str, bool]
+    has_rows: Mapping[str, bool]
+    replication: Mapping[str, Mapping[str, str]]
+    gc_grace_seconds: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(RestoreTask[Compared]):
+    """Compare the schemas; of ``own_tables``, which Cassandra creates, look for rows only."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_COMPARE
+    result: ClassVar[type[Any]] = Compared
+
+    tables: tuple[TableRef, ...]
+    whole_keyspaces: tuple[str, ...]
+    own_tables: tuple[TableName, ...] = ()
+
+
+@dataclass(frozen=True)
+class SchemaMade:
+    """The statements that were executed, each cut for people."""
+
+    made: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeSchema(RestoreTask[SchemaMade]):
+    """Execute the statements that are not in effect; refuse what differs in ``tables`` by now."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_SCHEMA
+    result: ClassVar[type[Any]] = SchemaMade
+
+    statements: tuple[str, ...]
+    tables: tuple[TableRef, ...] = ()
+    whole_keyspaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """The tables that were truncated, as in CQL."""
+
+    truncated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truncate(RestoreTask[Truncated]):
+    """Drop the indexes (keyspace, name) and the views of ``tables``; empty them if ``truncate``."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_TRUNCATE
+    result: ClassVar[type[Any]] = Truncated
+
+    tables: tuple[TableName, ...]
+    truncate: bool
+    indexes: tuple[tuple[str, str], ...]
+
+
+# Preflight, download and cleaning up: each node for itself.
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsTask(RestoreTask[Result]):
+    """A task that works on parts; ``own_parts()`` name their cluster and backup in any case."""
+
+    parts: tuple[Part, ...]
+
+    def own_parts(self) -> list[Part]:
+        """Return the parts, with the task's cluster and backup where a part names none.
+
+        :raises InvalidValue: for a table that Cassandra could not have.
+        """
+        return [
+            replace(
+                part,
+                cluster=part.cluster or self.source_cluster,
+                backup_id=part.backup_id or self.backup_id,
+                tables=tuple(ref.checked() for ref in part.tables),
+            )
+            for part in self.parts
+        ]
+
+
+@dataclass(frozen=True)
+class FileTotals:
+    """A number of files and their size in bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class NodePreflight:
+    """What a node would download, by target table as in CQL, and what refuses it.
+
+    ``packs`` counts objects to read; ``bytes_per_second`` is the measured rate of one stream from
+    the store, 0 if there was nothing to read; ``version`` is Cassandra's.
+    """
+
+    tables: Mapping[str, FileTotals]
+    files: int
+    bytes: int
+    packs: int
+    free: tuple[DirectoryRoom, ...]
+    bytes_per_second: float
+    problems: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPreflight(PartsTask[NodePreflight]):
+    """Look at everything that the node would need; ``room`` as of ``Download``."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_PREFLIGHT
+    result: ClassVar[type[Any]] = NodePreflight
+
+    room: tuple[int, ...] | UnsetType = UNSET
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """The progress of the whole download at its end."""
+
+    progress: RestoreProgress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(PartsTask[Downloaded]):
+    """Stage and verify the parts' files, ``files`` of ``bytes`` in all.
+
+    ``room`` has the free bytes of each data directory, where files are placed without Cassandra;
+    absent where Cassandra chooses the directories.
+    """
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_DOWNLOAD
+    result: ClassVar[type[Any]] = Downloaded
+
+    files: int
+    bytes: int
+    room: tuple[int, ...] | UnsetType = UNSET
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanUp(RestoreTask[Done]):
+    """Remove what the restore has staged."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_CLEANUP
+    result: ClassVar[type[Any]] = Done
+
+
+# Delivering.
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The imported SSTables, and the refused ones with the reason, by table as in CQL."""
+
+    sstables: int
+    refused: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportParts(PartsTask[Imported]):
+    """Let Cassandra take over the staged SSTables; ``contacts`` is not used."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_IMPORT
+    result: ClassVar[type[Any]] = Imported
+
+    contacts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """The sent bytes, and the refused SSTables with the reason, by table as in CQL."""
+
+    bytes_sent: int
+    refused: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamParts(PartsTask[Streamed]):
+    """Send the staged SSTables to the owners of their rows, found by the ``contacts``."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_STREAM
+    result: ClassVar[type[Any]] = Streamed
+
+    contacts: tuple[str, ...]
+
+
+# What takes its time inside Cassandra.
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwaitViews(RestoreTask[Done]):
+    """Wait at most ``seconds`` until the node has built views and indexes (keyspace, name)."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_VIEWS
+    result: ClassVar[type[Any]] = Done
+
+    views: tuple[TableName, ...]
+    indexes: tuple[tuple[str, str], ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair(RestoreTask[Done]):
+    """Repair the node's ranges of the tables, by keyspace."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_REPAIR
+    result: ClassVar[type[Any]] = Done
+
+    tables: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class RowsChecked:
+    """What the comparison found, by target table (``keyspace.table``)."""
+
+    checks: Mapping[str, TableCheck] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRows(RestoreTask[RowsChecked]):
+    """Read the ranges (two tokens as text) again and compare them with the stored fingerprints."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_CHECK
+    result: ClassVar[type[Any]] = RowsChecked
+
+    tables: tuple[TableRef, ...]
+    figures: tuple[StoredObject, ...]
+    ranges: tuple[tuple[str, str], ...]

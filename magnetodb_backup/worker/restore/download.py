@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of a restore that stage its files on one node, and remove what is staged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from magnetodb_backup.cassandra.files.staging import Staging
+from magnetodb_backup.domain.backup.manifest import FileEntry
+from magnetodb_backup.domain.restore.parts import Part
+from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.download.download import download_node, is_restored_component
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.restore import CleanUp, Done, Download, Downloaded
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.directories import directory_of
+from magnetodb_backup.worker.restore.preflight import RestoreSettings, by_source
+from magnetodb_backup.worker.tasks import TaskContext
+
+
+class DownloadWork:
+    """Stages files beside the data, and removes them again."""
+
+    def __init__(self, node: LocalNode, storage: StorageDriver, settings: RestoreSettings) -> None:
+        self._node, self._storage, self._settings = node, storage, settings
+
+    def handlers(self) -> list[TaskHandler]:
+        """Return the handler of each kind of task."""
+        return [handles(Download, self._download), handles(CleanUp, self._clean_up)]
+
+    def remove_staging(self, restore_id: str) -> None:
+        """Remove what a restore has left on this node."""
+        Staging(self._node.known().data_directories, restore_id).remove()
+
+    def _download(self, task: Download, context: TaskContext) -> Downloaded:
+        """Stage and verify the files of all parts; what an earlier attempt staged is kept."""
+        staging = Staging(self._node.known().data_directories, task.restore_id)
+        staging.prepare()
+        whole = RestoreProgress(files_total=task.files, bytes_total=task.bytes)
+        for parts in by_source(task.own_parts()):
+            whole = self._download_source(task, parts, staging, whole, context)
+        return Downloaded(whole)
+
+    def _download_source(
+        self,
+        task: Download,
+        parts: Sequence[Part],
+        staging: Staging,
+        before: RestoreProgress,
+        context: TaskContext,
+    ) -> RestoreProgress:
+        """Stage the parts of one node backup; its node manifest is read once."""
+        part = parts[0]
+        prefix = self._settings.prefix
+        manifest = ClusterRepository(self._storage, prefix, part.cluster).node_manifest(
+            part.backup_id, part.source, part.manifest
+        )
+        directory = directory_of(manifest.header, task.room)
+        targets = {ref.source: ref.target for each in parts for ref in each.tables}
+
+        def place(entry: FileEntry) -> Path | None:
+            target = targets.get(TableName(entry.keyspace, entry.table))
+            if target is None or not is_restored_component(entry):
+                return None
+            return staging.directory(part.source, target, directory(entry)) / entry.name
+
+        def report(progress: RestoreProgress) -> None:
+            context.report(_added(before, progress))
+
+        done = download_node(
+            NodeRepository(self._storage, prefix, part.cluster, part.source),
+            lambda: manifest,
+            place,
+            journal=staging.journal(part.source),
+            settings=self._settings.download,
+            progress=report,
+            check_cancelled=context.raise_if_cancelled,
+        )
+        return _added(before, done)
+
+    def _clean_up(self, task: CleanUp, context: TaskContext) -> Done:
+        self.remove_staging(task.restore_id)
+        return Done()
+
+
+def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgress:
+    """Return the whole task's progress: the earlier node backups' and this one's."""
+    return replace(
+        before,
+        files_done=before.files_done + progress.files_done,
+        bytes_done=before.bytes_done + progress.bytes_done,
+        bytes_downloaded=before.bytes_downloaded + progress.bytes_downloaded,
+        bytes_resumed=before.bytes_resumed + progress.bytes_resumed,
+    )
