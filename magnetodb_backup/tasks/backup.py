@@ -60,13 +60,22 @@ class Resolved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resolve(BackupTask[Resolved]):
-    """Turn a scope into a selection; ``scope`` is ``{"type": …, …}``, defined by its plugin."""
+class Resolve(Task[Resolved]):
+    """Turn a scope into a selection; ``scope`` is ``{"type": …, …}``, defined by its plugin.
+
+    Backups and restores ask for it, each with its own IDs.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESOLVE
     result: ClassVar[type[Any]] = Resolved
 
+    host_id: str
     scope: Mapping[str, Any]
+    cluster: str = ""
+    backup_id: str = ""
+    tag: str = ""
+    restore_id: str = ""
+    source_cluster: str = ""
 
 
 @dataclass(frozen=True)

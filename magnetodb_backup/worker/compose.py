@@ -17,15 +17,16 @@ from magnetodb_backup.worker.backup.prepare import PrepareWork
 from magnetodb_backup.worker.backup.schema import SchemaReadWork
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
 from magnetodb_backup.worker.backup.upload import UploadWork
-from magnetodb_backup.worker.dispatch import Dispatcher, TaskHandler
+from magnetodb_backup.worker.dispatch import Dispatcher
 from magnetodb_backup.worker.heartbeat import Conductor, Reporter
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.build_and_repair import ViewWork
 from magnetodb_backup.worker.restore.check import CheckWork
+from magnetodb_backup.worker.restore.download import DownloadWork
 from magnetodb_backup.worker.restore.import_ import ImportWork
 from magnetodb_backup.worker.restore.offline import OfflineWork, Process
-from magnetodb_backup.worker.restore.preflight import RestoreSettings, RestoreWork
-from magnetodb_backup.worker.restore.queue import Turns
+from magnetodb_backup.worker.restore.preflight import PreflightWork, RestoreSettings
+from magnetodb_backup.worker.restore.queue import RestoreQueue
 from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.restore.stream import Loader, StreamWork
 from magnetodb_backup.worker.service import spawn
@@ -69,11 +70,11 @@ class NodeParts:
 
 @dataclass(frozen=True)
 class Work:
-    """Performs every kind of task; ``snapshots`` and ``restoring`` also remove left-overs."""
+    """Performs every kind of task; ``snapshots`` and ``downloads`` also remove left-overs."""
 
     tasks: Dispatcher
     snapshots: SnapshotWork
-    restoring: RestoreWork
+    downloads: DownloadWork
 
 
 @dataclass(frozen=True)
@@ -87,25 +88,22 @@ class Worker:
 def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
     """Return what performs the tasks of one node."""
     node, storage, prefix = parts.node, parts.storage, settings.prefix
-    restoring = RestoreWork(
-        node,
-        storage,
-        RestoreSettings(prefix, settings.download, settings.head_room_percent),
-    )
+    restoring = RestoreSettings(prefix, settings.download, settings.head_room_percent)
+    downloads = DownloadWork(node, storage, restoring)
     finished = FinishedUploads(settings.state_dir)
     snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
-    one_by_one = Turns().one_by_one(
-        {
-            **restoring.handlers(),
-            **ImportWork(node).handlers(),
-            **SchemaWork(node, storage, prefix).handlers(),
-            **StreamWork(node, parts.loader).handlers(),
-            **ViewWork(node).handlers(),
-            **OfflineWork(node, parts.process).handlers(),
-        }
+    one_by_one = RestoreQueue().one_by_one(
+        [
+            *PreflightWork(node, storage, restoring).handlers(),
+            *downloads.handlers(),
+            *ImportWork(node).handlers(),
+            *SchemaWork(node, storage, prefix).handlers(),
+            *StreamWork(node, parts.loader).handlers(),
+            *ViewWork(node).handlers(),
+            *OfflineWork(node, parts.process).handlers(),
+        ]
     )
     concurrency = settings.fingerprints_concurrency
-    check = CheckWork(node, storage, prefix, concurrency).handlers()
     handlers = [
         *PrepareWork(node, storage, prefix, settings.head_room_percent).handlers(),
         *SchemaReadWork(node, storage, prefix).handlers(),
@@ -117,9 +115,10 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         *FingerprintWork(
             node, storage, prefix=prefix, state_dir=settings.state_dir, concurrency=concurrency
         ).handlers(),
-        *(TaskHandler(kind, handler) for kind, handler in {**one_by_one, **check}.items()),
+        *one_by_one,
+        *CheckWork(node, storage, prefix, concurrency).handlers(),
     ]  # fmt: skip
-    return Work(Dispatcher(node, handlers), snapshots, restoring)
+    return Work(Dispatcher(node, handlers), snapshots, downloads)
 
 
 def compose_worker(
@@ -133,7 +132,7 @@ def compose_worker(
         conductor,
         tasks,
         work.snapshots.remove,
-        work.restoring.remove_staging,
+        work.downloads.remove_staging,
         worker_id=report.worker_id,
         node_control=report.node_control,
         interval=report.interval,

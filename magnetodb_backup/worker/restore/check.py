@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.fingerprints import (
     Fingerprint,
     RangeFingerprint,
@@ -14,13 +12,14 @@ from magnetodb_backup.domain.fingerprints import (
     TableCheck,
     TokenRange,
 )
+from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.tasks.restore import CheckRows, RowsChecked
+from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.range_reader import digest_range, side_by_side
-from magnetodb_backup.worker.restore.preflight import table_name
-from magnetodb_backup.worker.tasks import Handler, TaskContext
+from magnetodb_backup.worker.tasks import TaskContext
 
 
 class CheckWork:
@@ -32,22 +31,21 @@ class CheckWork:
         self._node, self._storage = node, storage
         self._prefix, self._concurrency = prefix, concurrency
 
-    def handlers(self) -> Mapping[TaskKind, Handler]:
+    def handlers(self) -> list[TaskHandler]:
         """Return the handler of each kind of task."""
-        return {TaskKind.RESTORE_CHECK: self._check}
+        return [handles(CheckRows, self._check)]
 
-    def _check(self, arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    def _check(self, task: CheckRows, context: TaskContext) -> RowsChecked:
         """Read this node's ranges of the restored tables and compare them."""
-        targets = {table_name(s): table_name(t) for s, t in arguments["tables"]}
-        ranges = frozenset(TokenRange.from_json(r) for r in arguments["ranges"])
-        backup_id = str(arguments["backup_id"])
-        source = ClusterRepository(self._storage, self._prefix, str(arguments["source_cluster"]))
+        targets = {ref.source: ref.target for ref in (r.checked() for r in task.tables)}
+        ranges = frozenset(TokenRange.from_json(r) for r in task.ranges)
+        source = ClusterRepository(self._storage, self._prefix, task.source_cluster)
         reader = self._node.cql().row_reader(context.raise_if_cancelled)
         checks: dict[str, TableCheck] = {}
 
         def expected() -> Iterator[RangeFingerprint]:
-            for stored in arguments["figures"]:
-                for fingerprint in source.fingerprints(backup_id, StoredObject(**stored)):
+            for stored in task.figures:
+                for fingerprint in source.fingerprints(task.backup_id, stored):
                     if fingerprint.table in targets and fingerprint.range in ranges:
                         yield fingerprint
 
@@ -57,11 +55,11 @@ class CheckWork:
             return digest_range(reader, targets[fingerprint.table], fingerprint.range)
 
         for fingerprint, found in side_by_side(expected(), read, self._concurrency):
-            name = f"{targets[fingerprint.table].keyspace}.{targets[fingerprint.table].table}"
+            name = table_key(targets[fingerprint.table])
             check = checks.get(name, TableCheck())
             checks[name] = (
                 check.left_out(fingerprint.state)
                 if found is None
                 else check.compared(fingerprint, found)
             )
-        return {"checks": {name: check.as_json() for name, check in checks.items()}}
+        return RowsChecked(checks)

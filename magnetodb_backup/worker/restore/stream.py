@@ -133,7 +133,8 @@ class StreamWork:
         if found:
             raise RestoreRefused(
                 f"storage-attached indexes were created after preflight: {'; '.join(found)}. "
-                "Cassandra takes no streamed SSTables next to them; drop them and repeat the restore"
+                "Cassandra takes no streamed SSTables next to them; drop them, and repeat the "
+                "restore"
             )
 
 

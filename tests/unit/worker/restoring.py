@@ -53,7 +53,9 @@ class Restoring:
             "bytes": 100,
             **more,
         }
-        return self.working.work.perform(kind, json.loads(json.dumps(arguments)), self.context)
+        result = self.working.work.perform(kind, json.loads(json.dumps(arguments)), self.context)
+        found: Mapping[str, Any] = json.loads(json.dumps(result))  # as the bus brings it
+        return found
 
     def preflight(self, **more: Any) -> Mapping[str, Any]:
         return self.do(TaskKind.RESTORE_PREFLIGHT, **more)

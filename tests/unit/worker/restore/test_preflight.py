@@ -162,7 +162,7 @@ def test_older_sstables_are_read(restoring: Restoring, version: str) -> None:
 
 def test_cassandra_of_no_version(restoring: Restoring) -> None:
     restoring.node.me = replace(restoring.node.me, version="unknown")
-    with pytest.raises(CassandraUnavailable, match="tells the version 'unknown'"):
+    with pytest.raises(CassandraUnavailable, match="reports the version 'unknown'"):
         restoring.preflight()
 
 

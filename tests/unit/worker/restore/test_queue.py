@@ -12,7 +12,8 @@ import pytest
 
 from magnetodb_backup.errors import Cancelled, NoSpace
 from magnetodb_backup.tasks.kinds import TaskKind
-from magnetodb_backup.worker.restore.queue import Turns
+from magnetodb_backup.worker.dispatch import TaskHandler
+from magnetodb_backup.worker.restore.queue import RestoreQueue
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.lab.processes import wait_for
 
@@ -24,7 +25,8 @@ class Node:
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
-        self._handlers = Turns().one_by_one(dict.fromkeys(TaskKind, self._work))
+        handlers = [TaskHandler(kind, self._work) for kind in TaskKind]
+        self._handlers = {h.kind: h.perform for h in RestoreQueue().one_by_one(handlers)}
         self.working: list[str] = []
         self.done: list[str] = []
         self.let_go: dict[str, threading.Event] = {}

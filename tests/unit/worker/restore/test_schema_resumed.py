@@ -23,6 +23,7 @@ from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.domain.describes import CASSANDRA_50, ORDERS_ID
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_node import CLUSTER, FakeCql, FakeNode
+from tests.unit.worker.performing import perform
 from tests.unit.worker.working import BACKUP, PREFIX
 
 TABLES = [[["shop", "orders"], ["shop", "orders"]], [["shop", "customers"]] * 2]
@@ -106,7 +107,7 @@ def _arguments(**more: Any) -> dict[str, Any]:
 
 
 def _do(work: SchemaWork, kind: TaskKind, **more: Any) -> Any:
-    return work.handlers()[kind](_arguments(**more), TaskContext())
+    return perform(work.handlers(), kind, _arguments(**more))
 
 
 def _make(work: SchemaWork, statements: list[str]) -> Any:
@@ -164,7 +165,7 @@ def test_a_table_that_somebody_else_makes_meanwhile(work: SchemaWork, cql: Schem
     planned = _do(work, TaskKind.RESTORE_COMPARE)["create"]
     _make(work, planned)
     cql._node.schema = cql._node.schema.replace(ORDERS_ID, "99999999-f31d-3123-8d1b-41e1c4b4d7f0")
-    with pytest.raises(SchemaDiffers, match=r"shop\.orders has been made by somebody else"):
+    with pytest.raises(SchemaDiffers, match=r"shop\.orders was created after preflight outside"):
         _make(work, planned)
 
 
@@ -180,7 +181,7 @@ def test_views_and_late_indexes_need_no_comparison(work: SchemaWork, cql: Schema
     compared = _do(work, TaskKind.RESTORE_COMPARE)
     late = [t for t in compared["create"] if t.startswith(SAI)] + compared["views"]
     arguments = {"backup_id": BACKUP, "source_cluster": CLUSTER, "statements": late}
-    made = work.handlers()[TaskKind.RESTORE_SCHEMA](arguments, TaskContext())
+    made = perform(work.handlers(), TaskKind.RESTORE_SCHEMA, arguments)
     assert len(made["made"]) == 2
     assert cql.statements == late
 
@@ -204,5 +205,5 @@ def test_cancelled_between_two_statements(work: SchemaWork, cql: Schema) -> None
     context = TaskContext()
     context.cancel()
     with pytest.raises(Cancelled):
-        work.handlers()[TaskKind.RESTORE_SCHEMA](_arguments(statements=planned), context)
+        perform(work.handlers(), TaskKind.RESTORE_SCHEMA, _arguments(statements=planned), context)
     assert cql.executed == []

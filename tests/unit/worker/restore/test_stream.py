@@ -23,6 +23,7 @@ from magnetodb_backup.worker.restore.stream import StreamWork
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker.fake_changes import FakeLoader, rows
 from tests.unit.worker.fake_node import FakeNode, member
+from tests.unit.worker.performing import perform
 
 RESTORE = "dddddddd-dddd-4ddd-8ddd-dddddddddddd"
 TABLE = TableName("ks", "t")
@@ -56,7 +57,7 @@ class Streaming:
             "parts": [{"source": s, **part} for s in SOURCES],
         }
         work = StreamWork(self.node.local(), self.loader)
-        return work.handlers()[TaskKind.RESTORE_STREAM](arguments, self.context)
+        return perform(work.handlers(), TaskKind.RESTORE_STREAM, arguments, self.context)
 
     def rows(self) -> list[bytes]:
         return rows(self.node, TABLE)
