@@ -73,7 +73,7 @@ def _settings(conf: cfg.ConfigOpts, state_dir: Path) -> WorkerSettings:
             readers=conf.worker.reader_threads,
         ),
         download=DownloadSettings(concurrency=conf.worker.download_concurrency),
-        fingerprints_concurrency=conf.worker.figures_concurrency,
+        fingerprints_concurrency=conf.worker.fingerprints_concurrency,
         snapshot_ttl=conf.worker.snapshot_ttl,
         head_room_percent=conf.worker.head_room_percent,
     )

@@ -7,14 +7,14 @@ GROUP = "api"
 OPTS = [
     cfg.HostAddressOpt("host", default="127.0.0.1", help="Address to listen on."),
     cfg.PortOpt("port", default=9511, help="Port to listen on."),
-    cfg.IntOpt("threads", default=8, min=1, max=256, help="Threads that serve requests."),
+    cfg.IntOpt("threads", default=8, min=1, max=256, help="Number of threads that serve requests."),
     cfg.StrOpt(
         "auth_strategy",
         default="noauth",
-        choices=[
-            ("noauth", "everybody who reaches the port is an administrator: bind to loopback")
-        ],
+        choices=[("noauth", "every caller is an administrator: bind to loopback")],
         help="How callers are authenticated.",
     ),
-    cfg.IntOpt("max_limit", default=1000, min=1, help="Most records that one page of a list has."),
+    cfg.IntOpt(
+        "max_limit", default=1000, min=1, help="Maximum number of records on one page of a list."
+    ),
 ]

@@ -10,31 +10,38 @@ OPTS = [
         default=1.0,
         min=0.05,
         max=60,
-        help="Seconds between two looks for new jobs, and at most between two looks at workers.",
+        help="Maximum time in seconds between two checks for new jobs and between two checks of a "
+        "running task.",
     ),
     cfg.FloatOpt(
         "worker_timeout",
         default=20.0,
         min=1,
         max=3600,
-        help="Seconds without a report after which a worker does not count as live. Must be "
-        "several times [worker] heartbeat_interval.",
+        help="Time in seconds without a report after which a worker does not count as live. It "
+        "must be several times [worker] heartbeat_interval.",
     ),
     cfg.FloatOpt(
         "outage_deadline",
         default=900.0,
         min=1,
         max=86400,
-        help="Seconds that a job waits for a worker, Cassandra, the bus or the object store to "
-        "come back before it fails.",
+        help="Time in seconds that a job waits for a worker, Cassandra, the bus or the object "
+        "store to answer again before it fails.",
     ),
     cfg.IntOpt(
         "snapshot_rounds",
         default=3,
         min=1,
         max=10,
-        help="Rounds that a backup may take: a new one begins when the schema or the ring changes "
-        "during the snapshot.",
+        help="Maximum number of rounds of a backup. A new round begins when the schema or the ring "
+        "changes during the snapshot.",
     ),
-    cfg.IntOpt("concurrent_jobs", default=4, min=1, max=64, help="Jobs that run at once."),
+    cfg.IntOpt(
+        "concurrent_jobs",
+        default=4,
+        min=1,
+        max=64,
+        help="Maximum number of jobs that run at the same time.",
+    ),
 ]

@@ -9,7 +9,7 @@ OPTS = [
         "connection",
         secret=True,
         sample_default="mysql+pymysql://user:password@host/magnetodb_backup",
-        help="SQLAlchemy URL of the database: mysql+pymysql, postgresql+psycopg2 or sqlite. Unset: "
-        "an SQLite file below state_dir, which suffices for processes on one host.",
+        help="SQLAlchemy URL of the database: mysql+pymysql, postgresql+psycopg2 or sqlite. If "
+        "unset, an SQLite file in state_dir, which is sufficient for processes on one host.",
     ),
 ]

@@ -8,7 +8,7 @@ OPTS = [
     cfg.StrOpt(
         "path",
         default="/var/lib/magnetodb-backup/store",
-        help="Existing directory that holds the containers. All workers and conductors must see "
-        "the same one, for example a mounted shared file system; it must be empty at first use.",
+        help="Existing directory that contains the containers. All workers and conductors must use "
+        "the same directory, for example on a shared file system. It must be empty at first use.",
     ),
 ]

@@ -9,17 +9,17 @@ OPTS = [
         "url",
         default="http://127.0.0.1:8778/jolokia",
         schemes=["http", "https"],
-        help="URL of the agent in the node's JVM.",
+        help="URL of the Jolokia agent in the JVM of the node.",
     ),
-    cfg.StrOpt("username", help="User, where the agent wants one."),
+    cfg.StrOpt("username", help="User, if the agent requires one."),
     cfg.StrOpt("password", secret=True, help="Password of the user."),
-    cfg.StrOpt("ca_file", help="CA certificates for https."),
-    cfg.FloatOpt("timeout", default=600.0, min=1, help="Seconds that one request may take."),
+    cfg.StrOpt("ca_file", help="File with CA certificates for https."),
+    cfg.FloatOpt("timeout", default=600.0, min=1, help="Maximum time of one request in seconds."),
     cfg.FloatOpt(
         "repair_timeout",
         default=86_400.0,
         min=1,
-        help="Seconds that the repair of one keyspace, or building the secondary indexes of one "
-        "table, may take after a restore.",
+        help="Maximum time in seconds for the repair of one keyspace, and for building the "
+        "secondary indexes of one table, after a restore.",
     ),
 ]

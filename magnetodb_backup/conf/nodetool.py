@@ -6,21 +6,25 @@ from oslo_config import cfg
 GROUP = "nodetool"
 OPTS = [
     cfg.ListOpt(
-        "command", default=["nodetool"], help="nodetool as an argument list, separated by commas."
+        "command",
+        default=["nodetool"],
+        help="Command of nodetool: an argument list separated by commas.",
     ),
     cfg.HostAddressOpt("host", default="127.0.0.1", help="Address of JMX."),
     cfg.PortOpt("port", default=7199, help="Port of JMX."),
-    cfg.StrOpt("username", help="JMX user, where authentication is on."),
+    cfg.StrOpt("username", help="JMX user, if JMX requires authentication."),
     cfg.StrOpt(
         "password_file",
-        help="File with a line 'user password'; must be readable by the worker's user only.",
+        help="File with the line 'user password', readable only by the user of the worker.",
     ),
-    cfg.FloatOpt("timeout", default=600.0, min=1, help="Seconds that one nodetool run may take."),
+    cfg.FloatOpt(
+        "timeout", default=600.0, min=1, help="Maximum time of one run of nodetool in seconds."
+    ),
     cfg.FloatOpt(
         "repair_timeout",
         default=86_400.0,
         min=1,
-        help="Seconds that the repair of one keyspace, or building the secondary indexes of one "
-        "table, may take after a restore.",
+        help="Maximum time in seconds for the repair of one keyspace, and for building the "
+        "secondary indexes of one table, after a restore.",
     ),
 ]

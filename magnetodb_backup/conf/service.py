@@ -8,7 +8,7 @@ OPTS = [
     cfg.StrOpt(
         "state_dir",
         default="/var/lib/magnetodb-backup",
-        help="Directory for what a process keeps between starts: the worker's identity and its "
-        "index of stored files, lease files, and the SQLite database where that is used.",
+        help="Directory for data that a process keeps between starts: the identity of a worker and "
+        "its index of stored files, and the SQLite database if one is used.",
     ),
 ]

@@ -13,29 +13,33 @@ OPTS = [
     cfg.StrOpt(
         "region_name",
         sample_default="RegionOne",
-        help="Region whose object store is used. Needed where the catalogue has several.",
+        help="Region of the object store. Required if the service catalogue has several.",
     ),
     cfg.StrOpt(
         "interface",
         default="public",
         choices=["public", "internal", "admin"],
-        help="Which of the catalogue's endpoints is used.",
+        help="Endpoint of the service catalogue to use.",
     ),
     cfg.URIOpt(
         "storage_url",
         schemes=["http", "https"],
         sample_default="https://swift.example.org/v1/AUTH_account",
-        help="URL of the account, instead of the one in the catalogue.",
+        help="URL of the account, instead of the endpoint in the service catalogue.",
     ),
     cfg.FloatOpt(
-        "connect_timeout", default=10.0, min=0.1, max=600, help="Seconds for making a connection."
+        "connect_timeout",
+        default=10.0,
+        min=0.1,
+        max=600,
+        help="Maximum time to connect in seconds.",
     ),
     cfg.FloatOpt(
         "read_timeout",
         default=60.0,
         min=0.1,
         max=3600,
-        help="Seconds of silence after which a request counts as failed.",
+        help="Time in seconds without any data after which a request fails.",
     ),
 ]
 # The plugins that appear in the sample configuration; any installed one may be used.
