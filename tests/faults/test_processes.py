@@ -10,6 +10,7 @@ import pytest
 from tests.functional.comparing import compare
 from tests.lab.processes import wait_for
 from tests.lab.rig import Rig
+from tests.lab.sampling import sampled
 
 _SELECTION = ("--keyspace", "faults")
 # What is asked of Swift in prepare, schema before, upload (packs, manifest) and commit.
@@ -22,8 +23,9 @@ _STEPS = {
 }
 
 
-@pytest.mark.parametrize("step", _STEPS)
+@pytest.mark.parametrize("step", sampled(_STEPS, each_commit=["upload", "commit"]))
 def test_conductor_killed(broken: Rig, step: str) -> None:
+    """Every step is resumed from its stored result by the same code (unit/conductor/backup/test_trouble)."""
     at = _STEPS[step].format(host_id=broken.deployment.nodes[1].host_id)
     with broken.held(*_SELECTION, at=at) as backup:
         broken.deployment.conductor.kill()
@@ -53,8 +55,11 @@ def test_second_conductor_takes_over(broken: Rig) -> None:
         second.stop()
 
 
-@pytest.mark.parametrize("step", ["prepare", "upload", "node manifest"])
+@pytest.mark.parametrize(
+    "step", sampled(["prepare", "upload", "node manifest"], each_commit=["upload"])
+)
 def test_worker_killed(broken: Rig, step: str) -> None:
+    """A lost task is started again, whichever it was (unit/conductor/backup/test_trouble)."""
     host_id = broken.deployment.nodes[1].host_id
     at = {"prepare": host_id, "upload": f"{host_id}/packs/", "node manifest": f"/nodes/{host_id}"}
     with broken.held(*_SELECTION, at=at[step]) as backup:

@@ -70,9 +70,10 @@ def test_unknown_cluster_and_backup(sampled: Rig) -> None:
 @pytest.mark.parametrize(
     ("group", "option", "value"),
     [
-        ("worker", "pack_size", "banana"),
+        # unit/cmd/test_configuration proves many values of these and other options.
+        pytest.param("worker", "pack_size", "banana", marks=pytest.mark.nightly),
         ("storage", "driver", "floppy"),
-        ("conductor", "poll_interval", "-1"),
+        pytest.param("conductor", "poll_interval", "-1", marks=pytest.mark.nightly),
     ],
 )
 def test_bad_value_is_named_at_start(

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.faults.restoring import KEYSPACE, TABLES, VICTIM, Bench, Saved
 from tests.functional.runbook import follow
 from tests.lab.deployment import Outcome
@@ -69,7 +71,10 @@ def test_broker_killed(bench: Bench, saved: Saved) -> None:
     _with_trouble(bench, saved, ("download", "import"), kill)
 
 
+@pytest.mark.nightly
 def test_swift_killed(bench: Bench, saved: Saved) -> None:
+    """A long run; faults/test_storage has a Swift that is away, the broker's test a restore."""
+
     def kill(step: str) -> Callable[[], None]:
         bench.rig.swift.kill()
         return bench.rig.swift.heal
@@ -77,7 +82,10 @@ def test_swift_killed(bench: Bench, saved: Saved) -> None:
     _with_trouble(bench, saved, ("download", "schema"), kill)
 
 
+@pytest.mark.nightly
 def test_cassandra_killed(bench: Bench, saved: Saved) -> None:
+    """A long run; faults/test_nodes kills Cassandra too, test_workers_killed at the same steps."""
+
     def kill(step: str) -> Callable[[], None]:
         bench.rig.cluster.nodes[VICTIM].kill()
         return bench.rig.cluster.heal

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -47,8 +49,9 @@ def test_download_against_a_bare_transfer() -> None:
         assert data["ratio"]["min"] <= data["ratio"]["median"] <= data["ratio"]["max"]
 
 
+@pytest.mark.nightly
 def test_time_until_a_table_is_readable() -> None:
-    """The benchmark itself compares every row with what was written."""
+    """The benchmark itself compares every row with what was written, as test_restore does."""
     record = _run("readable", 0.01)
     phases = record["phases"]
     assert {"download", "schema", "import", "all"} <= set(phases)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Restores into a ring of fewer nodes, and between versions, by nothing but the store."""
+"""Restores into a ring of fewer nodes, and between versions, by nothing but the store.
+
+Those of 4.1 are nightly: the rules for versions are proved by unit/conductor/restore, the loader
+and the import of 4.1 by contract/test_node_control_restore.
+"""
 
 from __future__ import annotations
 
@@ -111,6 +115,7 @@ def test_replaced_beside_a_storage_attached_index(source: Source, two: Rig) -> N
         assert {row.index_name for row in found} == {"own"}
 
 
+@pytest.mark.nightly
 def test_backup_of_4_1_is_imported_into_5_0(old_source: Source, two: Rig) -> None:
     """Both versions tell the same of each row, so the figures prove that all are there."""
     rebuild(two, old_source.id)
@@ -126,6 +131,7 @@ def test_backup_of_4_1_is_imported_into_5_0(old_source: Source, two: Rig) -> Non
     compare_everywhere(two, old_source)
 
 
+@pytest.mark.nightly
 def test_backup_of_4_1_is_streamed_into_5_0(old_source: Source, two: Rig) -> None:
     """To a keyspace with another replication."""
     rebuild(two, old_source.id)
@@ -138,6 +144,7 @@ def test_backup_of_4_1_is_streamed_into_5_0(old_source: Source, two: Rig) -> Non
     compare_everywhere(two, old_source, "younger")
 
 
+@pytest.mark.nightly
 def test_backup_of_5_0_is_refused_by_4_1(source: Source, old: Rig) -> None:
     rebuild(old, source.id)
     refused = old.deployment.restore(source.id)

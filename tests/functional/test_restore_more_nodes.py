@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Restores into a ring of more nodes, and of one replaced node, by nothing but the store."""
+"""Restores into a ring of more nodes, and of one replaced node, by nothing but the store.
+
+Nightly, for the ring of four: test_restore_fewer_nodes streams into another ring for each commit,
+test_runbook restores one node that lost its files.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from tests.lab.ports import LoopbackBlock
 from tests.lab.processes import wait_for
 from tests.lab.rig import Rig
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

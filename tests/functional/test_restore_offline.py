@@ -170,8 +170,12 @@ def stopping(
         operator.close()
 
 
+@pytest.mark.nightly
 def test_all_of_it_comes_back_with_a_worker_that_dies(stopping: Stopping) -> None:
-    """A worker is killed while its Cassandra is stopped; what is outside is not touched."""
+    """A worker is killed while its Cassandra is stopped; what is outside is not touched.
+
+    test_stop_that_fails restores a keyspace offline for each commit.
+    """
     stopping.change()
     stopping.rig.execute(
         "CREATE KEYSPACE later WITH replication = {'class': 'SimpleStrategy', "

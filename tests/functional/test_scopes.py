@@ -98,7 +98,9 @@ def test_files_of_a_backup_are_listed(sample: Rig) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.nightly
 def test_more_than_ten_thousand_files(rig: Rig) -> None:
+    """unit/repository/upload/test_many uploads as many files for each commit."""
     make_keyspace(rig, "many")
     tables = [f"t{n}" for n in range(6)]
     for table in tables:

@@ -20,6 +20,7 @@ from tests.lab.ports import LoopbackBlock
 from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.reader import Reader
 from tests.lab.rig import PREFIX, Rig, demo_store, keystone_options
+from tests.lab.sampling import sampled
 from tests.lab.swift import Swift
 
 _TRIE = {
@@ -33,7 +34,8 @@ _CLUSTERS: dict[str, tuple[str, int, dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture(scope="module", params=_CLUSTERS)
+# For each commit 4.1 is met by contract/test_node_control_restore.
+@pytest.fixture(scope="module", params=sampled(_CLUSTERS, each_commit=["5.0 with tries and UUIDs"]))
 def other(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
