@@ -121,13 +121,17 @@ class Measuring:
         for name, cost in measured["fixtures"]:
             found = self.fixtures.setdefault(name, {"seconds": 0.0, "processor": 0.0, "starts": {}})
             _add(found, cost)
+        if self._file and report.when == "teardown":
+            self._write()
+
+    def _write(self) -> None:
+        assert self._file
+        figures = {"tests": self.tests, "fixtures": self.fixtures}
+        Path(self._file).write_text(json.dumps(figures, indent=1))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._file and sum(t["seconds"] for t in self.tests.values()) < _SHORT_RUN:
             return
-        if self._file:
-            figures = {"tests": self.tests, "fixtures": self.fixtures}
-            Path(self._file).write_text(json.dumps(figures, indent=1))
         write = terminalreporter.write_line
         terminalreporter.section("time, processor time and process starts")
         for title, costs in (
