@@ -15,7 +15,7 @@ from magnetodb_backup.database import Database
 from tests.lab.catalogue import Clock, catalogue
 from tests.unit.domain.samples import REPORT
 
-pytest_plugins = ["tests.lab.measuring", "tests.lab.servers"]
+pytest_plugins = ["tests.lab.measuring", "tests.lab.balance", "tests.lab.servers"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ _STEPS = {
 
 @pytest.mark.parametrize("step", sampled(_STEPS, each_commit=["upload", "commit"]))
 def test_conductor_killed(broken: Rig, step: str) -> None:
-    """Every step is resumed from its stored result by the same code (unit/conductor/backup/test_trouble)."""
+    """unit/conductor/backup/test_trouble proves every step for each commit."""
     at = _STEPS[step].format(host_id=broken.deployment.nodes[1].host_id)
     with broken.held(*_SELECTION, at=at) as backup:
         broken.deployment.conductor.kill()
@@ -59,7 +59,7 @@ def test_second_conductor_takes_over(broken: Rig) -> None:
     "step", sampled(["prepare", "upload", "node manifest"], each_commit=["upload"])
 )
 def test_worker_killed(broken: Rig, step: str) -> None:
-    """A lost task is started again, whichever it was (unit/conductor/backup/test_trouble)."""
+    """unit/conductor/backup/test_trouble proves every task for each commit."""
     host_id = broken.deployment.nodes[1].host_id
     at = {"prepare": host_id, "upload": f"{host_id}/packs/", "node manifest": f"/nodes/{host_id}"}
     with broken.held(*_SELECTION, at=at[step]) as backup:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -59,9 +61,23 @@ class Standalone:
     def wait_ready(self) -> None:
         """Wait until the service sees its node."""
 
+        def reported() -> bool:
+            self.process.check_alive()
+            return self._has_a_node()
+
         def ready() -> bool:
             self.process.check_alive()
             return self.run("status", "check").returncode == 0
 
         what = f"the service; see {self.process.log}"
+        wait_for(reported, deadline=120, what=what)  # a start of the command costs more
         wait_for(ready, deadline=120, what=what, interval=0.5)
+
+    def _has_a_node(self) -> bool:
+        path = self.state_directory / "magnetodb-backup.sqlite"
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # it is being made
+            contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database,
+        ):
+            return bool(database.execute("SELECT 1 FROM nodes").fetchone())
+        return False
