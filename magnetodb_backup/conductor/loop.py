@@ -16,7 +16,6 @@ from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.backup.status import JobKind
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.messaging.bus import Server
 
 LOG = logging.getLogger(__name__)
 
@@ -141,6 +140,14 @@ def _release(locks: list[Any]) -> None:
             lock.release()
         except Exception:
             LOG.exception("a lease could not be given back; it ends with this process")
+
+
+class Server(Protocol):
+    """Serves requests until it is stopped, and answers those it has taken."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def wait(self) -> None: ...
 
 
 class ConductorService:

@@ -5,14 +5,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
-from magnetodb_backup.messaging.bus import Server
 from magnetodb_backup.worker.heartbeat import Reporter
 
 
 def spawn(run: Callable[[], None], name: str) -> None:
     """Run in a daemon thread: a process that ends does not wait for tasks, they are repeated."""
     threading.Thread(target=run, name=name, daemon=True).start()
+
+
+class Server(Protocol):
+    """Serves requests until it is stopped, and answers those it has taken."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def wait(self) -> None: ...
 
 
 class WorkerService:

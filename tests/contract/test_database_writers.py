@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.database.backups import row_of
 from magnetodb_backup.database.session import Transactions, make_engine
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.restore.records import RestoreRequest
 from magnetodb_backup.errors import BackupError, Conflict
@@ -28,6 +29,14 @@ WRITERS = 8
 
 def create(database: Database, name: str = "") -> Backup:
     return database.backups.create(BackupRequest({"type": "all"}, name), str(uuid.uuid4()), "c")
+
+
+def _named(database: Database, name: str, number: int) -> Backup:
+    return create(database, name)
+
+
+def _job(database: Database, kind: JobKind, backup: Backup, number: int) -> Job:
+    return database.jobs.create(kind, backup.id, "c", {})
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -74,7 +83,7 @@ def test_no_update_is_lost(database: Database) -> None:
 def test_name_is_given_once(database: Database) -> None:
     for round_ in range(3):
         name = f"nightly-{round_}"
-        won = winners(at_once(lambda _, name=name: create(database, name)))
+        won = winners(at_once(partial(_named, database, name)))
         assert [b.id for b in database.backups.list() if b.name == name] == [won[0].id]
 
 
@@ -100,7 +109,7 @@ def test_one_job_is_made(database: Database) -> None:
         backup = create(database)
         database.jobs.finish(job_of(database, backup.id).id, JobStatus.DONE)
         database.backups.set_status(backup.id, BackupStatus.CREATED)
-        outcomes = at_once(lambda _, k=kind, b=backup: database.jobs.create(k, b.id, "c", {}))
+        outcomes = at_once(partial(_job, database, kind, backup))
         (job,) = winners(outcomes)
         assert database.jobs.unfinished() == (job,)
         database.jobs.finish(job.id, JobStatus.DONE)

@@ -49,7 +49,12 @@ def test_workers_killed(bench: Bench, saved: Saved) -> None:
         killed = [workers[VICTIM]] if step in ("download", "import") else workers
         for worker in killed:
             worker.kill()
-        return lambda: [worker.start() for worker in killed] and None
+
+        def start() -> None:
+            for worker in killed:
+                worker.start()
+
+        return start
 
     _with_trouble(bench, saved, _STEPS, kill)
 

@@ -101,7 +101,9 @@ def kept(rig: Rig) -> Kept:
 @contextmanager
 def served(rig: Rig, table: str) -> Iterator[None]:
     """Write and read another table all the time; every request must be answered rightly."""
-    ended, served_ones, errors = threading.Event(), [], []
+    ended = threading.Event()
+    served_ones: list[int] = []
+    errors: list[Exception] = []
 
     def work() -> None:
         try:

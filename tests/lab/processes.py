@@ -19,7 +19,7 @@ _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
 def wait_for(
-    condition: Callable[[], Result], *, deadline: float, what: str, interval: float = 0.1
+    condition: Callable[[], Result | None], *, deadline: float, what: str, interval: float = 0.1
 ) -> Result:
     """Return the first true value of ``condition``, looked at until ``deadline`` seconds pass."""
     end = time.monotonic() + deadline

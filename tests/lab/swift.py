@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from tests.lab.artifacts import swift_environment
@@ -74,7 +75,7 @@ class Swift:
             process.start()
         for process, port in zip(self.processes, (*self._ports.values(), self.port), strict=True):
             wait_for(
-                lambda process=process, port=port: self._healthy(process, port),
+                partial(self._healthy, process, port),
                 deadline=60,
                 what=process.name,
             )

@@ -20,7 +20,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
 
 class Handler(WSGIRequestHandler):
-    def log_message(self, *arguments):
+    def log_message(self, format: str, *arguments: object) -> None:
         """Requests are not logged: they are many."""
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ S = BackupStatus
 PREFIX = "backups"
 
 
-def stored(shell: Shell, number: int, *, cluster: str = CLUSTER, **values: object) -> str:
+def stored(shell: Shell, number: int, *, cluster: str = CLUSTER, **values: Any) -> str:
     """Commit a backup to the store; return its ID."""
     manifest: BackupManifest = replace(
         BACKUP_MANIFEST,

@@ -103,7 +103,12 @@ def test_any_member_may_be_absent(member: str) -> None:
 
 def test_no_plan_is_no_text() -> None:
     assert plan_text({}) == ""
-    nothing = {"schema": {}, "problems": [], "warnings": [], "expected_seconds": None}
+    nothing: dict[str, Any] = {
+        "schema": {},
+        "problems": [],
+        "warnings": [],
+        "expected_seconds": None,
+    }
     assert plan_text(nothing) == ""
 
 
@@ -115,7 +120,7 @@ def test_summary() -> None:
         "sstables_imported": 3,
         "bytes_sent": 0,
     }
-    view = {
+    view: dict[str, Any] = {
         "tables": {"shop.orders": "restored", "shop.users": "truncated"},
         "nodes": [node, node],
         "plan": {"warnings": ["run nodetool repair"]},
@@ -125,13 +130,13 @@ def test_summary() -> None:
         "\nSummary\n  1 of 2 tables restored on 2 nodes: 8 files, 3.0 MB (1.0 MB of them staged by "
         "an earlier attempt), 6 SSTables imported\n\nWarnings\n  run nodetool repair\n"
     )
-    nothing = {"tables": {}, "nodes": [], "plan": None, "checks": None}
+    nothing: dict[str, Any] = {"tables": {}, "nodes": [], "plan": None, "checks": None}
     assert "0 of 0 tables" in summary_text(nothing)
 
 
 def test_summary_of_a_check() -> None:
     check = TableCheck(equal=60, changing=4, rows_expected=300, rows_found=300).as_json()
-    view = {"tables": {}, "nodes": [], "plan": None, "checks": {"k.t": check}}
+    view: dict[str, Any] = {"tables": {}, "nodes": [], "plan": None, "checks": {"k.t": check}}
     assert (
         "Check of the rows against the backup's figures\n"
         "  k.t: 60 of 60 token ranges equal, 300 rows; 4 ranges changed while the backup was made: "

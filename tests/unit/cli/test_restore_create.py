@@ -135,7 +135,11 @@ def test_end_is_the_exit_code(
     shell: Shell, backup: Backup, conduct: Conduct, end: RestoreStatus, code: int
 ) -> None:
     error = "node 10.0.0.1 has no space" if code else ""
-    conduct(lambda r: shell.database.restores.set_status(r.id, end, error) and None)
+
+    def finish(restore: Restore) -> None:
+        shell.database.restores.set_status(restore.id, end, error)
+
+    conduct(finish)
     outcome = shell("restore", "create", backup.id, "--wait", "--timeout", "30", "-f", "json")
     assert (outcome.code, outcome.json["status"]) == (code, end.value)
     assert outcome.err == (f"error: {end.value}: {error}\n" if code else "")

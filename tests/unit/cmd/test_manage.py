@@ -63,7 +63,7 @@ def _touched(*arguments: object) -> NoReturn:
 def test_no_command_runs_with_another_configuration_than_was_meant(
     arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = ManageApp(Services(*[_touched] * 5))
+    app = ManageApp(Services(_touched, _touched, _touched, _touched, _touched))
     assert exit_code_of(lambda: app.run(arguments.split())) == 2
     assert "--config-fil" in capsys.readouterr().err
 
@@ -87,7 +87,7 @@ def test_the_named_file_is_the_one_that_is_used(tmp_path: Path) -> None:
     file = tmp_path / "x.conf"
 
     def run() -> subprocess.CompletedProcess[str]:
-        argv = [program, "db", "sync", "--config-file", file]
+        argv = [str(program), "db", "sync", "--config-file", str(file)]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60)
 
     refused = run()
@@ -109,7 +109,7 @@ def test_a_fresh_deployment_finds_its_backups_in_the_store(tmp_path: Path) -> No
     )
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [program, "--config-file", file, *arguments]
+        argv = [str(program), "--config-file", str(file), *arguments]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60)
 
     assert run("db", "sync").returncode == 0

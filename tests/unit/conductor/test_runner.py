@@ -24,7 +24,7 @@ from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import CLUSTER
 
 
-def _delete(cluster: Cluster, backup_id: str, **settings: float) -> None:
+def _delete(cluster: Cluster, backup_id: str, **settings: Any) -> None:
     backup = cluster.database.backups.get(backup_id)
     cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
     cluster.run(backup, JobKind.DELETION, **settings)

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from magnetodb_backup.domain.backup.manifest import FileEntry, NodeManifestHeader, SnapshotFile
 from magnetodb_backup.domain.backup.records import Progress
@@ -44,6 +44,15 @@ def header(number: int, host_id: str = HOST) -> NodeManifestHeader:
         snapshot_started_at=f"2026-01-01T00:00:{number:02d}+00:00",
         snapshot_finished_at=f"2026-01-01T00:00:{number:02d}+00:00",
     )
+
+
+class _Threads(TypedDict):
+    readers: int
+    concurrency: int
+
+
+# Settings of an upload: files are read and packs are stored in their order.
+ONE_BY_ONE: _Threads = {"readers": 1, "concurrency": 1}
 
 
 class Disk:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,7 +57,7 @@ class Store(MemoryDriver):
         self.before_delete(name)
         super().delete(container, name)
 
-    def packs_put(self) -> list[str]:
+    def packs_put(self) -> builtins.list[str]:
         """Return the names of packs that were put since the last call of this method."""
         names, self.puts = [n for n in self.puts if n.startswith("packs/")], []
         return names

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ T, U = TableName("ks", "t"), TableName("ks", "u")
 PACKS = [f"{number:064x}" for number in range(3)]
 
 
-def _entry(name: str, size: int = 10, **values: object) -> FileEntry:
+def _entry(name: str, size: int = 10, **values: Any) -> FileEntry:
     entry = FileEntry(
         keyspace="ks",
         table="t",

@@ -85,7 +85,9 @@ def _put(driver: Any, name: str = "o", body: bytes = BODY) -> None:
 
 
 def test_passing_failures_are_retried_with_growing_waits() -> None:
-    flaky, waits, told = Flaky(5), [], []
+    waits: list[float] = []
+    told: list[str] = []
+    flaky = Flaky(5)
     retrying = Retrying(flaky, deadline=100, on_retry=told.append, sleep=waits.append)
     _put(retrying)
     assert b"".join(flaky.read("c", "o")) == BODY
@@ -156,7 +158,8 @@ def test_listing_goes_on_without_repeating() -> None:
 
 
 def test_listing_of_containers_goes_on_without_repeating() -> None:
-    flaky, waits = Flaky(1), []
+    waits: list[float] = []
+    flaky = Flaky(1)
     for number in range(9):
         flaky.ensure_container(f"c{number}")
     flaky.cut_after = 2

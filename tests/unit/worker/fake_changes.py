@@ -146,11 +146,13 @@ class FakeLoader:
         self.unreadable: set[bytes] = set()
         self.not_taken: set[bytes] = set()
         self.troubles: list[Exception] = []
+        self.before_load: Callable[[], None] = lambda: None
 
     def load(
         self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
     ) -> Loaded:
         check_cancelled()
+        self.before_load()
         path = Path(directory)
         self.loaded.append((f"{path.parent.name}.{path.name}", tuple(contacts)))
         name = TableName(path.parent.name, path.name)

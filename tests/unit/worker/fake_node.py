@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
@@ -29,7 +30,7 @@ CLUSTER = "test cluster"
 SIMPLE = {"class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "1"}
 
 
-def member(number: int, **values: str) -> RingMember:
+def member(number: int, **values: Any) -> RingMember:
     """Return the ring member whose host ID consists of this digit."""
     n = str(number)
     host_id = f"{n * 8}-{n * 4}-4{n * 3}-8{n * 3}-{n * 12}"
@@ -65,6 +66,7 @@ class FakeNode:
         self.starting = False  # in normal operation, but not yet able to serve clients
         self.refused_once: set[str] = set()
         self.connections = self.closed = 0
+        self.make_cql: Callable[[FakeNode], FakeCql] = FakeCql
         self.log: list[str] = []
         self.ring: Sequence[FakeNode] = (self,)  # who hears of schema changes
         self.generation = 100  # of the last SSTable that was imported
@@ -96,7 +98,7 @@ class FakeNode:
 
     def connect(self) -> FakeCql:
         self.connections += 1
-        return FakeCql(self)
+        return self.make_cql(self)
 
     def local(
         self,
@@ -164,6 +166,9 @@ class FakeCql:
 
     def is_view_built(self, view: TableName) -> bool:
         return view not in self._answer().unbuilt
+
+    def is_index_built(self, keyspace: str, index: str) -> bool:
+        return index not in self._answer().unready
 
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
         return tuple(i for i in self._answer().indexes if i.table in tables)

@@ -149,7 +149,11 @@ def test_task_of_a_dead_backup_ends_and_its_snapshot_goes(worker: Worker) -> Non
 def test_snapshot_that_is_taken_meanwhile_stays(worker: Worker) -> None:
     """The answer is older than the snapshot; only the next one may speak of it."""
     tag = snapshot_tag(DEAD, 1)
-    worker.conductor.on_report = lambda: worker.node.data.snapshot(0, T, tag) and None
+
+    def snapshot() -> None:
+        worker.node.data.snapshot(0, T, tag)
+
+    worker.conductor.on_report = snapshot
     worker.reporter.report_once()
     assert worker.node.snapshots(tag)
     worker.conductor.on_report = lambda: None

@@ -64,7 +64,11 @@ def test_no_staging_is_removed_while_nobody_answers(worker: Worker) -> None:
 
 def test_staging_that_is_made_meanwhile_stays(worker: Worker) -> None:
     """The answer may be older than the restore."""
-    worker.conductor.on_report = lambda: worker.stage(DEAD) and None
+
+    def stage() -> None:
+        worker.stage(DEAD)
+
+    worker.conductor.on_report = stage
     worker.reporter.report_once()
     assert staged_restores(worker.node.data.names) == {DEAD}
 

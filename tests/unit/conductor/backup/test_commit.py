@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of
+from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection
@@ -30,7 +31,7 @@ def ready(cluster: Cluster) -> Ready:
 
 def _commit(ready: Ready) -> Backup:
     cluster, backup, results = ready
-    commit_backup(cluster.database, cluster.repository, backup, results)
+    commit_backup(cluster.database, cluster.repository, backup, Results(results))
     return cluster.database.backups.get(backup.id)
 
 

@@ -189,9 +189,12 @@ def test_name_that_is_no_text(journal: Path, tmp_path: Path) -> None:
 def test_lines_of_many_threads(journal: Path, tmp_path: Path) -> None:
     opened = Journal(journal)
     files = [[_finished(tmp_path / f"{t}-{n}") for n in range(50)] for t in range(8)]
-    threads = [
-        threading.Thread(target=lambda own=own: [opened.append([f]) for f in own]) for own in files
-    ]
+
+    def append_one_by_one(own: list[FinishedFile]) -> None:
+        for file in own:
+            opened.append([file])
+
+    threads = [threading.Thread(target=append_one_by_one, args=(own,)) for own in files]
     for thread in threads:
         thread.start()
     for thread in threads:

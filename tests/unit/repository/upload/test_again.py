@@ -11,9 +11,7 @@ import pytest
 
 from magnetodb_backup.errors import StorageUnavailable
 from magnetodb_backup.repository.format.names import pack_name
-from tests.unit.repository.disk import PACK_SIZE, Disk, backup_id, noise
-
-ONE_BY_ONE = {"readers": 1, "concurrency": 1}
+from tests.unit.repository.disk import ONE_BY_ONE, PACK_SIZE, Disk, backup_id, noise
 
 
 @pytest.fixture

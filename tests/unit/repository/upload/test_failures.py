@@ -23,9 +23,8 @@ from magnetodb_backup.errors import (
     NoSpace,
     StorageRefused,
 )
-from tests.unit.repository.disk import PACK_SIZE, Disk, noise
+from tests.unit.repository.disk import ONE_BY_ONE, PACK_SIZE, Disk, noise
 
-ONE_BY_ONE = {"readers": 1, "concurrency": 1}
 DATA, DIGEST = "nb-1-big-Data.db", "nb-1-big-Digest.crc32"
 SIZES = pytest.mark.parametrize("size", [0, 100, 3 * PACK_SIZE], ids=["empty", "small", "large"])
 
@@ -126,7 +125,11 @@ def test_file_that_changes_while_it_is_read(
 ) -> None:
     """The change happens when the first slice is stored: at most two more are read by then."""
     path = disk.write("f", noise(1, 9 * PACK_SIZE))
-    disk.store.before_put = lambda name: change(path) and None
+
+    def before_put(name: str) -> None:
+        change(path)
+
+    disk.store.before_put = before_put
     with pytest.raises(FileChanged, match=f"{path} {told}"):
         disk.upload(**ONE_BY_ONE)
     assert _no_manifest(disk)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,8 @@ def test_it_remembers_over_a_restart(path: Path) -> None:
 @pytest.mark.parametrize("part", ["device", "inode", "size", "mtime_ns"])
 def test_identity_needs_every_part(index: FileIndex, part: str) -> None:
     _learn(index)
-    assert index.by_identity(replace(FILE, **{part: 99})) is None
+    other: dict[str, Any] = {part: 99}
+    assert index.by_identity(replace(FILE, **other)) is None
 
 
 def test_identity_needs_no_name(index: FileIndex) -> None:

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from magnetodb_backup.repository.format.names import pack_name
-from tests.unit.repository.disk import PACK_SIZE, Disk, backup_id, header, noise
-
-ONE_BY_ONE = {"readers": 1, "concurrency": 1}
+from tests.unit.repository.disk import ONE_BY_ONE, PACK_SIZE, Disk, backup_id, header, noise
 
 
 def test_small_files_share_a_pack(disk: Disk) -> None:

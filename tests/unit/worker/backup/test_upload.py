@@ -165,7 +165,12 @@ def test_snapshot_that_shrinks_is_an_error(working: Working, when: str) -> None:
         shrink()
     else:  # between the count and the reading, when the packs are listed
         working.repository.put_pack("0" * 64, b"", hashlib.md5(b"").hexdigest())
-        working.store.unlisted = lambda name: bool(shrink())
+
+        def unlisted(name: str) -> bool:
+            shrink()
+            return False
+
+        working.store.unlisted = unlisted
     with pytest.raises(FileVanished, match=rf"snapshot {TAG} has . files of .* when it was taken"):
         working.do(UPLOAD, **counts)
 
@@ -189,14 +194,14 @@ def test_result_is_kept_until_the_release(working: Working) -> None:
 
 def test_result_of_another_backup_is_none_of_this_one(working: Working) -> None:
     working.do(UPLOAD)
-    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    other: dict[str, Any] = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
     with pytest.raises(FileVanished):
         working.do(UPLOAD, **other)
 
 
 def test_only_the_newest_result_is_kept(working: Working) -> None:
     working.do(UPLOAD)
-    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    other: dict[str, Any] = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
     working.do_all(SNAPSHOT, UPLOAD, **other)
     assert len(list(working.state_dir.glob("finished-*"))) == 1
 
@@ -212,7 +217,7 @@ def test_new_snapshot_is_uploaded_even_if_a_result_is_kept(working: Working) -> 
 
 def _second(working: Working, **more: Any) -> Uploaded:
     working.store.packs_put()
-    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    other: dict[str, Any] = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
     uploaded: Uploaded = working.do_all(SNAPSHOT, UPLOAD, **other, **more)
     return uploaded
 
@@ -240,7 +245,7 @@ def test_distrusted_packs_are_stored_again_and_told_with_their_reasons(working: 
 
 def test_uploads_wait_for_each_other(working: Working) -> None:
     """A cancelled upload that still waits for the store must be over before the next begins."""
-    other = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
+    other: dict[str, Any] = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
     working.do(SNAPSHOT, **other)
     stuck, second_put, go_on = threading.Event(), threading.Event(), threading.Event()
 

@@ -169,15 +169,13 @@ def test_cancelled(stream: Streaming) -> None:
 
 def test_cancelled_in_a_pause(stream: Streaming) -> None:
     stream.stage(SOURCES[0], "nb-1-big", b"one")
-    stream.loader.troubles = [StreamFailed("nodes did not take it")]
-    load = stream.loader.load
 
-    def cancelling(*arguments: Any) -> Any:
+    def cancel() -> None:
+        stream.loader.before_load = lambda: None
         stream.context.cancel()
-        stream.loader.load = load  # type: ignore[method-assign]
         raise StreamFailed("nodes did not take it")
 
-    stream.loader.load = cancelling  # type: ignore[method-assign]
+    stream.loader.before_load = cancel
     with pytest.raises(Cancelled):
         stream.stream()
     assert stream.loader.loaded == []
