@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -66,6 +67,8 @@ class CassandraNode:
             "-Dcassandra.gossip_settle_min_wait_ms=0",
             "-Dcassandra.superuser_setup_delay_ms=0",
             "-Dcassandra.consistent.rangemovement=false",
+            # Each DDL statement would flush twelve tables to disk; kill() makes up for it.
+            "-Dcassandra.test.flush_local_schema_changes=false",
             *options,
             "-cp", self._classpath, "org.apache.cassandra.service.CassandraDaemon",
         ]  # fmt: skip
@@ -213,6 +216,10 @@ class CassandraNode:
         self.process.stop(30)
 
     def kill(self) -> None:
+        """Kill it, after its schema is on disk, where Cassandra has it after each DDL statement."""
+        if self.process.alive():
+            with contextlib.suppress(OSError, RuntimeError):
+                self.flush("system_schema")
         self.process.kill()
 
 
@@ -307,7 +314,7 @@ class CassandraCluster:
         address = self.nodes[node].address
         login = credentials or self.credentials
         profile = ExecutionProfile(
-            load_balancing_policy=WhiteListRoundRobinPolicy([address]), request_timeout=60
+            load_balancing_policy=WhiteListRoundRobinPolicy([address]), request_timeout=120
         )
         cluster = Cluster(
             [address],
@@ -315,6 +322,8 @@ class CassandraCluster:
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             protocol_version=4,  # the driver's checksums of version 5 fail now and then
             connection_class=AsyncioConnection,
+            # On a busy machine a statement may take longer than heartbeats are waited for.
+            idle_heartbeat_interval=0,
             connect_timeout=20,
             control_connection_timeout=20,
             max_schema_agreement_wait=120,  # after each DDL; on a busy machine it takes a while
