@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same on Cassandra 4.1, and with the trie format and UUID generations of 5.0."""
+"""The same on Cassandra 4.0 and 4.1, and with the trie format and UUID generations of 5.0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.functional.comparing import compare
 from tests.functional.depot import Depot, all_rows
 from tests.functional.sample import make_sample
-from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
+from tests.lab.artifacts import CASSANDRA_4_0, CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.deployment import Deployment
 from tests.lab.fault_proxy import FaultProxy
@@ -29,6 +29,7 @@ _TRIE = {
     "sstable": {"selected_format": "bti"},
 }
 _CLUSTERS: dict[str, tuple[str, int, dict[str, Any], str]] = {
+    "4.0": (CASSANDRA_4_0, 3, {}, "-big-Data.db"),
     "4.1": (CASSANDRA_4_1, 3, {}, "-big-Data.db"),
     "5.0 with tries and UUIDs": (CASSANDRA_5_0, 1, _TRIE, "-bti-Data.db"),
 }
@@ -59,7 +60,7 @@ def other(
     deployment = Deployment(
         directory / "service",
         {
-            "DEFAULT": {"transport_url": rabbitmq.add_virtual_host(f"versions-{nodes}")},
+            "DEFAULT": {"transport_url": rabbitmq.add_virtual_host(f"versions-{version}")},
             "storage": {"driver": "swift", "prefix": PREFIX},
             "swift": keystone_options(keystone),
         },

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-CASSANDRA_5_0, CASSANDRA_4_1 = "5.0.9", "4.1.10"
+CASSANDRA_5_0, CASSANDRA_4_1, CASSANDRA_4_0 = "5.0.9", "4.1.10", "4.0.19"
 _JOLOKIA = "2.6.0"
 _DRIVER = "3.11.0"
 _OTHER_PLATFORMS = ("-osx-", "-windows-", "-aarch_64", "riscv64", "macos")
@@ -100,7 +100,7 @@ def cassandra_distribution(version: str = CASSANDRA_5_0) -> Distribution:
 
 
 def java_driver() -> Path:
-    """Return the driver that 4.1's sstableloader needs and its jar does not ask for."""
+    """Return the driver that sstableloader of 4.0 and 4.1 needs and its jar does not ask for."""
 
     def make(target: Path) -> None:
         artifact = f"com.datastax.cassandra:cassandra-driver-core:{_DRIVER}:jar:shaded"

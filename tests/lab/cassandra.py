@@ -29,6 +29,7 @@ with warnings.catch_warnings():
     from cassandra.io.asyncioreactor import AsyncioConnection
     from cassandra.policies import WhiteListRoundRobinPolicy
 
+_COUNTED = Path(__file__).parent / "launched" / "counted.sh"
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _START_DEADLINE = 240.0
 _WITH_LOGIN = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
@@ -96,12 +97,12 @@ class CassandraNode:
 
     def nodetool_command(self) -> list[str]:
         """Return an argument list that runs nodetool; ``-h`` and ``-p`` are still to be given."""
-        return self._tool("NodeTool")
+        return [str(_COUNTED), "nodetool", *self._tool("NodeTool")]
 
     def sstableloader_command(self) -> list[str]:
         """Return an argument list that runs sstableloader."""
         jamm, _ = self._agents()
-        return self._tool("BulkLoader", jamm)
+        return [str(_COUNTED), "sstableloader", *self._tool("BulkLoader", jamm)]
 
     def _tool(self, name: str, *options: str) -> list[str]:
         classpath = self._classpath
@@ -263,6 +264,7 @@ class CassandraCluster:
                     address=address,
                     seeds=addresses,
                     extra=yaml_extra or {},
+                    version=version,
                 ),
                 rack=racks[(number - 1) % len(racks)],
             )

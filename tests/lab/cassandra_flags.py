@@ -69,8 +69,11 @@ def configuration(
     address: str,
     seeds: Sequence[str],
     extra: Mapping[str, Any],
+    version: str = "",
 ) -> dict[str, Any]:
     """Return cassandra.yaml as a dictionary (JSON is YAML)."""
+    features = ["materialized_views", "user_defined_functions"]
+    switches = [f"enable_{f}" if version.startswith("4.0") else f"{f}_enabled" for f in features]
     return {
         "cluster_name": name,
         "num_tokens": 16,
@@ -106,7 +109,6 @@ def configuration(
         "concurrent_compactors": 1,
         "auto_snapshot": True,
         "incremental_backups": False,
-        "materialized_views_enabled": True,
-        "user_defined_functions_enabled": True,
+        **dict.fromkeys(switches, True),
         **extra,
     }
