@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Build the distribution; setup.cfg describes it."""
+
 import setuptools
 
 setuptools.setup()

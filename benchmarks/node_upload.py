@@ -21,7 +21,8 @@ from magnetodb_backup.domain.backup.manifest import NodeManifestHeader
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
-from magnetodb_backup.repository.upload.upload import UploadSettings, upload_node
+from magnetodb_backup.repository.upload.settings import UploadSettings
+from magnetodb_backup.repository.upload.upload import Caller, NodeSnapshot, upload_node
 
 HOST_ID = "00000000-0000-4000-8000-000000000001"
 
@@ -63,16 +64,14 @@ def main() -> None:
     upload_node(
         repository,
         index,
-        header,
-        lambda: tree.files(TAG, tables),
-        settings=UploadSettings(
+        NodeSnapshot(header, lambda: tree.files(TAG, tables)),
+        UploadSettings(
             pack_size=conf.worker.pack_size,
             concurrency=conf.worker.upload_concurrency,
             readers=conf.worker.reader_threads,
         ),
         spool_directory=Path(state),
-        progress=lambda _: None,
-        check_cancelled=lambda: None,
+        caller=Caller(progress=lambda _: None, check_cancelled=lambda: None),
     )
     index.close()
     print(json.dumps({"cpu": cpu() - before, "peak_memory": peak_memory()}), flush=True)

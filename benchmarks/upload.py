@@ -49,6 +49,7 @@ class Bench:
         )
 
     def ours(self, data: DataSet, place: Path, number: int) -> Cost:
+        """Upload by this project; return the cost."""
         state = self._directory / f"state-{data.name}-{number}"
         state.mkdir(exist_ok=True)
         module = [sys.executable, "-m", "benchmarks.node_upload"]
@@ -56,6 +57,7 @@ class Bench:
         return measure_resident(self._swift, [*module, *arguments])
 
     def theirs(self, data: DataSet, place: Path, number: int, *, changed: bool) -> Cost:
+        """Upload by ``swift upload``; return the cost."""
         # The tool's own defaults; --changed is its way to leave out what is there.
         command = [str(_BIN / "swift"), "upload", *(["--changed"] if changed else [])]
         environment = {

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Backup and restore of Apache Cassandra clusters to an object store."""

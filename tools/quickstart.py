@@ -44,6 +44,7 @@ class _Loopback:
 
 
 def say(text: str) -> None:
+    """Print a headline."""
     sys.stdout.write(f"\n==> {text}\n")
     sys.stdout.flush()
 
@@ -132,6 +133,7 @@ class Quickstart:
         self.service = self.standalone.process
 
     def processes(self) -> list[ManagedProcess]:
+        """Return all processes, the service first."""
         return [self.service, *self.swift.processes, self.node.process]
 
     def start(self) -> None:

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Cassandra: node control, CQL, and the files on its disks."""

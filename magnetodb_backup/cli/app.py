@@ -12,6 +12,7 @@ from typing import Any
 from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
+from typing_extensions import override
 
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
@@ -87,12 +88,13 @@ class ManageApp(App):
         return parser
 
     def configure_logging(self) -> None:
-        """Logging is set up from the configuration file, not by cliff."""
+        """Leave logging to the configuration file."""
 
     def interact(self) -> None:
         """There is no shell: a command line without a command is wrong."""
         self.parser.error("name a command; --help lists them")
 
+    @override
     def run_subcommand(self, argv: list[str]) -> int:
         try:
             found = self.command_manager.find_command(argv)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cliff.lister import Lister
 from cliff.show import ShowOne
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import ServiceCommand
 from magnetodb_backup.domain.backup.views import backup_view
@@ -56,6 +57,7 @@ def _node_line(node: Mapping[str, Any]) -> str:
 class List(ServiceCommand, Lister):
     """List backups, newest first."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--status", help="only backups of this status")
@@ -71,6 +73,7 @@ class List(ServiceCommand, Lister):
         parser.add_argument("--all", action="store_true", help="deleted ones too")
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups.list(
             limit=parsed_args.limit,
@@ -87,11 +90,13 @@ class List(ServiceCommand, Lister):
 class Show(ServiceCommand, ShowOne):
     """Show a backup and its node backups."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups
         backup = backups.find(parsed_args.backup)

@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from cliff.show import ShowOne
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.backup import show
@@ -41,6 +42,7 @@ class Create(ServiceCommand, ShowOne):
 
     _code = 0
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         scope = parser.add_mutually_exclusive_group(required=True)
@@ -89,6 +91,7 @@ class Create(ServiceCommand, ShowOne):
         add_waiting(parser, default=False)
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         request = BackupRequest(
             scope=_scope(parsed_args),
@@ -111,6 +114,7 @@ class Create(ServiceCommand, ShowOne):
         view = backup_view(backup, database.backups.node_backups(backup.id))
         return show(parsed_args, view)
 
+    @override
     def run(self, parsed_args: Namespace) -> int:
         return int(super().run(parsed_args) or 0) or self._code
 

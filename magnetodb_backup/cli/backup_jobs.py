@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from cliff.show import ShowOne
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import FAILED, ServiceCommand
 from magnetodb_backup.cli.backup import show
@@ -50,6 +51,7 @@ class _OnBackup(ServiceCommand, ShowOne):
 class Cancel(_OnBackup):
     """Cancel a backup that runs."""
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.requests().cancel_backup(self._find(parsed_args).id)
         if parsed_args.wait:
@@ -61,6 +63,7 @@ class Cancel(_OnBackup):
 class Delete(_OnBackup):
     """Delete a backup: its manifests. Its packs stay, other backups may need them."""
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.requests().delete_backup(self._find(parsed_args).id)
         database = self.services.database()
@@ -78,6 +81,7 @@ class Verify(_OnBackup):
 
     _wait = True
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
@@ -85,6 +89,7 @@ class Verify(_OnBackup):
         )
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self._find(parsed_args)
         requests = self.services.requests()

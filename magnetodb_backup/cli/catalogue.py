@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from cliff.lister import Lister
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
 from magnetodb_backup.domain.backup.from_manifest import records_of
@@ -36,6 +37,7 @@ class Rebuild(ServiceCommand, Lister):
 
     _code = 0
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--cluster", metavar="NAME", help="only backups of this cluster")
@@ -44,6 +46,7 @@ class Rebuild(ServiceCommand, Lister):
         )
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         rebuild = _Rebuild(
             self.services.database().backups,
@@ -54,6 +57,7 @@ class Rebuild(ServiceCommand, Lister):
         self._code = PARTIAL if rebuild.doubtful else 0
         return _COLUMNS, rebuild.rows
 
+    @override
     def run(self, parsed_args: Namespace) -> int:
         return int(super().run(parsed_args) or 0) or self._code
 

@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import Any
 
 from cliff.show import ShowOne
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import ServiceCommand
 
@@ -14,6 +15,7 @@ from magnetodb_backup.cli.app import ServiceCommand
 class Sync(ServiceCommand):
     """Bring the database to this version's schema; may be repeated."""
 
+    @override
     def take_action(self, parsed_args: Namespace) -> None:
         database = self.services.unchecked_database()
         database.sync()
@@ -23,6 +25,7 @@ class Sync(ServiceCommand):
 class Version(ServiceCommand, ShowOne):
     """Show the database's version and the one that this service needs."""
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         database = self.services.unchecked_database()
         return ("version", "expected"), (database.version(), database.expected_version())

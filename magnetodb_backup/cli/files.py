@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cliff.lister import Lister
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import ServiceCommand
 from magnetodb_backup.domain.tables import TableName
@@ -21,6 +22,7 @@ _COLUMNS = (
 class Files(ServiceCommand, Lister):
     """List a backup's files, read from the store."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
@@ -28,6 +30,7 @@ class Files(ServiceCommand, Lister):
         parser.add_argument("--table", metavar="K.T", help="only this table's")
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.database().backups.find(parsed_args.backup)
         source = self.services.repository(backup.cluster)

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from cliff.lister import Lister
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import ServiceCommand
 from magnetodb_backup.domain.backup.records import LIVE_WITHIN
@@ -22,11 +23,13 @@ _COLUMNS = (
 class List(ServiceCommand, Lister):
     """List the Cassandra nodes that workers report."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--cluster", help="only nodes of this cluster")
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         nodes = self.services.database().nodes.list(
             live_within=LIVE_WITHIN, cluster=parsed_args.cluster
@@ -38,11 +41,13 @@ class List(ServiceCommand, Lister):
 class Forget(ServiceCommand):
     """Forget the worker of a node that has left for good."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("worker", metavar="WORKER_ID", help="as node list shows it")
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> None:
         nodes = self.services.database().nodes
         known = {n.report.worker_id: n for n in nodes.list(live_within=LIVE_WITHIN)}

@@ -62,9 +62,11 @@ def of_node_restore(node: NodeRestore) -> NodeProgress:
 class Display(Protocol):
     """Shows progress until it is closed."""
 
-    def show(self, id_: str, phase: str, nodes: Sequence[NodeProgress]) -> None: ...
+    def show(self, id_: str, phase: str, nodes: Sequence[NodeProgress]) -> None:
+        """Show the phase and the progress of the nodes now."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the display; what is shown stays."""
 
 
 def make_display() -> Display:

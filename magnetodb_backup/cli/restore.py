@@ -10,6 +10,7 @@ from typing import Any
 
 from cliff.lister import Lister
 from cliff.show import ShowOne
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import FAILED, ServiceCommand
 from magnetodb_backup.cli.backup import cell, show
@@ -29,6 +30,7 @@ class RestoreCommand(ServiceCommand, ShowOne):
     _code = 0
     _below = ""
 
+    @override
     def run(self, parsed_args: Namespace) -> int:
         code = int(super().run(parsed_args) or 0)
         if parsed_args.formatter == "table" and not parsed_args.columns:
@@ -73,6 +75,7 @@ def _node_line(node: Mapping[str, Any]) -> str:
 class List(ServiceCommand, Lister):
     """List restores and plans of restores, newest first."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--status", help="only restores of this status")
@@ -81,6 +84,7 @@ class List(ServiceCommand, Lister):
         parser.add_argument("--marker", metavar="ID", help="begin after this restore")
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         restores = self.services.database().restores.list(
             limit=parsed_args.limit,
@@ -95,11 +99,13 @@ class List(ServiceCommand, Lister):
 class Show(RestoreCommand):
     """Show a restore, its plan, its tables and its nodes."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("restore", help=_RESTORE_HELP)
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         restore = self.services.database().restores.find(parsed_args.restore)
         self._below = plan_text(restore.plan or {})
@@ -109,12 +115,14 @@ class Show(RestoreCommand):
 class Cancel(RestoreCommand):
     """Cancel a restore that runs. What is imported already stays."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("restore", help=_RESTORE_HELP)
         add_waiting(parser, default=False)
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         found = self.services.database().restores.find(parsed_args.restore)
         restore = self.services.requests().cancel_restore(found.id)

@@ -7,6 +7,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from typing_extensions import override
+
 from magnetodb_backup.cli.app import DONE, FAILED
 from magnetodb_backup.cli.backup_create import add_waiting
 from magnetodb_backup.cli.plan import plan_text, summary_text
@@ -23,6 +25,7 @@ def code_of(restore: Restore) -> int:
 class Create(RestoreCommand):
     """Restore a backup or some of its tables, or tell what that would do (--dry-run)."""
 
+    @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
@@ -90,6 +93,7 @@ class Create(RestoreCommand):
         add_waiting(parser, default=None)
         return parser
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         request = RestoreRequest(
             self.services.database().backups.find(parsed_args.backup).id,

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from cliff.lister import Lister
+from typing_extensions import override
 
 from magnetodb_backup.cli.app import FAILED, ServiceCommand
 from magnetodb_backup.domain.backup.records import LIVE_WITHIN
@@ -21,6 +22,7 @@ class Check(ServiceCommand, Lister):
 
     _code = 0
 
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
         try:
             database = self.services.database()
@@ -55,5 +57,6 @@ class Check(ServiceCommand, Lister):
         self._code = FAILED if any(row[1] == _BAD for row in rows) else 0
         return ("check", "result", "detail"), rows
 
+    @override
     def run(self, parsed_args: Namespace) -> int:
         return int(super().run(parsed_args) or 0) or self._code

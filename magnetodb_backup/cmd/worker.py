@@ -21,7 +21,7 @@ from magnetodb_backup.messaging.conductor import ConductorClient
 from magnetodb_backup.messaging.worker import WorkerEndpoint
 from magnetodb_backup.plugins.loading import load_node_control
 from magnetodb_backup.repository.download.download import DownloadSettings
-from magnetodb_backup.repository.upload.upload import UploadSettings
+from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.compose import (
     NodeParts,

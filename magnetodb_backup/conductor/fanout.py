@@ -29,11 +29,14 @@ class Workers(Protocol):
 
     def start(
         self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
-    ) -> None: ...
+    ) -> None:
+        """Start a task; a task that the worker already knows is left as it is."""
 
-    def status(self, worker_id: str, task_id: str) -> TaskStatus: ...
+    def status(self, worker_id: str, task_id: str) -> TaskStatus:
+        """Return the task's status, UNKNOWN if the worker does not know it."""
 
-    def cancel(self, worker_id: str, task_id: str) -> None: ...
+    def cancel(self, worker_id: str, task_id: str) -> None:
+        """Ask for the end of a task; an unknown one is no error."""
 
 
 @dataclass(frozen=True)

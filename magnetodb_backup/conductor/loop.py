@@ -23,7 +23,8 @@ LOG = logging.getLogger(__name__)
 class Leases(Protocol):
     """Gives out leases by name: a tooz coordinator."""
 
-    def get_lock(self, name: bytes) -> Any: ...
+    def get_lock(self, name: bytes) -> Any:
+        """Return the lock of this name."""
 
 
 def lease_names(job: Job) -> list[str]:
@@ -62,6 +63,7 @@ class JobLoop:
         self._trouble = ""
 
     def wake(self) -> None:
+        """Look for jobs now instead of at the end of the interval."""
         self._woken.set()
 
     def take_report(self, report: NodeReport) -> tuple[str, ...]:
@@ -145,9 +147,14 @@ def _release(locks: list[Any]) -> None:
 class Server(Protocol):
     """Serves requests until it is stopped, and answers those it has taken."""
 
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def wait(self) -> None: ...
+    def start(self) -> None:
+        """Begin to take requests."""
+
+    def stop(self) -> None:
+        """Take no more requests."""
+
+    def wait(self) -> None:
+        """Wait until the taken requests are answered."""
 
 
 class ConductorService:
@@ -158,6 +165,7 @@ class ConductorService:
         self._thread = threading.Thread(target=loop.run, name="job-loop", daemon=True)
 
     def start(self) -> None:
+        """Serve requests, then look for jobs."""
         self._server.start()
         self._thread.start()
 

@@ -282,7 +282,7 @@ class JobRunner:
 
 
 class _GivenUp(Exception):
-    """This process stops, or lost the lease; the job goes on elsewhere."""
+    """The process stops, or lost the lease; another conductor continues the job."""
 
 
 def _ignore(_: object) -> None:

@@ -107,6 +107,10 @@ class FencedTransactions(Transactions):
         self._fence = fence
 
     def confirm(self, session: Session, *, lock: bool) -> None:
+        """Check the fence.
+
+        :raises OwnershipLost: if the generation is another one by now.
+        """
         confirm(session, self._fence, lock=lock)
 
 

@@ -29,10 +29,12 @@ class ConductorEndpoint:
 
     @oslo_messaging.expose
     def report(self, context: Mapping[str, Any], report: dict[str, Any]) -> list[str]:
+        """Record a report; return the IDs of live backups and restores."""
         return list(self._take_report(NodeReport.from_json(report)))
 
     @oslo_messaging.expose
     def look_for_jobs(self, context: Mapping[str, Any]) -> None:
+        """Wake the job loop."""
         self._wake()
 
 

@@ -37,14 +37,17 @@ class WorkerEndpoint:
     def start_task(
         self, context: Mapping[str, Any], task_id: str, kind: str, arguments: dict[str, Any]
     ) -> None:
+        """Start a task, unless it is known."""
         self._tasks.start(task_id, TaskKind(kind), arguments)
 
     @oslo_messaging.expose
     def task_status(self, context: Mapping[str, Any], task_id: str) -> dict[str, Any]:
+        """Return a task's status."""
         return self._tasks.status(task_id).as_json()
 
     @oslo_messaging.expose
     def cancel_task(self, context: Mapping[str, Any], task_id: str) -> None:
+        """Ask for the end of a task."""
         self._tasks.cancel(task_id)
 
 
@@ -57,16 +60,19 @@ class WorkerClient:
     def start(
         self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
     ) -> None:
+        """Start a task; a repeated call changes nothing."""
         with bus_errors(f"worker {worker_id}"):
             self._client.prepare(server=worker_id).call(
                 {}, "start_task", task_id=task_id, kind=kind.value, arguments=dict(arguments)
             )
 
     def status(self, worker_id: str, task_id: str) -> TaskStatus:
+        """Return a task's status, UNKNOWN if the worker does not know it."""
         with bus_errors(f"worker {worker_id}"):
             answer = self._client.prepare(server=worker_id).call({}, "task_status", task_id=task_id)
         return TaskStatus.from_json(answer)
 
     def cancel(self, worker_id: str, task_id: str) -> None:
+        """Ask for the end of a task; an unknown one is no error."""
         with bus_errors(f"worker {worker_id}"):
             self._client.prepare(server=worker_id).call({}, "cancel_task", task_id=task_id)

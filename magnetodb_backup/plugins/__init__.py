@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Loads scopes, storage drivers and node controls by their entry points."""

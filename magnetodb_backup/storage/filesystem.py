@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from oslo_config import cfg
+from typing_extensions import override
 
 from magnetodb_backup import disk
 from magnetodb_backup.errors import (
@@ -30,7 +31,7 @@ from magnetodb_backup.errors import (
     StorageUnavailable,
 )
 from magnetodb_backup.storage.body import Body
-from magnetodb_backup.storage.driver import ObjectInfo
+from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 
 MARKER = ".magnetodb-backup"
 _SUMS = ".md5"
@@ -73,7 +74,7 @@ def _explained(what: str) -> Iterator[None]:
         raise StorageRefused(text) from error
 
 
-class FilesystemDriver:
+class FilesystemDriver(StorageDriver):
     """Stores whole files only: temporary file, sync, MD5 check, rename."""
 
     def __init__(self, path: str | Path) -> None:
@@ -81,6 +82,7 @@ class FilesystemDriver:
         if not self._root.is_absolute():
             raise InvalidValue(f"[filesystem] path must be absolute, not {str(path)!r}")
 
+    @override
     def ensure_container(self, container: str) -> None:
         directory = self._container(container)
         with _explained(f"cannot create {directory}"):
@@ -90,6 +92,7 @@ class FilesystemDriver:
                 directory.mkdir(mode=0o750, exist_ok=True)
                 disk.sync_directory(self._root)
 
+    @override
     def containers(self, prefix: str) -> Iterator[str]:
         with _explained(f"cannot list {self._root}"):
             self._need_marker()
@@ -100,6 +103,7 @@ class FilesystemDriver:
             )
         yield from names
 
+    @override
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
@@ -121,6 +125,7 @@ class FilesystemDriver:
                 raise
             disk.sync_directory(target.parent)
 
+    @override
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
@@ -146,12 +151,14 @@ class FilesystemDriver:
         if position != max(end, offset) or offset > size:
             raise IncompleteBody(f"{path} has {size} bytes; wanted were {offset} to {end}")
 
+    @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
         path = self._object(container, name)
         with _explained(f"cannot look at {path}"):
             self._need_marker()
             return self._info(container, name)
 
+    @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         directory = self._container(container)
         with _explained(f"cannot list {directory}"):
@@ -163,6 +170,7 @@ class FilesystemDriver:
             if info is not None:  # else it was deleted meanwhile
                 yield info
 
+    @override
     def delete(self, container: str, name: str) -> None:
         path = self._object(container, name)
         with _explained(f"cannot delete {path}"):

@@ -8,29 +8,34 @@ import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from typing_extensions import override
+
 from magnetodb_backup.errors import IncompleteBody, NotFound
 from magnetodb_backup.storage.body import Body
-from magnetodb_backup.storage.driver import ObjectInfo
+from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 
 _CHUNK = 64 * 1024
 
 
-class MemoryDriver:
+class MemoryDriver(StorageDriver):
     """Keeps containers as dictionaries until the process ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._containers: dict[str, dict[str, tuple[bytes, str]]] = {}
 
+    @override
     def ensure_container(self, container: str) -> None:
         with self._lock:
             self._containers.setdefault(container, {})
 
+    @override
     def containers(self, prefix: str) -> Iterator[str]:
         with self._lock:
             names = sorted(self._containers)
         yield from (name for name in names if name.startswith(prefix))
 
+    @override
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
@@ -46,6 +51,7 @@ class MemoryDriver:
                 raise NotFound(f"there is no container {container!r}; create it first")
             self._containers[container][name] = (bytes(content), found)
 
+    @override
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
@@ -62,11 +68,13 @@ class MemoryDriver:
                 f"{container}/{name} has {len(content)} bytes; wanted were {offset} to {end}"
             )
 
+    @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
         with self._lock:
             found = self._containers.get(container, {}).get(name)
         return None if found is None else ObjectInfo(name, len(found[0]), found[1])
 
+    @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         with self._lock:
             items = sorted(self._containers.get(container, {}).items())
@@ -74,6 +82,7 @@ class MemoryDriver:
             if name.startswith(prefix):
                 yield ObjectInfo(name, len(content), md5)
 
+    @override
     def delete(self, container: str, name: str) -> None:
         with self._lock:
             self._containers.get(container, {}).pop(name, None)

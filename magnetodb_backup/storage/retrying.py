@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar
 
 import tenacity
+from typing_extensions import override
 
 from magnetodb_backup.errors import Transient
 from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
@@ -17,7 +18,7 @@ _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 20.0
 
 
-class Retrying:
+class Retrying(StorageDriver):
     """A driver around another one: every Transient error is retried for ``deadline`` seconds.
 
     An interrupted read or listing resumes where it stopped, and each received piece restarts the
@@ -38,9 +39,11 @@ class Retrying:
         self._on_retry = on_retry
         self._sleep = sleep
 
+    @override
     def ensure_container(self, container: str) -> None:
         self._call(lambda: self._driver.ensure_container(container))
 
+    @override
     def containers(self, prefix: str) -> Iterator[str]:
         last: str | None = None
 
@@ -51,11 +54,13 @@ class Retrying:
             last = name
             yield name
 
+    @override
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
         self._call(lambda: self._driver.put(container, name, body, size=size, md5=md5))
 
+    @override
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
@@ -69,9 +74,11 @@ class Retrying:
             done += len(chunk)
             yield chunk
 
+    @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
         return self._call(lambda: self._driver.head(container, name))
 
+    @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         last: str | None = None
 
@@ -83,9 +90,11 @@ class Retrying:
             last = info.name
             yield info
 
+    @override
     def delete(self, container: str, name: str) -> None:
         self._call(lambda: self._driver.delete(container, name))
 
+    @override
     def close(self) -> None:
         self._driver.close()
 

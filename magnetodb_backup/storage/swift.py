@@ -14,6 +14,7 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 from swiftclient import client
 from swiftclient.exceptions import ClientException
+from typing_extensions import override
 
 from magnetodb_backup.errors import (
     IncompleteBody,
@@ -23,7 +24,7 @@ from magnetodb_backup.errors import (
     StorageUnavailable,
 )
 from magnetodb_backup.storage.body import Body
-from magnetodb_backup.storage.driver import ObjectInfo
+from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 from magnetodb_backup.storage.swift_access import SwiftAccess, SwiftSettings
 from magnetodb_backup.storage.swift_errors import from_answer, from_connection
 
@@ -67,7 +68,7 @@ def from_conf(conf: cfg.ConfigOpts) -> SwiftDriver:
     return SwiftDriver(SwiftAccess(session, auth, settings))
 
 
-class SwiftDriver:
+class SwiftDriver(StorageDriver):
     """Stores each object as one plain Swift object; both sides check its MD5."""
 
     def __init__(self, access: SwiftAccess) -> None:
@@ -77,12 +78,14 @@ class SwiftDriver:
         """Return the URL of the account; asks the identity service where needed."""
         return self._access.url()
 
+    @override
     def ensure_container(self, container: str) -> None:
         self._ask(
             f"creating container {container}",
             lambda url, token, conn: client.put_container(url, token, container, http_conn=conn),
         )
 
+    @override
     def containers(self, prefix: str) -> Iterator[str]:
         marker = ""
         while page := self._account_page(prefix, marker):
@@ -91,6 +94,7 @@ class SwiftDriver:
             yield from page
             marker = page[-1]
 
+    @override
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
@@ -134,6 +138,7 @@ class SwiftDriver:
             self.delete(container, name)
             raise IncompleteBody(f"{what}: the store has MD5 {etag}, not {md5}; it was removed")
 
+    @override
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
@@ -175,6 +180,7 @@ class SwiftDriver:
         if length is not None and expected != length:
             raise IncompleteBody(f"{what}: the object has {expected} of the {length} bytes")
 
+    @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
         _check_name(name)
         try:
@@ -188,6 +194,7 @@ class SwiftDriver:
             return None
         return ObjectInfo(name, int(headers["content-length"]), headers["etag"].strip('"'))
 
+    @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         marker = ""
         while page := self._page(container, prefix, marker):
@@ -196,6 +203,7 @@ class SwiftDriver:
             yield from page
             marker = page[-1].name
 
+    @override
     def delete(self, container: str, name: str) -> None:
         _check_name(name)
         with contextlib.suppress(NotFound):
@@ -206,6 +214,7 @@ class SwiftDriver:
                 ),
             )
 
+    @override
     def close(self) -> None:
         self._access.close()
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
+from typing_extensions import override
+
 from magnetodb_backup.storage.body import Body
 from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 
@@ -87,7 +89,7 @@ class _PacedBody:
         return piece
 
 
-class Throttled:
+class Throttled(StorageDriver):
     """A driver around another one that limits all bodies, sent and received, to ``rate()``.
 
     ``rate`` is called for each piece: bytes per second, 0 for no limit.
@@ -97,18 +99,22 @@ class Throttled:
         self._driver = driver
         self._pace = Pace(rate)
 
+    @override
     def ensure_container(self, container: str) -> None:
         self._driver.ensure_container(container)
 
+    @override
     def containers(self, prefix: str) -> Iterator[str]:
         return self._driver.containers(prefix)
 
+    @override
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
         paced = cast(BinaryIO, _PacedBody(Body(body, size), self._pace))
         self._driver.put(container, name, paced, size=size, md5=md5)
 
+    @override
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
@@ -116,14 +122,18 @@ class Throttled:
             self._pace.wait(len(chunk))
             yield chunk
 
+    @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
         return self._driver.head(container, name)
 
+    @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         return self._driver.list(container, prefix)
 
+    @override
     def delete(self, container: str, name: str) -> None:
         self._driver.delete(container, name)
 
+    @override
     def close(self) -> None:
         self._driver.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magnetodb_backup.repository.download.download import DownloadSettings
-from magnetodb_backup.repository.upload.upload import UploadSettings
+from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
 from magnetodb_backup.worker.backup.prepare import PrepareWork

@@ -33,7 +33,7 @@ class Conductor(Protocol):
 class Reporter:
     """Sends a report every ``interval`` seconds in a thread of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         node: LocalNode,
         conductor: Conductor,

@@ -30,23 +30,53 @@ class RowSource(Protocol):
 class CqlConnection(Protocol):
     """What a worker asks over CQL, of exactly one node. Raises CassandraUnavailable."""
 
-    def cluster_name(self) -> str: ...
-    def local(self) -> RingMember: ...
-    def ring(self) -> tuple[RingMember, ...]: ...
-    def cluster_schema(self) -> ClusterSchema: ...
-    def schema_text(self) -> str: ...
-    def data_directories(self) -> tuple[str, ...]: ...
-    def execute(self, statement: str) -> None: ...
-    def await_schema_agreement(self, seconds: float) -> None: ...
-    def has_rows(self, table: TableName) -> bool: ...
-    def is_view_built(self, view: TableName) -> bool: ...
-    def is_index_built(self, keyspace: str, index: str) -> bool: ...
+    def cluster_name(self) -> str:
+        """Return the cluster's name."""
 
-    def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]: ...
-    def is_index_ready(self, index: IndexDescription) -> bool: ...
-    def settings(self, *names: str) -> Mapping[str, str]: ...
-    def row_reader(self, check: Callable[[], None]) -> RowSource: ...
-    def close(self) -> None: ...
+    def local(self) -> RingMember:
+        """Return the node itself."""
+
+    def ring(self) -> tuple[RingMember, ...]:
+        """Return all members of the ring that own tokens, the node itself first."""
+
+    def cluster_schema(self) -> ClusterSchema:
+        """Return all keyspaces, tables and materialized views."""
+
+    def schema_text(self) -> str:
+        """Return the statements that create the schema, with internals."""
+
+    def data_directories(self) -> tuple[str, ...]:
+        """Return the data directories, in Cassandra's order."""
+
+    def execute(self, statement: str) -> None:
+        """Execute DDL or TRUNCATE."""
+
+    def await_schema_agreement(self, seconds: float) -> None:
+        """Wait until all members of the ring have one schema."""
+
+    def has_rows(self, table: TableName) -> bool:
+        """Return whether the table has a live row."""
+
+    def is_view_built(self, view: TableName) -> bool:
+        """Return whether this node has built its part of a view."""
+
+    def is_index_built(self, keyspace: str, index: str) -> bool:
+        """Return whether this node has built its part of an index."""
+
+    def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
+        """Return the secondary indexes of these tables."""
+
+    def is_index_ready(self, index: IndexDescription) -> bool:
+        """Return whether this node can answer queries by the index."""
+
+    def settings(self, *names: str) -> Mapping[str, str]:
+        """Return those of the named settings that the node's cassandra.yaml has."""
+
+    def row_reader(self, check: Callable[[], None]) -> RowSource:
+        """Return a reader of rows; ``check`` raises to give up."""
+
+    def close(self) -> None:
+        """Close the connection."""
 
 
 class LocalNode:

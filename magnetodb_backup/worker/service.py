@@ -18,9 +18,14 @@ def spawn(run: Callable[[], None], name: str) -> None:
 class Server(Protocol):
     """Serves requests until it is stopped, and answers those it has taken."""
 
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def wait(self) -> None: ...
+    def start(self) -> None:
+        """Begin to take requests."""
+
+    def stop(self) -> None:
+        """Take no more requests."""
+
+    def wait(self) -> None:
+        """Wait until the taken requests are answered."""
 
 
 class WorkerService:
@@ -35,6 +40,7 @@ class WorkerService:
         spawn(self._reporter.run, "reporter")
 
     def stop(self) -> None:
+        """Report a last time, then end the server."""
         self._reporter.stop()
         self._server.stop()
         self._server.wait()

@@ -75,6 +75,7 @@ class Tasks:
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
 
     def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
+        """Start a task in a thread of its own; a known ID is left as it is."""
         with self._lock:
             if task_id in self._tasks:
                 return
@@ -90,6 +91,7 @@ class Tasks:
             raise
 
     def status(self, task_id: str) -> TaskStatus:
+        """Return a task's status, UNKNOWN for an ID that is not in the table."""
         with self._lock:
             task = self._tasks.get(task_id)
             if task is None:
@@ -97,6 +99,7 @@ class Tasks:
             return TaskStatus(task.state, asdict(task.context.progress), task.result, task.error)
 
     def cancel(self, task_id: str) -> None:
+        """Ask a task to end at its next check; an unknown ID is no error."""
         with self._lock:
             task = self._tasks.get(task_id)
         if task is not None:

@@ -43,6 +43,8 @@ _COUNT = 0
 
 @dataclass(frozen=True)
 class Running:
+    """A node, CQL to it, and its version."""
+
     node: CassandraNode
     cql: CqlNode
     version: str

@@ -23,7 +23,7 @@ _OWN_FIRST = {"dynamic_snitch": False}
 
 
 @contextmanager
-def other_ring(
+def other_ring(  # noqa: PLR0913
     directory: Path,
     name: str,
     nodes: int,

@@ -231,7 +231,7 @@ class CassandraCluster:
     (name and password of a role), clients have to log in.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         directory: Path,
         version: str = CASSANDRA_5_0,

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The handlers of the REST API, one module for each noun."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,16 +50,28 @@ def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
         password=options.password or "",
         ca_file=options.ca_file or "",
         timeout=options.timeout,
-        repair_timeout=options.repair_timeout,
+        repair=RepairWaits(options.repair_timeout),
     )
 
 
-class JolokiaControl:
-    """Posts to the agent; ``timeout`` in seconds for one request.
+@dataclass(frozen=True)
+class RepairWaits:
+    """How long a repair is waited for, in seconds.
 
-    A repair may take ``repair_timeout`` seconds, and is looked at every ``poll`` seconds; an agent
-    that does not answer for ``silence`` seconds ends the looking.
+    It may take ``timeout``, and its status is requested every ``poll``; an agent that does not
+    answer for ``silence`` ends the waiting.
     """
+
+    timeout: float = 86_400.0
+    poll: float = 1.0
+    silence: float = 60.0
+
+
+_REPAIR_WAITS = RepairWaits()
+
+
+class JolokiaControl:
+    """Posts to the agent; ``timeout`` in seconds for one request."""
 
     def __init__(
         self,
@@ -68,12 +81,10 @@ class JolokiaControl:
         password: str = "",
         ca_file: str = "",
         timeout: float = 600.0,
-        repair_timeout: float = 86_400.0,
-        poll: float = 1.0,
-        silence: float = 60.0,
+        repair: RepairWaits = _REPAIR_WAITS,
     ) -> None:
         self._url, self._timeout = url.rstrip("/") + "/", timeout
-        self._repair_timeout, self._poll, self._silence = repair_timeout, poll, silence
+        self._repair = repair
         parts = urlsplit(self._url)  # a password in it must not go into messages
         self._at = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._session = requests.Session()
@@ -153,9 +164,9 @@ class JolokiaControl:
             try:
                 status = self._execute(_STATUS, [number])
             except CassandraUnavailable:
-                if time.monotonic() - answered > self._silence:
+                if time.monotonic() - answered > self._repair.silence:
                     raise
-                time.sleep(self._poll)
+                time.sleep(self._repair.poll)
                 continue
             answered = time.monotonic()
             if status and status[0] == "COMPLETED":
@@ -169,13 +180,13 @@ class JolokiaControl:
                     f"Cassandra at {self._at} has forgotten the repair of {keyspace}; has it been "
                     "restarted?"
                 )
-            if took > self._repair_timeout:
+            if took > self._repair.timeout:
                 raise CommandFailed(
-                    f"the repair of {keyspace} goes on after {self._repair_timeout:g} s ([jolokia] "
+                    f"the repair of {keyspace} goes on after {self._repair.timeout:g} s ([jolokia] "
                     "repair_timeout)"
                 )
             seen = bool(status)
-            time.sleep(self._poll)
+            time.sleep(self._repair.poll)
 
     def drain(self) -> None:
         """Drain."""
@@ -211,13 +222,13 @@ class JolokiaControl:
             self._execute(
                 _REBUILD,
                 [table.keyspace, table.table, list(indexes)],
-                timeout=self._repair_timeout,
+                timeout=self._repair.timeout,
             )
         except CassandraUnavailable as error:
             if not isinstance(error.__context__, requests.exceptions.ReadTimeout):
                 raise
             raise CommandFailed(
-                f"the indexes of {table} are still being built after {self._repair_timeout:g} s "
+                f"the indexes of {table} are still being built after {self._repair.timeout:g} s "
                 "([jolokia] repair_timeout)"
             ) from None
 

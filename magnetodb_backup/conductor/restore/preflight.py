@@ -156,7 +156,7 @@ class Preflight:
         return work
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913
     restore: Restore,
     manifest: BackupManifest,
     ring: Sequence[RingMember],

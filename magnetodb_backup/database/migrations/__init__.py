@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The migrations of the database schema, for alembic."""

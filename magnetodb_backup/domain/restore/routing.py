@@ -74,7 +74,7 @@ def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
     raise NotFound(f"the target has no node {node!r}; its nodes: {names}")
 
 
-def choose_ways(
+def choose_ways(  # noqa: PLR0913
     sources: Sequence[NodeShare],
     missing_sources: Collection[str],
     ring: Sequence[RingMember],

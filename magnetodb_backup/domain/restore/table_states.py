@@ -12,7 +12,7 @@ DIFFERS = "restored, but its rows are not those of the backup"
 _ORDER = list(RestorePhase)
 
 
-def table_states(
+def table_states(  # noqa: PLR0913
     tables: Collection[str],
     *,
     phase: str,

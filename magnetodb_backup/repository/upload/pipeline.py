@@ -16,6 +16,7 @@ from magnetodb_backup.domain.backup.packing import Unit
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex, Known
 from magnetodb_backup.repository.upload.recorder import Countdown, Recorder
+from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.repository.upload.snapshot_reader import expected_crc32, fill, opened
 from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
@@ -38,21 +39,20 @@ class Engine:
         packs: StoredPacks,
         recorder: Recorder,
         index: FileIndex,
+        settings: UploadSettings,
         *,
-        pack_size: int,
-        readers: int,
-        concurrency: int,
         check_corrupt: Callable[[str], None],
         check_cancelled: Callable[[], None],
     ) -> None:
         self._repository, self._packs = repository, packs
         self._recorder, self._index = recorder, index
-        self._pack_size, self._readers, self._concurrency = pack_size, readers, concurrency
+        self._pack_size = settings.pack_size
+        self._readers, self._concurrency = settings.readers, settings.concurrency
         self._check_corrupt, self._check_cancelled = check_corrupt, check_cancelled
         self._buffers: queue.SimpleQueue[bytearray | None] = queue.SimpleQueue()
-        for _ in range(readers + concurrency):
+        for _ in range(self._readers + self._concurrency):
             self._buffers.put(None)  # allocated at first use: small backups take little memory
-        self._slots = threading.Semaphore(readers * 2)
+        self._slots = threading.Semaphore(self._readers * 2)
         self._failed = threading.Event()
         self._error: BaseException | None = None
         self._putting: ThreadPoolExecutor

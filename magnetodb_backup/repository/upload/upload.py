@@ -24,6 +24,7 @@ from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
 from magnetodb_backup.repository.upload.pipeline import Engine
 from magnetodb_backup.repository.upload.recorder import Recorder
+from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
 LOG = logging.getLogger(__name__)
@@ -32,13 +33,19 @@ _FORGOTTEN_AFTER = 90 * 86400
 
 
 @dataclass(frozen=True)
-class UploadSettings:
-    """``pack_size`` in bytes; ``on_corrupt`` is ``fail`` or ``mark``."""
+class NodeSnapshot:
+    """What is uploaded: the header of its manifest, and its files each time that it is called."""
 
-    pack_size: int = 32 * 1024 * 1024
-    concurrency: int = 4
-    readers: int = 2
-    on_corrupt: str = "fail"
+    header: NodeManifestHeader
+    files: Callable[[], Iterator[SnapshotFile]]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Receives the progress; ``check_cancelled`` raises to end the upload."""
+
+    progress: Callable[[Progress], None]
+    check_cancelled: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -59,16 +66,14 @@ class NodeUpload:
 def upload_node(
     repository: NodeRepository,
     index: FileIndex,
-    header: NodeManifestHeader,
-    files: Callable[[], Iterator[SnapshotFile]],
-    *,
+    snapshot: NodeSnapshot,
     settings: UploadSettings,
+    *,
     spool_directory: Path,
-    progress: Callable[[Progress], None],
-    check_cancelled: Callable[[], None],
+    caller: Caller,
     distrusted: frozenset[str] = frozenset(),
 ) -> NodeUpload:
-    """Upload the bytes of ``files()`` that the store lacks, then the node manifest; read that back.
+    """Upload the bytes of the files that the store lacks, then the node manifest; read that back.
 
     Memory is bounded by the packs in flight. ``distrusted`` packs are uploaded again. A lost pack
     is rebuilt if the snapshot still has all its files, which also repairs older backups.
@@ -77,14 +82,15 @@ def upload_node(
     :raises FileVanished: if a hard link disappears.
     :raises FileChanged: if a file is written while it is read.
     """
+    files, check_cancelled = snapshot.files, caller.check_cancelled
     if index.is_empty():
         with index.all_or_nothing():  # a partial index would count as complete the next time
             rebuild(index, repository)
     packs = StoredPacks(repository, index, distrusted)
     with tempfile.TemporaryFile(dir=spool_directory) as spool:
         file = cast(BinaryIO, spool)
-        writer = NodeManifestWriter(file, header)
-        recorder = Recorder(writer, index, packs, progress)
+        writer = NodeManifestWriter(file, snapshot.header)
+        recorder = Recorder(writer, index, packs, caller.progress)
 
         def check_corrupt(path: str) -> None:
             if settings.on_corrupt != "mark":
@@ -110,9 +116,7 @@ def upload_node(
             packs,
             recorder,
             index,
-            pack_size=settings.pack_size,
-            readers=settings.readers,
-            concurrency=settings.concurrency,
+            settings,
             check_corrupt=check_corrupt,
             check_cancelled=check_cancelled,
         )
@@ -124,7 +128,7 @@ def upload_node(
         check_cancelled()
         recorder.report(force=True)
         trailer = writer.finish()
-        stored = repository.put_node_manifest(header.backup_id, file)
+        stored = repository.put_node_manifest(snapshot.header.backup_id, file)
     index.prune(_FORGOTTEN_AFTER)
     return NodeUpload(
         stored,

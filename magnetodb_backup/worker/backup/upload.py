@@ -15,7 +15,8 @@ from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import Cancelled, FileVanished, Transient
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
-from magnetodb_backup.repository.upload.upload import NodeUpload, UploadSettings, upload_node
+from magnetodb_backup.repository.upload.settings import UploadSettings
+from magnetodb_backup.repository.upload.upload import Caller, NodeSnapshot, NodeUpload, upload_node
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.backup import Upload, Uploaded
 from magnetodb_backup.tasks.cluster import Member
@@ -130,12 +131,10 @@ class UploadWork:
             return upload_node(
                 NodeRepository(self._storage, self._prefix, task.cluster, task.host_id),
                 index,
-                header,
-                lambda: tree.files(task.tag, tables),
-                settings=replace(self._settings, on_corrupt=task.on_corrupt),
+                NodeSnapshot(header, lambda: tree.files(task.tag, tables)),
+                replace(self._settings, on_corrupt=task.on_corrupt),
                 spool_directory=self._state_dir,
-                progress=report,
-                check_cancelled=context.raise_if_cancelled,
+                caller=Caller(report, context.raise_if_cancelled),
                 distrusted=frozenset(task.distrusted),
             )
         finally:

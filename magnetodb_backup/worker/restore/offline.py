@@ -63,13 +63,24 @@ class Process(Protocol):
     """Cassandra's process; time-outs in seconds."""
 
     @property
-    def stop_timeout(self) -> float: ...
+    def stop_timeout(self) -> float:
+        """Seconds within which Cassandra has to stop."""
+
     @property
-    def start_timeout(self) -> float: ...
-    def problems(self) -> list[str]: ...
-    def serves_clients(self) -> bool: ...
-    def stop(self, check_cancelled: Callable[[], None]) -> None: ...
-    def start(self, check_cancelled: Callable[[], None]) -> None: ...
+    def start_timeout(self) -> float:
+        """Seconds within which Cassandra has to serve clients."""
+
+    def problems(self) -> list[str]:
+        """Return what is not configured; empty if both commands are."""
+
+    def serves_clients(self) -> bool:
+        """Return whether CQL's port takes connections."""
+
+    def stop(self, check_cancelled: Callable[[], None]) -> None:
+        """Run the stop command; raises CommandFailed."""
+
+    def start(self, check_cancelled: Callable[[], None]) -> None:
+        """Run the start command; raises CommandFailed."""
 
 
 class OfflineWork:

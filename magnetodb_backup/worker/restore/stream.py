@@ -35,7 +35,11 @@ class Loader(Protocol):
 
     def load(
         self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
-    ) -> Loaded: ...
+    ) -> Loaded:
+        """Send the SSTables to the nodes that own their rows; ``contacts`` are addresses.
+
+        Raises SSTableRefused or StreamFailed.
+        """
 
 
 class StreamWork:

@@ -15,11 +15,15 @@ from keystone.server.wsgi import initialize_public_application  # noqa: E402 - r
 
 
 class Server(ThreadingMixIn, WSGIServer):
+    """Answers each request in a thread of its own."""
+
     daemon_threads = True
     request_queue_size = 128
 
 
 class Handler(WSGIRequestHandler):
+    """Writes no log."""
+
     def log_message(self, format: str, *arguments: object) -> None:
         """Requests are not logged: they are many."""
 

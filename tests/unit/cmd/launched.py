@@ -44,6 +44,8 @@ class First:
 
 
 class Second:
+    """A service that starts after another one, with a flaw or none."""
+
     def __init__(self, flaw: str) -> None:
         self._flaw = flaw
 

@@ -15,7 +15,8 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
-from magnetodb_backup.repository.upload.upload import NodeUpload, UploadSettings, upload_node
+from magnetodb_backup.repository.upload.settings import UploadSettings
+from magnetodb_backup.repository.upload.upload import Caller, NodeSnapshot, NodeUpload, upload_node
 from tests.unit.repository.stores import Store
 
 PREFIX, CLUSTER = "backups", "test cluster"
@@ -111,12 +112,10 @@ class Disk:
             return upload_node(
                 self.repository,
                 index,
-                header(number, self.host_id),
-                files or self.files,
-                settings=UploadSettings(**{"pack_size": PACK_SIZE, **settings}),
+                NodeSnapshot(header(number, self.host_id), files or self.files),
+                UploadSettings(**{"pack_size": PACK_SIZE, **settings}),
                 spool_directory=self.root.parent,
-                progress=self.progress.append,
-                check_cancelled=check_cancelled,
+                caller=Caller(self.progress.append, check_cancelled),
                 distrusted=distrusted,
             )
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.upload.upload import UploadSettings
+from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.tasks.backup import BACKUP_TASKS
 from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag

@@ -28,6 +28,7 @@ def _long_text() -> sa.types.TypeEngine[Any]:
 
 
 def upgrade() -> None:
+    """Create the tables of backups, jobs and nodes."""
     op.create_table(
         "backups",
         sa.Column("id", sa.String(36), primary_key=True),

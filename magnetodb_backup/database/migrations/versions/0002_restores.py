@@ -28,6 +28,7 @@ def _long_text() -> sa.types.TypeEngine[Any]:
 
 
 def upgrade() -> None:
+    """Create the tables of restores."""
     op.create_table(
         "restores",
         sa.Column("id", sa.String(36), primary_key=True),

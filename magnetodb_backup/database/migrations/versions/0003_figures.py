@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Add the columns of fingerprints and checks."""
     op.add_column(
         "backups", sa.Column("figures", sa.Boolean(), nullable=False, server_default=sa.false())
     )

@@ -11,6 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the tables of owners."""
     op.create_table(
         "ownerships",
         sa.Column("resource", sa.String(64), primary_key=True),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl, RepairWaits
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     Cancelled,
@@ -29,7 +29,7 @@ def agent() -> Iterator[FakeAgent]:
 
 @pytest.fixture
 def control(agent: FakeAgent) -> Iterator[JolokiaControl]:
-    control = JolokiaControl(agent.url, timeout=30, repair_timeout=30, poll=0.01)
+    control = JolokiaControl(agent.url, timeout=30, repair=RepairWaits(timeout=30, poll=0.01))
     yield control
     control.close()
 
@@ -124,7 +124,7 @@ def test_repair_is_begun_once_whatever_the_agent_does_meanwhile(
 
 
 def test_repair_of_a_node_that_stays_away(agent: FakeAgent) -> None:
-    control = JolokiaControl(agent.url, poll=0.01, silence=0.05)
+    control = JolokiaControl(agent.url, repair=RepairWaits(poll=0.01, silence=0.05))
     agent.first = [7]
 
     def silent() -> None:
@@ -148,7 +148,7 @@ def test_repair_that_nobody_waits_for_any_more(agent: FakeAgent, control: Joloki
 
 
 def test_repair_that_takes_too_long(agent: FakeAgent) -> None:
-    control = JolokiaControl(agent.url, repair_timeout=0.05, poll=0.01)
+    control = JolokiaControl(agent.url, repair=RepairWaits(timeout=0.05, poll=0.01))
     agent.first = [7]
     agent.value(["IN_PROGRESS"])
     with pytest.raises(CommandFailed, match=r"goes on after 0.05 s \(\[jolokia\] repair_timeout"):
@@ -177,7 +177,7 @@ def test_indexes_are_rebuilt(agent: FakeAgent, control: JolokiaControl) -> None:
 
 def test_rebuilding_indexes_has_a_time_of_its_own(agent: FakeAgent) -> None:
     agent.deed = "silence"
-    control = JolokiaControl(agent.url, timeout=60, repair_timeout=0.2)
+    control = JolokiaControl(agent.url, timeout=60, repair=RepairWaits(timeout=0.2))
     with pytest.raises(CommandFailed, match=r"built after 0\.2 s \(\[jolokia\] repair_timeout"):
         control.rebuild_indexes(TABLE, ["a"])
     control.close()

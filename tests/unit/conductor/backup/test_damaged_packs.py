@@ -121,8 +121,7 @@ def _fail(cluster: Cluster, backup: Backup) -> None:
 def test_what_does_not_end_distrust(
     damaged: Damaged, event: Callable[[Cluster, Backup], None]
 ) -> None:
-    """The damaged backup is deleted, verified without reading, verified right now; or a backup
-    that would have replaced the pack fails."""
+    """A deletion, a verification that reads no data or still runs, a failed backup."""
     cluster, first, pack = damaged
     cluster.verify(first)
     event(cluster, first)

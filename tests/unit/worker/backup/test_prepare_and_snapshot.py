@@ -209,7 +209,7 @@ def test_release_leaves_other_snapshots(working: Working) -> None:
 
 
 def test_release_looks_whether_it_helped(working: Working) -> None:
-    """clearsnapshot says ok although nothing was done."""
+    """Clearsnapshot says ok although nothing was done."""
     working.do(TaskKind.SNAPSHOT)
     working.node.clears_nothing = True
     with pytest.raises(CassandraUnavailable, match=f"snapshot {TAG} is still on disk"):
