@@ -60,7 +60,7 @@ def tokens(node: int, nodes: int, count: int) -> str:
     return ",".join(str(-(2**63) + 1 + (k * nodes + node - 1) * step) for k in range(count))
 
 
-def configuration(
+def configuration(  # noqa: PLR0913
     home: Path,
     *,
     name: str,
