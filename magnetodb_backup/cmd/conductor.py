@@ -6,23 +6,29 @@ from __future__ import annotations
 import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
 
 # isort: split
+import logging
 import os
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts, process
+from magnetodb_backup.conductor.definition import RunnerSettings
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
-from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
+from magnetodb_backup.conductor.ownership import Ownership
+from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorEndpoint
 from magnetodb_backup.messaging.worker import WorkerClient
 from magnetodb_backup.storage.driver import StorageDriver
+
+LOG = logging.getLogger(__name__)
 
 
 def _process_name() -> str:
@@ -37,6 +43,11 @@ def make_conductor(
     storage: Callable[[], StorageDriver],
 ) -> ConductorService:
     """Compose a conductor."""
+    if conf.coordination.backend_url:
+        LOG.warning(
+            "[coordination] backend_url is ignored: conductors share the jobs by the service's own "
+            "database; remove the option"
+        )
     name, stopping = _process_name(), threading.Event()
     settings = RunnerSettings(
         prefix=conf.storage.prefix,
@@ -47,7 +58,7 @@ def make_conductor(
     )
     loop = JobLoop(
         database,
-        parts.open_leases(conf, name),
+        Ownership(database, f"{uuid.uuid4()}@{name}", timeout=conf.conductor.ownership_timeout),
         JobRunner(database, WorkerClient(transport), storage, settings, stopping),
         name=name,
         poll_interval=conf.conductor.poll_interval,

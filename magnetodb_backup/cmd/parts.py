@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from oslo_config import cfg
 
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.errors import AccessDenied, InvalidValue
+from magnetodb_backup.errors import AccessDenied
 from magnetodb_backup.plugins.loading import load_storage
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.storage.retrying import Retrying
@@ -69,29 +68,3 @@ def byte_rate(conf: cfg.ConfigOpts) -> Callable[[], int]:
 
     conf.register_mutate_hook(on_change)
     return lambda: rate
-
-
-def open_leases(conf: cfg.ConfigOpts, name: str) -> Any:
-    """Return a started tooz coordinator.
-
-    :raises InvalidValue: if the back end cannot be used.
-    """
-    # tooz imports eventlet where it is installed; the command line opens no leases.
-    from stevedore.exception import NoMatches
-    from tooz import coordination
-
-    url = conf.coordination.backend_url
-    if not url:
-        directory = state_dir(conf) / "leases"
-        directory.mkdir(exist_ok=True, mode=0o750)
-        url = f"file://{directory}"
-    try:
-        coordinator = coordination.get_coordinator(url, name.encode())
-        coordinator.start(start_heart=True)
-    except (coordination.ToozError, NoMatches) as error:
-        raise InvalidValue(
-            f"[coordination] backend_url is not usable: {type(error).__name__}: {error}"
-        ) from None
-    except ValueError:  # its text may be a part of the URL
-        raise InvalidValue("[coordination] backend_url is no URL of a tooz back end") from None
-    return coordinator

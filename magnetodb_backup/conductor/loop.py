@@ -1,42 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The conductor process: finds unfinished jobs and runs those whose lease it gets."""
+"""The conductor process: finds unfinished jobs and runs those that it can claim."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Protocol
 
+from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.domain.ring import NodeReport
-from magnetodb_backup.errors import BackupError
+from magnetodb_backup.errors import BackupError, Conflict
 
 LOG = logging.getLogger(__name__)
-
-
-class Leases(Protocol):
-    """Gives out leases by name: a tooz coordinator."""
-
-    def get_lock(self, name: bytes) -> Any:
-        """Return the lock of this name."""
-
-
-def lease_names(job: Job) -> list[str]:
-    """Return the leases that a job needs; MySQL's names have at most 64 characters.
-
-    One backup or restore at a time works on a cluster. One that is to be cancelled takes no
-    further step, so it need not wait for another one.
-    """
-    names = [f"job-{job.id}"]
-    if job.kind in (JobKind.BACKUP, JobKind.RESTORE) and not job.cancel_requested:
-        names.append(f"cluster-{hashlib.sha256(job.cluster.encode()).hexdigest()[:48]}")
-    return names
 
 
 class JobLoop:
@@ -45,7 +26,7 @@ class JobLoop:
     def __init__(
         self,
         database: Database,
-        leases: Leases,
+        ownership: Ownership,
         runner: JobRunner,
         *,
         name: str,
@@ -53,13 +34,14 @@ class JobLoop:
         concurrent_jobs: int,
         stopping: threading.Event,
     ) -> None:
-        self._database, self._leases, self._runner = database, leases, runner
+        self._database, self._ownership, self._runner = database, ownership, runner
         self._name, self._poll_interval = name, poll_interval
         self._stopping = stopping
         self._woken = threading.Event()
         self._slots = threading.Semaphore(concurrent_jobs)
         self._pool = ThreadPoolExecutor(concurrent_jobs, thread_name_prefix="job")
         self._running: set[str] = set()
+        self._unknown: set[str] = set()
         self._trouble = ""
 
     def wake(self) -> None:
@@ -76,6 +58,7 @@ class JobLoop:
 
     def run(self) -> None:
         """Poll until stopped; an outage of the database is logged once and waited for."""
+        self._ownership.start()
         while not self._stopping.is_set():
             self._woken.clear()
             try:
@@ -91,57 +74,51 @@ class JobLoop:
                 LOG.exception("looking for jobs failed; the next look follows")
             self._woken.wait(self._poll_interval)
         self._pool.shutdown(wait=True)
+        self._ownership.stop()
 
     def _take(self, job: Job) -> None:
+        definition = self._runner.definition(job.kind)
+        if definition is None:
+            self._leave_unknown(job)
+            return
         if job.id in self._running or not self._slots.acquire(blocking=False):
             return
         with contextlib.ExitStack() as otherwise:
             otherwise.callback(self._slots.release)
-            leases = self._acquire(job)
-            if leases is not None:
-                otherwise.pop_all()
-                self._running.add(job.id)
-                self._pool.submit(self._run, job, leases)
+            # One that is to be cancelled takes no further step: it need not wait for another.
+            exclusive = definition.exclusive and not job.cancel_requested
+            with contextlib.suppress(Conflict):  # the job has ended since it was listed
+                claimed = self._ownership.claim(job, exclusive=exclusive)
+                if claimed is not None:
+                    otherwise.pop_all()
+                    self._running.add(job.id)
+                    self._pool.submit(self._run, *claimed)
 
-    def _acquire(self, job: Job) -> list[Any] | None:
-        """Get the job's lease and, for a backup, its cluster's: one backup at a time there."""
-        held: list[Any] = []
-        with contextlib.ExitStack() as otherwise:
-            otherwise.callback(_release, held)
-            for name in lease_names(job):
-                lock = self._leases.get_lock(name.encode())
-                if not lock.acquire(blocking=False):
-                    return None
-                held.append(lock)
-            otherwise.pop_all()
-        return held
+    def _leave_unknown(self, job: Job) -> None:
+        if job.id not in self._unknown:
+            self._unknown.add(job.id)
+            LOG.warning(
+                "job %s is of a kind that this version does not know, %r: a newer conductor has "
+                "to run it",
+                job.id,
+                job.kind,
+            )
 
-    def _run(self, job: Job, leases: list[Any]) -> None:
+    def _run(self, job: Job, fence: Fence) -> None:
         ended = False
         try:
-            self._runner.run(
-                self._database.jobs.claim(job.id, self._name),
-                lambda: all(lock.acquired for lock in leases),
-            )
+            self._runner.run(job, fence, lambda: self._ownership.owns(fence))
             ended = True
         except BackupError as error:
             LOG.warning("job %s stops for now: %s", job.id, error)
         except Exception:
             LOG.exception("job %s stops for now", job.id)
         finally:
-            _release(leases)
+            self._ownership.release(fence)
             self._running.discard(job.id)
             self._slots.release()
             if ended:  # what fails at once must not be tried again at once
                 self.wake()
-
-
-def _release(locks: list[Any]) -> None:
-    for lock in reversed(locks):
-        try:
-            lock.release()
-        except Exception:
-            LOG.exception("a lease could not be given back; it ends with this process")
 
 
 class Server(Protocol):

@@ -1,54 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one job to its end, whatever kind it is."""
+"""Runs one job to its end, whichever kind it is."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
-from magnetodb_backup.conductor.backup.job import BackupJob, BackupTools
-from magnetodb_backup.conductor.fanout import Fanout, Workers, still_unavailable
-from magnetodb_backup.conductor.job import StepRunner, describe
-from magnetodb_backup.conductor.restore.outcome import RestoreRunner
+from magnetodb_backup.conductor.definition import JobContext, JobDefinition, RunnerSettings
+from magnetodb_backup.conductor.fanout import Workers, still_unavailable
+from magnetodb_backup.conductor.job import describe
+from magnetodb_backup.conductor.registry import DEFINITIONS
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Backup, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, Phase
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.backup.status import JobStatus
+from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
-    Conflict,
     DatabaseUnavailable,
+    OwnershipLost,
     Transient,
     from_record,
 )
-from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.verify import verify_backup
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
-_CLEANING = 10.0  # seconds; workers remove what is left when they report next
-
-
-@dataclass(frozen=True)
-class RunnerSettings:
-    """Times in seconds."""
-
-    prefix: str
-    poll_interval: float
-    worker_timeout: float
-    outage_deadline: float
-    rounds: int
 
 
 class JobRunner:
-    """Runs jobs; one object serves all threads of a conductor."""
+    """Runs jobs of the given kinds; one object serves all threads of a conductor."""
 
     def __init__(
         self,
@@ -57,25 +39,33 @@ class JobRunner:
         storage: Callable[[], StorageDriver],
         settings: RunnerSettings,
         stopping: threading.Event,
+        definitions: Iterable[JobDefinition] = DEFINITIONS,
     ) -> None:
         self._database, self._workers, self._storage = database, workers, storage
         self._settings, self._stopping = settings, stopping
+        self._definitions = {d.kind: d for d in definitions}
 
-    def run(self, job: Job, still_owner: Callable[[], bool]) -> None:
-        """Run ``job`` until it is finished in the database, or until this process gives it up.
+    def definition(self, kind: str) -> JobDefinition | None:
+        """Return the definition of a kind, None if this version does not know it."""
+        return self._definitions.get(kind)
 
-        A permanent error is recorded. Outages are waited for until the deadline; an outage of
-        the database itself leaves the job to whoever finds it when the database is back.
+    def run(self, job: Job, fence: Fence, still_owner: Callable[[], bool]) -> None:
+        """Run a claimed job until it is finished in the database, or this process gives it up.
+
+        Every write carries the fence. A permanent error is recorded. Outages are waited for until
+        the deadline; an outage of the database itself leaves the job to the conductor that finds
+        it when the database is back. ``still_owner`` is asked before each step and between polls.
 
         :raises DatabaseUnavailable: if the database does not answer.
         """
+        one = _Run(job, self._context(job, fence, still_owner), self._definitions[job.kind])
         trouble_since, steps_then = 0.0, -1
         while True:
             try:
-                self._run_once(job, still_owner)
+                one.attempt()
                 return
-            except _GivenUp:
-                LOG.info("job %s is left to another conductor", job.id)
+            except (_GivenUp, OwnershipLost) as reason:
+                LOG.info("job %s is left to another conductor: %s", job.id, reason)
                 return
             except DatabaseUnavailable:
                 raise
@@ -86,7 +76,7 @@ class JobRunner:
                 LOG.warning("job %s: %s; trying again", job.id, error)
                 deadline = self._settings.outage_deadline
                 if now - trouble_since > deadline:
-                    self._fail(job, still_unavailable(error, deadline))
+                    one.give_in(still_unavailable(error, deadline))
                     return
             if self._stopping.wait(self._settings.poll_interval):
                 return
@@ -96,194 +86,63 @@ class JobRunner:
         rounds = range(1, self._database.jobs.get(job.id).round + 1)
         return sum(len(self._database.jobs.step_results(job.id, r)) for r in rounds)
 
-    def _run_once(self, job: Job, still_owner: Callable[[], bool]) -> None:
-        owner, job = job.owner, self._database.jobs.get(job.id)
-        if job.status.finished:
-            return
-        if job.owner != owner:
-            raise _GivenUp
+    def _context(self, job: Job, fence: Fence, still_owner: Callable[[], bool]) -> JobContext:
+        fenced = self._database.fenced(fence)
+
+        def check() -> None:
+            if self._stopping.is_set():
+                raise _GivenUp("this conductor stops")
+            if not still_owner():
+                raise _GivenUp("it was claimed by another one")
+            if fenced.jobs.current(job.id).cancel_requested:
+                raise Cancelled("cancelled on request")
+
+        def wait(seconds: float) -> None:
+            self._stopping.wait(seconds)
+
+        return JobContext(fenced, self._workers, self._storage, self._settings, check, wait)
+
+
+class _Run:
+    """One job with what it works with."""
+
+    def __init__(self, job: Job, context: JobContext, definition: JobDefinition) -> None:
+        self._id, self._context, self._definition = job.id, context, definition
+
+    def attempt(self) -> None:
+        """Take the steps that are left and record the end.
+
+        :raises Transient: if the job is to be tried again.
+        :raises OwnershipLost: if another conductor owns the job.
+        """
+        jobs = self._context.database.jobs
+        job = jobs.current(self._id)
         try:
-            backup = self._database.backups.get(job.backup_id)
-            run = {
-                JobKind.BACKUP: self._backup,
-                JobKind.DELETION: self._deletion,
-                JobKind.VERIFICATION: self._verification,
-                JobKind.RESTORE: self._restore,
-            }[job.kind]
-            result = run(job, backup, lambda: self._check(job, still_owner))
-            self._database.jobs.finish(job.id, JobStatus.DONE, result=result)
-        except Transient:
+            result = self._definition.run(job, self._context)
+            jobs.finish(job.id, JobStatus.DONE, result=result)
+        except (Transient, OwnershipLost, _GivenUp):
             raise
         except BackupError as error:
-            self._fail(job, error)
-        except _GivenUp:
-            raise
+            self._fail(error)
         except Exception as error:
             LOG.exception("job %s failed", job.id)
-            self._fail(
-                job, from_record({"code": "", "message": f"{type(error).__name__}: {error}"})
-            )
+            self._fail(from_record({"code": "", "message": f"{type(error).__name__}: {error}"}))
 
-    def _check(self, job: Job, still_owner: Callable[[], bool]) -> None:
-        if self._stopping.is_set() or not still_owner():
-            raise _GivenUp
-        recorded = self._database.jobs.get(job.id)
-        if recorded.owner != job.owner:  # a lease can be lost without a word, as MySQL's
-            raise _GivenUp
-        if recorded.cancel_requested:
-            raise Cancelled("cancelled on request")
-
-    # The kinds of jobs.
-
-    def _backup(
-        self, job: Job, backup: Backup, check: Callable[[], None]
-    ) -> Mapping[str, Any] | None:
-        if backup.status in (BackupStatus.CREATED, BackupStatus.PARTIAL):
-            return None  # the process died between the commit and the end of the job
-        decided = self._database.jobs.step_results(job.id, job.round).get("failed")
-        if decided is not None:
-            raise from_record(decided)
-        steps = self._backup_job(job, backup, check)
-        results = StepRunner(
-            self._database,
-            check=check,
-            entered=lambda phase: _ignore(self._database.backups.update(backup.id, phase=phase)),
-            rounds=self._settings.rounds,
-        ).run(job, steps.steps, lambda round_: _ignore(steps.drop_snapshots(round_)))
-        return results["commit"]
-
-    def _deletion(
-        self, job: Job, backup: Backup, check: Callable[[], None]
-    ) -> Mapping[str, Any] | None:
-        if backup.status is BackupStatus.CREATING:
-            raise Transient(f"backup {backup.id} is still being cancelled")
-        if backup.status is BackupStatus.DELETED:
-            return None
-        self._database.backups.set_status(backup.id, BackupStatus.DELETING)
-        hosts = [n.host_id for n in self._database.backups.node_backups(backup.id)]
-        removed = self._repository(backup.cluster).delete_backup(
-            backup.id, hosts, figures=backup.figures
-        )
-        self._database.backups.set_status(backup.id, BackupStatus.DELETED)
-        return {"objects_removed": removed}
-
-    def _verification(
-        self, job: Job, backup: Backup, check: Callable[[], None]
-    ) -> Mapping[str, Any] | None:
-        report = verify_backup(
-            self._repository(backup.cluster),
-            lambda host_id: NodeRepository(
-                self._storage(), self._settings.prefix, backup.cluster, host_id
-            ),
-            backup.id,
-            read_data=bool(job.parameters.get("read_data")),
-            progress=lambda *_: None,
-            check_cancelled=check,
-        )
-        return asdict(report)
-
-    def _restore(
-        self, job: Job, backup: Backup, check: Callable[[], None]
-    ) -> Mapping[str, Any] | None:
-        return self._restores().run(job, backup.cluster, check)
-
-    # Ends.
-
-    def _fail(self, job: Job, error: BackupError) -> None:
-        """Record the decision first, clean up, then show the end: none can be lost."""
-        cancelled = isinstance(error, Cancelled)
-        owner, job = job.owner, self._database.jobs.get(job.id)
-        if job.owner != owner or job.status.finished:
-            LOG.info("job %s went on elsewhere: %s is not its end", job.id, error.code)
-            return
-        if job.kind is JobKind.BACKUP:
-            self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
-            backup = self._database.backups.get(job.backup_id)
-            self._drop_snapshots(job, backup)
-            self._withdraw_manifest(job, backup)
-            status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
-            self._database.backups.set_status(backup.id, status, error=describe(error))
-        elif job.kind is JobKind.RESTORE:
-            self._restores().fail(job, error)
-        elif job.kind is JobKind.DELETION:
-            with contextlib.suppress(Conflict):  # a backup that never got to be DELETING
-                self._database.backups.set_status(
-                    job.backup_id, BackupStatus.DELETE_FAILED, error=describe(error)
-                )
-        status_of_job = JobStatus.CANCELLED if cancelled else JobStatus.FAILED
-        self._database.jobs.finish(
-            job.id, status_of_job, error=describe(error), error_code=error.code
-        )
-        LOG.warning("job %s (%s): %s: %s", job.id, job.kind.value, status_of_job.value, error)
-
-    def _withdraw_manifest(self, job: Job, backup: Backup) -> None:
-        """Remove the manifest that a commit may have written before it was known to."""
-        if Phase.RELEASE.value not in self._database.jobs.step_results(job.id, job.round):
-            return
+    def give_in(self, error: BackupError) -> None:
+        """End the job by a trouble that lasted too long, unless another conductor owns it."""
         try:
-            self._repository(backup.cluster).delete_backup(backup.id)
-        except BackupError as error:
-            LOG.warning(
-                "backup %s failed, but a manifest of it may be in the store; repeat backup delete "
-                "when the store is back: %s",
-                backup.id,
-                error,
-            )
+            self._fail(error)
+        except OwnershipLost as lost:
+            LOG.info("job %s is not ended by %s: %s", self._id, error.code, lost)
 
-    def _drop_snapshots(self, job: Job, backup: Backup) -> None:
-        fanout = Fanout(
-            self._workers,
-            poll_interval=min(0.5, self._settings.poll_interval),
-            outage_deadline=min(_CLEANING, self._settings.outage_deadline),
-            check=lambda: None,
-        )
-        outcomes = self._backup_job(job, backup, lambda: None).drop_snapshots(job.round, fanout)
-        for outcome in outcomes:
-            if outcome.error is not None:
-                LOG.warning(
-                    "the snapshot on %s stays until its worker reports again: %s",
-                    outcome.call.host,
-                    outcome.error,
-                )
-
-    # Parts.
-
-    def _repository(self, cluster: str) -> ClusterRepository:
-        return ClusterRepository(self._storage(), self._settings.prefix, cluster)
-
-    def _restores(self) -> RestoreRunner:
-        return RestoreRunner(
-            self._database,
-            self._workers,
-            self._repository,
-            lambda seconds: _ignore(self._stopping.wait(seconds)),
-            poll_interval=self._settings.poll_interval,
-            worker_timeout=self._settings.worker_timeout,
-            outage_deadline=self._settings.outage_deadline,
-        )
-
-    def _backup_job(self, job: Job, backup: Backup, check: Callable[[], None]) -> BackupJob:
-        fanout = Fanout(
-            self._workers,
-            poll_interval=self._settings.poll_interval,
-            outage_deadline=self._settings.outage_deadline,
-            check=check,
-        )
-        tools = BackupTools(
-            database=self._database,
-            fanout=fanout,
-            repository=self._repository(backup.cluster),
-            check=check,
-            wait=lambda seconds: _ignore(self._stopping.wait(seconds)),
-            worker_timeout=self._settings.worker_timeout,
-            distrusted=lambda cluster: distrusted_packs(self._database, cluster),
-        )
-        return BackupJob(job, backup, tools)
+    def _fail(self, error: BackupError) -> None:
+        jobs = self._context.database.jobs
+        job = jobs.current(self._id)  # in its latest round
+        self._definition.fail(job, error, self._context)
+        status = JobStatus.CANCELLED if isinstance(error, Cancelled) else JobStatus.FAILED
+        jobs.finish(job.id, status, error=describe(error), error_code=error.code)
+        LOG.warning("job %s (%s): %s: %s", job.id, job.kind.value, status.value, error)
 
 
 class _GivenUp(Exception):
-    """The process stops, or lost the lease; another conductor continues the job."""
-
-
-def _ignore(_: object) -> None:
-    """Drop a value where a callback must return None."""
+    """This process stops, or lost the job; another conductor continues it."""

@@ -29,6 +29,15 @@ OPTS = [
         help="Time in seconds that a job waits for a worker, Cassandra, the bus or the object "
         "store to answer again before it fails.",
     ),
+    cfg.FloatOpt(
+        "ownership_timeout",
+        default=30.0,
+        min=1,
+        max=3600,
+        help="Seconds without a heartbeat in the database after which another conductor may adopt "
+        "a conductor's jobs. Heartbeats are three times as frequent. All conductors need the "
+        "same value.",
+    ),
     cfg.IntOpt(
         "snapshot_rounds",
         default=3,

@@ -30,7 +30,6 @@ _GROUPS: tuple[ModuleType, ...] = (
     api,
     cassandra,
     conductor,
-    coordination,
     database,
     filesystem,
     jolokia,
@@ -48,6 +47,7 @@ def register(conf: cfg.ConfigOpts) -> None:
             conf.register_opts(module.OPTS)
         else:
             conf.register_opts(module.OPTS, group=module.GROUP)
+    conf.register_opts(coordination.OPTS, group=coordination.GROUP)
     swift.register(conf)
 
 

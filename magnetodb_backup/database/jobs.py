@@ -11,11 +11,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from magnetodb_backup.database import ownership
 from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, JobStepRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, check_transition
+from magnetodb_backup.domain.jobs import Fence, Resource
 from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.errors import Conflict, NotFound
 
@@ -31,6 +33,13 @@ def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
     row = session.get(JobRow, job_id, with_for_update=lock or None)
     if row is None:
         raise NotFound(f"there is no job {job_id!r}")
+    return row
+
+
+def _unfinished_row(session: Session, job_id: str, *, lock: bool) -> JobRow:
+    row = _row(session, job_id, lock=lock)
+    if JobStatus(row.status).finished:
+        raise Conflict(f"job {job_id} is already {row.status}")
     return row
 
 
@@ -128,30 +137,41 @@ class JobStore:
 
         return self._transactions.run(work)
 
-    def _change(self, job_id: str, **values: Any) -> Job:
+    def current(self, job_id: str) -> Job:
+        """Return a job as ``get()`` does.
+
+        :raises OwnershipLost: in a fenced database, if the fence does not hold any more.
+        """
+
         def work(session: Session) -> Job:
-            row = _row(session, job_id, lock=True)
-            for name, value in values.items():
-                setattr(row, name, value)
-            row.updated_at = now()
-            session.flush()
-            return _job(row)
+            self._transactions.confirm(session, lock=False)
+            return _job(_row(session, job_id))
 
-        return self._transactions.write(work)
+        return self._transactions.run(work)
 
-    def claim(self, job_id: str, owner: str) -> Job:
-        """Record who runs the job. The lease, not this record, decides who may.
+    def claim(
+        self, job_id: str, owner: str, *, timeout: float, exclusive: bool = False
+    ) -> tuple[Job, Fence] | None:
+        """Claim an unfinished job, and its cluster where it works ``exclusive`` on that.
+
+        Returns None if the job or the cluster has a live owner: one whose last heartbeat is
+        less than ``timeout`` seconds old.
 
         :raises Conflict: if the job is finished.
         """
 
-        def work(session: Session) -> Job:
-            row = _row(session, job_id, lock=True)
-            if JobStatus(row.status).finished:
-                raise Conflict(f"job {job_id} is already {row.status}")
+        def work(session: Session) -> tuple[Job, Fence] | None:
+            row = _unfinished_row(session, job_id, lock=False)
+            resources = [Resource.job(job_id)]
+            if exclusive:
+                resources.append(Resource.cluster(row.cluster))
+            fence = ownership.claim(session, resources, owner, timeout)
+            if fence is None:
+                return None
+            row = _unfinished_row(session, job_id, lock=True)
             row.status, row.owner, row.updated_at = JobStatus.RUNNING.value, owner, now()
             session.flush()
-            return _job(row)
+            return _job(row), fence
 
         return self._transactions.run(work)
 
@@ -164,18 +184,29 @@ class JobStore:
         error: str = "",
         error_code: str = "",
     ) -> Job:
-        """Record how the job ended."""
-        return self._change(
-            job_id,
-            status=status.value,
-            result=dict(result) if result is not None else None,
-            error=error,
-            error_code=error_code,
-        )
+        """Record how the job ended; it has no owner afterwards, and no fence of it holds."""
+
+        def work(session: Session) -> Job:
+            row = _row(session, job_id, lock=True)
+            row.status, row.updated_at = status.value, now()
+            row.result = dict(result) if result is not None else None
+            row.error, row.error_code = error, error_code
+            ownership.forget(session, Resource.job(job_id))
+            session.flush()
+            return _job(row)
+
+        return self._transactions.write(work)
 
     def request_cancel(self, job_id: str) -> Job:
         """Ask the job to end; it does at its next check."""
-        return self._change(job_id, cancel_requested=True)
+
+        def work(session: Session) -> Job:
+            row = _row(session, job_id, lock=True)
+            row.cancel_requested, row.updated_at = True, now()
+            session.flush()
+            return _job(row)
+
+        return self._transactions.write(work)
 
     def next_round(self, job_id: str) -> Job:
         """Begin the next round: no step of it has a result yet."""

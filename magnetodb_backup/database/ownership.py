@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Double, Update, select, update
+from sqlalchemy import Double, Update, delete, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -97,6 +97,12 @@ def confirm(session: Session, fence: Fence, *, lock: bool) -> None:
             raise OwnershipLost(
                 f"{resource.key} is no longer owned by {fence.owner} in generation {generation}"
             )
+
+
+def forget(session: Session, resource: Resource) -> None:
+    """Remove the row of a resource that no one will claim again."""
+    statement = delete(OwnershipRow).where(OwnershipRow.resource == resource.key)
+    session.execute(statement, execution_options=_UNSYNCHRONIZED)
 
 
 class FencedTransactions(Transactions):

@@ -12,15 +12,25 @@ import pytest
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import Conflict, NotFound
 from tests.lab.catalogue import MISSING, Clock, job_of
 from tests.unit.domain.samples import MEMBER, REPORT
 
 
-def create(database: Database) -> tuple[Backup, Job]:
+def create(database: Database, cluster: str = "c") -> tuple[Backup, Job]:
     """Make a backup; return it and its job."""
-    backup = database.backups.create(BackupRequest({"type": "all"}), str(uuid.uuid4()), "c")
+    backup = database.backups.create(BackupRequest({"type": "all"}), str(uuid.uuid4()), cluster)
     return backup, job_of(database, backup.id)
+
+
+def claim(
+    database: Database, job: Job, owner: str, *, exclusive: bool = False
+) -> tuple[Job, Fence]:
+    """Claim a job that has no live owner."""
+    claimed = database.jobs.claim(job.id, owner, timeout=3600, exclusive=exclusive)
+    assert claimed is not None
+    return claimed
 
 
 def created(database: Database) -> Backup:
@@ -33,21 +43,43 @@ def created(database: Database) -> Backup:
 def test_life_of_a_job(database: Database) -> None:
     _, job = create(database)
     assert database.jobs.unfinished() == (job,)
-    claimed = database.jobs.claim(job.id, "conductor-1")
+    claimed, fence = claim(database, job, "conductor-1")
     assert (claimed.status, claimed.owner) == (JobStatus.RUNNING, "conductor-1")
-    adopted = database.jobs.claim(job.id, "conductor-2")
+    assert database.jobs.claim(job.id, "conductor-2", timeout=3600) is None
+    assert database.jobs.unfinished() == (claimed,)
+    database.ownership.release(fence)
+    adopted, fence = claim(database, job, "conductor-2")
     assert adopted.owner == "conductor-2"
     assert database.jobs.unfinished() == (adopted,)
     result = {"objects": 2**40, "names": ["ß"], "none": None}
-    ended = database.jobs.finish(
+    ended = database.fenced(fence).jobs.finish(
         job.id, JobStatus.FAILED, result=result, error="x" * 200_000, error_code="NoSpace"
     )
     assert database.jobs.get(job.id) == ended
     assert (ended.status, ended.result, ended.error_code) == (JobStatus.FAILED, result, "NoSpace")
     assert len(ended.error) == 200_000
     assert database.jobs.unfinished() == ()
+    assert not database.ownership.holds(fence)
     with pytest.raises(Conflict, match=f"{job.id} is already FAILED"):
-        database.jobs.claim(job.id, "conductor-3")
+        database.jobs.claim(job.id, "conductor-3", timeout=0)
+
+
+@pytest.mark.parametrize("other", ["c", "another"])
+def test_one_exclusive_job_of_a_cluster_at_a_time(database: Database, other: str) -> None:
+    first, second = create(database)[1], create(database, other)[1]
+    _, fence = claim(database, first, "conductor-1", exclusive=True)
+    beside = database.jobs.claim(second.id, "conductor-2", timeout=3600, exclusive=True)
+    assert (beside is None) == (other == "c")
+    if beside is None:
+        assert database.jobs.get(second.id) == second  # nothing of the claim stays behind
+        database.ownership.release(fence)
+        assert claim(database, second, "conductor-2", exclusive=True)[0].owner == "conductor-2"
+
+
+def test_job_that_is_not_exclusive_needs_no_cluster(database: Database) -> None:
+    first, second = create(database)[1], create(database)[1]
+    claim(database, first, "conductor-1", exclusive=True)
+    assert claim(database, second, "conductor-1")[0].status is JobStatus.RUNNING
 
 
 def test_unfinished_ones_come_oldest_first(database: Database) -> None:
@@ -62,7 +94,7 @@ def test_one_job_of_a_backup_at_a_time(database: Database, status: JobStatus) ->
     first = database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {"read_data": True})
     assert first.parameters == {"read_data": True}
     if status is JobStatus.RUNNING:
-        database.jobs.claim(first.id, "conductor")
+        claim(database, first, "conductor")
     with pytest.raises(Conflict, match=f"a verification of backup {backup.id} is {status.value}"):
         database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {})
     database.jobs.finish(first.id, JobStatus.DONE)
@@ -85,7 +117,7 @@ def test_deletion_begins_with_its_job(database: Database) -> None:
 
 def test_deletion_cancels_what_runs(database: Database) -> None:
     backup, running = create(database)
-    database.jobs.claim(running.id, "conductor")
+    claim(database, running, "conductor")
     deletion = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
     assert database.jobs.get(running.id).cancel_requested
     assert not deletion.cancel_requested
@@ -120,7 +152,7 @@ def test_cancelling_is_recorded(database: Database) -> None:
     _, job = create(database)
     assert not job.cancel_requested
     assert database.jobs.request_cancel(job.id).cancel_requested
-    assert database.jobs.claim(job.id, "conductor").cancel_requested
+    assert claim(database, job, "conductor")[0].cancel_requested
 
 
 def test_missing_things_are_named(database: Database) -> None:

@@ -21,7 +21,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStat
 from magnetodb_backup.domain.jobs import Fence, Resource
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
 from magnetodb_backup.errors import OwnershipLost
-from tests.lab.catalogue import job_of
+from tests.lab.catalogue import adopt, job_of
 from tests.lab.processes import wait_for
 from tests.unit.domain.samples import NODE_BACKUP
 
@@ -210,10 +210,17 @@ WRITES: dict[str, Write] = {
     ),
 }
 READS = {
-    *("jobs.get", "jobs.latest", "jobs.newest", "jobs.unfinished", "jobs.step_results"),
+    *(
+        "jobs.get",
+        "jobs.current",
+        "jobs.latest",
+        "jobs.newest",
+        "jobs.unfinished",
+        "jobs.step_results",
+    ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
-    "restores.live_ids",
+    *("restores.live_ids", "jobs.step_results"),
 }
 BEFORE_A_FENCE = {"jobs.claim"}  # by which a conductor gets its fence
 
@@ -288,6 +295,15 @@ def test_reads_of_a_stale_owner_are_answered(owned: Owned) -> None:
     owned.database.ownership.release(first)
     claimed(owned.database, "two")
     assert owned.database.fenced(first).backups.get(owned.backup.id) == owned.backup
+
+
+def test_stale_owner_sees_that_its_job_is_not_current(owned: Owned) -> None:
+    job, fence = adopt(owned.database, owned.job.id, "one")
+    assert owned.database.fenced(fence).jobs.current(job.id) == job
+    adopt(owned.database, owned.job.id, "two")
+    with pytest.raises(OwnershipLost):
+        owned.database.fenced(fence).jobs.current(job.id)
+    assert owned.database.jobs.current(job.id).owner == "two"
 
 
 def test_claim_waits_for_a_write_that_has_begun(database: Database) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Fence
 
 MISSING = "11111111-1111-4111-8111-111111111111"
 _WAYS = {
@@ -49,6 +50,13 @@ def job_of(database: Database, backup_id: str, kind: JobKind = JobKind.BACKUP) -
     job = database.jobs.latest(backup_id, kind)
     assert job is not None
     return job
+
+
+def adopt(database: Database, job_id: str, owner: str = "conductor") -> tuple[Job, Fence]:
+    """Claim a job whoever owns it, as if its owner had been silent."""
+    claimed = database.jobs.claim(job_id, owner, timeout=0.0)
+    assert claimed is not None
+    return claimed
 
 
 def recorded(

@@ -58,27 +58,6 @@ def test_the_store_is_the_configured_one(tmp_path: Path) -> None:
     driver.close()
 
 
-def test_leases_of_one_host_need_no_server(tmp_path: Path) -> None:
-    conf = conf_of(tmp_path)
-    one, other = parts.open_leases(conf, "one"), parts.open_leases(conf, "other")
-    lock, same = one.get_lock(b"job"), other.get_lock(b"job")
-    assert lock.acquire(blocking=False)
-    assert not same.acquire(blocking=False)
-    lock.release()
-    assert same.acquire(blocking=False)
-    same.release()
-    for coordinator in (one, other):
-        coordinator.stop()
-
-
-@pytest.mark.parametrize("url", ["nonsense://lease:open-sesame@host", "no url"])
-def test_an_unusable_back_end_of_leases_is_told(tmp_path: Path, url: str) -> None:
-    conf = conf_of(tmp_path, f"[coordination]\nbackend_url = {url}\n")
-    with pytest.raises(InvalidValue, match=r"^\[coordination\] backend_url is not usable") as told:
-        parts.open_leases(conf, "one")
-    assert "sesame" not in str(told.value)
-
-
 def _nothing(environ: Any, start_response: Any) -> list[bytes]:
     start_response("204 No Content", [])
     return []

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
 
-from magnetodb_backup.conductor.runner import JobRunner, RunnerSettings
+from magnetodb_backup.conductor.definition import JobDefinition, RunnerSettings
+from magnetodb_backup.conductor.registry import DEFINITIONS
+from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
 from magnetodb_backup.domain.backup.status import JobKind, Phase
@@ -23,7 +25,7 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.tasks.kinds import TaskKind
-from tests.lab.catalogue import Clock, job_of
+from tests.lab.catalogue import Clock, adopt, job_of
 from tests.unit.conductor.in_process import InProcessWorkers
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_node import CLUSTER, FakeNode
@@ -86,8 +88,10 @@ class Cluster:
 
         self.workers.after_start = after_start
 
-    def runner(self, **settings: Any) -> JobRunner:
-        """Return a conductor's runner; times are short."""
+    def runner(
+        self, definitions: Iterable[JobDefinition] = DEFINITIONS, **settings: Any
+    ) -> JobRunner:
+        """Return a conductor's runner of these kinds of jobs; times are short."""
         values: dict[str, Any] = {
             "poll_interval": 0.01,
             "worker_timeout": 0.05,
@@ -101,6 +105,7 @@ class Cluster:
             lambda: self.store,
             RunnerSettings(prefix=PREFIX, **values),
             self.stopping,
+            definitions,
         )
 
     def request(self, **values: Any) -> Backup:
@@ -118,8 +123,8 @@ class Cluster:
         **settings: Any,
     ) -> Backup:
         """Run the backup's newest job of a kind in this thread; return the backup as it is then."""
-        job = self.database.jobs.claim(self.job(backup, kind).id, owner)
-        self.runner(**settings).run(job, still_owner)
+        claimed = adopt(self.database, self.job(backup, kind).id, owner)
+        self.runner(**settings).run(*claimed, still_owner)
         return self.database.backups.get(backup.id)
 
     def until(self, backup: Backup, phase: Phase) -> Callable[[], bool]:

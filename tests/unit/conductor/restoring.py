@@ -18,6 +18,7 @@ from magnetodb_backup.domain.restore.records import (
 )
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.tasks.kinds import TaskKind
+from tests.lab.catalogue import adopt
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_node import CLUSTER
@@ -51,8 +52,8 @@ class Restoring:
         **settings: Any,
     ) -> Restore:
         """Run the restore's job in this thread; return the restore as it is then."""
-        job = self.cluster.database.jobs.claim(restore.id, owner)
-        self.cluster.runner(**settings).run(job, still_owner)
+        claimed = adopt(self.cluster.database, restore.id, owner)
+        self.cluster.runner(**settings).run(*claimed, still_owner)
         return self.cluster.database.restores.get(restore.id)
 
     def restore(self, **values: Any) -> Restore:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conductors that share the jobs by leases."""
+"""Conductors that share the jobs by what each owns in the database."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tooz import ToozError, coordination
 
-from magnetodb_backup.conductor.loop import ConductorService, JobLoop, lease_names
+from magnetodb_backup.conductor.loop import ConductorService, JobLoop
+from magnetodb_backup.conductor.ownership import Ownership
+from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.domain.backup.records import Backup, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Fence, Resource
 from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.tasks.kinds import TaskKind
@@ -44,26 +45,16 @@ class Server:
         self.log.append("wait")
 
 
-class _NoLeases:
-    """Gives no lease: the jobs stay where they are."""
-
-    def get_lock(self, name: bytes) -> _NoLeases:
-        return self
-
-    def acquire(self, blocking: bool) -> bool:
-        return False
-
-
 class Conductor:
-    """A conductor in this process, with a database connection and a coordinator of its own."""
+    """A conductor in this process; ``timeout`` in seconds is that of its ownership."""
 
-    def __init__(self, cluster: Cluster, name: str, leases: Any, **settings: Any) -> None:
+    def __init__(self, cluster: Cluster, name: str, timeout: float, **settings: Any) -> None:
         self.stopping = threading.Event()
         self.server = Server()
         cluster.stopping = self.stopping
         self.loop = JobLoop(
             cluster.database,
-            leases,
+            Ownership(cluster.database, name, timeout=timeout),
             settings.pop("runner", None) or cluster.runner(),
             name=name,
             stopping=self.stopping,
@@ -80,25 +71,17 @@ Start = Callable[..., Conductor]
 
 
 @pytest.fixture
-def start(cluster: Cluster, tmp_path: Path) -> Iterator[Start]:
-    """Start conductors that share a directory of leases, or have the given ones."""
-    (tmp_path / "leases").mkdir()
+def start(cluster: Cluster) -> Iterator[Start]:
+    """Start conductors that share the cluster's database."""
     conductors: list[Conductor] = []
-    coordinators: list[Any] = []
 
-    def start(name: str = "conductor-1", leases: Any = None, **settings: Any) -> Conductor:
-        if leases is None:
-            leases = coordination.get_coordinator(f"file://{tmp_path / 'leases'}", name.encode())
-            leases.start()
-            coordinators.append(leases)
-        conductors.append(Conductor(cluster, name, leases, **settings))
+    def start(name: str = "conductor-1", timeout: float = 30.0, **settings: Any) -> Conductor:
+        conductors.append(Conductor(cluster, name, timeout, **settings))
         return conductors[-1]
 
     yield start
     for conductor in conductors:
         conductor.stop()
-    for coordinator in coordinators:
-        coordinator.stop()
 
 
 def _finished(cluster: Cluster, *backups: Backup) -> list[BackupStatus]:
@@ -187,6 +170,37 @@ def test_second_conductor_adopts_what_the_first_leaves(cluster: Cluster, start: 
     second.stop()
 
 
+def test_second_conductor_adopts_what_a_silent_one_owned(cluster: Cluster, start: Start) -> None:
+    """A conductor that was killed releases nothing."""
+    backup = cluster.request()
+    dead = Ownership(cluster.database, "conductor-1", timeout=0.5)
+    assert dead.claim(cluster.job(backup), exclusive=True) is not None
+    start("conductor-2", timeout=0.5)
+    assert _finished(cluster, backup) == [CREATED]
+    assert cluster.job(backup).owner == "conductor-2"
+
+
+def test_live_conductor_keeps_what_it_owns(cluster: Cluster, start: Start) -> None:
+    """For longer than a silent one would."""
+
+    def heartbeat() -> float:
+        with cluster.database._engine.begin() as connection:
+            found = connection.exec_driver_sql("SELECT max(heartbeat) FROM ownerships").scalar()
+        return float(found or 0)
+
+    go_on = _hold_uploads(cluster)
+    start("conductor-1", timeout=4)
+    backup = cluster.request()
+    _wait_uploading(cluster)
+    start("conductor-2", timeout=4)
+    later = heartbeat() + 4.5
+    wait_for(lambda: heartbeat() > later, deadline=60, what="heartbeats", interval=0.1)
+    assert cluster.job(backup).owner == "conductor-1"
+    go_on.set()
+    assert _finished(cluster, backup) == [CREATED]
+    assert cluster.job(backup).owner == "conductor-1"
+
+
 def test_one_backup_of_a_cluster_at_a_time(cluster: Cluster, start: Start) -> None:
     go_on = _hold_uploads(cluster)
     start("conductor-1")
@@ -235,56 +249,13 @@ def test_other_jobs_run_beside_a_backup(cluster: Cluster, start: Start) -> None:
     assert _finished(cluster, running) == [CREATED]
 
 
-def test_leases_are_given_back(cluster: Cluster, start: Start, tmp_path: Path) -> None:
+def test_what_a_conductor_owned_is_released(cluster: Cluster, start: Start) -> None:
     conductor = start()
     backup = cluster.request()
     _finished(cluster, backup)
     conductor.stop()
-    other = coordination.get_coordinator(f"file://{tmp_path / 'leases'}", b"other")
-    other.start()
-    for name in lease_names(cluster.job(backup)):
-        lock = other.get_lock(name.encode())
-        assert lock.acquire(blocking=False)
-        lock.release()
-    other.stop()
-
-
-class FailingLeases:
-    """Leases whose back end is away at first; then everybody gets any."""
-
-    def __init__(self, failures: int, fail_at: str) -> None:
-        self.failures, self._fail_at = failures, fail_at
-        self.held: list[str] = []
-
-    def get_lock(self, name: bytes) -> Any:
-        leases, text = self, name.decode()
-
-        class Lock:
-            acquired = False
-
-            def acquire(self, blocking: bool) -> bool:
-                if leases.failures and text.startswith(leases._fail_at):
-                    leases.failures -= 1
-                    raise ToozError("the back end does not answer")
-                self.acquired = True
-                leases.held.append(text)
-                return True
-
-            def release(self) -> None:
-                self.acquired = False
-                leases.held.remove(text)
-
-        return Lock()
-
-
-@pytest.mark.parametrize("fail_at", ["job-", "cluster-"])
-def test_outage_of_the_leases_is_outlived(cluster: Cluster, start: Start, fail_at: str) -> None:
-    """Longer than there are places for jobs: none of them is lost, and no lease stays taken."""
-    leases = FailingLeases(6, fail_at)
-    start(leases=leases, concurrent_jobs=2)
-    backup = cluster.request()
-    assert _finished(cluster, backup) == [CREATED]
-    wait_for(lambda: not leases.held, deadline=10, what="leases given back", interval=0.02)
+    whole = [Resource.job(cluster.job(backup).id), Resource.cluster(CLUSTER)]
+    assert cluster.database.ownership.claim(whole, "other", timeout=3600) is not None
 
 
 def test_outage_of_the_database_is_outlived(
@@ -303,13 +274,15 @@ def test_job_that_cannot_be_run_is_not_tried_without_a_pause(
 ) -> None:
     tries: list[float] = []
 
-    class Broken:
-        def run(self, job: Job, still_owner: Callable[[], bool]) -> None:
+    class Broken(JobRunner):
+        def run(self, job: Job, fence: Fence, still_owner: Callable[[], bool]) -> None:
             tries.append(time.monotonic())
             raise RuntimeError("a bug")
 
     cluster.request()
-    start(runner=Broken(), poll_interval=0.2)
+    runner = cluster.runner()
+    runner.__class__ = Broken
+    start(runner=runner, poll_interval=0.2)
     wait_for(lambda: len(tries) >= 4, deadline=20, what="several tries", interval=0.02)
     assert tries[3] - tries[0] >= 0.5
 
@@ -338,7 +311,7 @@ def test_reports_are_answered_with_restores_into_the_cluster(
     backup, database = cluster.request(), cluster.database
     database.backups.set_status(backup.id, CREATED)
     cluster.database.jobs.finish(cluster.job(backup).id, JobStatus.DONE)
-    conductor = start(leases=_NoLeases())
+    conductor = start(runner=cluster.runner(definitions=()))  # the jobs stay where they are
     request = RestoreRequest(backup.id)
     into, other = (
         database.restores.create(request, str(uuid.uuid4()), CLUSTER, target)
@@ -356,12 +329,3 @@ def test_service_starts_and_stops_its_parts(cluster: Cluster, start: Start) -> N
     conductor.stop()
     assert conductor.server.log == ["start", "stop", "wait"]
     assert not [t for t in threading.enumerate() if t.name.startswith("job-loop")]
-
-
-def test_names_of_leases_fit_every_back_end(cluster: Cluster) -> None:
-    """MySQL allows 64 characters; names of clusters are longer, and have any characters."""
-    job = cluster.job(cluster.request())
-    names = lease_names(Job(**{**vars(job), "cluster": "Größe \N{SNOWMAN}" * 50}))
-    assert all(len(name) <= 64 and name.isascii() for name in names)
-    assert lease_names(Job(**{**vars(job), "cluster": "a"}))[1] != names[1]
-    assert len(lease_names(Job(**{**vars(job), "kind": JobKind.VERIFICATION}))) == 1

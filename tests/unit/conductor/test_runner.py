@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, Phase
+from magnetodb_backup.domain.jobs import Fence, Resource
 from magnetodb_backup.errors import (
     DatabaseUnavailable,
     InvalidValue,
@@ -19,6 +20,7 @@ from magnetodb_backup.errors import (
     StorageUnavailable,
 )
 from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
+from tests.lab.catalogue import adopt
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import CLUSTER
@@ -147,16 +149,17 @@ def test_cancelled_verification_leaves_the_backup_alone(cluster: Cluster) -> Non
 
 def test_finished_job_is_left_alone(cluster: Cluster) -> None:
     backup = cluster.backup()
-    puts = list(cluster.store.puts)
-    cluster.runner().run(cluster.job(backup), lambda: True)
+    puts, job = list(cluster.store.puts), cluster.job(backup)
+    cluster.runner().run(job, Fence("conductor-1", ((Resource.job(job.id), 1),)), lambda: True)
     assert cluster.store.puts == puts
+    assert cluster.job(backup) == job
 
 
 def test_job_of_another_owner_is_left_alone(cluster: Cluster) -> None:
     backup = cluster.request()
-    mine = cluster.database.jobs.claim(cluster.job(backup).id, "conductor-1")
-    cluster.database.jobs.claim(mine.id, "conductor-2")
-    cluster.runner().run(mine, lambda: True)
+    mine, fence = adopt(cluster.database, cluster.job(backup).id, "conductor-1")
+    adopt(cluster.database, mine.id, "conductor-2")
+    cluster.runner().run(mine, fence, lambda: True)
     assert cluster.steps(backup) == set()
     assert cluster.database.backups.get(backup.id).status is BackupStatus.CREATING
 
@@ -165,11 +168,11 @@ def test_failure_that_comes_after_the_job_went_elsewhere_is_not_its_end(cluster:
     """A conductor stood still for a while; meanwhile another one has adopted the job."""
     backup = cluster.request(scope={"type": "galaxy"})
 
-    def adopt(worker_id: str, status: TaskStatus) -> None:
+    def move(worker_id: str, status: TaskStatus) -> None:
         if status.state is TaskState.FAILED:
-            cluster.database.jobs.claim(cluster.job(backup).id, "conductor-2")
+            adopt(cluster.database, cluster.job(backup).id, "conductor-2")
 
-    cluster.workers.after_status = adopt
+    cluster.workers.after_status = move
     assert cluster.run(backup).status is BackupStatus.CREATING
     assert cluster.job(backup).status is JobStatus.RUNNING
     assert cluster.steps(backup) == set()
@@ -235,8 +238,8 @@ def test_outage_of_the_database_leaves_the_job(cluster: Cluster) -> None:
     """It can be recorded nowhere; whoever finds the job afterwards goes on."""
     backup = cluster.request()
     cluster.run(backup, still_owner=cluster.until(backup, Phase.SNAPSHOT))
-    job = cluster.database.jobs.claim(cluster.job(backup).id, "conductor-1")
+    claimed = adopt(cluster.database, cluster.job(backup).id, "conductor-1")
     with cluster.database_away(), pytest.raises(DatabaseUnavailable):
-        cluster.runner().run(job, lambda: True)
+        cluster.runner().run(*claimed, lambda: True)
     assert cluster.run(backup, owner="conductor-2").status is BackupStatus.CREATED
     assert cluster.did("snapshot") == [1, 1, 1]

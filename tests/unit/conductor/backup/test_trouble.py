@@ -13,6 +13,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.errors import NotFound, StorageRefused, StorageUnavailable
 from magnetodb_backup.repository.format.names import cluster_container, manifest_name
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
+from tests.lab.catalogue import adopt
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held
 from tests.unit.worker.fake_node import CLUSTER, member
@@ -47,7 +48,7 @@ def test_conductor_that_dies_after_a_step(cluster: Cluster, phase: Phase) -> Non
 
 
 @pytest.mark.parametrize("kind", [TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.UPLOAD])
-@pytest.mark.parametrize("how", ["lease", "owner", "stopping"])
+@pytest.mark.parametrize("how", ["heartbeat", "owner", "stopping"])
 def test_conductor_that_dies_in_a_step(cluster: Cluster, kind: TaskKind, how: str) -> None:
     """The workers go on; the adopter finds their tasks running or done, and starts none again."""
     backup = cluster.request()
@@ -57,12 +58,12 @@ def test_conductor_that_dies_in_a_step(cluster: Cluster, kind: TaskKind, how: st
         if started is kind and not gone.is_set():
             gone.set()
             if how == "owner":
-                cluster.database.jobs.claim(cluster.job(backup).id, "conductor-2")
+                adopt(cluster.database, cluster.job(backup).id, "conductor-2")
             elif how == "stopping":
                 cluster.stopping.set()
 
     cluster.workers.after_start = lose
-    left = cluster.run(backup, still_owner=lambda: how != "lease" or not gone.is_set())
+    left = cluster.run(backup, still_owner=lambda: how != "heartbeat" or not gone.is_set())
     assert left.status is BackupStatus.CREATING
     assert kind.value not in cluster.steps(backup)
     cluster.stopping.clear()

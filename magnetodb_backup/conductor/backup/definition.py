@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backup as a kind of job: begins, resumes and ends it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
+from magnetodb_backup.conductor.backup.job import BackupJob, BackupTools
+from magnetodb_backup.conductor.definition import JobContext
+from magnetodb_backup.conductor.job import StepRunner, describe
+from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, Phase
+from magnetodb_backup.errors import BackupError, Cancelled, from_record
+
+LOG = logging.getLogger(__name__)
+
+
+class BackupDefinition:
+    """Backs up a cluster; no other backup or restore works on the cluster meanwhile."""
+
+    kind = JobKind.BACKUP.value
+    exclusive = True
+
+    def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
+        """Take the backup's steps; return the result of the commit."""
+        database = context.database
+        backup = database.backups.get(job.backup_id)
+        if backup.status in (BackupStatus.CREATED, BackupStatus.PARTIAL):
+            return None  # the process died between the commit and the end of the job
+        decided = database.jobs.step_results(job.id, job.round).get("failed")
+        if decided is not None:
+            raise from_record(decided)
+        steps = _steps(job, backup, context)
+
+        def entered(phase: str) -> None:
+            database.backups.update(backup.id, phase=phase)
+
+        def undo(round_: int) -> None:
+            steps.drop_snapshots(round_)
+
+        results = StepRunner(
+            database, check=context.check, entered=entered, rounds=context.settings.rounds
+        ).run(job, steps.steps, undo)
+        return results[Phase.COMMIT.value]
+
+    def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
+        """Persist the failure, clean up, then publish the backup's final status."""
+        database, cancelled = context.database, isinstance(error, Cancelled)
+        database.jobs.save_step(job.id, job.round, "failed", error.as_record())
+        backup = database.backups.get(job.backup_id)
+        _drop_snapshots(job, backup, context)
+        _withdraw_manifest(job, backup, context)
+        status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
+        database.backups.set_status(backup.id, status, error=describe(error))
+
+
+def _steps(job: Job, backup: Backup, context: JobContext) -> BackupJob:
+    tools = BackupTools(
+        database=context.database,
+        fanout=context.fanout(),
+        repository=context.repository(backup.cluster),
+        check=context.check,
+        wait=context.wait,
+        worker_timeout=context.settings.worker_timeout,
+        distrusted=lambda cluster: distrusted_packs(context.database, cluster),
+    )
+    return BackupJob(job, backup, tools)
+
+
+def _drop_snapshots(job: Job, backup: Backup, context: JobContext) -> None:
+    steps = _steps(job, backup, context)
+    for outcome in steps.drop_snapshots(job.round, context.cleaning_fanout()):
+        if outcome.error is not None:
+            LOG.warning(
+                "the snapshot on %s stays until its worker reports again: %s",
+                outcome.call.host,
+                outcome.error,
+            )
+
+
+def _withdraw_manifest(job: Job, backup: Backup, context: JobContext) -> None:
+    """Remove the manifest that a commit may have written before it was known to."""
+    if Phase.RELEASE.value not in context.database.jobs.step_results(job.id, job.round):
+        return
+    try:
+        context.repository(backup.cluster).delete_backup(backup.id)
+    except BackupError as error:
+        LOG.warning(
+            "backup %s failed, but a manifest of it may be in the store; repeat backup delete "
+            "when the store is back: %s",
+            backup.id,
+            error,
+        )

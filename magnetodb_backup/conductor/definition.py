@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a kind of job is to the conductor, and what it works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from magnetodb_backup.conductor.fanout import Fanout, Workers
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.errors import BackupError
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.storage.driver import StorageDriver
+
+_CLEANING = 10.0  # seconds; workers remove what is left when they report next
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """Times in seconds."""
+
+    prefix: str
+    poll_interval: float
+    worker_timeout: float
+    outage_deadline: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What one job works with.
+
+    Writes through ``database`` raise OwnershipLost once another conductor owns the job.
+    ``check`` raises when the job must take no further step; ``wait`` waits for so many seconds
+    or until the process stops.
+    """
+
+    database: Database
+    workers: Workers
+    storage: Callable[[], StorageDriver]
+    settings: RunnerSettings
+    check: Callable[[], None]
+    wait: Callable[[float], None]
+
+    def repository(self, cluster: str) -> ClusterRepository:
+        """Return the repository of a cluster's manifests."""
+        return ClusterRepository(self.storage(), self.settings.prefix, cluster)
+
+    def fanout(self) -> Fanout:
+        """Return what runs tasks on workers."""
+        return Fanout(
+            self.workers,
+            poll_interval=self.settings.poll_interval,
+            outage_deadline=self.settings.outage_deadline,
+            check=self.check,
+        )
+
+    def cleaning_fanout(self) -> Fanout:
+        """Return what runs tasks of cleaning up: with little patience, and whoever cancels."""
+        return Fanout(
+            self.workers,
+            poll_interval=min(0.5, self.settings.poll_interval),
+            outage_deadline=min(_CLEANING, self.settings.outage_deadline),
+            check=lambda: None,
+        )
+
+
+class JobDefinition(Protocol):
+    """A kind of job. One object serves all jobs of its kind.
+
+    An ``exclusive`` job is the only one of its cluster that is exclusive at a time.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The kind as in the jobs' records."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the job needs its cluster for itself."""
+
+    def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
+        """Take the job's steps that have no result yet; return the result of the job.
+
+        :raises BackupError: a Transient one to be called again, any other to be ended by ``fail``.
+        """
+
+    def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
+        """Persist the failure, clean up, then publish the final status.
+
+        A crash in between loses nothing then. It may be called again.
+        """

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verification of a backup: everything that its manifests name is read and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from magnetodb_backup.conductor.definition import JobContext
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.errors import BackupError
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.verify import verify_backup
+
+
+class Verification:
+    """Verifies a backup; its report is the job's result. The backup stays as it was."""
+
+    kind = JobKind.VERIFICATION.value
+    exclusive = False
+
+    def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
+        """Return the report."""
+        backup = context.database.backups.get(job.backup_id)
+        report = verify_backup(
+            context.repository(backup.cluster),
+            lambda host_id: NodeRepository(
+                context.storage(), context.settings.prefix, backup.cluster, host_id
+            ),
+            backup.id,
+            read_data=bool(job.parameters.get("read_data")),
+            progress=lambda *_: None,
+            check_cancelled=context.check,
+        )
+        return asdict(report)
+
+    def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
+        """Do nothing: the job's record has the error."""
