@@ -14,6 +14,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from typing_extensions import override
 
+from magnetodb_backup.cli.messages import complain
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
 
@@ -111,7 +112,7 @@ class ManageApp(App):
             return int(command.run(parser.parse_args(arguments)) or 0)
         except (BackupError, ExitWith) as error:
             if str(error):
-                sys.stderr.write(f"error: {error}\n")
+                complain("error", str(error))
             if self.options.debug:
                 raise
             return exit_code(error)

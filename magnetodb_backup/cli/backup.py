@@ -1,44 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backup list, backup show."""
+"""backup create, list, show, files, verify, cancel, delete."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cliff.lister import Lister
-from cliff.show import ShowOne
 from typing_extensions import override
 
-from magnetodb_backup.cli.app import ServiceCommand
-from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
+from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
+from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
+from magnetodb_backup.cli.waiting import Waiter, add_waiting
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.views import backup_view, job_view
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.errors import InvalidValue, NotFound
 
-_COLUMNS = ("id", "name", "cluster", "status", "created_at", "files", "bytes", "bytes_uploaded")
-
-
-def show(
-    parsed_args: Namespace, view: Mapping[str, Any], text: Callable[[str, Any], Any] | None = None
-) -> Any:
-    """Return columns for cliff; nested values as they are in JSON and YAML, as text elsewhere.
-
-    ``text`` makes a cell of a field's name and value, by default as for a backup.
-    """
-    if parsed_args.formatter in ("json", "yaml"):
-        return tuple(view), tuple(view.values())
-    return tuple(view), tuple((text or _text)(name, value) for name, value in view.items())
+_FILE_COLUMNS = (
+    "host_id", "data_directory", "keyspace", "table", "index", "name", "size", "sha256",
+)  # fmt: skip
 
 
-def cell(name: str, value: Any) -> Any:
-    """Return a value for a table's cell."""
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    return "" if value is None else value
+def add_backup(parser: ArgumentParser) -> None:
+    """Add the argument that names a backup."""
+    parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
 
 
-def _text(name: str, value: Any) -> Any:
-    """Return a value for a table's cell, a line for each part of it."""
+def code_of(backup: Backup) -> int:
+    """Return the exit code for the status in which a backup ended."""
+    return {BackupStatus.CREATED: DONE, BackupStatus.PARTIAL: PARTIAL}.get(backup.status, FAILED)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Return a field as the text of a cell, with a line for each part of it."""
     if name == "nodes":
         return "\n".join(_node_line(node) for node in value)
     if name == "coverage" and value:
@@ -54,50 +54,301 @@ def _node_line(node: Mapping[str, Any]) -> str:
     )
 
 
-class List(ServiceCommand, Lister):
+class _BackupCommand(RecordCommand):
+    """Shows a backup."""
+
+    def backup_columns(
+        self, parsed_args: Namespace, backup: Backup, nodes: Sequence[NodeBackup] | None
+    ) -> Any:
+        """Return columns for cliff."""
+        return self.shown(
+            parsed_args,
+            backup_view(backup, nodes),
+            brief=lambda: backup_fields(backup, nodes or ()),
+            text=_cell,
+        )
+
+
+class List(ListCommand):
     """List backups, newest first."""
+
+    noun = "backup"
+    columns = ("id", "name", "cluster", "status", "created_at", "files", "bytes", "bytes_uploaded")
+    sizes = frozenset({"bytes", "bytes_uploaded"})
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--status", help="only backups of this status")
-        parser.add_argument("--cluster", help="only backups of this cluster")
-        parser.add_argument("--limit", type=int, help="at most so many")
-        parser.add_argument("--marker", metavar="ID", help="begin after this backup")
+        parser = super().get_parser(prog_name)
         parser.add_argument(
             "--sort",
             default="created_at:desc",
             metavar="KEY",
-            help="created_at, updated_at, name or status; with :asc or :desc",
+            help="sort by created_at, updated_at, name or status; append :asc or :desc",
         )
-        parser.add_argument("--all", action="store_true", help="deleted ones too")
+        parser.add_argument("--all", action="store_true", help="list deleted backups too")
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups.list(
-            limit=parsed_args.limit,
-            marker=parsed_args.marker,
-            status=parsed_args.status,
-            cluster=parsed_args.cluster,
-            sort=parsed_args.sort,
-            include_deleted=parsed_args.all,
+            **self.chosen(parsed_args), sort=parsed_args.sort, include_deleted=parsed_args.all
         )
-        views = [backup_view(b) for b in backups]
-        return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in views]
+        return self.rows(backup_view(backup) for backup in backups)
 
 
-class Show(ServiceCommand, ShowOne):
+class Show(_BackupCommand):
     """Show a backup and its node backups."""
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("backup", help="ID, unique name, or the ID's first 8 or more digits")
+        parser = super().get_parser(prog_name)
+        add_backup(parser)
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups
         backup = backups.find(parsed_args.backup)
-        return show(parsed_args, backup_view(backup, backups.node_backups(backup.id)))
+        return self.backup_columns(parsed_args, backup, backups.node_backups(backup.id))
+
+
+class Create(_BackupCommand):
+    """Back up all keyspaces, some keyspaces, or a list of tables (column families)."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        scope = parser.add_mutually_exclusive_group(required=True)
+        scope.add_argument(
+            "--all-keyspaces",
+            action="store_true",
+            help="back up all keyspaces except those local to a node, virtual ones and "
+            "system_traces",
+        )
+        scope.add_argument(
+            "--keyspace", action="append", metavar="K", help="back up a keyspace; may be repeated"
+        )
+        scope.add_argument(
+            "--table", action="append", metavar="K.T", help="back up a table; may be repeated"
+        )
+        scope.add_argument("--scope", metavar="TYPE", help="select the tables by a scope plugin")
+        parser.add_argument(
+            "--scope-parameter",
+            action="append",
+            default=[],
+            metavar="KEY=JSON",
+            help="set a parameter of the plugin that --scope names; may be repeated",
+        )
+        parser.add_argument("--name", default="", help="human-readable name, unique")
+        parser.add_argument(
+            "--cluster", help="cluster to back up; required if the service has several"
+        )
+        parser.add_argument(
+            "--type",
+            default="full",
+            choices=("full",),
+            help="type of the backup; a full backup uploads only files that the store lacks",
+        )
+        parser.add_argument(
+            "--allow-partial",
+            action="store_true",
+            help="continue without nodes that are missing or fail, provided that each token range "
+            "keeps a replica; the backup is PARTIAL then",
+        )
+        parser.add_argument(
+            "--on-corrupt",
+            default="fail",
+            choices=("fail", "mark"),
+            help="fail if an SSTable does not match its digest, or mark it in the backup",
+        )
+        parser.add_argument(
+            "--fingerprints",
+            dest="figures",
+            action="store_true",
+            help="count and digest all rows, before and after the snapshots, so that restore "
+            "create --check can compare the restored rows; reads every row twice",
+        )
+        parser.add_argument("--figures", action="store_true", help=argparse.SUPPRESS)
+        add_waiting(parser, default=False)
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        request = BackupRequest(
+            scope=_scope(parsed_args),
+            name=parsed_args.name,
+            cluster=parsed_args.cluster,
+            type=parsed_args.type,
+            allow_partial=parsed_args.allow_partial,
+            on_corrupt=parsed_args.on_corrupt,
+            figures=parsed_args.figures,
+        )
+        backup = self.services.requests().create_backup(request)
+        backups = self.services.database().backups
+        if parsed_args.wait:
+            backup = Waiter(self.services, parsed_args.timeout).backup(backup.id)
+        nodes = backups.node_backups(backup.id)
+        if not parsed_args.wait:
+            self._below = follow_up(self.services.command, "backup", backup.id)
+        else:
+            self._summary = backup_summary(backup, nodes, self.services.command)
+            code = code_of(backup)
+            if code:
+                self.ends(code, ("error", f"{backup.status.value}: {backup.error}"))
+            elif backup.error:
+                self.ends(code, ("warning", backup.error))
+        return self.backup_columns(parsed_args, backup, nodes)
+
+
+def _scope(parsed_args: Namespace) -> dict[str, Any]:
+    if parsed_args.scope_parameter and not parsed_args.scope:
+        raise InvalidValue("--scope-parameter is only for --scope")
+    if parsed_args.keyspace:
+        return {"type": "keyspaces", "keyspaces": parsed_args.keyspace}
+    if parsed_args.table:
+        return {"type": "tables", "tables": parsed_args.table}
+    if parsed_args.all_keyspaces:
+        return {"type": "all"}
+    scope: dict[str, Any] = {"type": parsed_args.scope}
+    for text in parsed_args.scope_parameter:
+        key, equals, value = text.partition("=")
+        try:
+            scope[key] = json.loads(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise InvalidValue(f"--scope-parameter {text!r} is not KEY=JSON")
+    return scope
+
+
+class _OnBackup(_BackupCommand):
+    """Starts a job on a backup and, if asked, waits for its end."""
+
+    _wait = False
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        add_backup(parser)
+        add_waiting(parser, default=self._wait)
+        return parser
+
+    def _find(self, parsed_args: Namespace) -> Backup:
+        return self.services.database().backups.find(parsed_args.backup)
+
+    def _waiter(self, parsed_args: Namespace) -> Waiter:
+        return Waiter(self.services, parsed_args.timeout)
+
+    def _ended(self, backup: Backup, wanted: BackupStatus, error: str) -> None:
+        """Fail unless the backup has the wanted status."""
+        if backup.status is not wanted:
+            reason = f": {error}" if error else ""
+            found = f"the backup is {backup.status.value}, not {wanted.value}{reason}"
+            self.ends(FAILED, ("error", found))
+
+
+class Cancel(_OnBackup):
+    """Cancel a running backup."""
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self.services.requests().cancel_backup(self._find(parsed_args).id)
+        if parsed_args.wait:
+            backup = self._waiter(parsed_args).backup(backup.id)
+            self._ended(backup, BackupStatus.CANCELLED, backup.error)
+        return self.backup_columns(parsed_args, backup, None)
+
+
+class Delete(_OnBackup):
+    """Delete a backup's manifests. Its packs stay, because other backups may need them."""
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self.services.requests().delete_backup(self._find(parsed_args).id)
+        database = self.services.database()
+        deletion = database.jobs.latest(backup.id, JobKind.DELETION)
+        if parsed_args.wait and deletion is not None:
+            # A running backup is cancelled first, so its status is not that of the deletion.
+            deletion = self._waiter(parsed_args).job(deletion.id)
+            backup = database.backups.get(backup.id)
+            self._ended(backup, BackupStatus.DELETED, deletion.error)
+        return self.backup_columns(parsed_args, backup, None)
+
+
+class Verify(_OnBackup):
+    """Check that the store has all bytes of a backup."""
+
+    _wait = True
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--read-data", action="store_true", help="read every byte and compare its digest"
+        )
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self._find(parsed_args)
+        requests = self.services.requests()
+        job = requests.verify_backup(backup.id, read_data=parsed_args.read_data)
+        if parsed_args.wait:
+            job = self._waiter(parsed_args).job(job.id)
+            if problems := list(_problems(job)):
+                self.ends(FAILED, *(("error", problem) for problem in problems))
+        view = job_view(job)
+        view |= view.pop("result") or {}
+        return self.shown(parsed_args, view, brief=lambda: _as_cells(view))
+
+
+def _as_cells(view: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: cell(name, value) for name, value in view.items()}
+
+
+def _problems(job: Job) -> Iterator[str]:
+    """Yield the errors that a verification found, and the remedy."""
+    if job.status is not JobStatus.DONE:
+        yield f"the verification is {job.status.value}: {job.error}"
+        return
+    problems = (job.result or {}).get("problems", [])
+    for problem in problems:
+        where = f"node {problem['host_id']}" if problem["host_id"] else "cluster"
+        affected = f"; {problem['file_count']} files" if problem["file_count"] else ""
+        yield f"{where}: {problem['kind']} {problem['pack']}: {problem['detail']}{affected}"
+    if problems:
+        yield "make a new backup: it uploads again what is missing"
+
+
+class Files(ServiceCommand, Lister):
+    """List a backup's files, read from the store."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        add_backup(parser)
+        parser.add_argument("--node", metavar="HOST_ID", help="list only files of this node")
+        parser.add_argument("--table", metavar="K.T", help="list only files of this table")
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        backup = self.services.database().backups.find(parsed_args.backup)
+        source = self.services.repository(backup.cluster)
+        table = TableName.parse(parsed_args.table) if parsed_args.table else None
+        manifest = source.read_backup(backup.id)
+        hosts = [n.host_id for n in manifest.nodes if parsed_args.node in (None, n.host_id)]
+        if not hosts:
+            raise NotFound(f"backup {backup.id} has no node {parsed_args.node}; see backup show")
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for host_id in hosts:
+                for entry in source.node_manifest(backup.id, host_id):
+                    if table not in (None, TableName(entry.keyspace, entry.table)):
+                        continue
+                    yield (
+                        host_id, entry.data_directory, entry.keyspace, entry.table,
+                        entry.index or "", entry.name, entry.size, entry.sha256,
+                    )  # fmt: skip
+
+        return _FILE_COLUMNS, rows()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A restore's plan and summary for people."""
+"""A restore's plan for people."""
 
 from __future__ import annotations
 
@@ -19,46 +19,21 @@ _METHODS = {
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """Return the plan's sections; what the plan does not have is left out."""
+    """Return the plan's sections, leaving out those that the plan lacks."""
     sections = (
-        ("Ways", _ways(plan)),
+        ("How each node gets its files", _routing(plan)),
         ("Tables", _tables(plan)),
         ("Nodes", _nodes(plan)),
         ("Costs", _costs(plan)),
         ("Schema", _schema(plan.get("schema") or {})),
-        ("Figures to check against", _figures(plan)),
+        ("Fingerprints to check against", _fingerprints(plan)),
         ("Warnings", iter(plan.get("warnings", ()))),
         ("Problems, which refuse the restore", iter(plan.get("problems", ()))),
     )
     return "".join(_section(title, lines) for title, lines in sections)
 
 
-def summary_text(view: Mapping[str, Any]) -> str:
-    """Return what a finished restore has done."""
-    nodes = view["nodes"]
-
-    def total(name: str) -> int:
-        return sum(int(node[name]) for node in nodes)
-
-    done = sum(state == "restored" for state in view["tables"].values())
-    line = (
-        f"{done} of {len(view['tables'])} tables restored on {len(nodes)} nodes: "
-        f"{total('files_done')} files, {decimal(total('bytes_done'))} "
-        f"({decimal(total('bytes_resumed'))} of them staged by an earlier attempt), "
-        f"{total('sstables_imported')} SSTables imported"
-    )
-    if total("bytes_sent"):
-        line += f", {decimal(total('bytes_sent'))} streamed"
-    plan = view["plan"] or {}
-    sections = (
-        ("Summary", iter([line])),
-        ("Check of the rows against the backup's figures", checks_told(view["checks"])),
-        ("Warnings", iter(plan.get("warnings", ()))),
-    )
-    return "".join(_section(title, lines) for title, lines in sections)
-
-
-def checks_told(checks: Mapping[str, Mapping[str, Any]] | None) -> Iterator[str]:
+def check_lines(checks: Mapping[str, Mapping[str, Any]] | None) -> Iterator[str]:
     """Yield a line for each checked table."""
     for table, check in (checks or {}).items():
         yield f"{table}: {TableCheck.from_json(check).as_text()}"
@@ -69,7 +44,7 @@ def _section(title: str, lines: Iterator[str]) -> str:
     return f"\n{title}\n{textwrap.indent(text, '  ')}\n" if text else ""
 
 
-def _ways(plan: Mapping[str, Any]) -> Iterator[str]:
+def _routing(plan: Mapping[str, Any]) -> Iterator[str]:
     for keyspace, method in plan.get("method_by_keyspace", {}).items():
         yield f"{keyspace}: {_METHODS.get(method, method)}"
 
@@ -115,7 +90,7 @@ def _schema(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"note: {n}" for n in schema.get("notes", ()))
 
 
-def _figures(plan: Mapping[str, Any]) -> Iterator[str]:
+def _fingerprints(plan: Mapping[str, Any]) -> Iterator[str]:
     for table, found in plan.get("figures", {}).items():
         yield f"{table}: {found['steady']} of {sum(found.values())} token ranges"
 

@@ -1,65 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""restore list, restore show, restore cancel."""
+"""restore create, list, show, cancel."""
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cliff.lister import Lister
-from cliff.show import ShowOne
 from typing_extensions import override
 
-from magnetodb_backup.cli.app import FAILED, ServiceCommand
-from magnetodb_backup.cli.backup import cell, show
-from magnetodb_backup.cli.backup_create import add_waiting
-from magnetodb_backup.cli.plan import checks_told, plan_text
-from magnetodb_backup.cli.waiting import Waiter
-from magnetodb_backup.domain.restore.records import Restore, RestoreRequest, RestoreStatus
+from magnetodb_backup.cli.app import DONE, FAILED
+from magnetodb_backup.cli.backup import add_backup
+from magnetodb_backup.cli.plan import check_lines, plan_text
+from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
+from magnetodb_backup.cli.summary import follow_up, restore_fields, restore_summary, unusual
+from magnetodb_backup.cli.waiting import Waiter, add_waiting
+from magnetodb_backup.domain.restore.records import (
+    Existing,
+    NodeRestore,
+    Restore,
+    RestoreRequest,
+    RestoreStatus,
+)
 from magnetodb_backup.domain.restore.views import restore_view
 
-_COLUMNS = ("id", "backup_id", "cluster", "status", "phase", "created_at", "finished_at")
-_RESTORE_HELP = "ID, or its first 8 or more digits"
 
-
-class RestoreCommand(ServiceCommand, ShowOne):
-    """Shows a restore: as columns, and below a whole table what does not fit into cells."""
-
-    _code = 0
-    _below = ""
-
-    @override
-    def run(self, parsed_args: Namespace) -> int:
-        code = int(super().run(parsed_args) or 0)
-        if parsed_args.formatter == "table" and not parsed_args.columns:
-            self.app.stdout.write(self._below)
-        return code or self._code
-
-    def view(self, restore: Restore) -> dict[str, Any]:
-        """Return all fields of a restore."""
-        nodes = self.services.database().restores.node_restores(restore.id)
-        return restore_view(restore, nodes)
-
-    @staticmethod
-    def columns(parsed_args: Namespace, view: Mapping[str, Any]) -> Any:
-        """Return columns for cliff; a table has the plan below itself."""
-        if parsed_args.formatter == "table":
-            view = {name: value for name, value in view.items() if name != "plan"}
-        return show(parsed_args, view, _cell)
+def code_of(restore: Restore) -> int:
+    """Return the exit code for the status in which a restore ended."""
+    return DONE if restore.status in (RestoreStatus.RESTORED, RestoreStatus.PLANNED) else FAILED
 
 
 def _cell(name: str, value: Any) -> Any:
+    """Return a field as the text of a cell, with a line for each part of it."""
     if name == "nodes":
         return "\n".join(_node_line(node) for node in value)
     if name == "tables":
         return "\n".join(f"{table}: {state}" for table, state in value.items())
     if name == "checks":
-        return "\n".join(checks_told(value))
+        return "\n".join(check_lines(value))
     if name == "request":
-        usual = RestoreRequest("").as_json()
-        return cell(name, {k: v for k, v in value.items() if v != usual[k] and k != "backup_id"})
+        return cell(name, unusual(value))
     return cell(name, value)
 
 
@@ -72,66 +52,204 @@ def _node_line(node: Mapping[str, Any]) -> str:
     )
 
 
-class List(ServiceCommand, Lister):
-    """List restores and plans of restores, newest first."""
+class _RestoreCommand(RecordCommand):
+    """Shows a restore: as columns, and below a whole table what does not fit into cells."""
+
+    def nodes(self, restore: Restore) -> Sequence[NodeRestore]:
+        """Return the nodes' parts of a restore."""
+        return self.services.database().restores.node_restores(restore.id)
+
+    def restore_columns(
+        self, parsed_args: Namespace, restore: Restore, nodes: Sequence[NodeRestore]
+    ) -> Any:
+        """Return columns for cliff; a table has the plan below itself."""
+        view = restore_view(restore, nodes)
+        if parsed_args.formatter == "table":
+            del view["plan"]
+        return self.shown(
+            parsed_args, view, brief=lambda: restore_fields(restore, nodes), text=_cell
+        )
+
+
+class _OnRestore(_RestoreCommand):
+    """Works on an existing restore."""
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--status", help="only restores of this status")
-        parser.add_argument("--cluster", help="only restores into this cluster")
-        parser.add_argument("--limit", type=int, help="at most so many")
-        parser.add_argument("--marker", metavar="ID", help="begin after this restore")
+        parser = super().get_parser(prog_name)
+        parser.add_argument("restore", help="ID, or its first 8 or more digits")
         return parser
+
+    def find(self, parsed_args: Namespace) -> Restore:
+        """Return the restore that the argument names."""
+        return self.services.database().restores.find(parsed_args.restore)
+
+
+class List(ListCommand):
+    """List restores and plans of restores, newest first."""
+
+    noun = "restore"
+    columns = ("id", "backup_id", "cluster", "status", "phase", "created_at", "finished_at")
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        restores = self.services.database().restores.list(
-            limit=parsed_args.limit,
-            marker=parsed_args.marker,
-            status=parsed_args.status,
-            cluster=parsed_args.cluster,
-        )
-        views = [restore_view(r) for r in restores]
-        return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in views]
+        restores = self.services.database().restores.list(**self.chosen(parsed_args))
+        return self.rows(restore_view(restore) for restore in restores)
 
 
-class Show(RestoreCommand):
+class Show(_OnRestore):
     """Show a restore, its plan, its tables and its nodes."""
 
     @override
-    def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("restore", help=_RESTORE_HELP)
-        return parser
-
-    @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        restore = self.services.database().restores.find(parsed_args.restore)
+        restore = self.find(parsed_args)
         self._below = plan_text(restore.plan or {})
-        return self.columns(parsed_args, self.view(restore))
+        return self.restore_columns(parsed_args, restore, self.nodes(restore))
 
 
-class Cancel(RestoreCommand):
-    """Cancel a restore that runs. What is imported already stays."""
+class Cancel(_OnRestore):
+    """Cancel a running restore. Tables that are imported already stay."""
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("restore", help=_RESTORE_HELP)
+        parser = super().get_parser(prog_name)
         add_waiting(parser, default=False)
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        found = self.services.database().restores.find(parsed_args.restore)
-        restore = self.services.requests().cancel_restore(found.id)
+        restore = self.services.requests().cancel_restore(self.find(parsed_args).id)
         if parsed_args.wait:
             restore = Waiter(self.services, parsed_args.timeout).restore(restore.id)
             if restore.status is not RestoreStatus.CANCELLED:
-                self._code = FAILED
                 reason = f": {restore.error}" if restore.error else ""
-                sys.stderr.write(
-                    f"error: the restore is {restore.status.value}, not CANCELLED{reason}\n"
-                )
-        return self.columns(parsed_args, self.view(restore))
+                found = f"the restore is {restore.status.value}, not CANCELLED{reason}"
+                self.ends(FAILED, ("error", found))
+        return self.restore_columns(parsed_args, restore, self.nodes(restore))
+
+
+class Create(_RestoreCommand):
+    """Restore a backup or some of its tables, or show what that would do (--dry-run)."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        add_backup(parser)
+        _add_choice(parser)
+        _add_method(parser)
+        parser.add_argument("--allow-partial", action="store_true", help="accept a PARTIAL backup")
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="change nothing and show the plan; waits for it unless --no-wait is given",
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="read the restored rows and compare them with the backup's fingerprints, range "
+            "by range; fails if they differ. Requires a backup made with --fingerprints",
+        )
+        add_waiting(parser, default=None)
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        request = RestoreRequest(
+            self.services.database().backups.find(parsed_args.backup).id,
+            cluster=parsed_args.cluster,
+            keyspaces=tuple(parsed_args.keyspace),
+            tables=tuple(parsed_args.table),
+            to_keyspace=parsed_args.to_keyspace,
+            to_table=parsed_args.to_table,
+            existing=Existing(parsed_args.existing),
+            node=parsed_args.node,
+            source_replicas=parsed_args.source_replicas,
+            allow_partial=parsed_args.allow_partial,
+            dry_run=parsed_args.dry_run,
+            check=parsed_args.check,
+            offline=parsed_args.offline,
+            system_auth=parsed_args.system_auth,
+        )
+        restore = self.services.requests().create_restore(request)
+        wait = parsed_args.dry_run if parsed_args.wait is None else parsed_args.wait
+        if not wait:
+            self._below = follow_up(self.services.command, "restore", restore.id)
+            return self.restore_columns(parsed_args, restore, self.nodes(restore))
+        restore = Waiter(self.services, parsed_args.timeout).restore(restore.id)
+        nodes = self.nodes(restore)
+        if restore.status is RestoreStatus.RESTORED:
+            self._summary = restore_summary(restore, nodes, self.services.command)
+        else:
+            self._below = plan_text(restore.plan or {})
+        self.ends(code_of(restore), *_complaints(restore))
+        return self.restore_columns(parsed_args, restore, nodes)
+
+
+def _add_choice(parser: ArgumentParser) -> None:
+    """Add the options that choose tables and their target."""
+    parser.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="K.T",
+        help="restore only this table of the backup; may be repeated",
+    )
+    parser.add_argument(
+        "--keyspace",
+        action="append",
+        default=[],
+        metavar="K",
+        help="restore only this keyspace of the backup; may be repeated",
+    )
+    parser.add_argument(
+        "--to-keyspace", default="", metavar="K", help="restore into another keyspace"
+    )
+    parser.add_argument(
+        "--to-table", default="", metavar="T", help="restore one table under another name"
+    )
+    parser.add_argument(
+        "--existing",
+        default=Existing.REFUSE.value,
+        choices=[existing.value for existing in Existing],
+        help="if a table has data: refuse the restore (the default), replace the data by the "
+        "backup's, or merge both: the newest write of each cell wins",
+    )
+    parser.add_argument(
+        "--cluster", help="target cluster; by default the backup's own cluster, or the only one"
+    )
+
+
+def _add_method(parser: ArgumentParser) -> None:
+    """Add the options about how the files reach the target."""
+    parser.add_argument(
+        "--node",
+        default="",
+        metavar="HOST_ID_OR_ADDRESS",
+        help="restore only this node of the target",
+    )
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="stop all nodes (or that of --node) by [cassandra] stop_command, replace their files "
+        "by the backup's, and start them",
+    )
+    parser.add_argument(
+        "--system-auth",
+        action="store_true",
+        help="with --offline: restore Cassandra's roles and grants too",
+    )
+    parser.add_argument(
+        "--source-replicas",
+        default="all",
+        choices=("all", "one"),
+        help="send all replicas of a token range, or one, to a ring that is not the backup's",
+    )
+
+
+def _complaints(restore: Restore) -> list[tuple[str, str]]:
+    """Return what a script should not overlook."""
+    if code_of(restore):
+        return [("error", f"{restore.status.value}: {restore.error}")]
+    if restore.status is RestoreStatus.PLANNED and (restore.plan or {}).get("problems"):
+        return [("", "the restore would be refused; see the plan's problems")]
+    return []

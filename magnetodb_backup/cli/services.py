@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands work with."""
+"""The parts of the service that the commands use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class ManifestSource(Protocol):
 class Services:
     """Factories: a command opens only what it needs. ``repository`` takes a cluster's name.
 
-    ``poll_interval``: seconds between two looks at what is waited for.
+    ``poll_interval``: longest time in seconds between two looks at what is waited for.
+    ``command``: the program with its configuration, as an operator types it.
     """
 
     database: Callable[[], Database]
@@ -37,3 +38,4 @@ class Services:
     repository: Callable[[str], ManifestSource]
     catalogue: Callable[[], StoredBackups]
     poll_interval: float = 0.5
+    command: str = "magnetodb-backup-manage"

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from magnetodb_backup.cli.app import FAILED, ExitWith
 from magnetodb_backup.cli.progress import (
+    Display,
     NodeProgress,
     make_display,
     of_node_backup,
     of_node_restore,
 )
 from magnetodb_backup.cli.services import Services
+from magnetodb_backup.cli.steps import State, steps_of_backup, steps_of_restore
 from magnetodb_backup.domain.backup.records import Backup, Job
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.restore.records import Restore, RestoreStatus
@@ -24,10 +28,39 @@ from magnetodb_backup.errors import DatabaseUnavailable
 Result = TypeVar("Result")
 _LOOKS_BEFORE_CONDUCTOR = 4  # a job that a conductor takes needs no warning
 _CONDUCTOR_SILENT = 15.0
+_SHORTEST_PAUSE = 0.1  # seconds; a backup of unchanged files takes less than a second
+
+_ENDS_OF_BACKUP = {
+    BackupStatus.CREATED: State.DONE,
+    BackupStatus.PARTIAL: State.DONE,
+    BackupStatus.DELETED: State.DONE,
+    BackupStatus.CREATE_FAILED: State.FAILED,
+    BackupStatus.DELETE_FAILED: State.FAILED,
+    BackupStatus.CANCELLED: State.CANCELLED,
+}
+_ENDS_OF_RESTORE = {
+    RestoreStatus.RESTORED: State.DONE,
+    RestoreStatus.PLANNED: State.DONE,
+    RestoreStatus.RESTORE_FAILED: State.FAILED,
+    RestoreStatus.CANCELLED: State.CANCELLED,
+}
+
+
+def add_waiting(parser: ArgumentParser, *, default: bool | None) -> None:
+    """Add the options about waiting."""
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=default,
+        help="wait for the end of the job and show its progress",
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="maximum time to wait; the job continues"
+    )
 
 
 class _Record(Protocol):
-    """What is waited for."""
+    """A record that is waited for."""
 
     @property
     def id(self) -> str: ...
@@ -40,69 +73,80 @@ Watched = TypeVar("Watched", bound=_Record)
 
 
 class Waiter:
-    """Polls the database; ``timeout`` in seconds, None for ever."""
+    """Polls the database; ``timeout`` in seconds, None for no limit."""
 
     def __init__(self, services: Services, timeout: float | None) -> None:
         self._database, self._timeout = services.database(), timeout
         self._interval = services.poll_interval
         self._started = time.monotonic()
-        self._told: set[str] = set()
+        self._written: set[str] = set()
 
     def backup(self, backup_id: str) -> Backup:
         """Return the backup when it is no longer CREATING or DELETING.
 
-        :raises ExitWith: when the time is over, or on an interrupt; the backup goes on.
+        :raises ExitWith: after the timeout, or on an interrupt; the backup continues.
         """
-        backups, busy = self._database.backups, (BackupStatus.CREATING, BackupStatus.DELETING)
+        backups = self._database.backups
         return self._shown(
-            f"backup {backup_id}",
+            "backup",
+            backup_id,
+            steps=lambda: steps_of_backup(backups.get(backup_id)),
             read=lambda: backups.get(backup_id),
             nodes=lambda: [of_node_backup(n) for n in backups.node_backups(backup_id)],
-            ended=lambda backup: backup.status not in busy,
+            ended=lambda backup: _ENDS_OF_BACKUP.get(backup.status),
         )
 
     def restore(self, restore_id: str) -> Restore:
         """Return the restore when it is no longer RESTORING.
 
-        :raises ExitWith: when the time is over, or on an interrupt; the restore goes on.
+        :raises ExitWith: after the timeout, or on an interrupt; the restore continues.
         """
         restores = self._database.restores
         return self._shown(
-            f"restore {restore_id}",
+            "restore",
+            restore_id,
+            steps=lambda: steps_of_restore(restores.get(restore_id)),
             read=lambda: restores.get(restore_id),
             nodes=lambda: [of_node_restore(n) for n in restores.node_restores(restore_id)],
-            ended=lambda restore: restore.status is not RestoreStatus.RESTORING,
+            ended=lambda restore: _ENDS_OF_RESTORE.get(restore.status),
         )
 
     def _shown(
         self,
-        what: str,
+        kind: str,
+        id_: str,
         *,
+        steps: Callable[[], Mapping[str, str]],
         read: Callable[[], Watched],
         nodes: Callable[[], list[NodeProgress]],
-        ended: Callable[[Watched], bool],
+        ended: Callable[[Watched], State | None],
     ) -> Watched:
-        """Show progress until the record of ``what`` (its kind and ID) has ended."""
-        display = make_display()
+        """Show progress until the record has ended."""
+        what = f"{kind} {id_}"
+        display: Display | None = None
 
         def look() -> Watched | None:
+            nonlocal display
+            if display is None:  # the first look may meet an outage of the database too
+                display = make_display(what.capitalize(), steps())
             record = read()
-            display.show(record.id, record.phase, nodes())
-            return record if ended(record) else None
+            end = ended(record)
+            display.show(record.id, record.phase, nodes(), end)
+            return record if end is not None else None
 
-        kind, _, id_ = what.partition(" ")
         remedy = (
             f"See magnetodb-backup-manage {kind} show {id_}, or cancel it by {kind} cancel {id_}"
         )
         try:
             return self._until(look, what, remedy)
         finally:
-            display.close()
+            if display is not None:
+                display.close()
 
     def job(self, job_id: str) -> Job:
         """Return the job when it is finished.
 
-        :raises ExitWith: when the time is over, or on an interrupt; the job goes on.
+        :raises ExitWith: after the timeout, or on an interrupt; the job continues.
         """
 
         def look() -> Job | None:
@@ -120,14 +164,14 @@ class Waiter:
                         return found
                     self._look_for_conductor()
                 except DatabaseUnavailable as error:
-                    self._tell_once(f"{error}; still waiting")
+                    self._write_once(f"{error}; still waiting")
                 self._pause(what)
         except KeyboardInterrupt:
-            raise ExitWith(FAILED, f"interrupted; {what} goes on. {remedy}".strip()) from None
+            raise ExitWith(FAILED, f"interrupted; {what} continues. {remedy}".strip()) from None
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _write_once(self, text: str) -> None:
+        if text not in self._written:
+            self._written.add(text)
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
@@ -135,11 +179,14 @@ class Waiter:
         if time.monotonic() - self._started < _LOOKS_BEFORE_CONDUCTOR * self._interval:
             return
         if not self._database.nodes.conductors(_CONDUCTOR_SILENT):
-            self._tell_once(
+            self._write_once(
                 "no conductor is running: start magnetodb-backup-conductor; still waiting"
             )
 
     def _pause(self, what: str) -> None:
-        if self._timeout is not None and time.monotonic() - self._started > self._timeout:
-            raise ExitWith(FAILED, f"{what} is not finished after {self._timeout:g} s; it goes on")
-        time.sleep(self._interval)
+        waited = time.monotonic() - self._started
+        if self._timeout is not None and waited > self._timeout:
+            raise ExitWith(
+                FAILED, f"{what} is not finished after {self._timeout:g} s; it continues"
+            )
+        time.sleep(min(self._interval, _SHORTEST_PAUSE + waited / 10))

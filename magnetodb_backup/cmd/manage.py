@@ -8,9 +8,12 @@ time that a command takes: --version needs none of these libraries, backup list 
 from __future__ import annotations
 
 import logging
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magnetodb_backup.cli.app import ManageApp
@@ -105,7 +108,16 @@ def make_services(arguments: Sequence[str]) -> Services:
         requests=requests,
         repository=repository,
         catalogue=catalogue,
+        command=shlex.join([_program(), *arguments]),
     )
+
+
+def _program() -> str:
+    """Return how this program is called: by its path unless the shell finds it."""
+    found = shutil.which(ManageApp.NAME)
+    path = sys.argv[0]
+    named = Path(path).name == ManageApp.NAME
+    return path if named and (found is None or not Path(found).samefile(path)) else ManageApp.NAME
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def test_what_cannot_be_backed_up(sampled: Rig, arguments: tuple[str, ...], name
         (("--table", "faults"), "'faults'"),
         (("--table", "a.b; DROP TABLE x"), "'b; DROP TABLE x'"),
         (("--keyspace", "../../etc"), "'../../etc'"),
-        (("--keyspace", "faults", "--type", "incremental"), "'incremental' is not available yet"),
+        (("--keyspace", "faults", "--type", "incremental"), "'incremental' (choose from 'full')"),
         (("--scope", "keyspaces", "--scope-parameter", "keyspaces"), "is not KEY=JSON"),
     ],
     ids=["scope", "table", "injection", "path", "type", "parameter"],

@@ -57,7 +57,7 @@ def test_dropped_table_is_back(kept: str) -> None:
     assert dropped
     assert "left in shop: people\n" in kept
     assert f"shop.orders is back: {dropped[1]}, every row" in kept
-    assert "1 of 1 tables restored on 1 nodes" in kept
+    assert "1 of 1 table restored on 1 node: " in kept
 
 
 def test_commands_that_it_prints_work(kept: str) -> None:

@@ -70,7 +70,7 @@ def _plan_check(
     if not manifest.figures:
         problem = (
             f"backup {manifest.backup_id} has no figures to check a restore against; leave --check "
-            "out, and make the next backup with --figures"
+            "out, and make the next backup with --fingerprints"
         )
         return _CheckPlan({}, (), (problem,), ())
     targets = {TableName(*source): _text(target) for source, target in selected["tables"]}

@@ -137,6 +137,20 @@ class Shell:
         return job_of(self.database, backup_id, kind)
 
 
+def table(out: str) -> dict[str, str]:
+    """Return the values of a table by their fields, the lines of a cell joined."""
+    rows = [line.strip("|").split("|", 1) for line in out.splitlines() if line.startswith("|")]
+    found: dict[str, str] = {}
+    name = ""
+    for first, text in rows[1:]:
+        if first.strip():
+            name = first.strip()
+            found[name] = text.strip()
+        else:
+            found[name] += f"\n{text.strip()}"
+    return found
+
+
 @pytest.fixture
 def shell(database: Database) -> Shell:
     return Shell(database)

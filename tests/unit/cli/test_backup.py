@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
 import pytest
 import yaml
 
-from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.cli.summary import scope_text
+from magnetodb_backup.domain.backup.records import BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
 from tests.lab.catalogue import MISSING
-from tests.unit.cli.conftest import Shell
+from tests.unit.cli.conftest import CLUSTER, Shell, table
 
 S = BackupStatus
 
@@ -87,9 +89,89 @@ def test_show_has_the_values_of_the_rest_api(shell: Shell) -> None:
 
 def test_show_for_people_has_nested_values_as_text(shell: Shell) -> None:
     backup = shell.backup(S.CREATED)
-    out = shell("backup", "show", backup.id).out
+    out = shell("backup", "show", backup.id, "--long").out
     assert '{"type": "all"}' in out
     assert "None" not in out
+
+
+def test_show_for_people_has_what_they_need(shell: Shell) -> None:
+    backup = shell.backup(S.PARTIAL, "nightly")
+    shell.database.backups.update(
+        backup.id,
+        files=1200,
+        bytes=2 * 10**9,
+        bytes_uploaded=5 * 10**8,
+        bytes_reused=15 * 10**8,
+        skew_ms=165,
+        coverage={"shop": {"status": "complete"}, "log": {"status": "partial"}},
+    )
+    progress = Progress(files_total=1200, files_done=1200, bytes_done=2 * 10**9)
+    shell.node_backup(backup, phase="done", progress=progress)
+    shell.node_backup(backup, host_id="h2", address="10.0.0.2", phase="missing", error="silent")
+    fields = table(shell("backup", "show", backup.id).out)
+    created = f"{shell.database.backups.get(backup.id).created_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert fields.pop("took").endswith(" s")
+    assert fields == {
+        "id": backup.id,
+        "name": "nightly",
+        "cluster": CLUSTER,
+        "status": "PARTIAL",
+        "scope": "all keyspaces",
+        "created": created,
+        "saved": "1,200 files, 2.0 GB",
+        "new": "500.0 MB uploaded; 1.5 GB re-used, already in the store (75 %)",
+        "restores": "shop: every row, from all its replicas\n"
+        "log: every row, some from fewer replicas than the cluster has",
+        "snapshots": "taken within 165 ms",
+        "nodes": "10.0.0.1: done, 1,200 of 1,200 files, 2.0 GB, 0 bytes uploaded, 0 bytes re-used\n"
+        "10.0.0.2: missing, 3 of 7 files, 0 bytes, 0 bytes uploaded, 0 bytes re-used: silent",
+    }
+
+
+@pytest.mark.parametrize(("status", "label"), [(S.CREATED, "notes"), (S.CREATE_FAILED, "error")])
+def test_notes_are_not_called_errors(shell: Shell, status: S, label: str) -> None:
+    backup = shell.backup()
+    shell.database.backups.set_status(backup.id, status, error="why")
+    assert table(shell("backup", "show", backup.id).out)[label] == "why"
+
+
+def test_a_running_backup_shows_its_step(shell: Shell) -> None:
+    backup = shell.backup()
+    shell.database.backups.update(backup.id, phase="upload")
+    fields = table(shell("backup", "show", backup.id).out)
+    assert (fields["step"], "took" in fields, "saved" in fields) == ("upload", False, False)
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"),
+    [
+        ({"type": "keyspaces", "keyspaces": ["shop", "log"]}, "keyspaces shop, log"),
+        ({"type": "tables", "tables": ["shop.orders"]}, "tables shop.orders"),
+        ({"type": "matching", "pattern": "t*"}, 'matching {"pattern": "t*"}'),
+        ({"type": "mine"}, "mine"),
+    ],
+)
+def test_scopes_for_people(scope: dict[str, Any], text: str) -> None:
+    assert scope_text(scope) == text
+
+
+@pytest.mark.parametrize("form", ["value", "shell", "json", "yaml"])
+def test_other_forms_have_all_fields(shell: Shell, form: str) -> None:
+    backup = shell.backup(S.CREATED)
+    plain = shell("backup", "show", backup.id, "-f", form).out
+    assert plain == shell("backup", "show", backup.id, "-f", form, "--long").out
+    names = list(backup_view(backup, []))
+    assert len(table(shell("backup", "show", backup.id, "--long").out)) == len(names)
+    if form == "shell":
+        assert [line.partition("=")[0] for line in plain.splitlines()] == names
+
+
+def test_a_listing_has_units_for_people_only(shell: Shell) -> None:
+    backup = shell.backup(S.CREATED)
+    shell.database.backups.update(backup.id, bytes=1_500_000)
+    assert "| 1.5 MB |" in shell("backup", "list").out
+    for form in ("value", "csv"):
+        assert "1500000" in shell("backup", "list", "-f", form, "-c", "bytes").out
 
 
 def test_backup_by_name_and_by_the_first_digits(shell: Shell) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
 from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.plugins.loading import load_scope
+from magnetodb_backup.requests.service import RecordedRequests
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import CLUSTER, Meanwhile, Shell
 from tests.unit.domain.samples import REPORT
@@ -48,7 +51,7 @@ def test_scopes(shell: Shell, arguments: list[str], scope: dict[str, Any]) -> No
 def test_all_options(shell: Shell) -> None:
     shell.database.nodes.report(replace(REPORT, worker_id="w2", cluster="other"))
     options = ["--name", "nightly ß", "--cluster", CLUSTER, "--on-corrupt", "mark"]
-    options += ["--allow-partial", "--figures", "-f", "json"]
+    options += ["--allow-partial", "--fingerprints", "-f", "json"]
     record = shell("backup", "create", "--all-keyspaces", *options).json
     backup = shell.database.backups.get(record["id"])
     assert record == backup_view(backup, [])
@@ -74,7 +77,6 @@ def test_defaults(shell: Shell) -> None:
         (2, ["--scope", "all", "--scope-parameter", "a"], "'a' is not KEY=JSON"),
         (2, ["--scope", "all", "--scope-parameter", "a=[1"], "'a=[1' is not KEY=JSON"),
         (2, ["--scope", "keyspaces", "--scope-parameter", 'keyspaces=["a=b"]'], "'a=b'"),
-        (2, ["--all-keyspaces", "--type", "incremental"], "'incremental' is not available yet"),
         (2, ["--all-keyspaces", "--name", "x" * 256], "255"),
         (2, ["--all-keyspaces", "--name", "\udcff"], "control characters"),
         (4, ["--all-keyspaces", "--cluster", "other"], f"known: '{CLUSTER}'"),
@@ -86,6 +88,20 @@ def test_refusals_record_nothing(shell: Shell, code: int, arguments: list[str], 
     assert named in shell.refused(code, "backup", "create", *arguments)
     assert shell.database.backups.list() == (taken,)
     assert shell.woken == 0
+
+
+def test_the_former_name_of_fingerprints_is_accepted_and_hidden(shell: Shell) -> None:
+    record = shell("backup", "create", "--all-keyspaces", "--figures", "-f", "json").json
+    assert record["figures"] is True
+    help_text = shell("backup", "create", "--help").out
+    assert ("--figures" in help_text, "--fingerprints" in help_text) == (False, True)
+
+
+def test_only_existing_types_are_offered(shell: Shell) -> None:
+    outcome = shell("backup", "create", "--all-keyspaces", "--type", "incremental")
+    assert (outcome.code, shell.database.backups.list()) == (2, ())
+    assert outcome.err.endswith("--type: invalid choice: 'incremental' (choose from 'full')\n")
+    assert "incremental" not in shell("backup", "create", "--help").out
 
 
 def test_several_clusters(shell: Shell) -> None:
@@ -111,16 +127,30 @@ def test_end_is_the_exit_code(
     shell: Shell, meanwhile: Meanwhile, end: BackupStatus, code: int
 ) -> None:
     error = "" if end is S.CREATED else "node 10.0.0.1 was missing"
+    ended = threading.Event()
 
     def conduct() -> None:
         (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
         way = [S.CREATED, S.DELETING] if end is S.DELETED else []
         for status in [*way, end]:
             shell.database.backups.set_status(job.backup_id, status, error=error)
+        ended.set()
+
+    class Requests(RecordedRequests):
+        """Returns when the backup has its last status: waiting must not end by one before."""
+
+        def create_backup(self, request: BackupRequest) -> Backup:
+            backup = super().create_backup(request)
+            assert ended.wait(30)
+            return backup
+
+    def requests() -> RecordedRequests:
+        return Requests(shell.database, load_scope, lambda: None, known_within=60)
 
     meanwhile(conduct)
     waiting = ["--wait", "--timeout", "30", "-f", "json"]
-    outcome = shell("backup", "create", "--all-keyspaces", *waiting)
+    services = replace(shell.services, requests=requests)
+    outcome = shell("backup", "create", "--all-keyspaces", *waiting, services=services)
     assert outcome.code == code
     assert outcome.json["status"] == end.value
     told = f"error: {end.value}: {error}\n" if code else ""
@@ -148,7 +178,12 @@ def test_progress_is_told_in_plain_lines(shell: Shell, meanwhile: Meanwhile) -> 
         backup = database.backups.get(job.backup_id)
         database.backups.update(backup.id, phase="upload")
         progress = Progress(
-            files_total=7, files_done=3, bytes_total=100, bytes_done=40, bytes_uploaded=20
+            files_total=7,
+            files_done=3,
+            bytes_total=100,
+            bytes_done=40,
+            bytes_uploaded=20,
+            bytes_reused=15,
         )
         shell.node_backup(backup, address="10.0.0.1", progress=progress)
         shell.wait_told("files")
@@ -159,7 +194,8 @@ def test_progress_is_told_in_plain_lines(shell: Shell, meanwhile: Meanwhile) -> 
     outcome = shell("backup", "create", "--all-keyspaces", "--wait", "-f", "json")
     assert outcome.code == 0
     assert f"{outcome.json['id']}: upload\n" in outcome.err
-    assert "10.0.0.1: 3/7 files, 40/100 bytes, 20 uploaded\n" in outcome.err
+    line = "10.0.0.1: 3 of 7 files, 40 bytes of 100 bytes, 20 bytes uploaded, 15 bytes re-used\n"
+    assert line in outcome.err
     assert "\x1b" not in outcome.err
     (node,) = outcome.json["nodes"]
     assert node["files_done"] == 3

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cli.plan import plan_text, summary_text
-from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.cli.plan import plan_text
 
 PLAN: dict[str, Any] = {
     "method_by_keyspace": {"shop": "import", "log": "stream"},
@@ -52,7 +51,7 @@ PLAN: dict[str, Any] = {
     "warnings": ["old backup", "merge"],
 }
 TEXT = """
-Ways
+How each node gets its files
   shop: imported; each node takes the files of the node whose tokens it has
   log: streamed by Cassandra's bulk loader to the nodes that own the rows
 
@@ -79,7 +78,7 @@ Schema
   column v
   note: one note
 
-Figures to check against
+Fingerprints to check against
   shop2.orders: 60 of 64 token ranges
 
 Warnings
@@ -110,35 +109,3 @@ def test_no_plan_is_no_text() -> None:
         "expected_seconds": None,
     }
     assert plan_text(nothing) == ""
-
-
-def test_summary() -> None:
-    node = {
-        "files_done": 4,
-        "bytes_done": 1_500_000,
-        "bytes_resumed": 500_000,
-        "sstables_imported": 3,
-        "bytes_sent": 0,
-    }
-    view: dict[str, Any] = {
-        "tables": {"shop.orders": "restored", "shop.users": "truncated"},
-        "nodes": [node, node],
-        "plan": {"warnings": ["run nodetool repair"]},
-        "checks": None,
-    }
-    assert summary_text(view) == (
-        "\nSummary\n  1 of 2 tables restored on 2 nodes: 8 files, 3.0 MB (1.0 MB of them staged by "
-        "an earlier attempt), 6 SSTables imported\n\nWarnings\n  run nodetool repair\n"
-    )
-    nothing: dict[str, Any] = {"tables": {}, "nodes": [], "plan": None, "checks": None}
-    assert "0 of 0 tables" in summary_text(nothing)
-
-
-def test_summary_of_a_check() -> None:
-    check = TableCheck(equal=60, changing=4, rows_expected=300, rows_found=300).as_json()
-    view: dict[str, Any] = {"tables": {}, "nodes": [], "plan": None, "checks": {"k.t": check}}
-    assert (
-        "Check of the rows against the backup's figures\n"
-        "  k.t: 60 of 60 token ranges equal, 300 rows; 4 ranges changed while the backup was made: "
-        "not compared\n"
-    ) in summary_text(view)

@@ -54,13 +54,16 @@ def test_showing_for_people(shell: Shell) -> None:
     shell.node_restore(restore.id, error="disk broken")
     out = shell("restore", "show", restore.id).out
     table, _, below = out.rpartition("+\n")
-    assert "10.0.0.1: download, 3/7 files, 40 bytes, 0 SSTables imported: disk broken" in table
+    assert (
+        "10.0.0.1: download, 3 of 7 files, 40 bytes of 100 bytes, 0 SSTables imported: disk "
+        in table
+    )
     assert "k.t: untouched" in table
     assert "k.t: 63 of 64 token ranges equal, 299 rows of 300" in table
     assert "no space left" not in table
-    assert "Ways\n  k: imported" in below
+    assert "How each node gets its files\n  k: imported" in below
     assert below.endswith("Problems, which refuse the restore\n  no space left\n")
-    assert "Ways" not in shell("restore", "show", restore.id, "-c", "status").out
+    assert "How each node" not in shell("restore", "show", restore.id, "-c", "status").out
 
 
 def test_a_request_shows_only_what_is_unusual(shell: Shell) -> None:

@@ -94,7 +94,7 @@ def test_requests(shell: Shell, backup: Backup, arguments: list[str], asked: Any
         (2, ["nightly", "--node", "10.0.0.1", "--existing", "replace"], "use merge"),
         (2, ["nightly", "--to-keyspace", "system"], "Cassandra's own"),
         (2, ["nightly", "--check", "--node", "10.0.0.1"], "a single node cannot be checked"),
-        (2, ["plain", "--check"], "has no figures.*make the next backup with --figures"),
+        (2, ["plain", "--check"], "has no figures.*make the next backup with --fingerprints"),
     ],
 )
 def test_refusals_record_nothing(
@@ -158,7 +158,9 @@ def test_a_dry_run_waits_and_prints_the_plan(
     outcome = shell("restore", "create", backup.id, "--dry-run", "--timeout", "30")
     assert outcome.code == 0
     assert outcome.err == "the restore would be refused; see the plan's problems\n"
-    assert "Ways\n  shop: streamed by Cassandra's bulk loader" in outcome.out
+    assert (
+        "How each node gets its files\n  shop: streamed by Cassandra's bulk loader" in outcome.out
+    )
     assert outcome.out.endswith("refuse the restore\n  no space on 10.0.0.1\n")
 
 
@@ -173,6 +175,7 @@ def test_a_restore_ends_with_a_summary(shell: Shell, backup: Backup, conduct: Co
             bytes_total=100,
             bytes_done=40,
             bytes_downloaded=30,
+            bytes_resumed=10,
             sstables_imported=2,
         )
         shell.node_restore(restore.id, address="10.0.0.1", progress=progress)
@@ -184,8 +187,12 @@ def test_a_restore_ends_with_a_summary(shell: Shell, backup: Backup, conduct: Co
     outcome = shell("restore", "create", backup.id, "--wait", "--timeout", "30")
     assert outcome.code == 0
     assert ": download\n" in outcome.err
-    assert "10.0.0.1: 3/7 files, 40/100 bytes, 30 downloaded, 2 SSTables imported\n" in outcome.err
-    assert "Summary\n  1 of 1 tables restored on 1 nodes: 3 files, 40 bytes" in outcome.out
+    line = (
+        "10.0.0.1: 3 of 7 files, 40 bytes of 100 bytes, 30 bytes downloaded, 2 SSTables imported, "
+        "10 bytes re-used\n"
+    )
+    assert line in outcome.err
+    assert "restored  1 of 1 table restored on 1 node: 3 files, 40 bytes, 2 SSTables" in outcome.out
 
 
 def test_terminal_shows_a_bar_for_each_node(shell: Shell, backup: Backup, conduct: Conduct) -> None:
@@ -208,5 +215,5 @@ def test_time_out_ends_only_the_waiting(shell: Shell, backup: Backup) -> None:
         1, "restore", "create", backup.id, "--dry-run", "--timeout", "0.2", "-f", "json"
     )
     (restore,) = shell.database.restores.list()
-    assert message == f"restore {restore.id} is not finished after 0.2 s; it goes on"
+    assert message == f"restore {restore.id} is not finished after 0.2 s; it continues"
     assert restore.status is R.RESTORING

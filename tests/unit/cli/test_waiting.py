@@ -26,7 +26,7 @@ def test_time_out_ends_only_the_waiting(shell: Shell, command: list[str]) -> Non
     started = time.monotonic()
     message = shell.refused(1, "backup", *command, "--timeout", "0.2")
     assert time.monotonic() - started < 10
-    assert message.endswith("is not finished after 0.2 s; it goes on")
+    assert message.endswith("is not finished after 0.2 s; it continues")
     (job,) = shell.database.jobs.unfinished()
     assert (job.status, job.cancel_requested) == (JobStatus.PENDING, False)
     assert (job.backup_id if command[0] == "create" else job.id) in message
@@ -85,7 +85,7 @@ def test_interrupt_ends_only_the_waiting(
     assert (outcome.code, outcome.out) == (1, "")
     last = outcome.err.splitlines()[-1]
     assert last.startswith("error: interrupted; ")
-    assert "goes on." in last
+    assert "continues." in last
     if command[0] == "create":
         assert f"backup show {job.backup_id}, or cancel it by backup cancel {job.backup_id}" in last
     assert not job.cancel_requested
