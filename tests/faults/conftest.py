@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.restoring import KEYSPACE, Bench, Saved, make_bench
+from tests.faults.bench import KEYSPACE, Bench, Saved, make_bench
 from tests.functional.sample import make_table
 from tests.lab.keystone import Keystone
 from tests.lab.rig import Rig

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.restoring import TABLES, Bench, Saved
+from tests.faults.bench import TABLES, Bench, Saved
 from tests.functional.runbook import follow
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
@@ -20,7 +20,7 @@ def _cancelled_in(bench: Bench, saved: Saved, step: str) -> Outcome:
     bench.hold(step)
     with bench.restoring(saved.id, *_REPLACE) as restore:
         bench.wait_held(step, restore)
-        assert bench.staged()
+        assert bench.deployment.staged()
         ((running, _),) = bench.deployment.running_restores()
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(follow, "recover-cancelled", bench.rig, RESTORE=running)
@@ -34,7 +34,7 @@ def _cancelled_in(bench: Bench, saved: Saved, step: str) -> Outcome:
     assert outcome.json["status"] == "CANCELLED"
     assert outcome.json["error"].startswith("cancelled on request")
     assert outcome.json["error"] in outcome.err
-    assert bench.staged() == []
+    assert bench.deployment.staged() == []
     again = bench.deployment.manage("restore", "cancel", running)
     assert again.code == 5
     assert "only a restore that is RESTORING can be cancelled" in again.err

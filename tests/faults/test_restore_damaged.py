@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.restoring import KEYSPACE, TABLES, VICTIM, Bench
+from tests.faults.bench import KEYSPACE, TABLES, VICTIM, Bench
 from tests.functional.depot import all_rows
 from tests.functional.sample import make_table
 from tests.lab.cassandra import CassandraNode
@@ -67,7 +67,7 @@ def test_malformed_sstables_do_not_stop_the_others(bench: Bench) -> None:
                 if line.key[0] == each["host_id"] and line.data["name"].endswith("-Data.db")
             ]
             assert each["sstables_imported"] == len(lines) - lost
-        assert bench.staged() == []
+        assert bench.deployment.staged() == []
         for each in bench.deployment.nodes:
             each.nodetool("repair", "--full", "damaged")
         for number in range(3):

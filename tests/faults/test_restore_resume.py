@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.restoring import KEYSPACE, TABLES, VICTIM, Bench, Saved
+from tests.faults.bench import KEYSPACE, TABLES, VICTIM, Bench, Saved
 from tests.functional.runbook import follow
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
@@ -38,7 +38,7 @@ def _is_restored(bench: Bench, saved: Saved, outcome: Outcome) -> None:
     assert (record["status"], record["error"]) == ("RESTORED", "")
     assert record["tables"] == dict.fromkeys(TABLES, "restored")
     assert bench.rows() == saved.rows
-    assert not bench.staged()
+    assert not bench.deployment.staged()
 
 
 def test_workers_killed(bench: Bench, saved: Saved) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.faults.bench import TABLES, VICTIM, Bench, Saved
 from tests.faults.forging import Documents, Forger
-from tests.faults.restoring import TABLES, VICTIM, Bench, Saved
 from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
 
@@ -150,7 +150,7 @@ def outcomes(running: Bench, forged: dict[str, str]) -> dict[str, Outcome]:
         }
     assert running.fingerprint() == before
     assert running.keyspaces() == keyspaces
-    assert running.staged() == []
+    assert running.deployment.staged() == []
     for log, size in logs.items():
         assert "Traceback" not in log.read_text()[size:]
     return {name: future.result() for name, future in shown.items()}

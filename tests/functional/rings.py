@@ -114,23 +114,13 @@ def is_restored(ring: Rig, record: dict[str, Any]) -> dict[str, Any]:
     assert record["status"] == "RESTORED"
     assert set(record["tables"].values()) == {"restored"}
     assert all(node["phase"] == "done" for node in record["nodes"])
-    assert staged(ring) == []
+    assert ring.deployment.staged() == []
     return record
 
 
 def sent(record: dict[str, Any]) -> int:
     """Return the bytes that a restore has streamed."""
     return sum(node["bytes_sent"] for node in record["nodes"])
-
-
-def staged(ring: Rig) -> list[Path]:
-    """Return what restores have left in data directories."""
-    return [
-        path
-        for node in ring.cluster.nodes
-        for data in node.data_directories
-        for path in data.glob(".magnetodb-backup/*")
-    ]
 
 
 def compare_everywhere(ring: Rig, source: Source, keyspace: str = "") -> None:

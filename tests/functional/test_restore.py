@@ -42,7 +42,7 @@ class Kept:
         record: dict[str, Any] = outcome.json
         assert record["status"] == "RESTORED"
         assert set(record["tables"].values()) == {"restored"}
-        assert staged(self.rig) == []
+        assert self.rig.deployment.staged() == []
         return record
 
     def refused(self, *arguments: str) -> str:
@@ -60,16 +60,6 @@ class Kept:
         assert self.depot.rows(self.rig.cluster) == self.rows
         assert self.depot.found_by_index(self.rig.cluster) == self.found
         assert table_ids(self.rig, self.depot.keyspace) == self.ids
-
-
-def staged(rig: Rig) -> list[str]:
-    """Return what restores have left in the data directories."""
-    return [
-        str(path)
-        for node in rig.cluster.nodes
-        for data in node.data_directories
-        for path in data.glob(".magnetodb-backup/*")
-    ]
 
 
 def table_ids(rig: Rig, keyspace: str) -> dict[str, str]:
@@ -258,7 +248,7 @@ def test_dry_run_plans_and_changes_nothing(kept: Kept) -> None:
     assert plan["requests"] > 0
     assert {n["address"] for n in plan["nodes"]} == {n.address for n in kept.rig.cluster.nodes}
     assert "Mixed" not in table_ids(kept.rig, "depot")
-    assert staged(kept.rig) == []
+    assert kept.rig.deployment.staged() == []
     kept.restored("--table", 'depot."Mixed"')
     kept.check()
 

@@ -20,7 +20,6 @@ from tests.functional.rings import (
     rebuild,
     restored,
     sent,
-    staged,
 )
 from tests.functional.runbook import follow
 from tests.lab.artifacts import CASSANDRA_4_1
@@ -154,7 +153,7 @@ def test_backup_of_5_0_is_refused_by_4_1(source: Source, old: Rig) -> None:
     assert "runs Cassandra 4.1.10, the backup is of 5.0.9" in record["error"]
     assert "upgrade the target" in record["error"]
     assert set(record["tables"].values()) == {"untouched"}
-    assert staged(old) == []
+    assert old.deployment.staged() == []
     with old.cluster.session() as session:
         keyspaces = session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
         assert "fewer" not in {row.keyspace_name for row in keyspaces}

@@ -220,6 +220,15 @@ class Deployment:
         if "database" in self.__dict__:
             self.database.close()
 
+    def staged(self) -> list[Path]:
+        """Return what restores have staged in the data directories of any node."""
+        return [
+            path
+            for node in self.nodes
+            for data in node.data_directories
+            for path in data.glob(".magnetodb-backup/*")
+        ]
+
     def snapshots(self) -> list[str]:
         """Return the directories of our snapshots that are on any node."""
         return [

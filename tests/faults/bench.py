@@ -173,21 +173,14 @@ class Bench:
 
     # What must be true afterwards.
 
-    def staged(self) -> list[Path]:
-        """Return everything of ours that is in the data directories."""
-        return [
-            path
-            for node in self.deployment.nodes
-            for data in node.data_directories
-            for path in data.glob(".magnetodb-backup/*")
-        ]
-
     def heal(self) -> None:
         """Bring back whatever a test stopped."""
         self.release()
         self.rig.heal()
         wait_for(lambda: not self.deployment.running_restores(), deadline=120, what="no restore")
-        wait_for(lambda: not self.staged(), deadline=60, what="no staged file on any node")
+        wait_for(
+            lambda: not self.deployment.staged(), deadline=60, what="no staged file on any node"
+        )
 
     @contextmanager
     def running_instead(self, rig: Rig) -> Iterator[None]:
