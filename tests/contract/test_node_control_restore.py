@@ -254,7 +254,7 @@ def test_nodes_do_not_take_sstables_beside_a_storage_attached_index(
     if running.version != CASSANDRA_5_0:
         return  # there is no SAI
     (directory, _) = running.saved(tmp_path)
-    with pytest.raises(StreamFailed, match=r"logs tell why.*failed stream session"):
+    with pytest.raises(StreamFailed, match=r"logs have the reason.*failed stream session"):
         running.loader().load(str(directory), [running.node.address], _never)
 
 

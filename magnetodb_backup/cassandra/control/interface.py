@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How Cassandra is told: the interface of the ``magnetodb_backup.node_control`` plugins."""
+"""The interface of node controls: plugins of ``magnetodb_backup.node_control``."""
 
 from __future__ import annotations
 
@@ -27,64 +27,65 @@ class NodeControl(Protocol):
     def take_snapshot(
         self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
     ) -> None:
-        """Make hard links of the tables' SSTables under ``tag``, without flushing again.
+        """Create hard links of the tables' SSTables under ``tag``, without a flush.
 
-        Cassandra itself removes them after ``ttl_seconds``; None: it does not.
+        Cassandra removes them after ``ttl_seconds``; with None it does not.
         """
 
     def clear_snapshot(self, tag: str) -> None:
         """Remove the tag's hard links of all tables; a tag that does not exist is no error.
 
-        Cassandra may answer well without having done it: look at the directories afterwards.
+        Cassandra may report success without removing them: check the directories afterwards.
         """
 
     def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
-        """Move the directories' SSTables into the table, whoever's tokens they have.
+        """Move the directories' SSTables into the table, without a check of their tokens.
 
-        Cassandra verifies them, takes their level and repaired time away, and builds secondary
-        indexes, but not materialized views. The whole may be repeated.
+        Cassandra verifies them, resets their level and repaired time, and builds secondary
+        indexes, but not materialized views. Can be repeated.
 
-        :raises SSTableRefused: naming the directories that Cassandra refuses; nothing of those
-            was moved, and all of the others was. The reason is in Cassandra's log alone.
+        :raises SSTableRefused: naming the directories that Cassandra refuses. It moved nothing
+            from these and everything from the others. Only Cassandra's log has the reason.
         :raises UnknownTable: if there is no such table.
         """
 
     def repair(
         self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
     ) -> None:
-        """Repair the tables in full, in all ranges that the node has a replica of.
+        """Repair the tables in full, in all ranges of which the node has a replica.
 
-        ``check`` is called now and then; when it raises, nobody waits for the repair any more. It
-        goes on in Cassandra, where it does no harm: ending it would end other people's repairs.
+        ``check`` is called regularly; an error that it raises ends the waiting. The repair
+        continues in Cassandra, where it does no harm: stopping it would stop all repairs.
 
-        :raises CommandFailed: if it fails, or is not done in time; then it goes on in Cassandra.
+        :raises CommandFailed: if the repair fails, or takes too long; then it continues in
+            Cassandra.
         """
 
     def drain(self) -> None:
         """Flush everything and stop accepting writes, as before a stop."""
 
     def truncate_hints(self) -> None:
-        """Forget the hints that this node keeps for others."""
+        """Delete the hints that this node keeps for others."""
 
     def listens(self) -> bool:
-        """Tell whether anything takes connections where the node is controlled; asks nothing.
+        """Return whether the port of the node control accepts connections; send nothing.
 
-        A node that is too busy to answer still does, one that is stopped does not.
+        A node too busy to answer accepts connections, a stopped one does not.
         """
 
     def disable_clients(self) -> None:
-        """Take no more requests over CQL; the node stays in the ring."""
+        """Stop serving CQL clients; the node stays in the ring."""
 
     def enable_clients(self) -> None:
-        """Take requests over CQL again."""
+        """Serve CQL clients again."""
 
     def replay_batches(self) -> None:
-        """Finish the logged batches that this node keeps, and wait until that is done."""
+        """Replay the logged batches of this node, and wait until it is done."""
 
     def rebuild_indexes(self, table: TableName, indexes: Sequence[str]) -> None:
-        """Build secondary indexes of a table anew from its rows, and wait until that is done.
+        """Rebuild secondary indexes of a table from its rows, and wait until it is done.
 
-        :raises CommandFailed: if it fails, or is not done in time; then it goes on in Cassandra.
+        :raises CommandFailed: if it fails, or takes too long; then it continues in Cassandra.
         """
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ _REPAIR = "repairAsync(java.lang.String,java.util.Map)"
 _STATUS = "getParentRepairStatus(int)"
 _BATCHES = "org.apache.cassandra.db:type=BatchlogManager"
 _REBUILD = "rebuildSecondaryIndex(java.lang.String,java.lang.String,[Ljava.lang.String;)"
-# A repair's status is not known at once; and not any more after a restart.
+# A repair's status appears after a while, and is lost by a restart.
 _STATUS_APPEARS = 60.0  # seconds
 
 
@@ -56,10 +56,10 @@ def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
 
 @dataclass(frozen=True)
 class RepairWaits:
-    """How long a repair is waited for, in seconds.
+    """Times of waiting for a repair, in seconds.
 
-    It may take ``timeout``, and its status is requested every ``poll``; an agent that does not
-    answer for ``silence`` ends the waiting.
+    A repair may take ``timeout``; its status is requested every ``poll``. The waiting ends if the
+    agent does not answer for ``silence``.
     """
 
     timeout: float = 86_400.0
@@ -71,7 +71,7 @@ _REPAIR_WAITS = RepairWaits()
 
 
 class JolokiaControl:
-    """Posts to the agent; ``timeout`` in seconds for one request."""
+    """Sends requests to the agent; ``timeout`` in seconds for one request."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class JolokiaControl:
     ) -> None:
         self._url, self._timeout = url.rstrip("/") + "/", timeout
         self._repair = repair
-        parts = urlsplit(self._url)  # a password in it must not go into messages
+        parts = urlsplit(self._url)  # messages must not contain a password
         self._at = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -136,15 +136,15 @@ class JolokiaControl:
         if refused:
             raise SSTableRefused(
                 f"Cassandra refuses SSTables of {', '.join(map(str, refused))} for {table}; its "
-                "log (system.log) tells why"
+                "log (system.log) has the reason"
             )
 
     def repair(
         self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
     ) -> None:
-        """Start the repair, and look until it is done.
+        """Start the repair, and poll its status until it is done.
 
-        An agent that does not answer for a while is asked again: the repair goes on meanwhile.
+        An agent that does not answer for a while is polled again: the repair continues.
         """
         options = {
             "incremental": "false",
@@ -155,7 +155,7 @@ class JolokiaControl:
             "ignoreUnreplicatedKeyspaces": "true",
         }
         number = self._execute(_REPAIR, [keyspace, options])
-        if not number:  # one replica: there is nothing to repair
+        if not number:  # a single replica has nothing to repair
             return
         started = answered = time.monotonic()
         seen = False
@@ -173,17 +173,17 @@ class JolokiaControl:
                 return
             if status and status[0] == "FAILED":
                 reason = " ".join(str(x) for x in status[1:])[:500]
-                raise CommandFailed(f"the repair of {keyspace} fails: {reason}")
+                raise CommandFailed(f"the repair of {keyspace} failed: {reason}")
             took = time.monotonic() - started
             if not status and (seen or took > _STATUS_APPEARS):
                 raise CassandraUnavailable(
-                    f"Cassandra at {self._at} has forgotten the repair of {keyspace}; has it been "
-                    "restarted?"
+                    f"Cassandra at {self._at} does not know the repair of {keyspace} any more; was "
+                    "it restarted?"
                 )
             if took > self._repair.timeout:
                 raise CommandFailed(
-                    f"the repair of {keyspace} goes on after {self._repair.timeout:g} s ([jolokia] "
-                    "repair_timeout)"
+                    f"the repair of {keyspace} still runs after {self._repair.timeout:g} s "
+                    "([jolokia] repair_timeout)"
                 )
             seen = bool(status)
             time.sleep(self._repair.poll)
@@ -265,7 +265,7 @@ class JolokiaControl:
         missing: BackupError | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Return the value; ``missing`` is the error if the agent does not know the bean."""
+        """Return the value; raise ``missing`` if the agent does not know the bean."""
         what = str(body.get("operation", body.get("attribute"))).partition("(")[0]
         try:
             answer = self._session.post(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Node control by nodetool: an argument list, never a shell; the password only by file."""
+"""Node control by nodetool: an argument list without a shell; the password only in a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from magnetodb_backup.errors import (
 
 # Linux allows 128 KiB for one argument.
 _LONGEST_ARGUMENT = 100_000
-_LOOK_EVERY = 1.0  # seconds between two looks whether to go on waiting
+_LOOK_EVERY = 1.0  # seconds between two checks while waiting
 _REFUSED = re.compile(
     r"Connection refused|ConnectException|NoRouteToHost|timed out|No such object|"
     r"is not initialized yet",
@@ -118,7 +118,7 @@ class NodetoolControl:
             which = ", ".join(x.strip() for x in refused[1].splitlines() if x.strip() in names)
             raise SSTableRefused(
                 f"Cassandra refuses SSTables of {which or 'unnamed directories'} for {table}; its "
-                "log (system.log) tells why"
+                "log (system.log) has the reason"
             )
         if _UNKNOWN_TABLE.search(output):
             raise UnknownTable(f"Cassandra has no table {table}")
@@ -133,10 +133,10 @@ class NodetoolControl:
             code, output = self._call(command, self._repair_timeout, check)
         except CassandraUnavailable:
             raise CommandFailed(
-                f"the repair of {keyspace} goes on after {self._repair_timeout:g} s ([nodetool] "
+                f"the repair of {keyspace} still runs after {self._repair_timeout:g} s ([nodetool] "
                 "repair_timeout)"
             ) from None
-        # Of a repair that has begun, "timed out" is a replica's failure, not JMX's.
+        # After the begin of a repair "timed out" is a failure of a replica, not of JMX.
         if code and re.search(r"repair (command|job)", output, re.I):
             raise CommandFailed(f"nodetool repair of {keyspace}: {_summary(output)}")
         if code:
@@ -151,7 +151,7 @@ class NodetoolControl:
         self._run("truncatehints")
 
     def listens(self) -> bool:
-        """Connect to JMX's port, which nodetool would take a second for."""
+        """Connect to the JMX port, which is faster than nodetool."""
         return takes_connections(self._host, self._port)
 
     def disable_clients(self) -> None:
@@ -182,7 +182,7 @@ class NodetoolControl:
             raise self._failure("rebuild_index", output)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: no connection is kept."""
 
     def _run(self, *arguments: str) -> str:
         code, output = self._call(arguments, self._timeout)
@@ -196,7 +196,7 @@ class NodetoolControl:
         timeout: float,
         check: Callable[[], None] = lambda: None,
     ) -> tuple[int, str]:
-        """Return the exit code and all output; end nodetool when ``check`` raises."""
+        """Return the exit code and all output; kill nodetool if ``check`` raises."""
         command = [*self._prefix, *arguments]
         try:
             process = subprocess.Popen(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stops and starts Cassandra by the operator's commands, and sees whether it runs."""
+"""Stops and starts Cassandra with configured commands, and checks whether it runs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _KEPT = 2000  # bytes of a command's output
 
 
 def takes_connections(host: str, port: int) -> bool:
-    """Tell whether anything takes TCP connections there."""
+    """Return whether the port accepts TCP connections."""
     try:
         with socket.create_connection((host, port), _CONNECT):
             return True
     except TimeoutError:
-        return True  # nobody refuses: something is there, or the network is not
+        return True  # not refused: the port is open, or the network is down
     except OSError:
         return False
 
 
 def from_conf(conf: cfg.ConfigOpts) -> CassandraProcess:
-    """Make what group ``[cassandra]`` describes."""
+    """Make the process that group ``[cassandra]`` describes."""
     options = conf.cassandra
     return CassandraProcess(
         options.address,
@@ -46,7 +46,7 @@ def from_conf(conf: cfg.ConfigOpts) -> CassandraProcess:
 
 
 class CassandraProcess:
-    """The node's process, known by its CQL port. Time-outs in seconds."""
+    """The Cassandra process of the node, identified by its CQL port. Time-outs in seconds."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class CassandraProcess:
         self.stop_timeout, self.start_timeout = stop_timeout, start_timeout
 
     def problems(self) -> list[str]:
-        """Return what is not configured; an offline restore needs both commands."""
+        """Return a text for each missing command; an offline restore needs both."""
         return [
-            f"[cassandra] {name} is not set; an offline restore stops and starts Cassandra by it "
+            f"[cassandra] {name} is not set; an offline restore stops and starts Cassandra with it "
             f"(for example sudo,-n,systemctl,{verb},cassandra)"
             for name, verb, command in (
                 ("stop_command", "stop", self._stop_command),
@@ -75,7 +75,7 @@ class CassandraProcess:
         ]
 
     def serves_clients(self) -> bool:
-        """Tell whether CQL's port takes connections."""
+        """Return whether the CQL port accepts connections."""
         return takes_connections(self._address, self._native_port)
 
     def stop(self, check_cancelled: Callable[[], None]) -> None:
@@ -98,7 +98,7 @@ class CassandraProcess:
         if not command:
             raise CommandFailed("; ".join(self.problems()))
         check()
-        # A file: what the command leaves running may keep its output open for ever.
+        # A file: a process that the command leaves running may keep its output open for ever.
         with tempfile.TemporaryFile() as output:
             try:
                 process = subprocess.Popen(
@@ -127,7 +127,7 @@ class CassandraProcess:
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float, check: Callable[[], None]) -> bool:
-    """Return whether the process has ended by itself in time."""
+    """Return whether the process ended by itself in time."""
     deadline = time.monotonic() + timeout
     try:
         while process.poll() is None:
@@ -143,7 +143,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, check: Callable[[], 
 
 
 def _summary(output: IO[bytes]) -> str:
-    """Return the end of what a command wrote."""
+    """Return the end of a command's output."""
     output.seek(max(output.seek(0, os.SEEK_END) - _KEPT, 0))
     text = " ".join(output.read().decode(errors="replace").split())
     return f": {text[-500:]}" if text else ""

@@ -33,13 +33,13 @@ _KEPT = 400  # lines of output
 _SIGNALLED = 128  # a shell, or Java, ends with more by the signal's number
 # A plain number, or one with a unit since 4.1: 5.339KiB.
 _BYTES = re.compile(r"^\s*Total bytes transferred\s*:\s*(\d+(?:\.\d+)?) ?([KMGT]?)", re.M)
-# sstableloader passes over what it cannot open, and ends well.
+# sstableloader skips SSTables that it cannot open, and reports success.
 _SKIPPED = re.compile(r"Skipping file (?P<sstable>[a-z]{2}-[0-9a-z_]+-[a-z]+)?(?P<rest>.*)$", re.M)
 _NO_TABLE = re.compile(r"table (\S+) doesn't exist")
 _NO_KEYSPACE = re.compile(r"[Kk]eyspace \S+ (does not|doesn't) exist|Unknown keyspace", re.I)
 _DENIED = re.compile(r"AuthenticationException|UnauthorizedException|Authentication error", re.I)
 _MALFORMED = re.compile(r"CorruptSSTableException|CorruptBlockException|MalformedInput", re.I)
-# A node's own decision, for which it tells no reason, or so it seems when it is stopped.
+# A node rejects the stream, without a reason; a node that stops looks the same.
 _NOT_TAKEN = re.compile(r"failed stream session", re.I)
 _UNREACHABLE = re.compile(
     r"NoHostAvailableException|Connection ?(refused|reset)|failed to connect|timed out"
@@ -51,7 +51,7 @@ _UNREACHABLE = re.compile(
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a run has sent, in bytes, and why it passed over which SSTables (``nb-1-big``)."""
+    """The bytes sent by a run, and the reason for each skipped SSTable (``nb-1-big``)."""
 
     bytes_sent: int
     skipped: Mapping[str, str]
@@ -88,15 +88,15 @@ class BulkLoader:
     def load(
         self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
     ) -> Loaded:
-        """Send the SSTables of ``…/<keyspace>/<table>``; all are sent but those passed over.
+        """Send all SSTables of ``…/<keyspace>/<table>`` except for unreadable ones.
 
-        May be repeated: rows that are there already do not change.
+        Can be repeated: existing rows do not change.
 
         :raises SSTableRefused: if an SSTable cannot be read; others may not have been sent.
-        :raises StreamFailed: if nodes do not take what is sent. They tell no reason: their logs
-            do. Among the reasons are storage-attached indexes of the table.
-        :raises CassandraUnavailable: if the ring or a node of it is not reached.
-        :raises CommandFailed: if sstableloader does not work as it is called.
+        :raises StreamFailed: if nodes do not accept the SSTables. Only their logs have the reason,
+            for example a storage-attached index of the table.
+        :raises CassandraUnavailable: if the ring or one of its nodes cannot be reached.
+        :raises CommandFailed: if sstableloader does not accept its arguments, or fails.
         """
         code, output = self._run(
             [*self._command, "-d", ",".join(contacts), *self._options, directory], check_cancelled
@@ -122,7 +122,7 @@ class BulkLoader:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,  # makes a line of each progress report, which ends with a return
+                text=True,  # turns each progress report, which ends with CR, into a line
                 errors="replace",
                 start_new_session=True,
             )
@@ -161,7 +161,7 @@ class BulkLoader:
 
 
 def _collect(stream: IO[str], lines: list[str]) -> None:
-    """Keep the output but for its progress reports, of which there are many."""
+    """Keep the output without progress reports, of which there are many."""
     for line in stream:
         if not line.strip() or line.startswith("progress:"):
             continue
@@ -172,8 +172,8 @@ def _collect(stream: IO[str], lines: list[str]) -> None:
 
 def _failure(code: int, output: str, directory: str, contacts: Sequence[str]) -> Exception:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    told = [x for x in lines if not re.match(r"at \S|\.\.\. \d+ more|WARN |INFO |Caused by", x)]
-    text = " ".join(dict.fromkeys(told))[-800:] or "no output"
+    printed = [x for x in lines if not re.match(r"at \S|\.\.\. \d+ more|WARN |INFO |Caused by", x)]
+    text = " ".join(dict.fromkeys(printed))[-800:] or "no output"
     if _DENIED.search(output):
         return AccessDenied(
             "the ring refuses sstableloader; set [sstableloader] command to a script that adds "
@@ -185,13 +185,13 @@ def _failure(code: int, output: str, directory: str, contacts: Sequence[str]) ->
         return SSTableRefused(f"sstableloader cannot read an SSTable in {directory}: {text}")
     if _NOT_TAKEN.search(output):
         return StreamFailed(
-            f"nodes did not take the SSTables of {directory}; their logs tell why: {text}"
+            f"nodes did not accept the SSTables of {directory}; their logs have the reason: {text}"
         )
     if _UNREACHABLE.search(output):
         return CassandraUnavailable(f"sstableloader to {', '.join(contacts)} failed: {text}")
     if code < 0 or code > _SIGNALLED:
         number = -code if code < 0 else code - _SIGNALLED
-        return CassandraUnavailable(f"sstableloader was ended by signal {number}: {text}")
+        return CassandraUnavailable(f"sstableloader was killed by signal {number}: {text}")
     return CommandFailed(
         f"sstableloader ended with {code}; see [sstableloader] command, and the memory that it "
         f"gives to Java: {text}"

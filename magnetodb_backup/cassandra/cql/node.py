@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What CQL tells of a node, its ring and its schema."""
+"""Reads a node, its ring and its schema over CQL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TRUNCATE = re.compile(r"\s*TRUNCATE\b", re.I)
 
 
 def from_conf(conf: cfg.ConfigOpts) -> CqlNode:
-    """Connect as group ``[cassandra]`` says."""
+    """Connect with the options of group ``[cassandra]``."""
     options = conf.cassandra
     return CqlNode(
         options.address,
@@ -112,7 +112,7 @@ class CqlNode:
         )
 
     def schema_text(self) -> str:
-        """Return ``DESCRIBE SCHEMA WITH INTERNALS``: statements that make the schema anew."""
+        """Return ``DESCRIBE SCHEMA WITH INTERNALS``: statements that create the schema."""
         rows = self._session.rows("DESCRIBE SCHEMA WITH INTERNALS", timeout=_SCHEMA_TIMEOUT)
         return "\n\n".join(r.create_statement for r in rows) + "\n"
 
@@ -124,7 +124,7 @@ class CqlNode:
         directories = _path_list(rows[0].value) if rows and rows[0].value else ()
         if not directories:
             raise DataDirectoryProblem(
-                "Cassandra does not tell its data_file_directories; set them in its cassandra.yaml"
+                "Cassandra does not report data_file_directories; set them in its cassandra.yaml"
             )
         return directories
 
@@ -143,7 +143,7 @@ class CqlNode:
     def await_schema_agreement(self, seconds: float) -> None:
         """Wait until all members of the ring have one schema.
 
-        :raises CassandraUnavailable: naming the versions and who has them, if not in time.
+        :raises CassandraUnavailable: after ``seconds``, naming the versions and their nodes.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -153,18 +153,18 @@ class CqlNode:
             if len(versions) == 1:
                 return
             if time.monotonic() >= deadline:
-                told = "; ".join(f"{v or 'unknown'}: {', '.join(a)}" for v, a in versions.items())
+                found = "; ".join(f"{v or 'unknown'}: {', '.join(a)}" for v, a in versions.items())
                 raise CassandraUnavailable(
-                    f"the nodes do not agree on the schema after {seconds:g} s ({told}); are all "
+                    f"the nodes do not agree on the schema after {seconds:g} s ({found}); are all "
                     "running? See nodetool describecluster"
                 )
             time.sleep(_AGREEMENT_POLL)
 
     def has_rows(self, table: TableName) -> bool:
-        """Tell whether the table has a live row.
+        """Return whether the table has a live row.
 
-        Asked at QUORUM and, where too few replicas live, at ONE: the answer may then miss rows
-        that only other replicas have. A table that cannot be read counts as one that has rows.
+        Reads at QUORUM, or at ONE if too few replicas are up: rows of other replicas are then
+        missed. A table that cannot be read counts as one with rows.
         """
         key, *_ = partition_key(self._session, table)
         names = [quoted(n) for n in (key, table.keyspace, table.table)]
@@ -180,11 +180,11 @@ class CqlNode:
             return True
 
     def row_reader(self, check: Callable[[], None]) -> RowReader:
-        """Return what reads the rows of token ranges; ``check`` raises to give up."""
+        """Return a reader of token ranges; ``check`` raises to stop it."""
         return RowReader(self._session, check)
 
     def is_view_built(self, view: TableName) -> bool:
-        """Tell whether this node has built its part of a materialized view."""
+        """Return whether this node has built its part of a materialized view."""
         return bool(
             self._session.rows(
                 "SELECT view_name FROM system.built_views "
@@ -194,11 +194,11 @@ class CqlNode:
         )
 
     def is_index_built(self, keyspace: str, index: str) -> bool:
-        """Tell whether this node has built its part of an index, legacy or storage-attached."""
+        """Return whether this node has built its part of an index, legacy or storage-attached."""
         return bool(
             self._session.rows(
                 'SELECT index_name FROM system."IndexInfo" '
-                "WHERE table_name = %s AND index_name = %s",  # there the keyspace is meant
+                "WHERE table_name = %s AND index_name = %s",  # this column holds the keyspace
                 (keyspace, index),
             )
         )
@@ -220,7 +220,7 @@ class CqlNode:
         return tuple(index for index in found if index.table in tables)
 
     def is_index_ready(self, index: IndexDescription) -> bool:
-        """Tell whether this node can answer by an index; always true but for SAI."""
+        """Return whether this node can use an index; always true for other indexes than SAI."""
         if not index.is_attached:
             return True
         rows = self._session.rows(
@@ -231,7 +231,7 @@ class CqlNode:
         return bool(rows) and all(r.is_queryable and not r.is_building for r in rows)
 
     def settings(self, *names: str) -> Mapping[str, str]:
-        """Return those of the named settings of this node's cassandra.yaml that it tells."""
+        """Return the named settings of this node's cassandra.yaml, as far as it reports them."""
         rows = self._session.rows("SELECT name, value FROM system_views.settings")
         return {r.name: r.value for r in rows if r.name in names and r.value is not None}
 

@@ -13,7 +13,7 @@ from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CassandraUnavailable, UnknownTable
 
 LOG = logging.getLogger(__name__)
-# All replicas, since a restore brings back what any of them had; where one is away, a quorum.
+# All replicas, since a restore brings back the rows of each; a quorum if one is down.
 CONSISTENCIES = ("ALL", "QUORUM")
 _ROWS = 200  # of the first page
 _MOST_ROWS = 5000
@@ -32,12 +32,15 @@ def range_query(table: TableName, partition_key: Sequence[str], range_: TokenRan
 
 
 def quoted(name: str) -> str:
-    """Quote always: a name may be a reserved word."""
+    """Return the name in quotes: it may be a reserved word."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def partition_key(session: PinnedSession, table: TableName) -> list[str]:
-    """Return the columns of a table's partition key, in order; UnknownTable if it has none."""
+    """Return the columns of a table's partition key, in order.
+
+    :raises UnknownTable: if the table does not exist.
+    """
     columns = session.rows(
         "SELECT column_name, kind, position FROM system_schema.columns "
         "WHERE keyspace_name = %s AND table_name = %s",
@@ -52,8 +55,8 @@ def partition_key(session: PinnedSession, table: TableName) -> list[str]:
 class RowReader:
     """Reads ranges of tables. Memory is bounded by the size of a page.
 
-    Every replica is asked; once that has failed, a quorum of them is for the rest of this
-    object's life. ``check`` is called before each page and raises to give up.
+    Reads from all replicas; after a failure this object reads from a quorum. ``check`` is called
+    before each page and raises to stop.
     """
 
     def __init__(
@@ -69,8 +72,8 @@ class RowReader:
         """Yield the texts of the rows, a page at a time.
 
         :raises UnknownTable: if there is no such table.
-        :raises CassandraUnavailable: if too few replicas answered, several times.
-        :raises CommandFailed: if Cassandra refuses to read it.
+        :raises CassandraUnavailable: if too few replicas answered in several attempts.
+        :raises CommandFailed: if Cassandra refuses to read the table.
         """
         query = range_query(table, partition_key(self._session, table), range_)
         size, after = _ROWS, None
@@ -86,7 +89,7 @@ class RowReader:
                 size = max(min(len(texts) * _CHARACTERS // characters, _MOST_ROWS), 1)
 
     def _page(self, query: str, size: int, after: bytes | None) -> tuple[Page, int]:
-        """Return a page and the size with which it could be read."""
+        """Return a page and the page size that was successful."""
         pause, tries = _PAUSE, 1
         while True:
             self._check()
@@ -94,7 +97,7 @@ class RowReader:
             try:
                 return self._session.page(query, size=size, after=after, consistency=level), size
             except CassandraUnavailable as error:
-                size = max(size // 4, 1)  # it may have been too much for the time
+                size = max(size // 4, 1)  # the page may have been too large for the time-out
                 LOG.info("%s; trying again", error)
                 tries += 1
                 if tries > _TRIES:

@@ -79,14 +79,14 @@ def _context(ca_file: str) -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of an answer, and where the next ones begin; None after the last."""
+    """Some rows of an answer, and the paging state of the next ones; None after the last."""
 
     rows: list[Any]
     next: bytes | None
 
 
 class PinnedSession:
-    """A CQL session with exactly one node, so that local and virtual tables are that node's."""
+    """A CQL session with exactly one node, whose local and virtual tables it reads."""
 
     def __init__(self, address: str, port: int, username: str, password: str, ca_file: str) -> None:
         self._where = f"{address}:{port}"
@@ -127,8 +127,8 @@ class PinnedSession:
     ) -> list[Any]:
         """Return all rows of a query, as named tuples; ``%s`` in it are the parameters.
 
-        :raises CassandraUnavailable: if the node, or too many of the replicas, do not answer.
-        :raises AccessDenied: if the credentials do not suffice.
+        :raises CassandraUnavailable: if the node or too many replicas do not answer.
+        :raises AccessDenied: if the credentials are not sufficient.
         :raises CommandFailed: if Cassandra refuses the query or fails to execute it.
         """
         level = ConsistencyLevel.name_to_value[consistency]
@@ -139,9 +139,9 @@ class PinnedSession:
         )
 
     def page(self, query: str, *, size: int, after: bytes | None, consistency: str) -> Page:
-        """Return at most ``size`` rows, those that follow what ``after`` of another page tells.
+        """Return at most ``size`` rows after the paging state ``after`` of another page.
 
-        Raises as ``rows()``.
+        Raises the errors of ``rows()``.
         """
         level = ConsistencyLevel.name_to_value[consistency]
         statement = SimpleStatement(query, consistency_level=level, fetch_size=size)
@@ -161,7 +161,7 @@ class PinnedSession:
             return action()
         except NoHostAvailable as error:
             causes = list(error.errors.values()) if isinstance(error.errors, dict) else []
-            # The driver tried other nodes after an answer, but there is none in the list.
+            # The driver tried other nodes after an answer, but the list has no other node.
             problem = causes[0] if causes else None
         except (
             ConnectionException,
@@ -199,7 +199,7 @@ class PinnedSession:
             )
         if isinstance(problem, (RequestExecutionException, ErrorMessage)):
             return CassandraUnavailable(
-                f"Cassandra at {self._where} could not do it now: {_text(problem)}"
+                f"Cassandra at {self._where} could not execute it: {_text(problem)}"
             )
         reason = type(problem).__name__ if problem else "no connection"
         return CassandraUnavailable(
@@ -209,6 +209,6 @@ class PinnedSession:
 
 
 def _text(problem: Exception) -> str:
-    """Return Cassandra's own words."""
+    """Return Cassandra's message."""
     message = problem.message if isinstance(problem, ErrorMessage) else str(problem)
     return " ".join(str(message).split())[:500]

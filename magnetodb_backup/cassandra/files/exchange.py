@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exchanges the files of a stopped node's tables for restored ones, and back.
+"""Exchanges the original files of a stopped node's tables for restored ones, and back.
 
-What was there lies in ``<directory>/.magnetodb-backup/aside-<restore ID>/`` on the same file
-system, a table's files below ``<keyspace>/<table>-<table ID>``. A journal there tells how far each
-table is; a name that is moved is durable before the journal says so.
+The original files are moved to ``<directory>/.magnetodb-backup/aside-<restore ID>/`` on the same
+file system, those of a table below ``<keyspace>/<table>-<table ID>``. A journal there records the
+state of each table; a rename is durable before its line in the journal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from magnetodb_backup.errors import DataDirectoryProblem
 
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PREFIX = "aside-"
-# How far a table is: its old files are aside; the new ones are in place; those are out again.
+# The states of a table: original files moved away; new ones in place; new ones moved out again.
 _ASIDE, _PLACED, _CLEARED = "aside", "placed", "cleared"
 _UNDONE = "undone"
 _MARK = "mark"
@@ -34,9 +34,9 @@ def table_path(table: TableDescription) -> Path:
 
 
 class Exchange:
-    """One restore's exchange of files on this node; Cassandra must not run meanwhile.
+    """The exchange of files of one restore on this node; Cassandra must not run during it.
 
-    ``others`` are directories whose files can only be taken away: hints, caches, commit log.
+    ``others`` are directories whose files are only moved away: hints, caches, commit log.
     ``before_change`` is called before each change on disk.
     """
 
@@ -59,13 +59,13 @@ class Exchange:
 
     @property
     def directories(self) -> list[str]:
-        """Where old files lie now."""
+        """The directories that contain original files now."""
         roots = [*self._roots, *(self._aside_of(o) for o in self._others)]
         return [str(root) for root in roots if root.is_dir()]
 
     @property
     def touched(self) -> bool:
-        """Tell whether any file may have been moved."""
+        """True if any file may have been moved."""
         return (
             any(not name.startswith(_MARK) for name in self._states())
             or any(p.is_dir() for root in self._roots for p in root.glob("*"))
@@ -73,9 +73,9 @@ class Exchange:
         )
 
     def prepare(self) -> None:
-        """Make the directories.
+        """Create the directories.
 
-        :raises DataDirectoryProblem: naming what cannot be made.
+        :raises DataDirectoryProblem: naming the directory that cannot be created.
         """
         for root in self._roots:
             _make(root)
@@ -83,7 +83,7 @@ class Exchange:
     # Marks of the restore: what happened to the node.
 
     def marked(self, mark: str) -> bool:
-        """Tell whether the mark was set, by an earlier process too."""
+        """Return whether the mark is set, also by an earlier process."""
         return self._states().get(f"{_MARK} {mark}") == "set"
 
     def mark(self, mark: str, value: bool = True) -> None:
@@ -94,17 +94,17 @@ class Exchange:
     # The exchange.
 
     def exchange(self, table: TableDescription, staged: Mapping[int, Sequence[Path]]) -> int:
-        """Move a table's files aside and staged ones into their place; return the SSTables' number.
+        """Move a table's original files away and the staged ones into their place.
 
-        ``staged`` are directories by the number of the data directory that they are in. The table
-        has no other files afterwards; its snapshots stay. May be repeated.
+        Return the number of SSTables. ``staged`` are directories by the number of their data
+        directory. The table has no other files afterwards; its snapshots stay. Can be repeated.
         """
         path = table_path(table)
         state = self._states().get(str(path))
         if state == _PLACED:
             return self._sstables(path)
         if state == _CLEARED:
-            raise DataDirectoryProblem(f"the old files of {path} are being put back already")
+            raise DataDirectoryProblem(f"the original files of {path} are already being moved back")
         if state is None:
             for number in range(len(self._data)):
                 self._take_away(number, path)
@@ -123,7 +123,7 @@ class Exchange:
         return sum(1 for data in self._data for _ in (data / path).glob("*-Data.db"))
 
     def take_others(self, directory: str) -> int:
-        """Move all files of one of the other directories aside; return their number."""
+        """Move all files of one of the other directories away; return their number."""
         source = Path(directory)
         if not source.is_dir():
             return 0
@@ -135,9 +135,9 @@ class Exchange:
         return len(files)
 
     def put_back(self) -> int:
-        """Undo all of it; return the number of tables. May be repeated.
+        """Undo the exchange; return the number of tables. Can be repeated.
 
-        What had been placed goes into a directory ``undone`` beside the old files.
+        The restored files are moved into a directory ``undone`` beside the original files.
         """
         count = 0
         for path, state in sorted(self._states().items()):  # a copy: it changes
@@ -161,7 +161,7 @@ class Exchange:
         return count
 
     def remove(self) -> None:
-        """Remove the old files; what does not exist is no error."""
+        """Remove the original files; missing ones are no error."""
         for root in [*(self._aside_of(o) for o in self._others), *reversed(self._roots)]:
             shutil.rmtree(root, ignore_errors=True)
             if root.exists():
@@ -177,7 +177,7 @@ class Exchange:
         entries = [
             entry
             for entry in sorted(source.iterdir())
-            # Of directories only the legacy indexes' (.<index>): snapshots and backups stay.
+            # Directories of legacy indexes (.<index>) only: snapshots and backups stay.
             if not entry.is_dir() or entry.name.startswith(".")
         ]
         if entries:
@@ -189,13 +189,13 @@ class Exchange:
         return other / ROOT / self._name
 
     def _move(self, entries: Sequence[Path], target: Path) -> None:
-        """Rename into a directory, over nothing, and make it durable."""
+        """Rename into a directory without overwriting, and make it durable."""
         try:
             for entry in entries:
                 new = target / entry.name
                 if os.path.lexists(new):
                     raise DataDirectoryProblem(
-                        f"{entry} should become {new}, which exists; has Cassandra been started?"
+                        f"{entry} cannot be renamed to {new}, which exists; was Cassandra started?"
                     )
                 self._before_change()
                 entry.rename(new)
@@ -207,7 +207,7 @@ class Exchange:
                 f"{error.filename} cannot be moved to {target} ({error.strerror})"
             ) from None
 
-    # The journal: lines of a table's path (or a mark) and its state, the last one counts.
+    # The journal: lines with a table's path (or a mark) and its state; the last line is valid.
 
     def _states(self) -> dict[str, str]:
         if self._known is None:
@@ -216,7 +216,7 @@ class Exchange:
                 try:
                     name, state = json.loads(line)
                 except ValueError:
-                    continue  # the process died while it wrote
+                    continue  # the process died during the write
                 self._known[str(name)] = str(state)
         return self._known
 
@@ -232,7 +232,7 @@ class Exchange:
     def _write(self, name: str, state: str) -> None:
         self._before_change()
         try:
-            # A new line first: what was cut off before must not swallow this.
+            # A new line first, so that this line is not appended to a torn one.
             disk.append(self._journal_path, b"\n" + json.dumps([name, state]).encode() + b"\n")
         except OSError as error:
             raise DataDirectoryProblem(
@@ -242,7 +242,7 @@ class Exchange:
 
 
 def unfinished_exchanges(data_directories: Sequence[str]) -> dict[str, list[str]]:
-    """Return, by restore ID, the directories in which restores have left old files."""
+    """Return the directories with original files of unfinished restores, by restore ID."""
     found: dict[str, list[str]] = {}
     for directory in data_directories:
         for path in sorted((Path(directory) / ROOT).glob(f"{_PREFIX}*")):
@@ -256,7 +256,7 @@ def exchange_problems(
     others: Sequence[str],
     may: Callable[[Path, int], bool] = os.access,
 ) -> list[str]:
-    """Say what would keep this process from exchanging the tables' files; change nothing."""
+    """Return a text for each obstacle to the exchange of the tables' files; change nothing."""
     problems = []
     for data in map(Path, data_directories):
         paths = [data]
@@ -273,7 +273,7 @@ def exchange_problems(
 def _path_problems(path: Path, data: Path, may: Callable[[Path, int], bool]) -> list[str]:
     try:
         if path != data and path.is_symlink():
-            return [f"{path} is a symbolic link; an offline restore follows none"]
+            return [f"{path} is a symbolic link; an offline restore does not follow links"]
         if not path.is_dir():
             return []
         if path.stat().st_dev != data.stat().st_dev:
@@ -292,7 +292,7 @@ def _path_problems(path: Path, data: Path, may: Callable[[Path, int], bool]) -> 
 
 
 def _make(path: Path) -> None:
-    """Make a directory and what is missing above it, each for the owner of the one above."""
+    """Create a directory and its missing parents, each with the owner of its parent."""
     concerned = [path]
     while not os.path.lexists(concerned[-1]):
         concerned.append(concerned[-1].parent)
@@ -300,11 +300,11 @@ def _make(path: Path) -> None:
         disk.make_directories(path, 0o770, for_owner=True)
     except OSError as error:
         raise DataDirectoryProblem(
-            f"{path} cannot be made ({error.strerror}); an offline restore needs a worker "
+            f"{path} cannot be created ({error.strerror}); an offline restore needs a worker "
             "that runs as Cassandra's user"
         ) from None
     for made in concerned:
         if made.is_symlink():
             raise DataDirectoryProblem(
-                f"{made} is a symbolic link; an offline restore follows none"
+                f"{made} is a symbolic link; an offline restore does not follow links"
             )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots on disk, over all data directories.
 
-``<data directory>/<keyspace>/<table>-<table ID>/snapshots/<tag>/`` holds the hard links; legacy
-secondary indexes have a directory ``.<index>`` of their own in it.
+``<data directory>/<keyspace>/<table>-<table ID>/snapshots/<tag>/`` contains the hard links; each
+legacy secondary index has a directory ``.<index>`` in it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
 
 
 def _is_directory(path: str) -> bool:
-    """Return whether there is a directory; what cannot be looked at is not taken for absent."""
+    """Return whether the directory exists; raise if that cannot be determined."""
     try:
         mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -47,7 +47,7 @@ def _is_directory(path: str) -> bool:
     except OSError as error:
         raise _problem(path, error) from None
     if not stat.S_ISDIR(mode):
-        raise DataDirectoryProblem(f"{path} is no directory; a snapshot is one")
+        raise DataDirectoryProblem(f"{path} is not a directory, but a snapshot must be one")
     return True
 
 
@@ -81,7 +81,7 @@ class SnapshotTree:
             )
 
     def space(self) -> tuple[DirectorySpace, ...]:
-        """Return each data directory's room; ``free`` is what an ordinary user may fill."""
+        """Return the space of each data directory; ``free`` is available to ordinary users."""
         spaces = []
         for directory in self._directories:
             try:
@@ -95,8 +95,8 @@ class SnapshotTree:
         """Yield the snapshot's files of each table, over all directories, by table and name.
 
         :raises DataDirectoryProblem: if a table has no snapshot in any directory, or an SSTable
-            that the snapshot's manifest.json names lies in none.
-        :raises FileVanished: if a file disappears meanwhile.
+            that the snapshot's manifest.json names is missing.
+        :raises FileVanished: if a file disappears during the listing.
         """
         for table in tables:
             yield from self._table_files(tag, table)
@@ -110,7 +110,7 @@ class SnapshotTree:
         return files, size
 
     def tags(self, prefix: str) -> frozenset[str]:
-        """Return the tags with this prefix, of left-over directories of dropped tables too."""
+        """Return the tags with this prefix, including those of dropped tables."""
         return frozenset(entry.name for entry in self._snapshots() if entry.name.startswith(prefix))
 
     def exists(self, tag: str) -> bool:
@@ -161,7 +161,9 @@ def _file(
     except OSError as error:
         raise FileVanished(f"{entry.path}: {error.strerror} while the backup runs") from None
     if not stat.S_ISREG(status.st_mode):
-        raise DataDirectoryProblem(f"{entry.path} is no regular file; a snapshot has only those")
+        raise DataDirectoryProblem(
+            f"{entry.path} is not a regular file; a snapshot contains only regular files"
+        )
     return SnapshotFile(
         keyspace=table.name.keyspace,
         table=table.name.table,
@@ -178,7 +180,7 @@ def _file(
 
 
 def _check_complete(table: TableDescription, found: Sequence[SnapshotFile]) -> None:
-    """Compare with Cassandra's own list: a data directory may be missing from ours."""
+    """Compare with Cassandra's own list: a data directory may be missing in the options."""
     names = {f.name if f.index is None else f"{f.index}/{f.name}" for f in found}
     for manifest in found:
         if manifest.name != "manifest.json" or manifest.index is not None:
@@ -194,5 +196,5 @@ def _check_complete(table: TableDescription, found: Sequence[SnapshotFile]) -> N
         if missing:
             raise DataDirectoryProblem(
                 f"the snapshot of {table.name} lists {missing[0]} ({len(missing)} in all), which "
-                f"lies in none of the data directories; {_REMEDY}"
+                f"is in none of the data directories; {_REMEDY}"
             )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a restore's files wait on a node, in the data directories themselves.
+"""The staging directories of a restore on a node, inside the data directories.
 
 ``<data directory>/.magnetodb-backup/<restore ID>/<source host ID>/<keyspace>/<table>/``: on the
-file system of the data, so that Cassandra takes files over by renaming them. Cassandra looks only
-into directories of keyspaces that it knows.
+file system of the data, so that Cassandra can rename the files into its tables. Cassandra reads
+only directories of known keyspaces.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _COMPONENT = re.compile(r"(?P<sstable>[a-z]{2}-[0-9a-z_]+-[a-z]+)-.+")
 
 
 def sstable_of(name: str) -> str:
-    """Return the SSTable that a component belongs to, ``nb-1-big``; itself if it is none."""
+    """Return the SSTable of a component, ``nb-1-big``; the name itself if it is no component."""
     match = _COMPONENT.fullmatch(name)
     return match["sstable"] if match else name
 
 
 @dataclass(frozen=True)
 class StagedSSTable:
-    """An SSTable as it was staged; ``source`` is the node backup, ``size`` in bytes."""
+    """A staged SSTable; ``source`` is the node backup, ``size`` in bytes."""
 
     source: str
     directory: Path
@@ -43,7 +43,7 @@ class StagedSSTable:
 
     @property
     def name(self) -> str:
-        """The SSTable's name for messages: those of several nodes are the same."""
+        """The SSTable's name with its node backup: nodes use the same names."""
         return f"{self.sstable} of node backup {self.source}"
 
     def files(self) -> list[Path]:
@@ -51,12 +51,12 @@ class StagedSSTable:
         return sorted(self.directory.glob(f"{self.sstable}-*"))
 
     def remove(self) -> None:
-        """Remove its files, when they are where they belong."""
+        """Remove its staged files after their delivery."""
         for file in self.files():
             file.unlink()
 
     def put_aside(self) -> None:
-        """Keep its files where nobody looks for files to restore, until the clean-up."""
+        """Move its files into a directory for refused SSTables, until the clean-up."""
         aside = self.directory / "refused"
         aside.mkdir(mode=0o770, exist_ok=True)
         for file in self.files():
@@ -72,10 +72,10 @@ class Staging:
         self._roots = [Path(d) / ROOT / restore_id for d in data_directories]
 
     def prepare(self) -> None:
-        """Make the roots.
+        """Create the root directories.
 
-        :raises DataDirectoryProblem: naming what cannot be made, or a symbolic link anywhere
-            below: whoever may write there could lead the worker elsewhere.
+        :raises DataDirectoryProblem: naming the directory that cannot be created, or a symbolic
+            link below it, which could lead the worker out of the data directories.
         """
         for root in self._roots:
             for path in (root.parent, root):
@@ -85,8 +85,8 @@ class Staging:
                     disk.sync_directory(path.parent)
                 except OSError as error:
                     raise DataDirectoryProblem(
-                        f"{path} cannot be made ({error.strerror}); a restore needs a worker that "
-                        "may write to the data directories: run it as Cassandra's user"
+                        f"{path} cannot be created ({error.strerror}); a restore needs a worker "
+                        "that may write to the data directories: run it as Cassandra's user"
                     ) from None
             for directory, names, files in os.walk(root):
                 for name in (*names, *files):
@@ -97,18 +97,18 @@ class Staging:
         return self._roots[0] / f"journal-{source}.jsonl"
 
     def note(self, name: str) -> Path:
-        """Return a file of the restore's own."""
+        """Return the path of a file with notes of the restore."""
         return self._roots[0] / name
 
     def directory(self, source: str, table: TableName, data_directory: int) -> Path:
-        """Return where files that lay in this data directory of the source wait."""
+        """Return the staging directory of the files from this data directory of the source."""
         root = self._roots[data_directory % len(self._roots)]
         return root / source / table.keyspace / table.table
 
     def tables(self, source: str) -> dict[TableName, list[Path]]:
         """Return the directories, in all data directories, that hold SSTables of each table.
 
-        Those in a directory of their own count, too.
+        Includes SSTables in a directory of their own.
         """
         found: dict[TableName, list[Path]] = defaultdict(list)
         for root in self._roots:
@@ -126,7 +126,7 @@ class Staging:
                     yield number, TableName(directory.parent.name, directory.name), directory
 
     def sstables(self, sources: Sequence[str]) -> dict[TableName, list[StagedSSTable]]:
-        """Return each table's SSTables, of all sources and in all data directories."""
+        """Return the SSTables of each table, of all sources and in all data directories."""
         found: dict[TableName, list[StagedSSTable]] = defaultdict(list)
         for source in sources:
             for table, directories in self.tables(source).items():
@@ -144,10 +144,10 @@ class Staging:
     def gather(
         self, table: TableName, sstables: Sequence[StagedSSTable]
     ) -> tuple[Path, dict[str, StagedSSTable]]:
-        """Make a directory ``…/<keyspace>/<table>`` with SSTables of several nodes and disks.
+        """Create a directory ``…/<keyspace>/<table>`` with SSTables of several nodes and disks.
 
-        They are links with new numbers, for nodes number theirs alike. Return the directory, and
-        the SSTables by their names there.
+        They are links with new numbers, because the numbers of several nodes are the same. Return
+        the directory, and the SSTables by their names in it.
         """
         self.forget_gathered(table)
         directory = self._gathered(table)
@@ -171,7 +171,7 @@ class Staging:
         return self._roots[0] / "gathered" / table.keyspace / table.table
 
     def remove(self) -> None:
-        """Remove the restore's files; what does not exist is no error."""
+        """Remove the files of the restore; missing ones are no error."""
         for root in self._roots:
             _refuse_link(root.parent)
             _refuse_link(root)
@@ -181,16 +181,15 @@ class Staging:
 
 
 def is_one_directory_each(directory: Path) -> bool:
-    """Tell if ``one_directory_each`` has begun with a directory: no SSTable need be whole in it."""
+    """Return whether ``one_directory_each`` has begun: SSTables in it may be incomplete."""
     return any(path.is_dir() for path in directory.iterdir())
 
 
 def one_directory_each(directory: Path) -> dict[str, Path]:
     """Move every SSTable of ``…/<keyspace>/<table>`` into a directory of its own; return these.
 
-    They are called ``…/<keyspace>/<table>/<SSTable>/<keyspace>/<table>``: Cassandra looks for a
-    table's files only where the path ends so. May be repeated. What is no component of an SSTable
-    stays where it is.
+    Their paths are ``…/<keyspace>/<table>/<SSTable>/<keyspace>/<table>``: Cassandra finds the files
+    of a table only below such an end. Can be repeated. Other files are not moved.
     """
     ends = Path(directory.parent.name, directory.name)
     made: dict[str, Path] = {}
@@ -212,7 +211,7 @@ def one_directory_each(directory: Path) -> dict[str, Path]:
 
 
 def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:
-    """Return the IDs of the restores that have files in any of the data directories."""
+    """Return the IDs of the restores with files in any data directory."""
     found = set()
     for directory in data_directories:
         root = Path(directory) / ROOT

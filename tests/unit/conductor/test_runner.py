@@ -210,8 +210,8 @@ def test_error_with_a_name_that_is_no_text(
     cluster.nodes[2].on_snapshot = write
     backup = cluster.backup()
     assert backup.status is BackupStatus.CREATE_FAILED
-    assert "\\udcff is no regular file" in backup.error
-    assert b"\\udcff is no regular file" in caplog.text.encode()
+    assert "\\udcff is not a regular file" in backup.error
+    assert b"\\udcff is not a regular file" in caplog.text.encode()
 
 
 def test_error_that_nobody_expected(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:

@@ -94,14 +94,16 @@ def test_repair_of_one_replica(agent: FakeAgent, control: JolokiaControl) -> Non
 
 def test_failed_repair(agent: FakeAgent, control: JolokiaControl) -> None:
     agent.first = [7, ["FAILED", "Endpoint not alive: /10.0.0.3", "finished with error"]]
-    with pytest.raises(CommandFailed, match=r"repair of Shop fails: Endpoint not alive: /10.0.0.3"):
+    with pytest.raises(
+        CommandFailed, match=r"repair of Shop failed: Endpoint not alive: /10.0.0.3"
+    ):
         control.repair("Shop", ["a"])
 
 
 def test_repair_that_a_restart_has_ended(agent: FakeAgent, control: JolokiaControl) -> None:
     agent.first = [7, ["IN_PROGRESS"]]
     agent.value(None)
-    with pytest.raises(CassandraUnavailable, match="forgotten the repair of Shop"):
+    with pytest.raises(CassandraUnavailable, match="does not know the repair of Shop"):
         control.repair("Shop", ["a"])
 
 
@@ -151,7 +153,9 @@ def test_repair_that_takes_too_long(agent: FakeAgent) -> None:
     control = JolokiaControl(agent.url, repair=RepairWaits(timeout=0.05, poll=0.01))
     agent.first = [7]
     agent.value(["IN_PROGRESS"])
-    with pytest.raises(CommandFailed, match=r"goes on after 0.05 s \(\[jolokia\] repair_timeout"):
+    with pytest.raises(
+        CommandFailed, match=r"still runs after 0.05 s \(\[jolokia\] repair_timeout"
+    ):
         control.repair("Shop", ["a"])
     control.close()
 

@@ -98,7 +98,9 @@ def test_repair_has_a_time_of_its_own(program: FakeNodetool) -> None:
     control = NodetoolControl(
         [str(program.path)], host="127.0.0.9", port=7199, timeout=60, repair_timeout=0.5
     )
-    with pytest.raises(CommandFailed, match=r"goes on after 0.5 s \(\[nodetool\] repair_timeout"):
+    with pytest.raises(
+        CommandFailed, match=r"still runs after 0.5 s \(\[nodetool\] repair_timeout"
+    ):
         control.repair("Shop", ["a"])
 
 

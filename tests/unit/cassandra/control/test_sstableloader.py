@@ -101,7 +101,7 @@ Streaming to the following hosts failed:"""
         ("org.apache.cassandra.io.sstable.CorruptSSTableException: x", SSTableRefused, DIRECTORY),
         ("Skipping file a: table Shop.order doesn't exist", UnknownTable, "Shop.order"),
         ("AuthenticationException: Authentication error", AccessDenied, "a script that adds"),
-        (_NOT_TAKEN, StreamFailed, f"{DIRECTORY}; their logs tell why: .*10.0.0.2:7000"),
+        (_NOT_TAKEN, StreamFailed, f"{DIRECTORY}; their logs have the reason: .*10.0.0.2:7000"),
         (_DOWN, CassandraUnavailable, "to 10.0.0.1, 10.0.0.2 failed: .*failed to connect"),
         (_STOPPED, CassandraUnavailable, "probably down"),
         ("NoHostAvailableException", CassandraUnavailable, "to 10.0.0.1, 10.0.0.2 failed"),
@@ -140,7 +140,7 @@ def test_what_is_passed_over_without_a_name_is_a_failure(program: FakeNodetool) 
 
 def test_killed_it_may_be_tried_again(program: FakeNodetool) -> None:
     program.answer(Answer("begun", code=137))
-    with pytest.raises(CassandraUnavailable, match="ended by signal 9: begun"):
+    with pytest.raises(CassandraUnavailable, match="killed by signal 9: begun"):
         _load(program)
 
 

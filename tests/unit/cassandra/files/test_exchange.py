@@ -191,7 +191,7 @@ def test_a_death_while_files_are_put_back(tmp_path: Path) -> None:
 def test_what_is_put_back_is_not_exchanged_again(disk: Disk) -> None:
     disk.exchange()
     disk.aside().put_back()
-    with pytest.raises(DataDirectoryProblem, match="being put back"):
+    with pytest.raises(DataDirectoryProblem, match="being moved back"):
         disk.exchange()
     assert disk.live() == disk.before
 
@@ -252,7 +252,7 @@ def test_links_are_a_problem(disk: Disk, tmp_path: Path) -> None:
     disk.data.table_directory(0, T).rename(elsewhere)
     disk.data.table_directory(0, T).symlink_to(elsewhere)
     (problem,) = exchange_problems(disk.data.names, TABLES, [str(disk.hints)])
-    assert problem.endswith("is a symbolic link; an offline restore follows none")
+    assert problem.endswith("is a symbolic link; an offline restore does not follow links")
     assert f"t-{T.id}" in problem
 
 

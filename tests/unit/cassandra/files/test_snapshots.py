@@ -146,14 +146,14 @@ def test_only_regular_files(
         os.mkfifo(odd)
     else:
         (directory / "odd" / "deeper").mkdir(parents=True)
-    with pytest.raises(DataDirectoryProblem, match=f"{odd}.* is no regular file"):
+    with pytest.raises(DataDirectoryProblem, match=f"{odd}.* is not a regular file"):
         list(tree.files("tag", [T]))
 
 
 def test_snapshot_is_no_link(data: DataDirectories, tree: SnapshotTree, tmp_path: Path) -> None:
     snapshots = data.snapshot(0, T, tag="other").parent
     (snapshots / "tag").symlink_to(tmp_path)
-    with pytest.raises(DataDirectoryProblem, match=f"{snapshots / 'tag'} is no directory"):
+    with pytest.raises(DataDirectoryProblem, match=f"{snapshots / 'tag'} is not a directory"):
         list(tree.files("tag", [T]))
 
 

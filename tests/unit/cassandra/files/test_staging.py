@@ -103,7 +103,7 @@ def test_prepare(directories: list[str]) -> None:
 
 def test_prepare_where_it_may_not(directories: list[str]) -> None:
     Path(directories[1], ROOT).write_bytes(b"")
-    with pytest.raises(DataDirectoryProblem, match=f"{directories[1]}/{ROOT}.*cannot be made"):
+    with pytest.raises(DataDirectoryProblem, match=f"{directories[1]}/{ROOT}.*cannot be created"):
         Staging(directories, RESTORE).prepare()
 
 
