@@ -25,6 +25,7 @@ from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorEndpoint
+from magnetodb_backup.messaging.endings import TaskEndings
 from magnetodb_backup.messaging.worker import WorkerClient
 from magnetodb_backup.storage.driver import StorageDriver
 
@@ -48,7 +49,7 @@ def make_conductor(
             "[coordination] backend_url is ignored: conductors share the jobs by the service's own "
             "database; remove the option"
         )
-    name, stopping = _process_name(), threading.Event()
+    name, stopping, endings = _process_name(), threading.Event(), TaskEndings()
     settings = RunnerSettings(
         prefix=conf.storage.prefix,
         poll_interval=conf.conductor.poll_interval,
@@ -59,13 +60,13 @@ def make_conductor(
     loop = JobLoop(
         database,
         Ownership(database, f"{uuid.uuid4()}@{name}", timeout=conf.conductor.ownership_timeout),
-        JobRunner(database, WorkerClient(transport), storage, settings, stopping),
+        JobRunner(database, WorkerClient(transport, name, endings), storage, settings, stopping),
         name=name,
         poll_interval=conf.conductor.poll_interval,
         concurrent_jobs=conf.conductor.concurrent_jobs,
         stopping=stopping,
     )
-    endpoint = ConductorEndpoint(loop.take_report, loop.wake)
+    endpoint = ConductorEndpoint(loop.take_report, loop.wake, endings)
     server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
     return ConductorService(server, loop, stopping)
 

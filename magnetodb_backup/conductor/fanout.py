@@ -1,16 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one task on each of several workers and outlives outages of either side."""
+"""Runs one task on each of several workers and outlives outages of either side.
+
+One loop follows all workers. A worker reports the end of its task by a message; polls find what a
+lost message would have reported, and show progress. Threads only carry the calls over the bus, so
+a thousand tasks start at once and none waits for another one's end.
+"""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
-import threading
+import queue
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from magnetodb_backup.conductor.outcomes import (
+    Call,
+    Outcome,
+    Progress,
+    Workers,
+    first_error,
+    still_unavailable,
+    with_host,
+)
+from magnetodb_backup.conductor.patience import Patience
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -19,84 +37,30 @@ from magnetodb_backup.errors import (
     WorkerUnavailable,
     from_record,
 )
-from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
 
+__all__ = ["Call", "Fanout", "Outcome", "Workers", "first_error", "still_unavailable"]
 LOG = logging.getLogger(__name__)
-
-
-class Workers(Protocol):
-    """Calls workers by their ID; raises Transient errors."""
-
-    def start(
-        self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
-    ) -> None:
-        """Start a task; a task that the worker already knows is left as it is."""
-
-    def status(self, worker_id: str, task_id: str) -> TaskStatus:
-        """Return the task's status, UNKNOWN if the worker does not know it."""
-
-    def cancel(self, worker_id: str, task_id: str) -> None:
-        """Ask for the end of a task; an unknown one is no error."""
+_SENDERS = 128  # threads that carry calls; a worker that does not answer holds one for seconds
+_POLLS_PER_SECOND = 100.0  # of one step, over all nodes
 
 
 @dataclass(frozen=True)
-class Call:
-    """One worker's task. ``host`` names the node in messages."""
+class _Settings:
+    workers: Workers
+    poll_interval: float
+    outage_deadline: float
+    check: Callable[[], None]
 
-    host_id: str
-    host: str
-    worker_id: str
-    task_id: str
-    kind: TaskKind
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call ended: either a result or an error."""
-
-    call: Call
-    result: Mapping[str, Any]
-    error: BackupError | None = None
-
-
-class _Patience:
-    """Bounds how long troubles last, in seconds; pauses between them double up to 16 polls.
-
-    Work that went on for the whole deadline ends a time of trouble; shorter work does not, or a
-    task that fails a moment after each start would be repeated for ever. Nor does a task that
-    runs without progress: it may itself be waiting for the end of the trouble.
-    """
-
-    def __init__(self, deadline: float, poll_interval: float) -> None:
-        self._deadline, self._poll_interval = deadline, poll_interval
-        self._since: float | None = None
-        self._running_since: float | None = None
-        self._progress: Mapping[str, int] = {}
-        self._troubles = 0
-
-    def runs(self, progress: Mapping[str, int]) -> None:
-        now = time.monotonic()
-        self._running_since = self._running_since or now
-        moved, self._progress = progress != self._progress, progress
-        if moved and now - self._running_since > self._deadline:
-            self._since, self._troubles = None, 0
-
-    def pause_after_trouble(self) -> float:
-        self._since = self._since or time.monotonic()
-        self._running_since = None
-        self._troubles += 1
-        return self._poll_interval * min(1 << (self._troubles - 1), 16)
-
-    @property
-    def exhausted(self) -> bool:
-        return self._since is not None and time.monotonic() - self._since > self._deadline
+    def patience(self) -> Patience:
+        return Patience(self.outage_deadline, self.poll_interval)
 
 
 class Fanout:
     """Runs calls side by side. ``outage_deadline`` and ``poll_interval`` in seconds.
 
-    ``check`` is called between polls and raises to give everything up (Cancelled, lost lease).
+    ``check`` is called once per poll interval and raises to give everything up (Cancelled, lost
+    ownership). While it raises a Transient error, nothing is started and no answer is taken.
     """
 
     def __init__(
@@ -107,107 +71,299 @@ class Fanout:
         outage_deadline: float,
         check: Callable[[], None],
     ) -> None:
-        self._workers = workers
-        self._poll_interval = poll_interval
-        self._outage_deadline = outage_deadline
-        self._check = check
+        self._settings = _Settings(workers, poll_interval, outage_deadline, check)
 
     def run(
         self,
         calls: list[Call],
         *,
-        progress: Callable[[Call, Mapping[str, int]], None] | None = None,
+        progress: Progress | None = None,
         ended: Callable[[Outcome], None] = lambda outcome: None,
         stop_at_first_error: bool = True,
     ) -> list[Outcome]:
-        """Return the outcomes in the order of ``calls``; ``ended`` hears of each at once.
+        """Return the outcomes in the order of ``calls``; ``ended`` gets each one at once.
 
-        A permanent error makes the other workers stop, unless told otherwise. A transient one
+        A permanent error makes the other workers stop if ``stop_at_first_error``. A transient one
         is tried again until it has lasted for the outage deadline; then it is StillUnavailable.
+        ``progress`` and ``ended`` are called in the caller's thread; what ``ended`` raises, and
+        what ``check`` raises besides BackupErrors, leaves the tasks running.
         """
         if not calls:
             return []
-        abandon = threading.Event()
-        outcomes: dict[str, Outcome] = {}
+        progress = progress or (lambda call, progress: None)
+        return _Loop(self._settings, calls, progress, ended).run(stop_at_first_error)
 
-        def one(call: Call) -> None:
-            outcome = self._follow(call, progress, abandon)
-            outcomes[call.host_id] = outcome
-            if outcome.error is not None and stop_at_first_error:
-                abandon.set()
-            ended(outcome)
 
-        with ThreadPoolExecutor(min(len(calls), 128), thread_name_prefix="call") as pool:
-            futures = [pool.submit(one, call) for call in calls]
-            for future in futures:
-                future.result()
-        return [outcomes[call.host_id] for call in calls]
+class _Followed:
+    """A call that the loop follows; one RPC at a time is on its way."""
 
-    def _follow(
+    def __init__(self, call: Call, patience: Patience, pause: float) -> None:
+        self.call, self.patience = call, patience
+        self.attempt, self.started, self.in_flight = 1, False, False
+        self.ask_at_once = False  # a message asks for it while another RPC is on its way
+        self.pause = self.due = pause
+        self.stopping: BackupError | None = None
+        self.cancelled = False
+        self.outcome: Outcome | None = None
+
+    @property
+    def task_id(self) -> str:
+        return f"{self.call.task_id}:{self.attempt}"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came of an RPC: a status, None or an error."""
+
+    followed: _Followed
+    task_id: str
+    status: TaskStatus | None
+    error: BaseException | None
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A worker's message that a task ended."""
+
+    worker_id: str
+    task_id: str
+    status: TaskStatus | None
+
+
+class _Loop:
+    """One run of a Fanout: handles answers, messages and timers in the caller's thread."""
+
+    def __init__(
         self,
-        call: Call,
-        progress: Callable[[Call, Mapping[str, int]], None] | None,
-        abandon: threading.Event,
-    ) -> Outcome:
-        attempt, patience = 1, _Patience(self._outage_deadline, self._poll_interval)
-        pause = self._poll_interval / 10
-        started = ""
-        while True:
-            task_id = f"{call.task_id}:{attempt}"
+        settings: _Settings,
+        calls: list[Call],
+        progress: Progress,
+        ended: Callable[[Outcome], None],
+    ) -> None:
+        self._settings, self._workers = settings, settings.workers
+        self._poll_interval = settings.poll_interval
+        self._progress, self._ended = progress, ended
+        self._all = [
+            _Followed(call, settings.patience(), settings.poll_interval / 10) for call in calls
+        ]
+        self._by_call = {(f.call.worker_id, f.call.task_id): f for f in self._all}
+        self._left = len(calls)
+        self._events: queue.SimpleQueue[_Answer | _Ended] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int, _Followed]] = []
+        self._numbers = itertools.count()
+        self._checking, self._check_at = True, 0.0
+        self._check_patience = settings.patience()
+        self._stop_others = True
+        self._pool = ThreadPoolExecutor(min(len(calls), _SENDERS), thread_name_prefix="call")
+
+    def run(self, stop_at_first_error: bool) -> list[Outcome]:
+        self._stop_others = stop_at_first_error
+        with self._workers.listening(self._hear):
             try:
-                if abandon.is_set():
-                    raise Cancelled("stopped, because another node failed")
-                self._check()
-                status = self._workers.status(call.worker_id, task_id)
-                if status.state is TaskState.UNKNOWN:
-                    lost, started = started == task_id, ""
-                    if lost:
-                        raise WorkerUnavailable("the worker was restarted and has lost its task")
-                    self._workers.start(call.worker_id, task_id, call.kind, call.arguments)
-                    started = task_id
-                elif status.state is TaskState.DONE:
-                    return Outcome(call, status.result)
-                elif status.state is TaskState.FAILED:
-                    attempt += 1
-                    raise from_record(status.error)
-                else:
-                    patience.runs(status.progress)
-                    if progress is not None:
-                        progress(call, status.progress)
-                pause = min(pause * 1.5, self._poll_interval)
-            except Transient as error:
-                LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
-                pause = patience.pause_after_trouble()
-                if patience.exhausted:
-                    given_up = still_unavailable(error, self._outage_deadline)
-                    return Outcome(call, {}, _with_host(call, given_up))
-            except BackupError as error:
-                self._stop(call, task_id)
-                return Outcome(call, {}, _with_host(call, error))
-            abandon.wait(pause)
+                for followed in self._all:
+                    self._schedule(followed, 0.0)
+                while self._left:
+                    if self._may_continue():
+                        self._send_due()
+                        self._take_next()
+            finally:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+        return [f.outcome for f in self._all if f.outcome is not None]
 
-    def _stop(self, call: Call, task_id: str) -> None:
+    # Waiting.
+
+    def _may_continue(self) -> bool:
+        """Check once per poll interval; False after a pause because the check itself fails."""
+        if not self._checking or time.monotonic() < self._check_at:
+            return True
         try:
-            self._workers.cancel(call.worker_id, task_id)
+            self._settings.check()
         except Transient as error:
-            LOG.info("%s is not told to stop: %s", call.host, error)
+            LOG.info("%s; trying again", error)
+            pause = self._check_patience.pause_after_trouble()
+            if self._check_patience.exhausted:
+                self._give_up(error)
+            time.sleep(pause)
+            return False
+        except BackupError as error:
+            self._checking = False
+            for followed in self._all:
+                self._stop(followed, error)
+            return self._left > 0
+        self._check_patience = self._settings.patience()
+        self._check_at = time.monotonic() + self._poll_interval
+        return True
 
+    def _gave_up(self, error: Transient) -> StillUnavailable:
+        return still_unavailable(error, self._settings.outage_deadline)
 
-def still_unavailable(error: Transient, deadline: float) -> StillUnavailable:
-    """Return what becomes of a trouble that lasted for ``deadline`` seconds."""
-    return StillUnavailable(
-        f"{error} (for longer than [conductor] outage_deadline = {deadline:g} s)"
-    )
+    def _give_up(self, error: Transient) -> None:
+        self._stop_others = False
+        for followed in self._all:
+            if followed.outcome is None:
+                self._finish(followed, {}, self._gave_up(error))
 
+    def _schedule(self, followed: _Followed, pause: float) -> None:
+        followed.due = time.monotonic() + pause
+        heapq.heappush(self._timers, (followed.due, next(self._numbers), followed))
 
-def _with_host(call: Call, error: BackupError) -> BackupError:
-    if isinstance(error, Cancelled):
-        return error
-    return type(error)(f"node {call.host}: {error}")
+    def _send_due(self) -> None:
+        """Send what is due: a start, or a question for the status."""
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            due, _, followed = heapq.heappop(self._timers)
+            if followed.outcome or followed.stopping or followed.in_flight or due != followed.due:
+                continue
+            call, task_id = followed.call, followed.task_id
+            rpc: Callable[[], TaskStatus | None]
+            if followed.started:
+                rpc = partial(self._workers.status, call.worker_id, task_id)
+            else:
+                rpc = partial(
+                    self._workers.start, call.worker_id, task_id, call.kind, call.arguments
+                )
+            self._send(followed, rpc)
 
+    def _send(self, followed: _Followed, rpc: Callable[[], TaskStatus | None]) -> None:
+        followed.in_flight, task_id = True, followed.task_id
 
-def first_error(outcomes: list[Outcome]) -> BackupError | None:
-    """Return the error that ends the step: one that is not merely a consequence of another."""
-    errors = [o.error for o in outcomes if o.error is not None]
-    causes = [e for e in errors if not isinstance(e, Cancelled)]
-    return next(iter(causes or errors), None)
+        def carry() -> None:
+            try:
+                answer = _Answer(followed, task_id, rpc(), None)
+            except BaseException as error:  # noqa: BLE001 - raised in the loop's thread
+                answer = _Answer(followed, task_id, None, error)
+            self._events.put(answer)
+
+        self._pool.submit(carry)
+
+    def _hear(self, worker_id: str, task_id: str, status: TaskStatus | None) -> None:
+        """Take a message, in any thread."""
+        if (worker_id, task_id.rpartition(":")[0]) in self._by_call:
+            self._events.put(_Ended(worker_id, task_id, status))
+
+    def _take_next(self) -> None:
+        moments = [self._timers[0][0]] if self._timers else []
+        if self._checking:
+            moments.append(self._check_at)
+        timeout = max(min(moments) - time.monotonic(), 0.0) if moments else None
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return
+        if isinstance(event, _Answer):
+            self._take_answer(event)
+        else:
+            self._take_message(event)
+
+    # What happened.
+
+    def _take_message(self, message: _Ended) -> None:
+        followed = self._by_call[message.worker_id, message.task_id.rpartition(":")[0]]
+        if followed.outcome or followed.stopping or message.task_id != followed.task_id:
+            return
+        followed.started = True
+        if message.status is not None:
+            self._judge(followed, message.status)
+        elif followed.in_flight:
+            followed.ask_at_once = True
+        else:
+            self._schedule(followed, 0.0)
+
+    def _take_answer(self, answer: _Answer) -> None:
+        followed = answer.followed
+        followed.in_flight = False
+        if followed.outcome:
+            return
+        if followed.stopping is not None:
+            self._take_answer_while_stopping(followed, answer.error)
+        elif answer.task_id != followed.task_id:  # a message was faster and began a new attempt
+            self._schedule(followed, followed.due - time.monotonic())
+        elif isinstance(answer.error, Transient):
+            self._trouble(followed, answer.error)
+        elif isinstance(answer.error, BackupError):
+            self._stop(followed, answer.error)
+        elif answer.error is not None:
+            raise answer.error
+        else:
+            polled, followed.started = followed.started, True
+            if answer.status is not None:
+                self._judge(followed, answer.status, announced=not polled)
+            else:  # started by a worker that does not report the end
+                self._schedule(followed, followed.pause)
+
+    def _judge(self, followed: _Followed, status: TaskStatus, *, announced: bool = False) -> None:
+        try:
+            self._judge_status(followed, status, announced)
+        except Transient as error:
+            self._trouble(followed, error)
+        except BackupError as error:
+            self._stop(followed, error)
+
+    def _judge_status(self, followed: _Followed, status: TaskStatus, announced: bool) -> None:
+        if status.state is TaskState.DONE:
+            self._finish(followed, status.result, None)
+        elif status.state is TaskState.FAILED:
+            followed.attempt += 1
+            followed.started = False
+            error = from_record(status.error)
+            if isinstance(error, Transient):
+                raise error
+            self._finish(followed, {}, error)
+        elif status.state is TaskState.UNKNOWN:
+            followed.started = False
+            raise WorkerUnavailable("the worker was restarted and has lost its task")
+        else:
+            followed.patience.runs(status.progress)
+            self._progress(followed.call, status.progress)
+            longest = max(self._poll_interval, self._left / _POLLS_PER_SECOND)
+            followed.pause = longest if announced else min(followed.pause * 1.5, longest)
+            self._schedule(followed, 0.0 if followed.ask_at_once else followed.pause)
+            followed.ask_at_once = False
+
+    def _trouble(self, followed: _Followed, error: Transient) -> None:
+        call = followed.call
+        LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
+        followed.pause = followed.patience.pause_after_trouble()
+        if followed.patience.exhausted:
+            self._finish(followed, {}, self._gave_up(error))
+        else:
+            self._schedule(followed, followed.pause)
+
+    # Ends.
+
+    def _stop(self, followed: _Followed, error: BackupError) -> None:
+        """Cancel the task, after the answer to what is on its way, and end the call."""
+        if followed.outcome or followed.stopping:
+            return
+        followed.stopping = error
+        if not followed.in_flight:
+            self._cancel(followed)
+
+    def _cancel(self, followed: _Followed) -> None:
+        followed.cancelled = True
+        self._send(
+            followed, partial(self._workers.cancel, followed.call.worker_id, followed.task_id)
+        )
+
+    def _take_answer_while_stopping(self, followed: _Followed, error: BaseException | None) -> None:
+        if not followed.cancelled:
+            self._cancel(followed)
+            return
+        if isinstance(error, BackupError):
+            LOG.info("cannot cancel the task on %s: %s", followed.call.host, error)
+        elif error is not None:
+            raise error
+        self._finish(followed, {}, followed.stopping)
+
+    def _finish(
+        self, followed: _Followed, result: Mapping[str, Any], error: BackupError | None
+    ) -> None:
+        if error is not None:
+            error = with_host(followed.call, error)
+        followed.outcome = outcome = Outcome(followed.call, result, error)
+        self._left -= 1
+        if error is not None and self._stop_others:
+            self._stop_others = False
+            for other in self._all:
+                self._stop(other, Cancelled("stopped, because another node failed"))
+        self._ended(outcome)

@@ -23,11 +23,16 @@ _OWN_PROGRESS = {
 
 
 class NodeRecords:
-    """Writes the nodes' parts of one restore."""
+    """Writes the nodes' parts of one restore.
+
+    Only the job's owner writes them, so they are read once: a step costs one write per node and
+    change.
+    """
 
     def __init__(self, database: Database, restore_id: str) -> None:
         self._database, self._restore_id = database, restore_id
         self._written: dict[str, float] = {}
+        self._known: dict[str, NodeRestore] | None = None
 
     def enter(self, member: RingMember, phase: str) -> None:
         """Show that a node begins a phase."""
@@ -62,7 +67,7 @@ class NodeRecords:
         now = time.monotonic()
         if now - self._written.get(call.host_id, 0.0) < _WRITE_EVERY:
             return
-        if "bytes_resumed" not in progress:  # the task has not told any yet
+        if "bytes_resumed" not in progress:  # the task has not reported any yet
             return
         self._written[call.host_id] = now
         node = self._get(call.host_id)
@@ -73,10 +78,12 @@ class NodeRecords:
             self._put(replace(node, progress=replace(node.progress, **{name: progress[name]})))
 
     def _get(self, host_id: str) -> NodeRestore | None:
-        for node in self._database.restores.node_restores(self._restore_id):
-            if node.host_id == host_id:
-                return node
-        return None
+        if self._known is None:
+            nodes = self._database.restores.node_restores(self._restore_id)
+            self._known = {node.host_id: node for node in nodes}
+        return self._known.get(host_id)
 
     def _put(self, node: NodeRestore) -> None:
         self._database.restores.put_node_restore(node)
+        assert self._known is not None  # every writer reads first
+        self._known[node.host_id] = node

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,22 +11,32 @@ import oslo_messaging
 
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, bus_errors, make_client
+from magnetodb_backup.messaging.endings import TaskEndings
+from magnetodb_backup.tasks.kinds import TaskStatus
+
+# Bytes of a status that travels with the message; a larger one is asked for. Messages to a
+# conductor that was stopped stay in the broker, so they must be small.
+_LARGEST_STATUS = 16 * 1024
 
 
 class ConductorEndpoint:
     """Methods that a conductor offers.
 
     ``take_report`` records a report and returns the IDs of backups whose snapshots must stay;
-    ``wake`` makes the conductor look for jobs at once.
+    ``wake`` makes the conductor look for jobs at once; ``endings`` gets the ends of tasks.
     """
 
-    target = oslo_messaging.Target(version="1.0")
+    target = oslo_messaging.Target(version="1.1")
 
     def __init__(
-        self, take_report: Callable[[NodeReport], tuple[str, ...]], wake: Callable[[], None]
+        self,
+        take_report: Callable[[NodeReport], tuple[str, ...]],
+        wake: Callable[[], None],
+        endings: TaskEndings,
     ) -> None:
         self._take_report = take_report
         self._wake = wake
+        self._endings = endings
 
     @oslo_messaging.expose
     def report(self, context: Mapping[str, Any], report: dict[str, Any]) -> list[str]:
@@ -36,6 +47,17 @@ class ConductorEndpoint:
     def look_for_jobs(self, context: Mapping[str, Any]) -> None:
         """Wake the job loop."""
         self._wake()
+
+    @oslo_messaging.expose
+    def task_ended(
+        self,
+        context: Mapping[str, Any],
+        worker_id: str,
+        task_id: str,
+        status: dict[str, Any] | None = None,
+    ) -> None:
+        ended = None if status is None else TaskStatus.from_json(status)
+        self._endings.publish(worker_id, task_id, ended)
 
 
 class ConductorClient:
@@ -50,6 +72,22 @@ class ConductorClient:
             return frozenset(self._client.call({}, "report", report=report.as_json()))
 
     def look_for_jobs(self) -> None:
-        """Tell the conductors that there is a job. A lost call costs one poll interval."""
+        """Make the conductors look for jobs at once. A lost message costs one poll interval."""
         with bus_errors("the conductor"):
             self._client.prepare(fanout=True).cast({}, "look_for_jobs")
+
+    def task_ended(self, conductor: str, worker_id: str, task_id: str, status: TaskStatus) -> None:
+        """Send the end of a task to the conductor that waits for it.
+
+        Nothing confirms it: that conductor also polls.
+        """
+        whole = status.as_json()
+        small = len(json.dumps(whole)) <= _LARGEST_STATUS
+        with bus_errors("the conductor"):
+            self._client.prepare(server=conductor, version="1.1").cast(
+                {},
+                "task_ended",
+                worker_id=worker_id,
+                task_id=task_id,
+                status=whole if small else None,
+            )

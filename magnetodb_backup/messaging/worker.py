@@ -1,22 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker on the bus: endpoint and client."""
+"""The worker on the bus: endpoint and client.
+
+A conductor names itself in the context of ``start_task``; a worker since version 1.1 answers with
+the task's status and sends ``task_ended`` to that conductor. A worker of version 1.0 ignores the
+context and answers nothing: then the conductor polls.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import oslo_messaging
 
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, bus_errors, make_client
+from magnetodb_backup.messaging.endings import Listener, TaskEndings
 from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
+
+_CONDUCTOR = "conductor"  # key in the context: the server name of the conductor that waits
 
 
 class TaskTable(Protocol):
     """What the endpoint needs of a worker. All methods return at once."""
 
-    def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
-        """Begin a task; one that is known already is left as it is."""
+    def start(
+        self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any], conductor: str = ""
+    ) -> TaskStatus:
+        """Begin a task unless it is known; return its status. Its end goes to ``conductor``."""
 
     def status(self, task_id: str) -> TaskStatus:
         """Return how far a task is."""
@@ -28,7 +39,7 @@ class TaskTable(Protocol):
 class WorkerEndpoint:
     """Methods that a worker offers; idempotent, because the task's ID names job and attempt."""
 
-    target = oslo_messaging.Target(version="1.0")
+    target = oslo_messaging.Target(version="1.1")
 
     def __init__(self, tasks: TaskTable) -> None:
         self._tasks = tasks
@@ -36,9 +47,9 @@ class WorkerEndpoint:
     @oslo_messaging.expose
     def start_task(
         self, context: Mapping[str, Any], task_id: str, kind: str, arguments: dict[str, Any]
-    ) -> None:
-        """Start a task, unless it is known."""
-        self._tasks.start(task_id, TaskKind(kind), arguments)
+    ) -> dict[str, Any]:
+        conductor = str(context.get(_CONDUCTOR) or "")
+        return self._tasks.start(task_id, TaskKind(kind), arguments, conductor).as_json()
 
     @oslo_messaging.expose
     def task_status(self, context: Mapping[str, Any], task_id: str) -> dict[str, Any]:
@@ -52,27 +63,47 @@ class WorkerEndpoint:
 
 
 class WorkerClient:
-    """Calls a worker by its ID. Raises WorkerUnavailable or BusUnavailable."""
+    """Calls a worker by its ID. Raises WorkerUnavailable or BusUnavailable.
 
-    def __init__(self, transport: Any, timeout: float = 10.0) -> None:
+    ``conductor`` is the server name that workers send the ends of tasks to; they arrive in
+    ``endings``. ``timeout`` in seconds.
+    """
+
+    def __init__(
+        self, transport: Any, conductor: str, endings: TaskEndings, *, timeout: float = 10.0
+    ) -> None:
         self._client = make_client(transport, WORKER_TOPIC, timeout)
+        self._context = {_CONDUCTOR: conductor}
+        self._endings = endings
 
     def start(
         self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
-    ) -> None:
-        """Start a task; a repeated call changes nothing."""
+    ) -> TaskStatus | None:
+        """Begin a task unless it is known; return its status.
+
+        None comes from a worker of an older release, which does not send the task's end either.
+        """
         with bus_errors(f"worker {worker_id}"):
-            self._client.prepare(server=worker_id).call(
-                {}, "start_task", task_id=task_id, kind=kind.value, arguments=dict(arguments)
+            answer = self._client.prepare(server=worker_id).call(
+                self._context,
+                "start_task",
+                task_id=task_id,
+                kind=kind.value,
+                arguments=dict(arguments),
             )
+        return None if answer is None else TaskStatus.from_json(answer)
 
     def status(self, worker_id: str, task_id: str) -> TaskStatus:
-        """Return a task's status, UNKNOWN if the worker does not know it."""
+        """Return how far a task is; UNKNOWN if the worker was restarted since its start."""
         with bus_errors(f"worker {worker_id}"):
             answer = self._client.prepare(server=worker_id).call({}, "task_status", task_id=task_id)
         return TaskStatus.from_json(answer)
 
     def cancel(self, worker_id: str, task_id: str) -> None:
-        """Ask for the end of a task; an unknown one is no error."""
+        """Ask a task to end; a worker that does not know it does nothing."""
         with bus_errors(f"worker {worker_id}"):
             self._client.prepare(server=worker_id).call({}, "cancel_task", task_id=task_id)
+
+    def listening(self, listener: Listener) -> AbstractContextManager[None]:
+        """Call ``listener`` for every task that ends while the context is open."""
+        return self._endings.listening(listener)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.tasks.kinds import TaskStatus
+from magnetodb_backup.worker import heartbeat
 from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
 from magnetodb_backup.worker.backup.prepare import PrepareWork
 from magnetodb_backup.worker.backup.schema import SchemaReadWork
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
 from magnetodb_backup.worker.backup.upload import UploadWork
 from magnetodb_backup.worker.dispatch import Dispatcher
-from magnetodb_backup.worker.heartbeat import Conductor, Reporter
+from magnetodb_backup.worker.heartbeat import Reporter
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.build_and_repair import ViewWork
 from magnetodb_backup.worker.restore.check import CheckWork
@@ -31,6 +34,13 @@ from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.restore.stream import Loader, StreamWork
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import Tasks
+
+
+class Conductor(heartbeat.Conductor, Protocol):
+    """Takes reports and the ends of tasks."""
+
+    def task_ended(self, conductor: str, worker_id: str, task_id: str, status: TaskStatus) -> None:
+        """Send the end of a task to the conductor of that name; raises BackupError."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,11 @@ def compose_worker(
 ) -> Worker:
     """Return a worker that reports to ``conductor``; nothing runs yet."""
     work = compose_work(parts, settings)
-    tasks = Tasks(work.tasks, spawn)
+
+    def announce(name: str, task_id: str, status: TaskStatus) -> None:
+        conductor.task_ended(name, report.worker_id, task_id, status)
+
+    tasks = Tasks(work.tasks, spawn, announce)
     reporter = Reporter(
         parts.node,
         conductor,

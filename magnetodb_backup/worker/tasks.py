@@ -56,6 +56,10 @@ class NodeWork(Protocol):
         """Do the work and return its result."""
 
 
+# Sends the end of a task to a conductor: its server name, the task's ID, the status.
+Announce = Callable[[str, str, TaskStatus], None]
+
+
 class _Task:
     def __init__(self) -> None:
         self.context = TaskContext()
@@ -63,23 +67,45 @@ class _Task:
         self.result: Mapping[str, Any] = {}
         self.error: Mapping[str, str] = {}
         self.tag = ""
+        self.conductor = ""
+
+    def status(self) -> TaskStatus:
+        return TaskStatus(self.state, asdict(self.context.progress), self.result, self.error)
 
 
 class Tasks:
-    """The table of tasks by ID. The oldest finished ones are forgotten beyond a thousand."""
+    """The table of tasks by ID. The oldest finished ones are forgotten beyond a thousand.
 
-    def __init__(self, work: NodeWork, spawn: Callable[[Callable[[], None], str], None]) -> None:
+    ``announce`` sends the end of a task to the conductor that started it; it may raise BackupError.
+    """
+
+    def __init__(
+        self,
+        work: NodeWork,
+        spawn: Callable[[Callable[[], None], str], None],
+        announce: Announce = lambda conductor, task_id, status: None,
+    ) -> None:
         self._work = work
         self._spawn = spawn
+        self._announce = announce
         self._lock = threading.Lock()
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
 
-    def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
-        """Start a task in a thread of its own; a known ID is left as it is."""
+    def start(
+        self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any], conductor: str = ""
+    ) -> TaskStatus:
+        """Begin a task unless it is known; return its status.
+
+        Its end is announced to ``conductor``, if there is one; the last that asked is the one
+        that runs the job.
+        """
         with self._lock:
-            if task_id in self._tasks:
-                return
+            known = self._tasks.get(task_id)
+            if known is not None:
+                known.conductor = conductor
+                return known.status()
             task = self._tasks[task_id] = _Task()
+            task.conductor = conductor
             task.tag = str(arguments.get("tag") or arguments.get("restore_id", ""))
             self._forget_oldest()
         LOG.info("task %s (%s) begins", task_id, kind.value)
@@ -87,8 +113,9 @@ class Tasks:
             self._spawn(lambda: self._run(task_id, task, kind, arguments), task_id)
         except BaseException:
             with self._lock:
-                del self._tasks[task_id]  # nobody would ever finish it
+                del self._tasks[task_id]  # it would never end
             raise
+        return self.status(task_id)
 
     def status(self, task_id: str) -> TaskStatus:
         """Return a task's status, UNKNOWN for an ID that is not in the table."""
@@ -96,7 +123,7 @@ class Tasks:
             task = self._tasks.get(task_id)
             if task is None:
                 return TaskStatus(TaskState.UNKNOWN)
-            return TaskStatus(task.state, asdict(task.context.progress), task.result, task.error)
+            return task.status()
 
     def cancel(self, task_id: str) -> None:
         """Ask a task to end at its next check; an unknown ID is no error."""
@@ -131,6 +158,21 @@ class Tasks:
             context.cancel(reason)
 
     def _run(self, task_id: str, task: _Task, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
+        self._perform(task_id, task, kind, arguments)
+        with self._lock:
+            conductor, status = task.conductor, task.status()
+        if not conductor:
+            return
+        try:
+            self._announce(conductor, task_id, status)
+        except BackupError as error:
+            LOG.info(
+                "the end of task %s reaches the conductor by its next poll: %s", task_id, error
+            )
+
+    def _perform(
+        self, task_id: str, task: _Task, kind: TaskKind, arguments: Mapping[str, Any]
+    ) -> None:
         error: BackupError
         try:
             result = self._work.perform(kind, arguments, task.context)

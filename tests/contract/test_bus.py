@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import oslo_messaging
@@ -12,7 +13,15 @@ import pytest
 from oslo_config import cfg
 
 from magnetodb_backup.errors import BusUnavailable, Transient, WorkerUnavailable
-from magnetodb_backup.messaging.bus import WORKER_TOPIC, Server, make_server, make_transport
+from magnetodb_backup.messaging.bus import (
+    CONDUCTOR_TOPIC,
+    WORKER_TOPIC,
+    Server,
+    make_server,
+    make_transport,
+)
+from magnetodb_backup.messaging.conductor import ConductorClient, ConductorEndpoint
+from magnetodb_backup.messaging.endings import TaskEndings
 from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.lab.processes import wait_for
@@ -27,8 +36,12 @@ class Tasks:
     def __init__(self) -> None:
         self.started: dict[str, Mapping[str, Any]] = {}
 
-    def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
+    def start(
+        self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any], conductor: str = ""
+    ) -> TaskStatus:
         self.started[task_id] = arguments
+        self.conductor = conductor
+        return self.status(task_id)
 
     def status(self, task_id: str) -> TaskStatus:
         known = task_id in self.started
@@ -36,6 +49,10 @@ class Tasks:
 
     def cancel(self, task_id: str) -> None:
         self.started.pop(task_id, None)
+
+
+def _client(transport: Any, *, timeout: float = _TIMEOUT) -> WorkerClient:
+    return WorkerClient(transport, "conductor-1", TaskEndings(), timeout=timeout)
 
 
 @pytest.fixture
@@ -65,16 +82,39 @@ def server(transport: Any, tasks: Tasks) -> Iterator[Server]:
 
 
 def test_task_is_started_and_followed(transport: Any, server: Server, tasks: Tasks) -> None:
-    client = WorkerClient(transport, timeout=10)
+    client = _client(transport, timeout=10)
     assert client.status("worker-1", "t").state is TaskState.UNKNOWN
-    client.start("worker-1", "t", TaskKind.PREPARE, {"tag": "x"})
+    started = client.start("worker-1", "t", TaskKind.PREPARE, {"tag": "x"})
+    assert started is not None
+    assert (started.state, tasks.conductor) == (TaskState.RUNNING, "conductor-1")
     assert tasks.started == {"t": {"tag": "x"}}
     assert client.status("worker-1", "t").state is TaskState.RUNNING
 
 
+def test_end_of_a_task_reaches_its_conductor(transport: Any) -> None:
+    """And none of the other conductors; a message to one that is gone is lost without error."""
+    endings = {name: TaskEndings() for name in ("conductor-1", "conductor-2")}
+    heard: list[tuple[str, str]] = []
+    with ExitStack() as stack:
+        for name, each in endings.items():
+            endpoint = ConductorEndpoint(lambda report: (), lambda: None, each)
+            server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
+            server.start()
+            stack.callback(server.wait)
+            stack.callback(server.stop)
+            stack.enter_context(
+                each.listening(lambda worker, task, status, n=name: heard.append((n, task)))
+            )
+        client = ConductorClient(transport)
+        client.task_ended("gone", "worker-1", "t0", TaskStatus(TaskState.DONE))
+        client.task_ended("conductor-2", "worker-1", "t1", TaskStatus(TaskState.DONE))
+        wait_for(lambda: bool(heard), deadline=20, what="the message", interval=0.01)
+    assert heard == [("conductor-2", "t1")]
+
+
 def test_worker_that_does_not_run(transport: Any, server: Server) -> None:
     with pytest.raises(WorkerUnavailable, match="worker worker-2 did not answer; is it running"):
-        WorkerClient(transport, timeout=_TIMEOUT).status("worker-2", "t")
+        _client(transport).status("worker-2", "t")
 
 
 def test_first_call_without_broker_ends_in_time(
@@ -84,10 +124,10 @@ def test_first_call_without_broker_ends_in_time(
     rabbitmq.kill()
     started = time.monotonic()
     with pytest.raises(Transient, match=r"did not answer|does not accept the call"):
-        WorkerClient(transport, timeout=_TIMEOUT).status("worker-1", "t")
+        _client(transport).status("worker-1", "t")
     assert time.monotonic() - started < 10 * _TIMEOUT, "a call without time-out lasts for ever"
     rabbitmq.start()
-    client = WorkerClient(transport, timeout=_TIMEOUT)
+    client = _client(transport)
 
     def answered() -> bool:
         try:

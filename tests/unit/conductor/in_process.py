@@ -7,9 +7,11 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from magnetodb_backup.errors import Cancelled, WorkerUnavailable
+from magnetodb_backup.messaging.endings import Listener, TaskEndings
 from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import NodeWork, TaskContext, Tasks
@@ -56,13 +58,26 @@ class Held:
         return self._work.perform(kind, arguments, context)
 
 
-class InProcessWorkers:
-    """Meets the conductor's Workers protocol over real task tables by worker ID."""
+def _travelled(status: TaskStatus) -> TaskStatus:
+    return TaskStatus.from_json(json.loads(json.dumps(status.as_json())))
 
-    def __init__(self, works: Mapping[str, NodeWork]) -> None:
+
+class InProcessWorkers:
+    """Meets the conductor's Workers protocol over real task tables by worker ID.
+
+    Workers that do not ``announce`` are those of an older release: the start returns nothing and
+    no message reports the end.
+    """
+
+    def __init__(self, works: Mapping[str, NodeWork], *, announce: bool = True) -> None:
         self._works = dict(works)
         self._lock = threading.Lock()
-        self.tables = {worker_id: Tasks(work, spawn) for worker_id, work in works.items()}
+        self._announce = announce
+        self._endings = TaskEndings()
+        self.lost_messages: set[str] = set()  # the workers whose messages are lost
+        self.whole_status = True  # whether a status is small enough for a message
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.tables = {worker_id: self._new_table(worker_id) for worker_id in works}
         self.down: set[str] = set()
         self.started: Counter[tuple[str, str]] = Counter()
         self.cancelled: list[tuple[str, str]] = []
@@ -71,16 +86,20 @@ class InProcessWorkers:
 
     def start(
         self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
-    ) -> None:
+    ) -> TaskStatus | None:
         table = self._table(worker_id)
         with self._lock:
             self.started[worker_id, task_id] += 1
-        table.start(task_id, kind, json.loads(json.dumps(arguments)))
+        status = table.start(
+            task_id, kind, json.loads(json.dumps(arguments)), "conductor" if self._announce else ""
+        )
         self.after_start(worker_id, kind)
+        return _travelled(status) if self._announce else None
 
     def status(self, worker_id: str, task_id: str) -> TaskStatus:
-        answer = self._table(worker_id).status(task_id)
-        status = TaskStatus.from_json(json.loads(json.dumps(answer.as_json())))
+        with self._lock:
+            self.asked[worker_id, task_id] += 1
+        status = _travelled(self._table(worker_id).status(task_id))
         self.after_status(worker_id, status)
         return status
 
@@ -91,8 +110,13 @@ class InProcessWorkers:
 
     def restart(self, worker_id: str, work: NodeWork | None = None) -> None:
         """Begin with an empty table; what ran ends."""
-        self.tables[worker_id].cancel_all(Cancelled("the process ends"))
-        self.tables[worker_id] = Tasks(work or self._works[worker_id], spawn)
+        former = self.tables[worker_id]
+        self._works[worker_id] = work or self._works[worker_id]
+        self.tables[worker_id] = self._new_table(worker_id)
+        former.cancel_all(Cancelled("the process ends"))
+
+    def listening(self, listener: Listener) -> AbstractContextManager[None]:
+        return self._endings.listening(listener)
 
     def starts(self, part: str) -> Counter[str]:
         """Return how often each worker was told to start tasks whose ID has this part."""
@@ -101,6 +125,16 @@ class InProcessWorkers:
             if f":{part}:" in task_id:
                 found[worker_id] += count
         return found
+
+    def _new_table(self, worker_id: str) -> Tasks:
+        def announce(conductor: str, task_id: str, status: TaskStatus) -> None:
+            ended = self.tables[worker_id] is not table  # a process that ended sends nothing
+            if not ended and worker_id not in self.down | self.lost_messages:
+                whole = _travelled(status) if self.whole_status else None
+                self._endings.publish(worker_id, task_id, whole)
+
+        table = Tasks(self._works[worker_id], spawn, announce)
+        return table
 
     def _table(self, worker_id: str) -> Tasks:
         if worker_id in self.down:

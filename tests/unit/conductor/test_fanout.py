@@ -40,8 +40,18 @@ def _fanout(
     return Fanout(workers, poll_interval=POLL, outage_deadline=deadline, check=check)
 
 
-def _workers(**works: Scripted) -> InProcessWorkers:
-    return InProcessWorkers({name.replace("_", "-"): work for name, work in works.items()})
+Make = Callable[..., InProcessWorkers]
+
+
+@pytest.fixture(params=[True, False], ids=["messages", "polls"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Make workers of this release, which report the ends of tasks, and of an older one."""
+
+    def workers(**works: Scripted) -> InProcessWorkers:
+        named = {name.replace("_", "-"): work for name, work in works.items()}
+        return InProcessWorkers(named, announce=request.param)
+
+    return workers
 
 
 def _fail(error: Exception) -> Callable[[Mapping[str, Any], TaskContext], Mapping[str, Any]]:
@@ -51,14 +61,14 @@ def _fail(error: Exception) -> Callable[[Mapping[str, Any], TaskContext], Mappin
     return deed
 
 
-def test_outcomes_come_in_the_order_of_the_calls() -> None:
+def test_outcomes_come_in_the_order_of_the_calls(make: Make) -> None:
     slow, quick = threading.Event(), Scripted(upload=lambda arguments, context: {"n": 2})
 
     def wait(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         slow.wait(10)
         return {"n": arguments["n"]}
 
-    workers = _workers(worker_1=Scripted(upload=wait), worker_2=quick)
+    workers = make(worker_1=Scripted(upload=wait), worker_2=quick)
     workers.after_status = lambda worker_id, status: (
         slow.set() if worker_id == "worker-2" and status.state is TaskState.DONE else None
     )
@@ -69,12 +79,12 @@ def test_outcomes_come_in_the_order_of_the_calls() -> None:
     ]
 
 
-def test_no_calls() -> None:
-    assert _fanout(_workers()).run([]) == []
+def test_no_calls(make: Make) -> None:
+    assert _fanout(make()).run([]) == []
 
 
-def test_permanent_error_stops_the_others() -> None:
-    workers = _workers(
+def test_permanent_error_stops_the_others(make: Make) -> None:
+    workers = make(
         worker_1=Scripted(upload=until_cancelled),
         worker_2=Scripted(upload=_fail(CorruptSSTable("/data/x does not match"))),
         worker_3=Scripted(upload=until_cancelled),
@@ -89,15 +99,15 @@ def test_permanent_error_stops_the_others() -> None:
     assert first_error(outcomes) is outcomes[1].error
 
 
-def test_the_others_go_on_where_that_is_wanted() -> None:
-    workers = _workers(worker_1=Scripted(), worker_2=Scripted(upload=_fail(CorruptSSTable("x"))))
+def test_the_others_go_on_where_that_is_wanted(make: Make) -> None:
+    workers = make(worker_1=Scripted(), worker_2=Scripted(upload=_fail(CorruptSSTable("x"))))
     good, bad = _fanout(workers).run(_calls(1, 2), stop_at_first_error=False)
     assert good.error is None
     assert isinstance(bad.error, CorruptSSTable)
     assert first_error([good]) is None
 
 
-def test_passing_failure_is_another_attempt() -> None:
+def test_passing_failure_is_another_attempt(make: Make) -> None:
     attempts: list[int] = []
 
     def fail_twice(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -106,7 +116,7 @@ def test_passing_failure_is_another_attempt() -> None:
             raise CassandraUnavailable("not yet")
         return {"attempts": len(attempts)}
 
-    workers = _workers(worker_1=Scripted(upload=fail_twice))
+    workers = make(worker_1=Scripted(upload=fail_twice))
     (outcome,) = _fanout(workers).run(_calls(1))
     assert outcome.result == {"attempts": 3}
     assert sorted(task_id for _, task_id in workers.started) == [
@@ -115,10 +125,10 @@ def test_passing_failure_is_another_attempt() -> None:
 
 
 @pytest.mark.parametrize("outage", ["failing", "unreachable", "forgetful"])
-def test_lasting_trouble_ends_with_the_deadline(outage: str) -> None:
+def test_lasting_trouble_ends_with_the_deadline(make: Make, outage: str) -> None:
     """Repeated failures, no answers, or a worker that dies of each attempt."""
     work = Scripted(upload=until_cancelled)
-    workers = _workers(worker_1=work)
+    workers = make(worker_1=work)
     if outage == "failing":
         work.deeds["upload"] = _fail(CassandraUnavailable("out of order"))
     elif outage == "unreachable":
@@ -140,7 +150,7 @@ def test_lasting_trouble_ends_with_the_deadline(outage: str) -> None:
 
 
 @pytest.mark.parametrize("moves", [False, True])
-def test_task_that_waits_longer_than_the_deadline(moves: bool) -> None:
+def test_task_that_waits_longer_than_the_deadline(make: Make, moves: bool) -> None:
     """The store is away, and [storage] retry_deadline is longer than ours: that is no work."""
     attempts: list[int] = []
 
@@ -153,13 +163,13 @@ def test_task_that_waits_longer_than_the_deadline(moves: bool) -> None:
             context.report(Progress(files_done=number if moves else 0))
         raise CassandraUnavailable("away")
 
-    workers = _workers(worker_1=Scripted(upload=fail_late))
+    workers = make(worker_1=Scripted(upload=fail_late))
     (outcome,) = _fanout(workers, deadline=0.2).run(_calls(1))
     assert (outcome.error is None) is moves
     assert len(attempts) == (4 if moves else 2)
 
 
-def test_unreachable_worker_goes_on_with_its_task() -> None:
+def test_unreachable_worker_goes_on_with_its_task(make: Make) -> None:
     """The task is not begun twice because its worker could not be asked for a while."""
     go_on = threading.Event()
 
@@ -167,7 +177,7 @@ def test_unreachable_worker_goes_on_with_its_task() -> None:
         go_on.wait(10)
         return {"done": True}
 
-    workers = _workers(worker_1=Scripted(upload=wait))
+    workers = make(worker_1=Scripted(upload=wait))
     refused: list[int] = []
 
     def lose(worker_id: str, status: TaskStatus) -> None:
@@ -183,9 +193,9 @@ def test_unreachable_worker_goes_on_with_its_task() -> None:
     assert workers.started == {("worker-1", "job:1:upload:1"): 1}
 
 
-def test_lost_answer_to_a_start() -> None:
+def test_lost_answer_to_a_start(make: Make) -> None:
     work = Scripted()
-    workers = _workers(worker_1=work)
+    workers = make(worker_1=work)
     lost: list[int] = []
 
     def lose(worker_id: str, kind: TaskKind) -> None:
@@ -199,9 +209,9 @@ def test_lost_answer_to_a_start() -> None:
     assert work.performed == [TaskKind.UPLOAD]
 
 
-def test_restarted_worker_begins_anew() -> None:
+def test_restarted_worker_begins_anew(make: Make) -> None:
     work = Scripted(upload=until_cancelled)
-    workers = _workers(worker_1=work)
+    workers = make(worker_1=work)
 
     def restart(worker_id: str, status: TaskStatus) -> None:
         if status.state is TaskState.RUNNING and len(work.performed) == 1:
@@ -215,8 +225,8 @@ def test_restarted_worker_begins_anew() -> None:
     assert workers.started == {("worker-1", "job:1:upload:1"): 2}
 
 
-def test_cancelling_reaches_the_workers() -> None:
-    workers = _workers(
+def test_cancelling_reaches_themake(make: Make) -> None:
+    workers = make(
         worker_1=Scripted(upload=until_cancelled), worker_2=Scripted(upload=until_cancelled)
     )
     running: set[str] = set()
@@ -237,8 +247,8 @@ def test_cancelling_reaches_the_workers() -> None:
     assert {w for w, _ in workers.cancelled} == {"worker-1", "worker-2"}
 
 
-def test_cancelling_does_not_wait_for_an_unreachable_worker() -> None:
-    workers = _workers(worker_1=Scripted())
+def test_cancelling_does_not_wait_for_an_unreachable_worker(make: Make) -> None:
+    workers = make(worker_1=Scripted())
     workers.down.add("worker-1")
     checks: list[int] = []
 
@@ -255,7 +265,7 @@ class _Lost(Exception):
     """The lease is lost: another conductor goes on."""
 
 
-def test_conductor_that_gives_up_leaves_the_tasks_alone() -> None:
+def test_conductor_that_gives_up_leaves_the_tasks_alone(make: Make) -> None:
     go_on = threading.Event()
 
     def wait(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -264,7 +274,7 @@ def test_conductor_that_gives_up_leaves_the_tasks_alone() -> None:
         return {"done": True}
 
     work = Scripted(upload=wait)
-    workers = _workers(worker_1=work)
+    workers = make(worker_1=work)
     running: list[str] = []
     workers.after_status = lambda worker_id, status: (
         running.append(worker_id) if status.state is TaskState.RUNNING else None
@@ -283,7 +293,7 @@ def test_conductor_that_gives_up_leaves_the_tasks_alone() -> None:
     assert work.performed == [TaskKind.UPLOAD]
 
 
-def test_progress_is_passed_on() -> None:
+def test_progress_is_passed_on(make: Make) -> None:
     go_on = threading.Event()
 
     def report(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -298,11 +308,11 @@ def test_progress_is_passed_on() -> None:
             seen.append((call.host_id, progress["files_done"]))
             go_on.set()
 
-    _fanout(_workers(worker_1=Scripted(upload=report))).run(_calls(1), progress=progress)
+    _fanout(make(worker_1=Scripted(upload=report))).run(_calls(1), progress=progress)
     assert seen[0] == ("host-1", 3)
 
 
-def test_a_node_that_is_done_is_told_of_while_others_go_on() -> None:
+def test_a_node_that_is_done_is_told_of_while_others_go_on(make: Make) -> None:
     go_on = threading.Event()
 
     def slow(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -314,7 +324,7 @@ def test_a_node_that_is_done_is_told_of_while_others_go_on() -> None:
             go_on.set()
 
     quick = Scripted(upload=lambda arguments, context: {"n": arguments["n"]})
-    workers = _workers(worker_1=quick, worker_2=Scripted(upload=slow))
+    workers = make(worker_1=quick, worker_2=Scripted(upload=slow))
     outcomes = _fanout(workers).run(_calls(1, 2), ended=ended)
     assert [o.error for o in outcomes] == [None, None]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import DatabaseUnavailable, WorkerUnavailable
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC
 from magnetodb_backup.messaging.conductor import ConductorClient, ConductorEndpoint
+from magnetodb_backup.messaging.endings import TaskEndings
+from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
 from tests.lab.processes import wait_for
 from tests.unit.domain.samples import BACKUP_ID, REPORT
 from tests.unit.messaging.conftest import Serve
@@ -23,6 +26,7 @@ class Conductor:
     def __init__(self, *live: str) -> None:
         self.reports: list[NodeReport] = []
         self.woken = 0
+        self.endings = TaskEndings()
         self._live = live
 
     def take_report(self, report: NodeReport) -> tuple[str, ...]:
@@ -34,7 +38,7 @@ class Conductor:
 
 
 def start(serve: Serve, name: str, conductor: Conductor) -> None:
-    endpoint = ConductorEndpoint(conductor.take_report, conductor.wake)
+    endpoint = ConductorEndpoint(conductor.take_report, conductor.wake, conductor.endings)
     serve(CONDUCTOR_TOPIC, name, endpoint)
 
 
@@ -94,10 +98,35 @@ def test_a_conductor_without_its_database_leaves_no_answer_that_clears_snapshots
         ConductorClient(transport).report(REPORT)
 
 
-def test_only_the_two_methods_are_offered() -> None:
+def test_only_the_three_methods_are_offered() -> None:
     exposed = {
         name
         for name in dir(ConductorEndpoint)
         if getattr(getattr(ConductorEndpoint, name), "exposed", False)
     }
-    assert exposed == {"report", "look_for_jobs"}
+    assert exposed == {"report", "look_for_jobs", "task_ended"}
+
+
+@pytest.mark.parametrize(("size", "whole"), [(10, True), (100_000, False)])
+def test_the_end_of_a_task_reaches_the_conductor_that_waits(
+    transport: Any, serve: Serve, size: int, whole: bool
+) -> None:
+    """A result that is too large for a message is left out."""
+    conductors = [Conductor(), Conductor()]
+    heard: list[tuple[int, str, str, TaskStatus | None]] = []
+    with ExitStack() as listening:
+        for number, conductor in enumerate(conductors):
+            start(serve, f"c{number}", conductor)
+            listening.enter_context(
+                conductor.endings.listening(lambda *end, n=number: heard.append((n, *end)))
+            )
+        status = TaskStatus(TaskState.DONE, result={"text": "x" * size})
+        ConductorClient(transport).task_ended("c1", "w1", "task:1", status)
+        wait_for(lambda: bool(heard), deadline=20, what="the message", interval=0.01)
+    assert heard == [(1, "w1", "task:1", status if whole else None)]
+    conductors[1].endings.publish("w1", "task:1", status)
+    assert len(heard) == 1, "a listener that left is not called"
+
+
+def test_the_end_of_a_task_needs_no_conductor(transport: Any) -> None:
+    ConductorClient(transport).task_ended("gone", "w1", "t", TaskStatus(TaskState.DONE))

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import oslo_messaging
 import pytest
 
 from magnetodb_backup.errors import NoSpace, WorkerUnavailable
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_client
+from magnetodb_backup.messaging.endings import TaskEndings
 from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.unit.messaging.conftest import Serve
@@ -22,17 +24,45 @@ class Table:
 
     def __init__(self) -> None:
         self.started: list[tuple[str, TaskKind, Mapping[str, Any]]] = []
+        self.conductors: list[str] = []
         self.cancelled: list[str] = []
         self.statuses: dict[str, TaskStatus] = {}
 
-    def start(self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
+    def start(
+        self, task_id: str, kind: TaskKind, arguments: Mapping[str, Any], conductor: str = ""
+    ) -> TaskStatus:
         self.started.append((task_id, kind, arguments))
+        self.conductors.append(conductor)
+        return self.statuses.get(task_id, TaskStatus(TaskState.RUNNING))
 
     def status(self, task_id: str) -> TaskStatus:
         return self.statuses.get(task_id, TaskStatus(TaskState.UNKNOWN))
 
     def cancel(self, task_id: str) -> None:
         self.cancelled.append(task_id)
+
+
+class EndpointOfVersion10:
+    """A worker of the release before: it knows no conductor and answers a start with nothing."""
+
+    target = oslo_messaging.Target(version="1.0")
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    @oslo_messaging.expose
+    def start_task(
+        self, context: Mapping[str, Any], task_id: str, kind: str, arguments: dict[str, Any]
+    ) -> None:
+        self._table.start(task_id, TaskKind(kind), arguments)
+
+    @oslo_messaging.expose
+    def task_status(self, context: Mapping[str, Any], task_id: str) -> dict[str, Any]:
+        return self._table.status(task_id).as_json()
+
+
+def connect(transport: Any, *, timeout: float = 10.0) -> WorkerClient:
+    return WorkerClient(transport, "c1", TaskEndings(), timeout=timeout)
 
 
 @pytest.fixture
@@ -48,7 +78,7 @@ def test_a_task_is_started_on_the_worker_that_was_named(
     transport: Any, tables: dict[str, Table]
 ) -> None:
     arguments = {"tag": "mdbb-1", "tables": [{"keyspace": "Ks"}], "ttl": None, "size": 1 << 40}
-    WorkerClient(transport).start("w2", "job-1/snapshot", TaskKind.SNAPSHOT, arguments)
+    connect(transport).start("w2", "job-1/snapshot", TaskKind.SNAPSHOT, arguments)
     assert tables["w2"].started == [("job-1/snapshot", TaskKind.SNAPSHOT, arguments)]
     assert tables["w1"].started == []
 
@@ -57,24 +87,24 @@ def test_a_task_is_started_on_the_worker_that_was_named(
 def test_every_kind_of_task_can_be_asked_for(
     transport: Any, tables: dict[str, Table], kind: TaskKind
 ) -> None:
-    WorkerClient(transport).start("w1", "t", kind, {})
+    connect(transport).start("w1", "t", kind, {})
     assert tables["w1"].started == [("t", kind, {})]
 
 
 def test_a_status_arrives_whole(transport: Any, tables: dict[str, Table]) -> None:
     tables["w1"].statuses["t"] = FAILED
-    client = WorkerClient(transport)
+    client = connect(transport)
     assert client.status("w1", "t") == FAILED
     assert client.status("w2", "t").state is TaskState.UNKNOWN
 
 
 def test_a_task_is_cancelled_where_it_runs(transport: Any, tables: dict[str, Table]) -> None:
-    WorkerClient(transport).cancel("w1", "t")
+    connect(transport).cancel("w1", "t")
     assert (tables["w1"].cancelled, tables["w2"].cancelled) == (["t"], [])
 
 
 def test_a_worker_that_is_gone_is_named(transport: Any, tables: dict[str, Table]) -> None:
-    client = WorkerClient(transport, timeout=0.1)
+    client = connect(transport, timeout=0.1)
     for ask in (
         lambda: client.start("w9", "t", TaskKind.PREPARE, {}),
         lambda: client.status("w9", "t"),
@@ -99,3 +129,29 @@ def test_a_kind_of_a_newer_version_starts_nothing(transport: Any, tables: dict[s
     with pytest.raises(ValueError, match="teleport"):
         client.call({}, "start_task", task_id="t", kind="teleport", arguments={})
     assert tables["w1"].started == []
+
+
+def test_a_start_returns_the_status_and_names_the_conductor(
+    transport: Any, tables: dict[str, Table]
+) -> None:
+    tables["w1"].statuses["t"] = FAILED
+    assert connect(transport).start("w1", "t", TaskKind.UPLOAD, {}) == FAILED
+    assert tables["w1"].conductors == ["c1"]
+
+
+def test_a_worker_of_the_release_before_starts_the_task(transport: Any, serve: Serve) -> None:
+    table = Table()
+    serve(WORKER_TOPIC, "old", EndpointOfVersion10(table))
+    client = connect(transport)
+    assert client.start("old", "t", TaskKind.UPLOAD, {"a": 1}) is None
+    assert table.started == [("t", TaskKind.UPLOAD, {"a": 1})]
+    assert client.status("old", "t").state is TaskState.UNKNOWN
+
+
+def test_a_conductor_of_the_release_before_gets_no_messages(
+    transport: Any, tables: dict[str, Table]
+) -> None:
+    """It sends an empty context."""
+    client = make_client(transport, WORKER_TOPIC, 10).prepare(server="w1")
+    client.call({}, "start_task", task_id="t", kind="upload", arguments={})
+    assert tables["w1"].conductors == [""]

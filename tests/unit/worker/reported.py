@@ -12,7 +12,7 @@ from typing import Any
 from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import CassandraUnavailable
-from magnetodb_backup.tasks.kinds import TaskKind, TaskState
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.heartbeat import Reporter
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
@@ -29,12 +29,16 @@ class Conductor:
 
     def __init__(self) -> None:
         self.reports: list[NodeReport] = []
+        self.ended: list[tuple[str, str, str, TaskStatus]] = []
         self.on_report: Callable[[], None] = lambda: None
 
     def report(self, report: NodeReport) -> frozenset[str]:
         self.reports.append(report)
         self.on_report()
         return frozenset({LIVE})
+
+    def task_ended(self, conductor: str, worker_id: str, task_id: str, status: TaskStatus) -> None:
+        self.ended.append((conductor, worker_id, task_id, status))
 
 
 class Waiting:

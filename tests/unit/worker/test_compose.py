@@ -64,3 +64,12 @@ def test_task_table_performs_on_the_node(composed: Composed) -> None:
         what="the task's end",
         interval=0.01,
     )
+
+
+def test_end_of_a_task_is_sent_to_the_conductor_that_started_it(composed: Composed) -> None:
+    composed.worker.tasks.start("task", TaskKind.DESCRIBE, {"host_id": HOST}, "conductor-2")
+    ended = composed.conductor.ended
+    wait_for(lambda: bool(ended), deadline=5, what="the message", interval=0.01)
+    ((conductor, worker, task, status),) = ended
+    assert (conductor, worker, task) == ("conductor-2", "worker-1", "task")
+    assert status.state is TaskState.DONE

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.backup.records import Progress
-from magnetodb_backup.errors import CorruptSSTable, NoSpace
+from magnetodb_backup.errors import BusUnavailable, CorruptSSTable, NoSpace
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
@@ -208,3 +208,61 @@ def test_old_finished_tasks_are_forgotten(later: Later, caplog: pytest.LogCaptur
     assert tasks.status("1499").state is TaskState.DONE
     known = [n for n in range(1500) if tasks.status(str(n)).state is not TaskState.UNKNOWN]
     assert len(known) == 999
+
+
+Ends = list[tuple[str, str, TaskStatus]]
+
+
+def _announced(work: Work, later: Later) -> tuple[Tasks, Ends]:
+    ends: Ends = []
+    return Tasks(work, later, lambda *end: ends.append(end)), ends
+
+
+def test_start_returns_the_status_of_a_known_task(later: Later) -> None:
+    tasks, _ = _announced(Work(), later)
+    assert tasks.start("x", TaskKind.PREPARE, {}, "c1").state is TaskState.RUNNING
+    later.go()
+    again = tasks.start("x", TaskKind.PREPARE, {}, "c1")
+    assert (again.state, again.result) == (TaskState.DONE, {"done": True})
+
+
+def test_end_is_announced_to_the_conductor_that_asked_last(later: Later) -> None:
+    """Another conductor took the job over while the task ran."""
+    tasks, ends = _announced(Work(), later)
+    tasks.start("x", TaskKind.PREPARE, {}, "c1")
+    tasks.start("x", TaskKind.PREPARE, {}, "c2")
+    later.go()
+    assert ends == [("c2", "x", tasks.status("x"))]
+    assert tasks.status("x").state is TaskState.DONE
+
+
+def test_failure_is_announced_too(later: Later) -> None:
+    def fail(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        raise NoSpace("disk full")
+
+    tasks, ends = _announced(Work(fail), later)
+    tasks.start("x", TaskKind.PREPARE, {}, "c1")
+    later.go()
+    ((_, _, status),) = ends
+    assert (status.state, status.error["code"]) == (TaskState.FAILED, "NoSpace")
+
+
+def test_conductor_of_an_older_release_gets_no_announcement(later: Later) -> None:
+    tasks, ends = _announced(Work(), later)
+    tasks.start("x", TaskKind.PREPARE, {})
+    later.go()
+    assert ends == []
+
+
+def test_bus_that_is_away_loses_the_announcement_only(
+    later: Later, caplog: pytest.LogCaptureFixture
+) -> None:
+    def announce(conductor: str, task_id: str, status: TaskStatus) -> None:
+        raise BusUnavailable("no broker")
+
+    caplog.set_level(logging.INFO)
+    tasks = Tasks(Work(), later, announce)
+    tasks.start("x", TaskKind.PREPARE, {}, "c1")
+    later.go()
+    assert tasks.status("x").state is TaskState.DONE
+    assert "by its next poll: no broker" in caplog.text
