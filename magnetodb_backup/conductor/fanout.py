@@ -59,8 +59,9 @@ class _Settings:
 class Fanout:
     """Runs calls side by side. ``outage_deadline`` and ``poll_interval`` in seconds.
 
-    ``check`` is called once per poll interval and raises to give everything up (Cancelled, lost
-    ownership). While it raises a Transient error, nothing is started and no answer is taken.
+    ``check`` is called at the start, once per poll interval and at the end. It raises to give
+    everything up (Cancelled, lost ownership). While it raises a Transient error, nothing is
+    started and no answer is taken.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class _Loop:
                         self._take_next()
             finally:
                 self._pool.shutdown(wait=False, cancel_futures=True)
+        self._check_at_the_end()
         return [f.outcome for f in self._all if f.outcome is not None]
 
     # Waiting.
@@ -182,7 +184,9 @@ class _Loop:
             LOG.info("%s; trying again", error)
             pause = self._check_patience.pause_after_trouble()
             if self._check_patience.exhausted:
+                self._checking = False
                 self._give_up(error)
+                return False
             time.sleep(pause)
             return False
         except BackupError as error:
@@ -193,6 +197,18 @@ class _Loop:
         self._check_patience = self._settings.patience()
         self._check_at = time.monotonic() + self._poll_interval
         return True
+
+    def _check_at_the_end(self) -> None:
+        """Check once more, so that no result is stored of a job that another conductor runs."""
+        while self._checking:
+            try:
+                self._settings.check()
+                return
+            except Transient:
+                pause = self._check_patience.pause_after_trouble()
+                if self._check_patience.exhausted:
+                    raise
+                time.sleep(pause)
 
     def _gave_up(self, error: Transient) -> StillUnavailable:
         return still_unavailable(error, self._settings.outage_deadline)

@@ -12,7 +12,7 @@ from typing import Any
 
 from magnetodb_backup.errors import Cancelled, WorkerUnavailable
 from magnetodb_backup.messaging.endings import Listener, TaskEndings
-from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
+from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import NodeWork, TaskContext, Tasks
 
@@ -79,7 +79,8 @@ class InProcessWorkers:
         self.asked: Counter[tuple[str, str]] = Counter()
         self.tables = {worker_id: self._new_table(worker_id) for worker_id in works}
         self.down: set[str] = set()
-        self.started: Counter[tuple[str, str]] = Counter()
+        self.calls: Counter[tuple[str, str]] = Counter()  # of start, also for a known task
+        self.started: Counter[tuple[str, str]] = Counter()  # tasks that began
         self.cancelled: list[tuple[str, str]] = []
         self.after_start: Callable[[str, TaskKind], None] = lambda worker_id, kind: None
         self.after_status: Callable[[str, TaskStatus], None] = lambda worker_id, status: None
@@ -89,12 +90,18 @@ class InProcessWorkers:
     ) -> TaskStatus | None:
         table = self._table(worker_id)
         with self._lock:
-            self.started[worker_id, task_id] += 1
+            self.calls[worker_id, task_id] += 1
+            if table.status(task_id).state is TaskState.UNKNOWN:
+                self.started[worker_id, task_id] += 1
         status = table.start(
             task_id, kind, json.loads(json.dumps(arguments)), "conductor" if self._announce else ""
         )
         self.after_start(worker_id, kind)
-        return _travelled(status) if self._announce else None
+        if not self._announce:
+            return None
+        answer = _travelled(status)
+        self.after_status(worker_id, answer)
+        return answer
 
     def status(self, worker_id: str, task_id: str) -> TaskStatus:
         with self._lock:
@@ -119,7 +126,7 @@ class InProcessWorkers:
         return self._endings.listening(listener)
 
     def starts(self, part: str) -> Counter[str]:
-        """Return how often each worker was told to start tasks whose ID has this part."""
+        """Return how many tasks whose ID has this part began on each worker."""
         found: Counter[str] = Counter()
         for (worker_id, task_id), count in self.started.items():
             if f":{part}:" in task_id:
@@ -130,8 +137,9 @@ class InProcessWorkers:
         def announce(conductor: str, task_id: str, status: TaskStatus) -> None:
             ended = self.tables[worker_id] is not table  # a process that ended sends nothing
             if not ended and worker_id not in self.down | self.lost_messages:
-                whole = _travelled(status) if self.whole_status else None
-                self._endings.publish(worker_id, task_id, whole)
+                whole = _travelled(status)
+                self.after_status(worker_id, whole)
+                self._endings.publish(worker_id, task_id, whole if self.whole_status else None)
 
         table = Tasks(self._works[worker_id], spawn, announce)
         return table
