@@ -23,9 +23,11 @@ class Workers(Protocol):
     ) -> TaskStatus | None:
         """Start a task unless it is known; None if the worker will not report its end."""
 
-    def status(self, worker_id: str, task_id: str) -> TaskStatus: ...
+    def status(self, worker_id: str, task_id: str) -> TaskStatus:
+        """Return the task's status, UNKNOWN if the worker does not know it."""
 
-    def cancel(self, worker_id: str, task_id: str) -> None: ...
+    def cancel(self, worker_id: str, task_id: str) -> None:
+        """Ask for the end of a task; an unknown one is no error."""
 
     def listening(self, listener: Listener) -> AbstractContextManager[None]:
         """Call ``listener``, from any thread, with worker ID, task ID and status of each end.

@@ -56,6 +56,7 @@ class ConductorEndpoint:
         task_id: str,
         status: dict[str, Any] | None = None,
     ) -> None:
+        """Take the end of a task; without a status, if that is too large for a message."""
         ended = None if status is None else TaskStatus.from_json(status)
         self._endings.publish(worker_id, task_id, ended)
 

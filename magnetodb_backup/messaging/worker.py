@@ -48,6 +48,7 @@ class WorkerEndpoint:
     def start_task(
         self, context: Mapping[str, Any], task_id: str, kind: str, arguments: dict[str, Any]
     ) -> dict[str, Any]:
+        """Start a task, unless it is known; return its status."""
         conductor = str(context.get(_CONDUCTOR) or "")
         return self._tasks.start(task_id, TaskKind(kind), arguments, conductor).as_json()
 

@@ -39,6 +39,12 @@ class CqlConnection(Protocol):
     def ring(self) -> tuple[RingMember, ...]:
         """Return all members of the ring that own tokens, the node itself first."""
 
+    def generation(self) -> int | None:
+        """Return a number that grows with each start of Cassandra; None before it is known."""
+
+    def gossip_status(self) -> str:
+        """Return NORMAL, LEAVING … as gossip has it; empty where Cassandra does not show it."""
+
     def cluster_schema(self) -> ClusterSchema:
         """Return all keyspaces, tables and materialized views."""
 
@@ -98,6 +104,7 @@ class LocalNode:
         self._connection: CqlConnection | None = None
         self._lock = threading.Lock()
         self._expected = expected_host_id
+        self._proved: tuple[str, int | None] = ("", None)
         self._configured = tuple(configured_directories)
         self._memory = memory
         self.control = control
@@ -138,6 +145,9 @@ class LocalNode:
     def prove(self, host_id: str) -> RingMember:
         """Return the node if CQL and node control both reach ``host_id``.
 
+        Node control is asked once per start of Cassandra: as long as the process that CQL reaches
+        runs, it holds the port of its JMX, or of its agent.
+
         :raises WrongNode: naming what reaches which node.
         :raises CassandraUnavailable: if the node is not in normal operation.
         """
@@ -147,13 +157,26 @@ class LocalNode:
                 f"this worker's node is {member.host_id}, but the task is for {host_id}; "
                 "repeat the backup, the ring was changed meanwhile"
             )
+        generation = self.cql().generation()
+        if generation is None or self._proved != (host_id, generation):
+            self._prove_control(host_id)
+            self._proved = (host_id, generation)
+        return member
+
+    def _prove_control(self, host_id: str) -> None:
         controlled = self.control.host_id()
         if controlled != host_id:
             raise WrongNode(
                 f"CQL reaches host ID {host_id}, but node control reaches {controlled}; check "
                 "[cassandra] address against the host and port of [nodetool] or [jolokia]"
             )
-        return member
+
+    def operation_mode(self) -> str:
+        """Return NORMAL, JOINING, LEAVING …, by CQL where that shows it, else by node control.
+
+        :raises CassandraUnavailable: if the node does not answer.
+        """
+        return self.cql().gossip_status() or self.control.operation_mode()
 
     def known(self) -> KnownNode:
         """Return the node as it is now or, if Cassandra does not answer, as it was last seen.

@@ -53,6 +53,7 @@ class CqlNode:
         self, address: str, port: int, username: str = "", password: str = "", ca_file: str = ""
     ) -> None:
         self._session = PinnedSession(address, port, username, password, ca_file)
+        self._without_gossip_info = False
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,6 +73,34 @@ class CqlNode:
         if row.host_id is None:
             raise CassandraUnavailable("the node has no host ID yet; wait until it has joined")
         return _member(row, str(row.broadcast_address))
+
+    def generation(self) -> int | None:
+        """Return the gossip generation, which grows with each start; None before it is known."""
+        rows = self._session.rows("SELECT gossip_generation FROM system.local")
+        generation = rows[0].gossip_generation
+        return None if generation is None else int(generation)
+
+    def gossip_status(self) -> str:
+        """Return NORMAL, BOOT, LEAVING, MOVING, shutdown … as the node's gossip has it.
+
+        Empty if Cassandra has no ``system_views.gossip_info`` (before 4.1), or shows no status.
+        """
+        if self._without_gossip_info:
+            return ""
+        try:
+            rows = self._session.rows(
+                "SELECT status, status_with_port FROM system_views.gossip_info WHERE address = %s",
+                (self._broadcast_address(),),
+            )
+        except CommandFailed:
+            self._without_gossip_info = True
+            return ""
+        status = (rows[0].status_with_port or rows[0].status or "") if rows else ""
+        return str(status).partition(",")[0]
+
+    def _broadcast_address(self) -> str:
+        rows = self._session.rows("SELECT broadcast_address FROM system.local")
+        return str(rows[0].broadcast_address)
 
     def ring(self) -> tuple[RingMember, ...]:
         """Return all members of the ring that own tokens, the node itself first."""

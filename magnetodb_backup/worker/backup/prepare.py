@@ -48,7 +48,7 @@ class PrepareWork:
             member=Member.of(self._node.member()),
             ring=tuple(Member.of(m) for m in self._node.cql().ring()),
             data_directories=self._node.data_directories(),
-            mode=self._node.control.operation_mode(),
+            mode=self._node.operation_mode(),
         )
 
     def _resolve(self, task: Resolve, context: TaskContext) -> Resolved:
@@ -56,7 +56,7 @@ class PrepareWork:
         return Resolved(SelectedTables.of(scope.select(self._node.cql().cluster_schema())))
 
     def _prepare(self, task: Prepare, context: TaskContext) -> Prepared:
-        mode = self._node.control.operation_mode()
+        mode = self._node.operation_mode()
         if mode != "NORMAL":
             raise CassandraUnavailable(
                 f"the node is {mode}, not NORMAL; wait until it has joined, or start it"

@@ -37,6 +37,8 @@ class CountingRestores:
 
 
 class FakeDatabase:
+    """A database with this table only."""
+
     def __init__(self) -> None:
         self.restores = CountingRestores()
 

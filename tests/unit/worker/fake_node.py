@@ -62,6 +62,8 @@ class FakeNode:
         self.replication = dict(SIMPLE)
         self.schema = fake_changes.schema_text(self.tables, SIMPLE)
         self.mode = "NORMAL"
+        self.boots: int | None = 1  # grows with each start
+        self.shows_gossip = True  # over CQL, since Cassandra 4.1
         self.cql_down = self.control_down = self.clears_nothing = False
         self.starting = False  # in normal operation, but not yet able to serve clients
         self.refused_once: set[str] = set()
@@ -136,6 +138,13 @@ class FakeCql:
 
     def local(self) -> RingMember:
         return self._answer().me
+
+    def generation(self) -> int | None:
+        return self._answer().boots
+
+    def gossip_status(self) -> str:
+        node = self._answer()
+        return node.mode if node.shows_gossip else ""
 
     def ring(self) -> tuple[RingMember, ...]:
         return self._answer().members

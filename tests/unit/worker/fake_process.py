@@ -39,6 +39,7 @@ class FakeProcess:
         self._node.starting = True
         self._node.cql_down = self._node.control_down = False
         self._node.mode = "NORMAL"
+        self._node.boots = (self._node.boots or 0) + 1
 
     def _do(self, what: str) -> None:
         self._node.log.append(what)

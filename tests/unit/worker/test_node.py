@@ -84,6 +84,40 @@ def test_node_control_of_another_node_is_refused(node: FakeNode) -> None:
     assert "[nodetool] or [jolokia]" in str(failure.value)
 
 
+def test_node_control_is_asked_once_per_start_of_cassandra(node: FakeNode) -> None:
+    """With nodetool each question starts a JVM."""
+    local = node.local()
+    for _ in range(3):
+        local.prove(HOST)
+    assert node.log == ["host_id"]
+    node.boots = 2
+    node.controlled_host_id = OTHER
+    for _ in range(2):
+        with pytest.raises(WrongNode, match=f"node control reaches {OTHER}"):
+            local.prove(HOST)
+    node.controlled_host_id = HOST
+    local.prove(HOST)
+    assert node.log == ["host_id"] * 4
+
+
+def test_node_control_is_asked_each_time_while_the_start_is_not_known(node: FakeNode) -> None:
+    node.boots = None
+    local = node.local()
+    for _ in range(2):
+        local.prove(HOST)
+    assert node.log == ["host_id"] * 2
+
+
+@pytest.mark.parametrize(("shows", "asked"), [(True, []), (False, ["operation_mode"])])
+def test_operation_mode_is_read_by_cql_where_possible(
+    node: FakeNode, shows: bool, asked: list[str]
+) -> None:
+    """Cassandra 4.0 does not show it."""
+    node.mode, node.shows_gossip = "LEAVING", shows
+    assert node.local().operation_mode() == "LEAVING"
+    assert node.log == asked
+
+
 def test_data_directories_are_asked_for(node: FakeNode) -> None:
     assert node.local().data_directories() == node.data.names
 
