@@ -21,7 +21,7 @@ from magnetodb_backup.messaging.bus import (
     make_transport,
 )
 from magnetodb_backup.messaging.conductor import ConductorClient, ConductorEndpoint
-from magnetodb_backup.messaging.endings import TaskEndings
+from magnetodb_backup.messaging.endings import Listener, TaskEndings
 from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.lab.processes import wait_for
@@ -95,6 +95,10 @@ def test_end_of_a_task_reaches_its_conductor(transport: Any) -> None:
     """And none of the other conductors; a message to one that is gone is lost without error."""
     endings = {name: TaskEndings() for name in ("conductor-1", "conductor-2")}
     heard: list[tuple[str, str]] = []
+
+    def listener(name: str) -> Listener:
+        return lambda worker_id, task_id, status: heard.append((name, task_id))
+
     with ExitStack() as stack:
         for name, each in endings.items():
             endpoint = ConductorEndpoint(lambda report: (), lambda: None, each)
@@ -102,9 +106,7 @@ def test_end_of_a_task_reaches_its_conductor(transport: Any) -> None:
             server.start()
             stack.callback(server.wait)
             stack.callback(server.stop)
-            stack.enter_context(
-                each.listening(lambda worker, task, status, n=name: heard.append((n, task)))
-            )
+            stack.enter_context(each.listening(listener(name)))
         client = ConductorClient(transport)
         client.task_ended("gone", "worker-1", "t0", TaskStatus(TaskState.DONE))
         client.task_ended("conductor-2", "worker-1", "t1", TaskStatus(TaskState.DONE))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import oslo_messaging
@@ -105,11 +105,12 @@ def test_a_task_is_cancelled_where_it_runs(transport: Any, tables: dict[str, Tab
 
 def test_a_worker_that_is_gone_is_named(transport: Any, tables: dict[str, Table]) -> None:
     client = connect(transport, timeout=0.1)
-    for ask in (
+    asks: list[Callable[[], object]] = [
         lambda: client.start("w9", "t", TaskKind.PREPARE, {}),
         lambda: client.status("w9", "t"),
         lambda: client.cancel("w9", "t"),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(WorkerUnavailable, match=r"^worker w9 did not answer; is it running"):
             ask()
     assert not tables["w1"].started
