@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application: exit codes, errors in one line."""
+"""The application: finds the command, reports errors in one line, sets the exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExitWith(Exception):
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code that an error means."""
+    """Return the exit code for an error."""
     if isinstance(error, ExitWith):
         return error.code
     if isinstance(error, InvalidValue):
@@ -54,7 +54,7 @@ class _Commands(CommandManager):
 
 
 class ManageApp(App):
-    """magnetodb-backup-manage."""
+    """The program magnetodb-backup-manage."""
 
     NAME = "magnetodb-backup-manage"
 
@@ -70,18 +70,20 @@ class ManageApp(App):
     def build_option_parser(
         self, description: str | None, version: str | None, argparse_kwargs: Any = None
     ) -> ArgumentParser:
-        """Return a parser without cliff's options for logging: the configuration file has those."""
-        # A shortened --config-file would be taken here and read by nobody.
+        """Return a parser without cliff's options for logging, which the configuration file has."""
+        # Without this, a shortened --config-file would be accepted here and then ignored.
         parser = ArgumentParser(
             prog=self.NAME, description=description, add_help=False, allow_abbrev=False
         )
         parser.add_argument("--version", action="version", version=f"{self.NAME} {version}")
         parser.add_argument(
-            "-h", "--help", dest="deferred_help", action="store_true", help="show this and exit"
+            "-h",
+            "--help",
+            dest="deferred_help",
+            action="store_true",
+            help="show this text and exit",
         )
-        parser.add_argument(
-            "--debug", action="store_true", help="show where in the program an error comes from"
-        )
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.add_argument(
             "--config-file", metavar="PATH", help="configuration file (may be repeated)"
         )
@@ -92,7 +94,7 @@ class ManageApp(App):
         """Leave logging to the configuration file."""
 
     def interact(self) -> None:
-        """There is no shell: a command line without a command is wrong."""
+        """Refuse a command line without a command: there is no interactive shell."""
         self.parser.error("name a command; --help lists them")
 
     @override

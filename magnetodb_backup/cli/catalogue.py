@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "name", "cluster", "status", "created_at", "result")
 _WHOLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)
 _ENDED_WITHOUT = (BackupStatus.CREATE_FAILED, BackupStatus.CANCELLED)
-_TELL_EVERY = 100
+_REPORT_EVERY = 100
 
 
 class Rebuild(ServiceCommand, Lister):
-    """Record the backups that lie in the store and are unknown here; changes no record.
+    """Record the backups that are in the store but not in the database; changes no record.
 
-    Exit code 3 if some backup needs a look: its manifest is missing, unreadable, or not what the
-    record says.
+    The exit code is 3 if a backup needs attention: its manifest is missing or unreadable, or
+    differs from the record.
     """
 
     _code = 0
@@ -40,9 +40,9 @@ class Rebuild(ServiceCommand, Lister):
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--cluster", metavar="NAME", help="only backups of this cluster")
+        parser.add_argument("--cluster", metavar="NAME", help="record only backups of this cluster")
         parser.add_argument(
-            "--dry-run", action="store_true", help="only show what would be recorded"
+            "--dry-run", action="store_true", help="show what would be recorded, and record nothing"
         )
         return parser
 
@@ -63,7 +63,7 @@ class Rebuild(ServiceCommand, Lister):
 
 
 class _Rebuild:
-    """Compares the store with the records; ``doubtful`` if something needs a look."""
+    """Compares the store with the records; ``doubtful`` if a backup needs attention."""
 
     def __init__(self, backups: BackupStore, catalogue: StoredBackups, *, dry_run: bool) -> None:
         self._backups, self._catalogue, self._dry_run = backups, catalogue, dry_run
@@ -72,7 +72,7 @@ class _Rebuild:
         self.doubtful = False
 
     def run(self, only: str | None) -> None:
-        """Compare one cluster, or all that the store or a record names.
+        """Compare one cluster, or all clusters that the store or a record names.
 
         :raises NotFound: if there is none.
         """
@@ -92,7 +92,7 @@ class _Rebuild:
                 sys.stderr.write(f"{problem}\n")
 
     def _cluster(self, cluster: str, recorded: list[Backup]) -> bool:
-        """Tell if the store lists a backup of the cluster."""
+        """Return whether the store lists a backup of the cluster."""
         rows: list[tuple[str, ...]] = []
         listed: set[str] = set()
         for found in self._catalogue.backups(cluster):
@@ -102,15 +102,15 @@ class _Rebuild:
             else:
                 listed.add(found.backup_id)
                 rows += self._unreadable(found)
-            self._tell()
+            self._report_reading()
         for backup in recorded:
-            if backup.id not in listed:  # it may be there nevertheless: listings lag
+            if backup.id not in listed:  # it may exist: listings lag
                 unlisted = self._catalogue.backup(cluster, backup.id)
                 if isinstance(unlisted, StoredBackup):
                     rows.append(self._stored(unlisted))
                 else:
                     rows += self._unreadable(unlisted)
-                self._tell()
+                self._report_reading()
         self.rows += sorted(rows, key=lambda row: (row[4] == "", row[4], row[0]))
         return bool(listed)
 
@@ -138,7 +138,7 @@ class _Rebuild:
         known = self._record(found.backup_id)
         whole = known is not None and known.status in _WHOLE
         if found.absent and known is not None:
-            # A record that has no manifest by its status is no news: the listing lags.
+            # By its status the record has no manifest, so its absence is no finding.
             return [self._doubtful(known, "manifest missing")] if whole else []
         reason = f"unreadable: {found.reason}"
         if known is not None:
@@ -156,9 +156,9 @@ class _Rebuild:
         self.doubtful = True
         return _row(backup, result)
 
-    def _tell(self) -> None:
+    def _report_reading(self) -> None:
         self._read += 1
-        if self._read % _TELL_EVERY == 0:
+        if self._read % _REPORT_EVERY == 0:
             sys.stderr.write(f"{self._read} manifests read\n")
             sys.stderr.flush()
 

@@ -13,7 +13,7 @@ from magnetodb_backup.cli.app import ServiceCommand
 
 
 class Sync(ServiceCommand):
-    """Bring the database to this version's schema; may be repeated."""
+    """Upgrade the database to the schema of this version; may be repeated."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> None:
@@ -23,7 +23,7 @@ class Sync(ServiceCommand):
 
 
 class Version(ServiceCommand, ShowOne):
-    """Show the database's version and the one that this service needs."""
+    """Show the version of the database and the version that this service needs."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:

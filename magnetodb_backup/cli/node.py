@@ -21,12 +21,12 @@ _COLUMNS = (
 
 
 class List(ServiceCommand, Lister):
-    """List the Cassandra nodes that workers report."""
+    """List the Cassandra nodes that the workers report."""
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--cluster", help="only nodes of this cluster")
+        parser.add_argument("--cluster", help="list only nodes of this cluster")
         return parser
 
     @override
@@ -39,12 +39,12 @@ class List(ServiceCommand, Lister):
 
 
 class Forget(ServiceCommand):
-    """Forget the worker of a node that has left for good."""
+    """Remove the record of a worker whose node has left the cluster permanently."""
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("worker", metavar="WORKER_ID", help="as node list shows it")
+        parser.add_argument("worker", metavar="WORKER_ID", help="the worker's ID, see node list")
         return parser
 
     @override

@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.filesize import decimal
-
+from magnetodb_backup.cli.units import size
 from magnetodb_backup.domain.fingerprints import TableCheck
 
 _METHODS = {
@@ -66,18 +65,16 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[str]:
         for disk in node.get("free", ()):
             free, needed = disk.get("free", 0), disk.get("needed", 0)
             short = "; not enough" if needed > free else ""
-            yield (
-                f"  {disk.get('path')}: needs {decimal(needed)}, {decimal(free)} are free{short}"
-            )
+            yield f"  {disk.get('path')}: needs {size(needed)}, {size(free)} are free{short}"
 
 
 def _costs(plan: Mapping[str, Any]) -> Iterator[str]:
     if "requests" in plan:
         yield f"requests to the store: {plan['requests']}"
     if "bytes" in plan:
-        yield f"files to fetch: {decimal(plan['bytes'])}"
+        yield f"files to fetch: {size(plan['bytes'])}"
     if "bytes_sent" in plan:
-        yield f"sent between nodes: {decimal(plan['bytes_sent'])}"
+        yield f"sent between nodes: {size(plan['bytes_sent'])}"
     if "amplification" in plan:
         yield f"bytes moved for each byte: {plan['amplification']:g}"
     if plan.get("expected_seconds") is not None:
@@ -96,4 +93,4 @@ def _fingerprints(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _size(what: Mapping[str, Any]) -> str:
-    return f"{what.get('files', 0)} files, {decimal(what.get('bytes', 0))}"
+    return f"{what.get('files', 0)} files, {size(what.get('bytes', 0))}"

@@ -18,7 +18,7 @@ _OK, _BAD = "ok", "FAILED"
 
 
 class Check(ServiceCommand, Lister):
-    """Check the database, the conductors and the workers; exit code 1 if something is wrong."""
+    """Check the database, the conductors and the workers; the exit code is 1 on a failed check."""
 
     _code = 0
 
@@ -27,7 +27,7 @@ class Check(ServiceCommand, Lister):
         try:
             database = self.services.database()
         except InvalidValue:
-            raise  # the configuration is wrong, so nothing can be said of the database
+            raise  # the configuration is wrong, so the database cannot be checked
         except BackupError as error:
             self._code = FAILED
             return ("check", "result", "detail"), [("database", _BAD, str(error))]
@@ -49,7 +49,7 @@ class Check(ServiceCommand, Lister):
             if not node.live:
                 problem = (
                     f"silent since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC; start it, or see node "
-                    "forget if it has left for good"
+                    "forget if the node has left the cluster"
                 )
             elif member and count[member.host_id] > 1:
                 problem = f"another live worker reports host ID {member.host_id}; stop one"

@@ -77,7 +77,7 @@ class Waiter:
 
     def __init__(self, services: Services, timeout: float | None) -> None:
         self._database, self._timeout = services.database(), timeout
-        self._interval = services.poll_interval
+        self._interval, self._command = services.poll_interval, services.command
         self._started = time.monotonic()
         self._written: set[str] = set()
 
@@ -134,9 +134,7 @@ class Waiter:
             display.show(record.id, record.phase, nodes(), end)
             return record if end is not None else None
 
-        remedy = (
-            f"See magnetodb-backup-manage {kind} show {id_}, or cancel it by {kind} cancel {id_}"
-        )
+        remedy = f"See {self._command} {kind} show {id_}, or cancel it by {kind} cancel {id_}"
         try:
             return self._until(look, what, remedy)
         finally:

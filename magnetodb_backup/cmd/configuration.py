@@ -80,7 +80,7 @@ def reread(conf: cfg.ConfigOpts) -> None:
 
 
 def _not_text(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> str:
-    """Return the name of the configuration file that is no text."""
+    """Return the name of the configuration file that is not UTF-8."""
     given = [argument.partition("=")[2] or argument for argument in arguments]
     for name in (*conf.default_config_files, *conf.default_config_dirs, *given):
         path = Path(name)
@@ -112,7 +112,7 @@ def _check_values(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> None:
 
 
 def _as_written(arguments: Sequence[str], group: str, option: cfg.Opt) -> str:
-    """Return an option's value as the files have it, whatever it should be."""
+    """Return an option's value as the files have it, without a check of its type."""
     plain = cfg.ConfigOpts()
     plain.register_opt(cfg.StrOpt(option.name, dest=option.dest), group=group)
     _read(plain, arguments)
@@ -130,7 +130,7 @@ def _read(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> None:
 
 
 def set_up_logging(conf: cfg.ConfigOpts) -> None:
-    """Log as the configuration says."""
+    """Set up logging from the configuration."""
     log.setup(conf, PROJECT, version())
 
 

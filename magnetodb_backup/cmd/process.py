@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a process running until it is told to stop."""
+"""Runs the services of a process until a signal ends it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LAST_START = 2.0  # seconds that a start may still take when the process is to 
 
 
 class Service(Protocol):
-    """Something with a beginning and an end."""
+    """A part of a process that is started and stopped."""
 
     def start(self) -> None:
-        """Begin; what it raises ends the process."""
+        """Start; an exception ends the process."""
 
     def stop(self) -> None:
-        """End in order."""
+        """Stop, finishing what must not be left half done."""
 
 
 def run(services: list[Service], conf: cfg.ConfigOpts) -> None:
@@ -77,7 +77,7 @@ def run(services: list[Service], conf: cfg.ConfigOpts) -> None:
 
 
 def _stop(service: Service) -> None:
-    """Stop a service; its trouble must not keep the others from an orderly end."""
+    """Stop a service; an error is logged, so that the others are stopped too."""
     try:
         service.stop()
     except Exception:
