@@ -23,16 +23,19 @@ from ctypes import CDLL
 from typing import Any
 
 import magnetodb_backup
-import magnetodb_backup.cmd  # chooses the threading back end first
+import magnetodb_backup.cmd.threading_backend  # before anything imports oslo_messaging
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST = 1 << 20
+_LATE = ("alembic.command", "rich.live", "rich.progress")  # functions import these when they run
 
 
 def _import_everything() -> None:
     for module in pkgutil.walk_packages(magnetodb_backup.__path__, "magnetodb_backup."):
         if "migrations" not in module.name and not module.name.endswith(".wsgi"):
             importlib.import_module(module.name)
+    for library in _LATE:
+        importlib.import_module(library)
 
 
 def _become(request: dict[str, Any], connection: socket.socket, output: list[int]) -> None:
