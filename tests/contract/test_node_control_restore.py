@@ -15,7 +15,7 @@ from magnetodb_backup.cassandra.control.interface import NodeControl
 from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
 from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
 from magnetodb_backup.cassandra.control.service_commands import takes_connections
-from magnetodb_backup.cassandra.control.sstableloader import BulkLoader, Loaded
+from magnetodb_backup.cassandra.control.sstableloader import BulkLoader
 from magnetodb_backup.cassandra.cql.node import CqlNode
 from magnetodb_backup.cassandra.files.staging import Staging, sstable_of
 from magnetodb_backup.domain.tables import TableName
@@ -28,6 +28,7 @@ from magnetodb_backup.errors import (
     StreamFailed,
     UnknownTable,
 )
+from tests.contract import promises
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster, CassandraNode
 from tests.lab.ports import LoopbackBlock, free_port
@@ -48,6 +49,10 @@ class Running:
     node: CassandraNode
     cql: CqlNode
     version: str
+    table: TableName = _TABLE
+
+    def rows(self) -> set[int]:
+        return self.ids()
 
     def control(self, kind: str) -> NodeControl:
         if kind == "jolokia":
@@ -163,53 +168,33 @@ def _data_files(directory: Path) -> list[Path]:
 def test_import_gives_rows_and_indexes_back(
     running: Running, control: NodeControl, tmp_path: Path
 ) -> None:
-    directories = running.saved(tmp_path)
-    assert any(_data_files(d) for d in directories)
-    control.import_sstables(_TABLE, [str(d) for d in directories])
+    promises.imports_all_rows(control, running, tmp_path)
     assert running.ids() == _ROWS
     assert running.ids("WHERE size = 3") == {i for i in _ROWS if i % 5 == 3}
     if running.version == CASSANDRA_5_0:
         assert running.ids("WHERE colour = 'colour 1'") == {i for i in _ROWS if i % 4 == 1}
-    assert not any(_data_files(d) for d in directories), "moved, not copied"
-    control.import_sstables(_TABLE, [str(d) for d in directories])  # may be repeated
-    assert running.ids() == _ROWS
 
 
 def test_import_names_the_directory_that_is_refused(
     running: Running, control: NodeControl, tmp_path: Path
 ) -> None:
-    directories = running.saved(tmp_path)
-    bad, good = directories
-    data = _data_files(bad)[0]
-    content = bytearray(data.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    data.write_bytes(content)
-    before = sorted(bad.iterdir())
-    with pytest.raises(SSTableRefused) as refused:
-        control.import_sstables(_TABLE, [str(d) for d in directories])
-    assert str(bad) in str(refused.value)
-    assert str(good) not in str(refused.value)
-    assert "system.log" in str(refused.value)
-    assert sorted(bad.iterdir()) == before
-    assert not _data_files(good)
+    def damage(data: Path) -> None:
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        data.write_bytes(content)
+
+    promises.refuses_a_damaged_directory(control, running, tmp_path, damage)
     assert set() < running.ids() < _ROWS
 
 
 def test_import_of_what_is_not_there(
     running: Running, control: NodeControl, tmp_path: Path
 ) -> None:
-    control.import_sstables(_TABLE, [])
-    control.import_sstables(_TABLE, [str(tmp_path)])
-    with pytest.raises(CommandFailed, match="does not exist"):
-        control.import_sstables(_TABLE, [str(tmp_path / "absent")])
-    for unknown in (TableName("Shop", "orders"), TableName("nowhere", "t")):
-        with pytest.raises(UnknownTable) as raised:
-            control.import_sstables(unknown, [str(tmp_path)])
-        assert str(unknown) in str(raised.value)
+    promises.imports_nothing_from_nothing(control, running, tmp_path)
 
 
-def test_repair_of_one_replica_returns(control: NodeControl) -> None:
-    control.repair(_TABLE.keyspace, [_TABLE.table])
+def test_repair_of_one_replica_returns(running: Running, control: NodeControl) -> None:
+    promises.repairs_what_there_is(control, running)
 
 
 def test_repair_of_several_replicas(running: Running, control: NodeControl) -> None:
@@ -229,14 +214,8 @@ def test_hints_are_forgotten(control: NodeControl) -> None:
 
 
 def test_loader_gives_all_rows_back(running: Running, tmp_path: Path) -> None:
-    directories = running.saved(tmp_path)
-    size = sum(f.stat().st_size for d in directories for f in _data_files(d))
     with _without_sai(running):
-        sent = sum(
-            running.loader().load(str(directory), [running.node.address], _never).bytes_sent
-            for directory in directories
-        )
-        assert size * 0.9 < sent < size * 100, "with other components or without"
+        promises.loads_all_rows(running.loader(), running.node.address, running, tmp_path)
         assert running.ids() == _ROWS
         assert running.ids("WHERE size = 3") == {i for i in _ROWS if i % 5 == 3}
     if running.version == CASSANDRA_5_0:
@@ -282,9 +261,9 @@ def test_gathered_links_are_loaded(running: Running, tmp_path: Path) -> None:
 
 
 def test_loader_of_an_empty_directory(running: Running, tmp_path: Path) -> None:
-    directory = tmp_path / _TABLE.keyspace / _TABLE.table
-    directory.mkdir(parents=True)
-    assert running.loader().load(str(directory), [running.node.address], _never) == Loaded(0, {})
+    promises.loads_nothing_from_an_empty_directory(
+        running.loader(), running.node.address, running, tmp_path
+    )
 
 
 @pytest.mark.parametrize("component", ["Statistics.db", "CompressionInfo.db"])
@@ -299,12 +278,9 @@ def test_loader_names_the_sstable_that_is_malformed(
 
 
 def test_loader_of_an_unknown_table(running: Running, tmp_path: Path) -> None:
-    good = running.saved(tmp_path)[0]
-    for keyspace, table in ((_TABLE.keyspace, "nothing"), ("nowhere", "nothing")):
-        directory = tmp_path / "other" / keyspace / table
-        shutil.copytree(good, directory)
-        with pytest.raises(UnknownTable, match=r"nothing|nowhere"):
-            running.loader().load(str(directory), [running.node.address], _never)
+    promises.loads_nothing_into_an_unknown_table(
+        running.loader(), running.node.address, running, tmp_path
+    )
 
 
 def test_loader_when_nobody_answers(running: Running, tmp_path: Path) -> None:
@@ -330,15 +306,9 @@ def test_loader_is_cancelled(running: Running, tmp_path: Path) -> None:
 
 
 def test_statements_that_cassandra_refuses(running: Running) -> None:
-    for statement, told in (
-        (f"CREATE TABLE {_TABLE} (id int PRIMARY KEY)", "order"),
-        ("CREATE TABLE nowhere.t (id int PRIMARY KEY)", "nowhere"),
-        ("CREATE TABEL t", "TABEL"),
-        ("TRUNCATE TABLE nowhere.t", "nowhere"),
-        ("ALTER TABLE \"Shop\".\"order\" WITH compaction = {'class': 'Nothing'}", "Nothing"),
-    ):
-        with pytest.raises(CommandFailed, match=told):
-            running.cql.execute(statement)
+    promises.refuses_statements(running.cql.execute, _TABLE)
+    with pytest.raises(CommandFailed, match="Nothing"):
+        running.cql.execute(f"ALTER TABLE {_TABLE} WITH compaction = {{'class': 'Nothing'}}")
 
 
 def test_rows_are_seen(running: Running, tmp_path: Path) -> None:
@@ -397,13 +367,9 @@ def test_indexes_and_their_rebuilding(running: Running, control: NodeControl) ->
 
 
 def test_clients_are_sent_away_and_served_again(running: Running, control: NodeControl) -> None:
-    assert control.listens()
-    control.disable_clients()
-    assert not takes_connections(running.node.address, running.node.native_port)
-    control.replay_batches()
-    assert control.operation_mode() == "NORMAL"
-    control.enable_clients()
-    assert takes_connections(running.node.address, running.node.native_port)
+    promises.sends_clients_away_and_serves_again(
+        control, lambda: takes_connections(running.node.address, running.node.native_port)
+    )
     wait_for(lambda: _answers(running), deadline=60, what="CQL")
 
 
@@ -418,6 +384,5 @@ def _answers(running: Running) -> bool:
 def test_zz_drain(running: Running, kind: str) -> None:
     """The last: the node takes no writes afterwards."""
     control = running.control(kind)
-    control.drain()
-    assert control.operation_mode() == "DRAINED"
+    promises.drains(control)
     control.close()

@@ -49,14 +49,21 @@ def execute(nodes: Sequence[FakeNode], text: str) -> None:
     word, *_ = words = text.rstrip(";").split()
     if word == "TRUNCATE":
         for node in nodes:
+            if not any(t.name == _name(words[-1]) for t in node.tables):
+                raise CommandFailed(f"InvalidRequest: table {words[-1]} does not exist")
             for path in table_files(node, _name(words[-1])):
                 path.unlink()
     elif words[:3] == ["DROP", "MATERIALIZED", "VIEW"]:
         drop(nodes, _name(words[-1]))
     elif word == "CREATE":
-        (made,) = split_statements(text)
+        (made,) = split_statements(text if text.rstrip().endswith(";") else f"{text};")
+        if made.kind == "other":
+            raise CommandFailed(f"SyntaxException: {text}")
         for node in nodes:
-            there = [(s.kind, s.keyspace, s.name) for s in split_statements(node.schema)]
+            known = split_statements(node.schema)
+            if made.kind != "keyspace" and made.keyspace not in {s.keyspace for s in known}:
+                raise CommandFailed(f"InvalidRequest: keyspace {made.keyspace} does not exist")
+            there = [(s.kind, s.keyspace, s.name) for s in known]
             if (made.kind, made.keyspace, made.name) in there:
                 raise CommandFailed(f"AlreadyExists: {made.kind} {made.keyspace}.{made.name}")
             node.schema += "\n" + text + "\n"
@@ -108,6 +115,8 @@ def import_sstables(node: FakeNode, name: TableName, directories: Sequence[str])
     known = [t for t in node.tables if t.name == name]
     if not known:
         raise UnknownTable(f"Cassandra has no table {name}")
+    if absent := [d for d in directories if not Path(d).is_dir()]:
+        raise CommandFailed(f"directory {', '.join(absent)} does not exist")
     refused = []
     for directory in map(Path, directories):
         if directory.parts[-2:] != (name.keyspace, name.table):
@@ -129,7 +138,10 @@ def import_sstables(node: FakeNode, name: TableName, directories: Sequence[str])
                 node.write(known[0], f"nb-{node.generation}-big-{component}", path.read_bytes())
                 path.unlink()
     if refused:
-        raise SSTableRefused(f"Cassandra refuses SSTables of {', '.join(refused)} for {name}")
+        raise SSTableRefused(
+            f"Cassandra refuses SSTables of {', '.join(refused)} for {name}; its log (system.log) "
+            "has the reason"
+        )
 
 
 class FakeLoader:
@@ -169,11 +181,18 @@ class FakeLoader:
                 skipped[sstable_of(file)] = f"Skipping file {file}"
                 continue
             for node in self._nodes():
-                (known,) = [t for t in node.tables if t.name == name]
+                known = _known(node, name)
                 node.generation += 1
                 node.write(known, f"nb-{node.generation}-big-Data.db", content)
                 sent += len(content)
         return Loaded(sent, skipped)
+
+
+def _known(node: FakeNode, name: TableName) -> TableDescription:
+    for table in node.tables:
+        if table.name == name:
+            return table
+    raise UnknownTable(f"Cassandra has no table {name}")
 
 
 def _name(text: str) -> TableName:

@@ -86,6 +86,7 @@ class FakeNode:
         # there has one row for each SSTable.
         self.rows: dict[TableName, list[tuple[int, str]]] = {}
         self.on_read: Callable[[TableName, TokenRange], None] = lambda table, range_: None
+        self.unflushed: list[TableDescription] = []  # a table for each row in memory
         self.on_flush: Callable[[], None] = lambda: None
         self.on_snapshot: Callable[[], None] = lambda: None
         for each in self.tables:
@@ -171,7 +172,9 @@ class FakeCql:
         self._answer().log.append("agree")
 
     def has_rows(self, table: TableName) -> bool:
-        return any(fake_changes.rows(node, table) for node in self._answer().ring)
+        if table not in {t.name for t in self._answer().tables}:
+            raise UnknownTable(f"Cassandra has no table {table}")
+        return any(fake_changes.rows(node, table) for node in self._node.ring)
 
     def is_view_built(self, view: TableName) -> bool:
         return view not in self._answer().unbuilt
@@ -231,7 +234,7 @@ class FakeControl:
 
     def _do(self, what: str) -> FakeNode:
         if self._node.control_down:
-            raise CassandraUnavailable("JMX does not answer")
+            raise CassandraUnavailable("JMX does not answer; is Cassandra running?")
         self._node.log.append(what)
         return self._node
 
@@ -249,6 +252,10 @@ class FakeControl:
     def flush(self, tables: Sequence[TableName]) -> None:
         node = self._do("flush " + ",".join(str(t) for t in tables))
         self._known(tables)
+        for each in [t for t in node.unflushed if t.name in tables]:
+            node.unflushed.remove(each)
+            node.generation += 1
+            node.write(each, f"nb-{node.generation}-big-Data.db", f"row {node.generation}".encode())
         node.on_flush()
 
     def take_snapshot(
@@ -288,6 +295,7 @@ class FakeControl:
         self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
     ) -> None:
         self._do(f"repair {keyspace} {' '.join(tables)}")
+        self._known([TableName(keyspace, table) for table in tables])
 
     def drain(self) -> None:
         self._do("drain")
