@@ -19,6 +19,7 @@ from magnetodb_backup.cli.waiting import Waiter, add_waiting
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import InvalidValue, NotFound
 
@@ -266,7 +267,7 @@ class Delete(_OnBackup):
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self.services.requests().delete_backup(self._find(parsed_args).id)
         database = self.services.database()
-        deletion = database.jobs.latest(backup.id, JobKind.DELETION)
+        deletion = database.jobs.latest(Subject.backup(backup.id), JobKind.DELETION)
         if parsed_args.wait and deletion is not None:
             # A running backup is cancelled first, so its status is not that of the deletion.
             deletion = self._waiter(parsed_args).job(deletion.id)

@@ -11,13 +11,15 @@ from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import describe
 from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.jobs import SubjectKind
 from magnetodb_backup.errors import BackupError, Conflict, Transient
 
 
 class Deletion:
     """Deletes a backup once its other jobs, which its request cancelled, have ended."""
 
-    kind = JobKind.DELETION.value
+    kind = JobKind.DELETION
+    subject = SubjectKind.BACKUP
     exclusive = False
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:

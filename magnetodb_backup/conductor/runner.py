@@ -141,7 +141,7 @@ class _Run:
         self._definition.fail(job, error, self._context)
         status = JobStatus.CANCELLED if isinstance(error, Cancelled) else JobStatus.FAILED
         jobs.finish(job.id, status, error=describe(error), error_code=error.code)
-        LOG.warning("job %s (%s): %s: %s", job.id, job.kind.value, status.value, error)
+        LOG.warning("job %s (%s): %s: %s", job.id, job.kind, status.value, error)
 
 
 class _GivenUp(Exception):

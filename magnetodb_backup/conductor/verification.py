@@ -10,6 +10,7 @@ from typing import Any
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.jobs import SubjectKind
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.verify import verify_backup
@@ -18,7 +19,8 @@ from magnetodb_backup.repository.verify import verify_backup
 class Verification:
     """Verifies a backup; its report is the job's result. The backup stays as it was."""
 
-    kind = JobKind.VERIFICATION.value
+    kind = JobKind.VERIFICATION
+    subject = SubjectKind.BACKUP
     exclusive = False
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:

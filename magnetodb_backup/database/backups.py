@@ -13,16 +13,19 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow
+from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupRequest,
+    Job,
     NodeBackup,
     Progress,
     check_backup_name,
 )
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, check_transition
+from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
 _SORT_KEYS = ("created_at", "updated_at", "name", "status")
@@ -32,6 +35,7 @@ _UPDATABLE = frozenset(
         "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures",
     }
 )  # fmt: skip
+UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
 
 
@@ -70,6 +74,27 @@ def row_of(session: Session, backup_id: str, *, lock: bool = False) -> BackupRow
     return row
 
 
+def unfinished_about(session: Session, subject: Subject) -> list[JobRow]:
+    """Return the jobs about a subject that are not finished, locked."""
+    query = select(JobRow).where(
+        JobRow.subject_kind == subject.kind.value,
+        JobRow.subject_id == subject.id,
+        JobRow.status.in_(UNFINISHED),
+    )
+    return list(session.scalars(query.with_for_update()))
+
+
+def _refuse_while_restoring(session: Session, backup_id: str) -> None:
+    query = select(RestoreRow.id).where(
+        RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
+    )
+    if running := list(session.scalars(query.order_by(RestoreRow.id))):
+        raise Conflict(
+            f"backup {backup_id} is read by restore {', '.join(running)}; wait for its end or "
+            "cancel it"
+        )
+
+
 class BackupStore:
     """Reads and writes backups; each method is one transaction."""
 
@@ -104,22 +129,11 @@ class BackupStore:
             )  # fmt: skip
             session.add(row)
             session.add(
-                JobRow(
-                    id=str(uuid.uuid4()),
-                    kind=JobKind.BACKUP.value,
-                    backup_id=backup_id,
-                    cluster=cluster,
-                    status=JobStatus.PENDING.value,
-                    created_at=created,
-                    updated_at=created,
-                    parameters={},
-                    round=1,
-                    cancel_requested=False,
-                    error="",
-                    error_code="",
-                    owner="",
+                JobRow.pending(
+                    str(uuid.uuid4()), JobKind.BACKUP, Subject.backup(backup_id), cluster,
+                    created_at=created, parameters={},
                 )
-            )
+            )  # fmt: skip
             session.flush()
             return _backup(row)
 
@@ -263,6 +277,40 @@ class BackupStore:
             row.updated_at = now()
             session.flush()
             return _backup(row)
+
+        return self._transactions.write(work)
+
+    def request_deletion(self, backup_id: str) -> Job:
+        """Record the job that deletes a backup; the backup's other jobs are to be cancelled.
+
+        The backup becomes DELETING, unless it is still CREATING and has to be cancelled first.
+
+        :raises NotFound: if there is no such backup.
+        :raises Conflict: if a deletion or a restore of the backup is not finished, or if it is
+            deleted.
+        """
+
+        def work(session: Session) -> Job:
+            backup = row_of(session, backup_id, lock=True)  # serialises requests about one backup
+            _refuse_while_restoring(session, backup_id)
+            for other in unfinished_about(session, Subject.backup(backup_id)):
+                if other.kind == JobKind.DELETION:
+                    raise Conflict(
+                        f"a deletion of backup {backup_id} is {other.status}; wait for its end"
+                    )
+                other.cancel_requested, other.updated_at = True, now()
+            created = now()
+            if backup.status != BackupStatus.CREATING.value:
+                check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
+                backup.status, backup.error = BackupStatus.DELETING.value, ""
+                backup.updated_at = created
+            job = JobRow.pending(
+                str(uuid.uuid4()), JobKind.DELETION, Subject.backup(backup_id), backup.cluster,
+                created_at=created, parameters={},
+            )  # fmt: skip
+            session.add(job)
+            session.flush()
+            return job.record()
 
         return self._transactions.write(work)
 

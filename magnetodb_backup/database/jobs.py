@@ -5,28 +5,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import ownership
-from magnetodb_backup.database.backups import now, row_of
-from magnetodb_backup.database.models import JobRow, JobStepRow, RestoreRow
+from magnetodb_backup.database.backups import UNFINISHED, now, row_of, unfinished_about
+from magnetodb_backup.database.models import JobRow, JobStepRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, check_transition
-from magnetodb_backup.domain.jobs import Fence, Resource
-from magnetodb_backup.domain.restore.records import RestoreStatus
+from magnetodb_backup.domain.backup.status import JobStatus
+from magnetodb_backup.domain.jobs import Fence, Resource, Subject, SubjectKind
 from magnetodb_backup.errors import Conflict, NotFound
-
-_UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
-
-
-def _job(row: JobRow) -> Job:
-    values = {f.name: getattr(row, f.name) for f in fields(Job)}
-    return Job(**{**values, "kind": JobKind(row.kind), "status": JobStatus(row.status)})
 
 
 def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -43,17 +34,6 @@ def _unfinished_row(session: Session, job_id: str, *, lock: bool) -> JobRow:
     return row
 
 
-def _refuse_while_restoring(session: Session, backup_id: str) -> None:
-    query = select(RestoreRow.id).where(
-        RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
-    )
-    if running := list(session.scalars(query.order_by(RestoreRow.id))):
-        raise Conflict(
-            f"backup {backup_id} is read by restore {', '.join(running)}; wait for its end or "
-            "cancel it"
-        )
-
-
 class JobStore:
     """Reads and writes jobs; each method is one transaction."""
 
@@ -61,69 +41,61 @@ class JobStore:
         self._transactions = transactions
 
     def create(
-        self, kind: JobKind, backup_id: str, cluster: str, parameters: Mapping[str, Any]
+        self, kind: str, subject: Subject, cluster: str, parameters: Mapping[str, Any]
     ) -> Job:
-        """Record a job. A deletion cancels the backup's other jobs and follows them.
+        """Record a job.
 
-        With its deletion a backup becomes DELETING, unless it still has to be cancelled.
-        Restores only read, so they hinder nothing but the deletion (``RestoreStore.create``
-        records their jobs).
-
-        :raises Conflict: if another job of the backup is not finished, or, for a deletion, if a
-            restore of it runs.
+        :raises NotFound: if the subject is a backup that does not exist.
+        :raises Conflict: if another job about the subject is not finished, unless it is NONE.
         """
+        has_row = subject.kind is SubjectKind.BACKUP
 
         def work(session: Session) -> Job:
-            backup = row_of(session, backup_id, lock=True)  # serialises requests about one backup
-            if kind is JobKind.DELETION:
-                _refuse_while_restoring(session, backup_id)
-            query = select(JobRow).where(
-                JobRow.backup_id == backup_id,
-                JobRow.status.in_(_UNFINISHED),
-                JobRow.kind != JobKind.RESTORE.value,
-            )
-            for other in session.scalars(query.with_for_update()):
-                if kind is not JobKind.DELETION or other.kind == JobKind.DELETION.value:
-                    raise Conflict(
-                        f"a {other.kind} of backup {backup_id} is {other.status}; wait for its end"
-                    )
-                other.cancel_requested, other.updated_at = True, now()
-            created = now()
-            if kind is JobKind.DELETION and backup.status != BackupStatus.CREATING.value:
-                check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
-                backup.status, backup.error = BackupStatus.DELETING.value, ""
-                backup.updated_at = created
+            if has_row:
+                row_of(session, subject.id, lock=True)  # serialises requests about one backup
+            if subject.kind is SubjectKind.NONE:
+                others: list[JobRow] = []
+            else:
+                others = unfinished_about(session, subject)
+            for other in others:
+                raise Conflict(
+                    f"a {other.kind} of {subject.kind.value} {subject.id} is {other.status}; wait "
+                    "for its end"
+                )
             row = JobRow.pending(
-                str(uuid.uuid4()), kind, backup_id, cluster,
-                created_at=created, parameters=parameters,
-            )  # fmt: skip
+                str(uuid.uuid4()), kind, subject, cluster, created_at=now(), parameters=parameters
+            )
             session.add(row)
             session.flush()
-            return _job(row)
+            return row.record()
 
-        return self._transactions.write(work)
+        return self._transactions.write(work, serializable=not has_row)
 
     def get(self, job_id: str) -> Job:
         """Return a job; NotFound if there is none."""
-        return self._transactions.run(lambda s: _job(_row(s, job_id)))
+        return self._transactions.run(lambda s: _row(s, job_id).record())
 
-    def latest(self, backup_id: str, kind: JobKind) -> Job | None:
-        """Return the backup's newest job of a kind."""
+    def latest(self, subject: Subject, kind: str) -> Job | None:
+        """Return the newest job of a kind about the subject."""
 
         def work(session: Session) -> Job | None:
-            query = select(JobRow).where(JobRow.backup_id == backup_id, JobRow.kind == kind.value)
+            query = select(JobRow).where(
+                JobRow.subject_kind == subject.kind.value,
+                JobRow.subject_id == subject.id,
+                JobRow.kind == kind,
+            )
             row = session.scalars(query.order_by(JobRow.created_at.desc()).limit(1)).first()
-            return _job(row) if row else None
+            return row.record() if row else None
 
         return self._transactions.run(work)
 
-    def newest(self, kind: JobKind, cluster: str, limit: int) -> tuple[Job, ...]:
+    def newest(self, kind: str, cluster: str, limit: int) -> tuple[Job, ...]:
         """Return the cluster's jobs of a kind, newest first."""
 
         def work(session: Session) -> tuple[Job, ...]:
-            query = select(JobRow).where(JobRow.kind == kind.value, JobRow.cluster == cluster)
+            query = select(JobRow).where(JobRow.kind == kind, JobRow.cluster == cluster)
             rows = session.scalars(query.order_by(JobRow.created_at.desc()).limit(limit))
-            return tuple(_job(row) for row in rows)
+            return tuple(row.record() for row in rows)
 
         return self._transactions.run(work)
 
@@ -131,9 +103,9 @@ class JobStore:
         """Return the jobs that are not finished, oldest first."""
 
         def work(session: Session) -> tuple[Job, ...]:
-            query = select(JobRow).where(JobRow.status.in_(_UNFINISHED))
+            query = select(JobRow).where(JobRow.status.in_(UNFINISHED))
             rows = session.scalars(query.order_by(JobRow.created_at, JobRow.id))
-            return tuple(_job(row) for row in rows)
+            return tuple(row.record() for row in rows)
 
         return self._transactions.run(work)
 
@@ -145,7 +117,7 @@ class JobStore:
 
         def work(session: Session) -> Job:
             self._transactions.confirm(session, lock=False)
-            return _job(_row(session, job_id))
+            return _row(session, job_id).record()
 
         return self._transactions.run(work)
 
@@ -171,7 +143,7 @@ class JobStore:
             row = _unfinished_row(session, job_id, lock=True)
             row.status, row.owner, row.updated_at = JobStatus.RUNNING.value, owner, now()
             session.flush()
-            return _job(row), fence
+            return row.record(), fence
 
         return self._transactions.run(work)
 
@@ -193,7 +165,7 @@ class JobStore:
             row.error, row.error_code = error, error_code
             ownership.forget(session, Resource.job(job_id))
             session.flush()
-            return _job(row)
+            return row.record()
 
         return self._transactions.write(work)
 
@@ -204,7 +176,7 @@ class JobStore:
             row = _row(session, job_id, lock=True)
             row.cancel_requested, row.updated_at = True, now()
             session.flush()
-            return _job(row)
+            return row.record()
 
         return self._transactions.write(work)
 
@@ -215,7 +187,7 @@ class JobStore:
             row = _row(session, job_id, lock=True)
             row.round, row.updated_at = row.round + 1, now()
             session.flush()
-            return _job(row)
+            return row.record()
 
         return self._transactions.write(work)
 

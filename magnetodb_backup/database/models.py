@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,7 +16,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
-from magnetodb_backup.domain.backup.status import JobKind, JobStatus
+from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.backup.status import JobStatus
+from magnetodb_backup.domain.jobs import Subject, SubjectKind
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -123,14 +126,15 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_backup_id", "backup_id"),
+        Index("ix_jobs_subject", "subject_kind", "subject_id"),
         Index("ix_jobs_status", "status"),
         Base.__table_args__,
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    backup_id: Mapped[str] = mapped_column(String(36))
+    subject_kind: Mapped[str] = mapped_column(String(16))
+    subject_id: Mapped[str] = mapped_column(String(255))
     cluster: Mapped[str] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -147,18 +151,19 @@ class JobRow(Base):
     def pending(
         cls,
         job_id: str,
-        kind: JobKind,
-        backup_id: str,
+        kind: str,
+        subject: Subject,
         cluster: str,
         *,
         created_at: datetime,
         parameters: Mapping[str, Any],
     ) -> JobRow:
-        """Return the row of a job that nobody runs yet."""
+        """Return the row of a job that has no owner yet."""
         return cls(
             id=job_id,
-            kind=kind.value,
-            backup_id=backup_id,
+            kind=kind,
+            subject_kind=subject.kind.value,
+            subject_id=subject.id,
             cluster=cluster,
             status=JobStatus.PENDING.value,
             created_at=created_at,
@@ -166,6 +171,13 @@ class JobRow(Base):
             parameters=dict(parameters),
             round=1, cancel_requested=False, error="", error_code="", owner="",
         )  # fmt: skip
+
+    def record(self) -> Job:
+        """Return the row as a record."""
+        subject = Subject(SubjectKind(self.subject_kind), self.subject_id)
+        own: dict[str, Any] = {"subject": subject, "status": JobStatus(self.status)}
+        names = [f.name for f in fields(Job) if f.name not in own]
+        return Job(**{name: getattr(self, name) for name in names} | own)
 
 
 class JobStepRow(Base):

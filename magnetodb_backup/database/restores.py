@@ -15,6 +15,7 @@ from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, NodeRestoreRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, check_restorable
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,
@@ -76,7 +77,7 @@ class RestoreStore:
                 phase="", error="", tables={},
             )  # fmt: skip
             job = JobRow.pending(
-                restore_id, JobKind.RESTORE, backup.id, cluster,
+                restore_id, JobKind.RESTORE, Subject.restore(restore_id), cluster,
                 created_at=created, parameters=request.as_json(),
             )  # fmt: skip
             session.add_all((row, job))

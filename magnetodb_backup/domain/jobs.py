@@ -1,10 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a conductor owns while it runs a job, and the fence that its writes carry."""
+"""What a job is about, and what a conductor owns while it runs the job."""
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from dataclasses import dataclass
+
+
+class SubjectKind(str, enum.Enum):
+    """What kind of thing a job is about."""
+
+    BACKUP = "backup"
+    RESTORE = "restore"
+    NODE = "node"
+    CLUSTER = "cluster"
+    SCHEDULE = "schedule"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The thing that a job is about. ``id`` has at most 255 characters, none for NONE."""
+
+    kind: SubjectKind
+    id: str = ""
+
+    @classmethod
+    def backup(cls, backup_id: str) -> Subject:
+        """Return a backup as the subject."""
+        return cls(SubjectKind.BACKUP, backup_id)
+
+    @classmethod
+    def restore(cls, restore_id: str) -> Subject:
+        """Return a restore as the subject."""
+        return cls(SubjectKind.RESTORE, restore_id)
+
+    @classmethod
+    def cluster(cls, name: str) -> Subject:
+        """Return a cluster as the subject."""
+        return cls(SubjectKind.CLUSTER, name)
 
 
 @dataclass(frozen=True, order=True)

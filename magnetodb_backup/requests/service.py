@@ -11,6 +11,7 @@ from typing import Any
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.messaging.conductor import ConductorClient
@@ -58,7 +59,7 @@ class RecordedRequests:
         """
         backup = self._database.backups.get(backup_id)
         backups.check_cancellable(backup)
-        job = self._database.jobs.latest(backup_id, JobKind.BACKUP)
+        job = self._database.jobs.latest(Subject.backup(backup_id), JobKind.BACKUP)
         assert job is not None  # both are recorded together
         self._database.jobs.request_cancel(job.id)
         self._wake_conductor()
@@ -71,7 +72,7 @@ class RecordedRequests:
         """
         backup = self._database.backups.get(backup_id)
         backups.check_deletable(backup)
-        self._database.jobs.create(JobKind.DELETION, backup_id, backup.cluster, {})
+        self._database.backups.request_deletion(backup_id)
         self._wake_conductor()
         return self._database.backups.get(backup_id)
 
@@ -83,7 +84,10 @@ class RecordedRequests:
         backup = self._database.backups.get(backup_id)
         backups.check_verifiable(backup)
         job = self._database.jobs.create(
-            JobKind.VERIFICATION, backup_id, backup.cluster, {"read_data": read_data}
+            JobKind.VERIFICATION,
+            Subject.backup(backup_id),
+            backup.cluster,
+            {"read_data": read_data},
         )
         self._wake_conductor()
         return job

@@ -86,7 +86,7 @@ class Api:
         """Record a backup of this status; its job is finished unless it is CREATING."""
         return recorded(self.database, CLUSTER, status, name)
 
-    def job(self, backup: Backup, kind: JobKind = JobKind.BACKUP) -> Job:
+    def job(self, backup: Backup, kind: str = JobKind.BACKUP) -> Job:
         """Return the backup's latest job of a kind."""
         return job_of(self.database, backup.id, kind)
 

@@ -98,7 +98,7 @@ def test_creating(api: Api) -> None:
     assert (record["status"], record["cluster"], record["error"]) == ("RESTORING", CLUSTER, "")
     restore = api.database.restores.get(record["id"])
     assert restore_view(restore) == record
-    assert api.database.jobs.get(record["id"]).kind is JobKind.RESTORE
+    assert api.database.jobs.get(record["id"]).kind == JobKind.RESTORE
     assert answer.headers["location"] == f"/v1/restores/{record['id']}"
     assert api.get(answer.headers["location"]) == restore_view(restore, [])
 

@@ -13,6 +13,7 @@ import pytest
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import TRANSITIONS, BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 from tests.lab.catalogue import MISSING, job_of, recorded
 from tests.unit.domain.samples import BACKUP, NODE_BACKUP, TIME
@@ -79,7 +80,7 @@ def test_a_backup_is_learned_once_and_whole(database: Database) -> None:
     assert database.backups.learn(known, [NODE_BACKUP, other]) is True
     assert database.backups.get(known.id) == known
     assert database.backups.node_backups(known.id) == (other, NODE_BACKUP)
-    assert database.jobs.latest(known.id, JobKind.BACKUP) is None
+    assert database.jobs.latest(Subject.backup(known.id), JobKind.BACKUP) is None
     assert database.backups.learn(replace(known, name="another"), []) is False
     assert database.backups.get(known.id) == known
 
@@ -104,7 +105,7 @@ def test_a_learned_name_may_be_taken_and_is_told_apart_by_id(database: Database)
 
 def test_a_learned_backup_can_be_deleted(database: Database) -> None:
     database.backups.learn(BACKUP, [NODE_BACKUP])
-    database.jobs.create(JobKind.DELETION, BACKUP.id, BACKUP.cluster, {})
+    database.backups.request_deletion(BACKUP.id)
     assert database.backups.get(BACKUP.id).status is S.DELETING
 
 

@@ -12,7 +12,7 @@ import pytest
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence
+from magnetodb_backup.domain.jobs import Fence, Subject
 from magnetodb_backup.errors import Conflict, NotFound
 from tests.lab.catalogue import MISSING, Clock, job_of
 from tests.unit.domain.samples import MEMBER, REPORT
@@ -91,26 +91,28 @@ def test_unfinished_ones_come_oldest_first(database: Database) -> None:
 @pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.RUNNING])
 def test_one_job_of_a_backup_at_a_time(database: Database, status: JobStatus) -> None:
     backup = created(database)
-    first = database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {"read_data": True})
+    first = database.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(backup.id), "c", {"read_data": True}
+    )
     assert first.parameters == {"read_data": True}
     if status is JobStatus.RUNNING:
         claim(database, first, "conductor")
     with pytest.raises(Conflict, match=f"a verification of backup {backup.id} is {status.value}"):
-        database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {})
+        database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), "c", {})
     database.jobs.finish(first.id, JobStatus.DONE)
-    second = database.jobs.create(JobKind.VERIFICATION, backup.id, "c", {})
-    assert database.jobs.latest(backup.id, JobKind.VERIFICATION) == second
+    second = database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), "c", {})
+    assert database.jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION) == second
 
 
 def test_deletion_begins_with_its_job(database: Database) -> None:
     backup = created(database)
-    job = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    job = database.backups.request_deletion(backup.id)
     assert database.backups.get(backup.id).status is BackupStatus.DELETING
     with pytest.raises(Conflict, match=r"a deletion of backup .* is PENDING"):
-        database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+        database.backups.request_deletion(backup.id)
     database.backups.set_status(backup.id, BackupStatus.DELETE_FAILED, error="no access")
     database.jobs.finish(job.id, JobStatus.FAILED)
-    database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    database.backups.request_deletion(backup.id)
     again = database.backups.get(backup.id)
     assert (again.status, again.error) == (BackupStatus.DELETING, "")
 
@@ -118,7 +120,7 @@ def test_deletion_begins_with_its_job(database: Database) -> None:
 def test_deletion_cancels_what_runs(database: Database) -> None:
     backup, running = create(database)
     claim(database, running, "conductor")
-    deletion = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    deletion = database.backups.request_deletion(backup.id)
     assert database.jobs.get(running.id).cancel_requested
     assert not deletion.cancel_requested
     assert database.backups.get(backup.id).status is BackupStatus.CREATING
@@ -127,11 +129,11 @@ def test_deletion_cancels_what_runs(database: Database) -> None:
 
 def test_deleted_backup_has_no_new_deletion(database: Database) -> None:
     backup = created(database)
-    job = database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+    job = database.backups.request_deletion(backup.id)
     database.backups.set_status(backup.id, BackupStatus.DELETED)
     database.jobs.finish(job.id, JobStatus.DONE)
     with pytest.raises(Conflict, match="is DELETED"):
-        database.jobs.create(JobKind.DELETION, backup.id, "c", {})
+        database.backups.request_deletion(backup.id)
     assert database.jobs.unfinished() == ()
 
 
@@ -161,8 +163,8 @@ def test_missing_things_are_named(database: Database) -> None:
         with pytest.raises(NotFound, match=MISSING):
             call(MISSING)
     with pytest.raises(NotFound, match=MISSING):
-        jobs.create(JobKind.VERIFICATION, MISSING, "c", {})
-    assert jobs.latest(MISSING, JobKind.BACKUP) is None
+        jobs.create(JobKind.VERIFICATION, Subject.backup(MISSING), "c", {})
+    assert jobs.latest(Subject.backup(MISSING), JobKind.BACKUP) is None
 
 
 # Workers and conductors, by a clock that the tests move

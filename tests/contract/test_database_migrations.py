@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from magnetodb_backup.database import Database, connect, migrations
 from magnetodb_backup.database.models import Base
 from magnetodb_backup.database.session import make_engine
 from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.errors import InvalidValue
 
 BACKUP_ID = "11111111-1111-4111-8111-111111111111"
@@ -70,6 +72,43 @@ def test_upgrade_from_each_older_revision(database_url: str) -> None:
     assert (kept.name, kept.files, kept.scope) == ("old", 7, {"type": "all"})
     assert kept.figures is False
     assert database.restores.list() == ()
+    database.close()
+
+
+def test_unfinished_jobs_of_an_older_version_continue(database_url: str) -> None:
+    """Their subject was always a backup; that of a restore is the restore now."""
+    _upgrade_to(database_url, "0003")
+    _insert_as_then(database_url)
+    engine, then = make_engine(database_url), datetime(2026, 11, 29)
+    restore_id = "22222222-2222-4222-8222-222222222222"
+    ids = {"backup": "job-1", "verification": "job-2", "restore": restore_id}
+    with engine.begin() as connection:
+        jobs = Table("jobs", MetaData(), autoload_with=connection)
+        steps = Table("job_steps", MetaData(), autoload_with=connection)
+        for kind, job_id in ids.items():
+            values = {
+                "id": job_id, "kind": kind, "backup_id": BACKUP_ID, "cluster": "c",
+                "status": "RUNNING", "created_at": then, "updated_at": then,
+                "parameters": json.dumps({"backup_id": BACKUP_ID} if kind == "restore" else {}),
+                "error": "", "error_code": "", "round": 2, "cancel_requested": False,
+                "owner": "host:1",
+            }  # fmt: skip
+            connection.execute(jobs.insert().values(values))
+        step = {"job_id": "job-1", "round": 2, "name": "census", "result": "{}"}
+        connection.execute(steps.insert().values(**step, finished_at=then))
+    engine.dispose()
+    database = connect(database_url)
+    database.sync()
+    found = {job.kind: job for job in database.jobs.unfinished()}
+    assert {kind: job.id for kind, job in found.items()} == ids
+    assert {job.backup_id for job in found.values()} == {BACKUP_ID}
+    assert found["restore"].subject == Subject.restore(restore_id)
+    assert found["backup"].subject == found["verification"].subject == Subject.backup(BACKUP_ID)
+    for job in found.values():
+        claimed = database.jobs.claim(job.id, "new", timeout=30)
+        assert claimed is not None
+        assert (claimed[0].round, claimed[0].owner) == (2, "new")
+    assert set(database.jobs.step_results("job-1", 2)) == {"census"}
     database.close()
 
 

@@ -18,7 +18,7 @@ from magnetodb_backup.database import BackupStore, Database, JobStore, RestoreSt
 from magnetodb_backup.database.ownership import FencedTransactions
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence, Resource
+from magnetodb_backup.domain.jobs import Fence, Resource, Subject
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
 from magnetodb_backup.errors import OwnershipLost
 from tests.lab.catalogue import adopt, job_of
@@ -190,7 +190,9 @@ WRITES: dict[str, Write] = {
     "jobs.request_cancel": lambda d, o: d.jobs.request_cancel(o.job.id),
     "jobs.next_round": lambda d, o: d.jobs.next_round(o.job.id),
     "jobs.save_step": lambda d, o: d.jobs.save_step(o.job.id, 1, "upload", {"a": 1}),
-    "jobs.create": lambda d, o: d.jobs.create(JobKind.VERIFICATION, o.source.id, "c", {}),
+    "jobs.create": lambda d, o: d.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(o.source.id), "c", {}
+    ),
     "backups.create": lambda d, o: d.backups.create(
         BackupRequest({"type": "all"}), str(uuid.uuid4()), "c"
     ),

@@ -12,6 +12,7 @@ import pytest
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.restore.records import (
     Existing,
     NodeRestore,
@@ -87,11 +88,13 @@ def test_restore_of_no_backup(database: Database) -> None:
 def test_a_backup_may_have_several_restores_and_a_verification(database: Database) -> None:
     backup = recorded(database, "source", BackupStatus.CREATED)
     first = create(database, backup.id)
-    verification = database.jobs.create(JobKind.VERIFICATION, backup.id, "source", {})
+    verification = database.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(backup.id), "source", {}
+    )
     second = create(database, backup.id, "another target")
     assert {j.id for j in database.jobs.unfinished()} == {first.id, verification.id, second.id}
     with pytest.raises(Conflict, match="a verification of backup"):
-        database.jobs.create(JobKind.VERIFICATION, backup.id, "source", {})
+        database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), "source", {})
 
 
 def test_no_deletion_while_a_restore_reads(database: Database) -> None:
@@ -100,11 +103,11 @@ def test_no_deletion_while_a_restore_reads(database: Database) -> None:
     create(database)  # of another backup
     database.restores.set_status(ended.id, S.RESTORED)
     with pytest.raises(Conflict, match=f"{backup.id} is read by restore {running.id}; .*cancel it"):
-        database.jobs.create(JobKind.DELETION, backup.id, "source", {})
+        database.backups.request_deletion(backup.id)
     assert database.backups.get(backup.id).status is BackupStatus.CREATED
     assert not database.jobs.get(running.id).cancel_requested
     database.restores.set_status(running.id, S.RESTORE_FAILED)
-    database.jobs.create(JobKind.DELETION, backup.id, "source", {})
+    database.backups.request_deletion(backup.id)
     assert database.backups.get(backup.id).status is BackupStatus.DELETING
     with pytest.raises(Conflict, match="is DELETING"):
         create(database, backup.id)

@@ -18,6 +18,7 @@ from magnetodb_backup.database.backups import row_of
 from magnetodb_backup.database.session import Transactions, make_engine
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.restore.records import RestoreRequest
 from magnetodb_backup.errors import BackupError, Conflict
 from tests.lab.catalogue import job_of
@@ -35,8 +36,10 @@ def _named(database: Database, name: str, number: int) -> Backup:
     return create(database, name)
 
 
-def _job(database: Database, kind: JobKind, backup: Backup, number: int) -> Job:
-    return database.jobs.create(kind, backup.id, "c", {})
+def _job(database: Database, kind: str, subject: Subject, number: int) -> Job:
+    if kind == JobKind.DELETION:
+        return database.backups.request_deletion(subject.id)
+    return database.jobs.create(kind, subject, "c", {})
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -95,7 +98,7 @@ def test_a_backup_is_restored_or_deleted_but_never_both(database: Database) -> N
 
         def work(number: int, backup_id: str = backup.id) -> str:
             if number % 2:
-                return database.jobs.create(JobKind.DELETION, backup_id, "c", {}).kind.value
+                return database.backups.request_deletion(backup_id).kind
             restore_id = str(uuid.uuid4())
             database.restores.create(RestoreRequest(backup_id), restore_id, "c", "c")
             return "restore"
@@ -109,10 +112,16 @@ def test_one_job_is_made(database: Database) -> None:
         backup = create(database)
         database.jobs.finish(job_of(database, backup.id).id, JobStatus.DONE)
         database.backups.set_status(backup.id, BackupStatus.CREATED)
-        outcomes = at_once(partial(_job, database, kind, backup))
+        outcomes = at_once(partial(_job, database, kind, Subject.backup(backup.id)))
         (job,) = winners(outcomes)
         assert database.jobs.unfinished() == (job,)
         database.jobs.finish(job.id, JobStatus.DONE)
+
+
+def test_one_job_is_made_about_a_subject_without_a_row(database: Database) -> None:
+    outcomes = at_once(partial(_job, database, "collection", Subject.cluster("Größe")))
+    (job,) = winners(outcomes)
+    assert database.jobs.unfinished() == (job,)
 
 
 def test_one_end_is_recorded(database: Database) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence
+from magnetodb_backup.domain.jobs import Fence, Subject
 
 MISSING = "11111111-1111-4111-8111-111111111111"
 _WAYS = {
@@ -45,9 +45,9 @@ def url_in(directory: Path) -> str:
     return f"sqlite:///{directory / 'catalogue.sqlite'}"
 
 
-def job_of(database: Database, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:
+def job_of(database: Database, backup_id: str, kind: str = JobKind.BACKUP) -> Job:
     """Return the backup's latest job of a kind."""
-    job = database.jobs.latest(backup_id, kind)
+    job = database.jobs.latest(Subject.backup(backup_id), kind)
     assert job is not None
     return job
 

@@ -11,6 +11,7 @@ from magnetodb_backup.api.schemas.document import read_body
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import JobKind
 from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.errors import NotFound
 
 _ALL, _VERIFY = "/v1/backups", "/v1/backups/{id}/verify"
@@ -95,7 +96,7 @@ class Backup:
         """Return the latest verification's job."""
         self._tools.allow(request, "backups:get")
         backup = self._tools.database.backups.get(backup_id)
-        job = self._tools.database.jobs.latest(backup.id, JobKind.VERIFICATION)
+        job = self._tools.database.jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
         if job is None:
             raise NotFound(f"backup {backup_id} was never verified; POST to its verify first")
         response.media = job_view(job)

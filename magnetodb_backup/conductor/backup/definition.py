@@ -13,6 +13,7 @@ from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import StepRunner, describe
 from magnetodb_backup.domain.backup.records import Backup, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, Phase
+from magnetodb_backup.domain.jobs import SubjectKind
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ LOG = logging.getLogger(__name__)
 class BackupDefinition:
     """Backs up a cluster; no other backup or restore works on the cluster meanwhile."""
 
-    kind = JobKind.BACKUP.value
+    kind = JobKind.BACKUP
+    subject = SubjectKind.BACKUP
     exclusive = True
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:

@@ -10,13 +10,15 @@ from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.restore.outcome import RestoreRunner
 from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.jobs import SubjectKind
 from magnetodb_backup.errors import BackupError
 
 
 class RestoreDefinition:
     """Restores into a cluster; no backup or other restore works on the cluster meanwhile."""
 
-    kind = JobKind.RESTORE.value
+    kind = JobKind.RESTORE
+    subject = SubjectKind.RESTORE
     exclusive = True
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:

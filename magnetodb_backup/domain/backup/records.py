@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.jobs import Subject, SubjectKind
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import InvalidValue
 
@@ -108,11 +109,11 @@ class NodeBackup:
 
 @dataclass(frozen=True)
 class Job:
-    """A job's record. ``round`` counts the restarts from the first step."""
+    """A job's record. ``kind`` is that of a definition; ``round`` counts the rounds of steps."""
 
     id: str
-    kind: JobKind
-    backup_id: str
+    kind: str
+    subject: Subject
     cluster: str
     status: JobStatus
     created_at: datetime
@@ -124,6 +125,13 @@ class Job:
     round: int = 1
     cancel_requested: bool = False
     owner: str = ""
+
+    @property
+    def backup_id(self) -> str:
+        """The backup that the job works on or restores, empty if there is none."""
+        if self.subject.kind is SubjectKind.BACKUP:
+            return self.subject.id
+        return str(self.parameters.get("backup_id", ""))  # of a restore's request
 
 
 LIVE_WITHIN = 30.0  # seconds since the last report, for those who only look

@@ -36,8 +36,8 @@ class JobStatus(str, enum.Enum):
         return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
-class JobKind(str, enum.Enum):
-    """What a job does to its backup."""
+class JobKind:
+    """The kinds of jobs that requests make. A kind is a text: definitions may add others."""
 
     BACKUP = "backup"
     VERIFICATION = "verification"

@@ -80,7 +80,7 @@ def job_view(job: Job) -> dict[str, Any]:
     """Return a job's fields."""
     return {
         "id": job.id,
-        "kind": job.kind.value,
+        "kind": job.kind,
         "backup_id": job.backup_id,
         "status": job.status.value,
         "error": job.error,

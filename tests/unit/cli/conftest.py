@@ -132,7 +132,7 @@ class Shell:
         self.database.restores.put_node_restore(node)
         return node
 
-    def job(self, backup_id: str, kind: JobKind = JobKind.BACKUP) -> Job:
+    def job(self, backup_id: str, kind: str = JobKind.BACKUP) -> Job:
         """Return the backup's latest job of a kind."""
         return job_of(self.database, backup_id, kind)
 

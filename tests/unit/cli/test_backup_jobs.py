@@ -10,6 +10,7 @@ import pytest
 from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.repository.verify import Problem, VerificationReport
 from tests.lab.catalogue import MISSING
 from tests.lab.processes import wait_for
@@ -22,9 +23,11 @@ def view_of(shell: Shell, backup_id: str) -> object:
     return backup_view(shell.database.backups.get(backup_id))
 
 
-def wait_for_job(shell: Shell, backup_id: str, kind: JobKind) -> Job:
+def wait_for_job(shell: Shell, backup_id: str, kind: str) -> Job:
     found = wait_for(
-        lambda: shell.database.jobs.latest(backup_id, kind), deadline=30, what=f"a {kind.value}"
+        lambda: shell.database.jobs.latest(Subject.backup(backup_id), kind),
+        deadline=30,
+        what=f"a {kind}",
     )
     assert found is not None
     return found

@@ -54,7 +54,7 @@ def test_outage_of_the_database_is_waited_for(
         shell.wait_told("still waiting")
         path.rmdir()
         aside.rename(path)
-        if job.kind is JobKind.BACKUP:
+        if job.kind == JobKind.BACKUP:
             database.backups.set_status(job.backup_id, S.CREATED)
         database.jobs.finish(job.id, JobStatus.DONE)
 
@@ -74,9 +74,9 @@ def test_interrupt_ends_only_the_waiting(
 
     def interrupt() -> None:
         (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
-        if job.kind is JobKind.BACKUP:
+        if job.kind == JobKind.BACKUP:
             shell.database.backups.update(job.backup_id, phase="census")
-        shell.wait_told("census" if job.kind is JobKind.BACKUP else "no conductor is running")
+        shell.wait_told("census" if job.kind == JobKind.BACKUP else "no conductor is running")
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     meanwhile(interrupt, seen=False)

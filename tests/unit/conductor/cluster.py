@@ -18,6 +18,7 @@ from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
 from magnetodb_backup.domain.backup.status import JobKind, Phase
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import DatabaseUnavailable
@@ -116,7 +117,7 @@ class Cluster:
     def run(
         self,
         backup: Backup,
-        kind: JobKind = JobKind.BACKUP,
+        kind: str = JobKind.BACKUP,
         *,
         owner: str = "conductor-1",
         still_owner: Callable[[], bool] = lambda: True,
@@ -137,7 +138,9 @@ class Cluster:
     def verify(self, backup: Backup, *, read_data: bool = True) -> Mapping[str, Any]:
         """Run a verification; return its report."""
         parameters = {"read_data": read_data}
-        self.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, parameters)
+        self.database.jobs.create(
+            JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, parameters
+        )
         self.run(backup, JobKind.VERIFICATION)
         return self.job(backup, JobKind.VERIFICATION).result or {}
 
@@ -155,7 +158,7 @@ class Cluster:
         yield failures
         event.remove(engine, "before_cursor_execute", fail)
 
-    def job(self, backup: Backup, kind: JobKind = JobKind.BACKUP) -> Job:
+    def job(self, backup: Backup, kind: str = JobKind.BACKUP) -> Job:
         return job_of(self.database, backup.id, kind)
 
     def steps(self, backup: Backup, round_: int = 1) -> set[str]:

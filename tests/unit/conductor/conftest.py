@@ -6,11 +6,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from magnetodb_backup.database import Database, connect
 from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.conductors import Conductor, Start
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,17 @@ def cluster(tmp_path: Path, database_file: Path) -> Iterator[Cluster]:
     yield cluster
     cluster.stopping.set()
     cluster.database.close()
+
+
+@pytest.fixture
+def start(cluster: Cluster) -> Iterator[Start]:
+    """Start conductors that share the cluster's database."""
+    conductors: list[Conductor] = []
+
+    def start(name: str = "conductor-1", timeout: float = 30.0, **settings: Any) -> Conductor:
+        conductors.append(Conductor(cluster, name, timeout, **settings))
+        return conductors[-1]
+
+    yield start
+    for conductor in conductors:
+        conductor.stop()

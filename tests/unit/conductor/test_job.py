@@ -13,6 +13,7 @@ from magnetodb_backup.conductor.job import Results, StartAgain, Step, StepRunner
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import BackupRequest, Job
 from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.errors import Cancelled, NoSpace, SchemaChanged
 
 Deed = Callable[[int, Results], Mapping[str, Any]]
@@ -32,7 +33,7 @@ class Script:
         backup = database.backups.create(
             BackupRequest(scope={"type": "all"}), str(uuid.uuid4()), "c"
         )
-        job = database.jobs.latest(backup.id, JobKind.BACKUP)
+        job = database.jobs.latest(Subject.backup(backup.id), JobKind.BACKUP)
         assert job is not None
         self.job_id = job.id
 

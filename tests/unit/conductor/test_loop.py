@@ -6,82 +6,26 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.domain.backup.records import Backup, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence, Resource
+from magnetodb_backup.domain.jobs import Fence, Resource, Subject
 from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.conductors import Start
 from tests.unit.conductor.in_process import Held
 from tests.unit.worker.fake_node import CLUSTER
 
 CREATED = BackupStatus.CREATED
-
-
-class Server:
-    """Serves nobody."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-
-    def start(self) -> None:
-        self.log.append("start")
-
-    def stop(self) -> None:
-        self.log.append("stop")
-
-    def wait(self) -> None:
-        self.log.append("wait")
-
-
-class Conductor:
-    """A conductor in this process; ``timeout`` in seconds is that of its ownership."""
-
-    def __init__(self, cluster: Cluster, name: str, timeout: float, **settings: Any) -> None:
-        self.stopping = threading.Event()
-        self.server = Server()
-        cluster.stopping = self.stopping
-        self.loop = JobLoop(
-            cluster.database,
-            Ownership(cluster.database, name, timeout=timeout),
-            settings.pop("runner", None) or cluster.runner(),
-            name=name,
-            stopping=self.stopping,
-            **{"poll_interval": 0.02, "concurrent_jobs": 4, **settings},
-        )
-        self.service = ConductorService(self.server, self.loop, self.stopping)
-        self.service.start()
-
-    def stop(self) -> None:
-        self.service.stop()
-
-
-Start = Callable[..., Conductor]
-
-
-@pytest.fixture
-def start(cluster: Cluster) -> Iterator[Start]:
-    """Start conductors that share the cluster's database."""
-    conductors: list[Conductor] = []
-
-    def start(name: str = "conductor-1", timeout: float = 30.0, **settings: Any) -> Conductor:
-        conductors.append(Conductor(cluster, name, timeout, **settings))
-        return conductors[-1]
-
-    yield start
-    for conductor in conductors:
-        conductor.stop()
 
 
 def _finished(cluster: Cluster, *backups: Backup) -> list[BackupStatus]:
@@ -237,7 +181,9 @@ def test_other_jobs_run_beside_a_backup(cluster: Cluster, start: Start) -> None:
     start()
     running = cluster.request()
     _wait_uploading(cluster)
-    cluster.database.jobs.create(JobKind.VERIFICATION, done.id, CLUSTER, {"read_data": True})
+    cluster.database.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(done.id), CLUSTER, {"read_data": True}
+    )
     wait_for(
         lambda: cluster.job(done, JobKind.VERIFICATION).status is JobStatus.DONE,
         deadline=20,

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, Phase
-from magnetodb_backup.domain.jobs import Fence, Resource
+from magnetodb_backup.domain.jobs import Fence, Resource, Subject
 from magnetodb_backup.errors import (
     DatabaseUnavailable,
     InvalidValue,
@@ -28,7 +28,7 @@ from tests.unit.worker.fake_node import CLUSTER
 
 def _delete(cluster: Cluster, backup_id: str, **settings: Any) -> None:
     backup = cluster.database.backups.get(backup_id)
-    cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
+    cluster.database.backups.request_deletion(backup.id)
     cluster.run(backup, JobKind.DELETION, **settings)
 
 
@@ -101,7 +101,7 @@ def test_deletion_waits_for_a_running_backup(
     """The request cancels the backup; until that is done, nothing is removed."""
     backup = cluster.request()
     cluster.run(backup, still_owner=cluster.until(backup, Phase.UPLOAD))
-    cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
+    cluster.database.backups.request_deletion(backup.id)
     with ThreadPoolExecutor(1) as pool:
         deletion = pool.submit(cluster.run, backup, JobKind.DELETION)
         wait_for(
@@ -138,7 +138,7 @@ def test_verification_of_what_was_never_committed(cluster: Cluster) -> None:
 
 def test_cancelled_verification_leaves_the_backup_alone(cluster: Cluster) -> None:
     backup = cluster.backup()
-    job = cluster.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, {})
+    job = cluster.database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, {})
     cluster.database.jobs.request_cancel(job.id)
     assert cluster.run(backup, JobKind.VERIFICATION) == backup
     assert cluster.job(backup, JobKind.VERIFICATION).status is JobStatus.CANCELLED
@@ -190,7 +190,7 @@ def test_result_that_the_database_does_not_take_ends_the_job(cluster: Cluster) -
 
     engine = cluster.database._engine
     event.listen(engine, "before_cursor_execute", refuse)
-    cluster.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, {})
+    cluster.database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, {})
     cluster.run(backup, JobKind.VERIFICATION)
     event.remove(engine, "before_cursor_execute", refuse)
     job = cluster.job(backup, JobKind.VERIFICATION)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,
@@ -65,7 +66,7 @@ NODE_BACKUP = NodeBackup(
 JOB = Job(
     id="11111111-2222-4333-8444-555555555555",
     kind=JobKind.VERIFICATION,
-    backup_id=BACKUP_ID,
+    subject=Subject.backup(BACKUP_ID),
     cluster="Test Cluster",
     status=JobStatus.RUNNING,
     created_at=TIME,

@@ -61,7 +61,7 @@ def brought_to(database: Database, backup: Backup, *path: BackupStatus) -> None:
         database.backups.set_status(backup.id, status)
 
 
-def pending(database: Database) -> list[JobKind]:
+def pending(database: Database) -> list[str]:
     return [job.kind for job in database.jobs.unfinished()]
 
 

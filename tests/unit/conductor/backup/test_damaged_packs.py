@@ -10,6 +10,7 @@ import pytest
 from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.errors import StorageRefused
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from tests.unit.conductor.cluster import Cluster
@@ -96,7 +97,7 @@ def test_findings_of_several_backups_are_replaced_together(damaged: Damaged) -> 
 
 
 def _delete(cluster: Cluster, backup: Backup) -> None:
-    cluster.database.jobs.create(JobKind.DELETION, backup.id, CLUSTER, {})
+    cluster.database.backups.request_deletion(backup.id)
     cluster.run(backup, JobKind.DELETION)
 
 
@@ -105,7 +106,9 @@ def _verify_quickly(cluster: Cluster, backup: Backup) -> None:
 
 
 def _ask_again(cluster: Cluster, backup: Backup) -> None:
-    cluster.database.jobs.create(JobKind.VERIFICATION, backup.id, CLUSTER, {"read_data": True})
+    cluster.database.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, {"read_data": True}
+    )
 
 
 def _fail(cluster: Cluster, backup: Backup) -> None:
