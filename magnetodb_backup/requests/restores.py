@@ -101,7 +101,7 @@ def _check_offline(request: RestoreRequest) -> None:
 def _check_fingerprints(request: RestoreRequest, backup: Backup) -> None:
     if request.check and not backup.figures:
         raise InvalidValue(
-            f"backup {backup.id} has no figures to check a restore against; leave --check out "
+            f"backup {backup.id} has no fingerprints to check a restore against; leave --check out "
             "(REST: check), and make the next backup with --fingerprints"
         )
     if request.check and request.node:

@@ -17,7 +17,12 @@ from magnetodb_backup.domain.fingerprints import TableCheck
 from magnetodb_backup.domain.restore.parts import Part, TableRef
 from magnetodb_backup.domain.restore.records import RestorePhase
 from magnetodb_backup.domain.schema.steps import SchemaSteps
+from magnetodb_backup.domain.tables import KeyspaceDescription
 from magnetodb_backup.tasks.cluster import Member, PresentMember, SelectedTable
+
+
+def _is_system(keyspace: str) -> bool:
+    return KeyspaceDescription(keyspace).is_system
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,18 @@ class Selected:
     def all_tables(self) -> tuple[TableRef, ...]:
         """Return the tables and views whose files are restored."""
         return (*self.tables, *self.views)
+
+    def users(self) -> tuple[TableRef, ...]:
+        """Return the tables that users created."""
+        return tuple(ref for ref in self.tables if not _is_system(ref.target.keyspace))
+
+    def own(self) -> tuple[TableRef, ...]:
+        """Return Cassandra's own tables, which are in no schema."""
+        return tuple(ref for ref in self.tables if _is_system(ref.target.keyspace))
+
+    def user_keyspaces(self) -> tuple[str, ...]:
+        """Return the keyspaces of users that are restored whole."""
+        return tuple(name for name in self.whole_keyspaces if not _is_system(name))
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Begins, resumes and ends restore jobs."""
+"""Starts, resumes and ends restore jobs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.conductor.job import StepRunner, describe
-from magnetodb_backup.conductor.restore.job import PlanMade, RestoreTools
-from magnetodb_backup.conductor.restore.offline import make_restore_job
+from magnetodb_backup.conductor.restore.job import RestoreJob
+from magnetodb_backup.conductor.restore.nodes import RestoreTools
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.restore.records import RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.domain.restore.table_states import RESTORED, UNTOUCHED
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.tasks.restore_steps import Selected
 
 LOG = logging.getLogger(__name__)
 _CLEANING = 10.0  # seconds; workers remove what is left when they report next
@@ -54,31 +55,33 @@ class RestoreRunner:
         stored = self._database.jobs.step_results(job.id, job.round)
         if "failed" in stored:
             raise from_record(stored["failed"])
-        steps = make_restore_job(job, restore, self._tools(source_cluster, check))
+        steps = RestoreJob(job, restore, self._tools(source_cluster, check))
 
         def entered(phase: str) -> None:
             self._database.restores.update(job.id, phase=phase)
 
-        try:
-            results = StepRunner(self._database, check=check, entered=entered, rounds=1).run(
-                job, steps.steps, lambda _: None
-            )
-        except PlanMade:
+        results = StepRunner(self._database, check=check, entered=entered, rounds=1).run(
+            job, steps.steps, lambda _: None
+        )
+        if restore.request.dry_run:
             self._database.restores.set_status(job.id, RestoreStatus.PLANNED)
             return {"status": RestoreStatus.PLANNED.value}
         self._database.restores.update(job.id, tables=steps.table_states())
         self._database.restores.set_status(job.id, RestoreStatus.RESTORED)
         return {
             "status": RestoreStatus.RESTORED.value,
-            "tables": len(results[RestorePhase.SELECT.value]["tables"]),
+            "tables": len(results.of(Selected).tables),
         }
 
     def fail(self, job: Job, error: BackupError) -> None:
-        """Record the decision first, clean up, then show the end: none can be lost."""
+        """Persist the failure, clean up, then publish the final status.
+
+        So a crash in between loses nothing.
+        """
         self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
         restore = self._database.restores.get(job.id)
-        steps = make_restore_job(job, restore, self._tools(restore.source_cluster, lambda: None))
-        for outcome in steps.remove_staging(self._fanout(lambda: None, _CLEANING)):
+        steps = RestoreJob(job, restore, self._tools(restore.source_cluster, lambda: None))
+        for outcome in steps.undo(self._fanout(lambda: None, _CLEANING)):
             if outcome.error is not None:
                 LOG.warning(
                     "staged files on %s stay until its worker reports again: %s",
@@ -87,18 +90,11 @@ class RestoreRunner:
                 )
         cancelled = isinstance(error, Cancelled)
         states = steps.table_states()
-        told = describe(error)
-        by_state: dict[str, list[str]] = {}
-        for table, state in states.items():
-            by_state.setdefault(state, []).append(table)
-        for state, tables in sorted(by_state.items()):
-            if state not in (UNTOUCHED, RESTORED):
-                told += f". {', '.join(sorted(tables))}: {state}"
         self._database.restores.update(job.id, tables=states)
         self._database.restores.set_status(
             job.id,
             RestoreStatus.CANCELLED if cancelled else RestoreStatus.RESTORE_FAILED,
-            error=told,
+            error=describe(error) + "".join(_states_as_text(states)),
         )
 
     def _tools(self, source_cluster: str, check: Callable[[], None]) -> RestoreTools:
@@ -106,7 +102,7 @@ class RestoreRunner:
             database=self._database,
             fanout=self._fanout(check, self._outage_deadline),
             repository=self._repository(source_cluster),
-            check=check,
+            raise_if_cancelled=check,
             wait=self._wait,
             worker_timeout=self._worker_timeout,
         )
@@ -118,3 +114,13 @@ class RestoreRunner:
             outage_deadline=min(outage_deadline, self._outage_deadline),
             check=check,
         )
+
+
+def _states_as_text(states: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each state that a reader has to act on."""
+    by_state: dict[str, list[str]] = {}
+    for table, state in states.items():
+        by_state.setdefault(state, []).append(table)
+    for state, tables in sorted(by_state.items()):
+        if state not in (UNTOUCHED, RESTORED):
+            yield f". {', '.join(sorted(tables))}: {state}"

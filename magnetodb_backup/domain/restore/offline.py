@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which node backup goes back to which stopped node, and why it may not be possible."""
+"""Which node backup goes back to which stopped node, and what refuses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from magnetodb_backup.domain.restore.routing import (
     SYSTEM_AUTH,
     Assignment,
     Method,
-    Ways,
+    Routing,
     factors,
     same_tokens,
 )
@@ -27,8 +27,8 @@ def choose_places(
     keyspaces: Sequence[KeyspaceDescription],
     present: Mapping[str, Mapping[str, str]],
     only: RingMember | None,
-) -> tuple[Ways, list[str]]:
-    """Return the ways of all keyspaces, and the problems that refuse them.
+) -> tuple[Routing, list[str]]:
+    """Return the routing of all keyspaces, and the problems that refuse it.
 
     ``present`` is the replication of keyspaces that the target has; ``only`` restricts the restore
     to one node.
@@ -50,7 +50,7 @@ def choose_places(
             )
     names = tuple(k.name for k in keyspaces)
     return (
-        Ways(
+        Routing(
             dict.fromkeys(names, Method.PLACE),
             tuple(Assignment(s, t, names, Method.PLACE) for s, t in sorted(by_tokens.items())),
             (),
@@ -74,28 +74,28 @@ def _ring_problems(
     ring: Sequence[RingMember],
     by_tokens: Mapping[str, str],
 ) -> list[str]:
-    """Say which nodes do not fit; a PARTIAL backup lacks some, whose rows a repair brings."""
+    """Name the nodes that do not fit; a PARTIAL backup lacks some, whose rows a repair brings."""
     homeless = [s.address for s in sources if s.host_id not in by_tokens]
     without = [m.address for m in ring if m.host_id not in by_tokens.values()]
     if not homeless and len(without) == len(missing_sources):
         return []
-    told = []
+    differences = []
     if homeless:
-        told.append(f"no node has the tokens, data centre and rack of {', '.join(homeless)}")
+        differences.append(f"no node has the tokens, data centre and rack of {', '.join(homeless)}")
     if without:
-        told.append(
+        differences.append(
             f"the backup has no node with the tokens, data centre and rack of {', '.join(without)}"
         )
-    if not told:
-        told.append(f"the backup is of {len(sources) + len(missing_sources)} nodes")
+    if not differences:
+        differences.append(f"the backup is of {len(sources) + len(missing_sources)} nodes")
     return [
-        f"the ring is not the backup's: {'; '.join(told)}. Files cannot be streamed while "
+        f"the ring is not the backup's: {'; '.join(differences)}. Files cannot be streamed while "
         f"Cassandra is stopped; {_ONLINE}"
     ]
 
 
 def is_everything(selected: Iterable[TableName], there: Iterable[TableName]) -> bool:
-    """Tell whether the commit log can have nothing for tables outside of the selection.
+    """Return whether the commit log has nothing for tables outside of the selection.
 
     Cassandra flushes what it writes for itself; roles are written by users.
     """
@@ -112,9 +112,9 @@ def down_problems(
     everything: bool,
     single: bool,
 ) -> list[str]:
-    """Say why nodes whose Cassandra does not run cannot be restored as they are.
+    """Return the problems of nodes whose Cassandra does not run.
 
-    ``changes_schema``: tables have to be made or views to be dropped, which all nodes must learn.
+    ``changes_schema``: tables or views are created or dropped, which needs all nodes.
     ``single``: only one node is restored; its replicas have what its commit log has.
     """
     problems = []
@@ -136,10 +136,10 @@ def down_problems(
 def offline_warnings(
     left: Mapping[str, Mapping[str, Sequence[str]]], *, everything: bool, system_auth: bool
 ) -> list[str]:
-    """Say what an offline restore does beside restoring.
+    """Return the side effects of an offline restore.
 
     ``left`` are, by the address of each node that is stopped, directories in which earlier restores
-    have left the files of before, by the restore's ID.
+    have left original files, by the restore's ID.
     """
     warnings = [
         f"Cassandra is stopped on {', '.join(left)} at the same time, and serves nothing until the "

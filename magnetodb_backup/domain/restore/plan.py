@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from magnetodb_backup.domain.fingerprints import TableFingerprints
@@ -78,6 +78,14 @@ class Plan:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     figures: Mapping[str, TableFingerprints] | None = None
+
+    def extended(self, problems: tuple[str, ...], warnings: tuple[str, ...]) -> Plan:
+        """Return the plan with more problems and warnings."""
+        return replace(
+            self,
+            problems=(*self.problems, *problems),
+            warnings=(*self.warnings, *warnings),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as the record of a restore and the REST API have it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which node backup goes to which node of the target cluster, and by which way."""
+"""Which node backup goes to which node of the target cluster, and by which method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Method(str, enum.Enum):
     """How SSTables reach the target.
 
     IMPORT: each node takes the files of the node whose tokens it has. STREAM: Cassandra's bulk
-    loader sends the rows to whichever nodes own them now. PLACE: as IMPORT, but Cassandra is
+    loader sends the rows to the nodes that own them now. PLACE: as IMPORT, but Cassandra is
     stopped and the files are put where its own are.
     """
 
@@ -38,11 +38,11 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Ways:
-    """The ways of all keyspaces: by source keyspace the method, and who works on what.
+class Routing:
+    """The method of each source keyspace, and which node works on which node backup.
 
-    ``notes`` say why it is not the import; ``incomplete`` are keyspaces of which a replica is
-    missing in the backup.
+    ``notes`` name the reasons against an import; ``incomplete`` are keyspaces that lack a replica
+    in the backup.
     """
 
     methods: Mapping[str, Method]
@@ -74,7 +74,7 @@ def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
     raise NotFound(f"the target has no node {node!r}; its nodes: {names}")
 
 
-def choose_ways(  # noqa: PLR0913
+def choose_routing(  # noqa: PLR0913
     sources: Sequence[NodeShare],
     missing_sources: Collection[str],
     ring: Sequence[RingMember],
@@ -84,8 +84,8 @@ def choose_ways(  # noqa: PLR0913
     target_keyspace: Mapping[str, str],
     only: RingMember | None,
     one_replica: bool,
-) -> Ways:
-    """Choose each keyspace's way.
+) -> Routing:
+    """Choose each keyspace's method, and who works on what.
 
     ``present`` is the replication of keyspaces that the target has; ``target_keyspace`` the
     target's name by the source's. ``only`` restricts the restore to one target node.
@@ -121,7 +121,7 @@ def choose_ways(  # noqa: PLR0913
     ]
     streamed = [k for k in keyspaces if methods[k.name] is Method.STREAM]
     assignments += _streams(sources, missing_sources, ring, streamed, by_tokens, one_replica)
-    return Ways(
+    return Routing(
         methods,
         tuple(assignments),
         tuple(notes),
@@ -134,7 +134,7 @@ def _single(
     only: RingMember,
     keyspaces: Sequence[KeyspaceDescription],
     by_tokens: Mapping[str, str],
-) -> Ways:
+) -> Routing:
     found = [source for source, target in by_tokens.items() if target == only.host_id]
     if not found:
         raise NotFound(
@@ -143,7 +143,7 @@ def _single(
             f"to their owners. The backup's nodes: {', '.join(s.address for s in sources)}"
         )
     names = tuple(k.name for k in keyspaces)
-    return Ways(
+    return Routing(
         dict.fromkeys(names, Method.IMPORT),
         (Assignment(found[0], only.host_id, names, Method.IMPORT),),
         (),

@@ -27,7 +27,7 @@ def table_states(  # noqa: PLR0913
 
     ``phase`` is the one that the restore was in, ``done`` those whose result is stored;
     ``existed`` tells what was there before the restore, ``refused`` names SSTables by table,
-    ``differing`` tables whose rows are not what the backup's figures say. ``late`` has the
+    ``differing`` tables whose rows are not those of the backup. ``late`` has the
     statements of indexes and views that come after the rows, by table.
     """
     reached = max((_position(p) for p in (phase, *done)), default=-1)

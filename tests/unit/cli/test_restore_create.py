@@ -94,7 +94,7 @@ def test_requests(shell: Shell, backup: Backup, arguments: list[str], asked: Any
         (2, ["nightly", "--node", "10.0.0.1", "--existing", "replace"], "use merge"),
         (2, ["nightly", "--to-keyspace", "system"], "Cassandra's own"),
         (2, ["nightly", "--check", "--node", "10.0.0.1"], "a single node cannot be checked"),
-        (2, ["plain", "--check"], "has no figures.*make the next backup with --fingerprints"),
+        (2, ["plain", "--check"], "has no fingerprints.*make the next backup with --fingerprints"),
     ],
 )
 def test_refusals_record_nothing(

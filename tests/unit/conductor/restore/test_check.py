@@ -181,14 +181,14 @@ def test_backup_without_figures(cluster: Cluster) -> None:
     restoring.truncate(T)
     restoring.forget()
     error = _refused(restoring, restoring.restore(check=True, tables=("ks.t",)))
-    assert "has no figures to check a restore against; leave --check out" in error
+    assert "has no fingerprints to check a restore against; leave --check out" in error
 
 
 def test_merge_into_a_table_with_rows(restoring: Restoring) -> None:
     restoring.truncate(T)
     restoring.forget()
     error = _refused(restoring, restoring.restore(check=True, existing=Existing.MERGE))
-    assert "table ks.u has rows, so after a merge it cannot be what the figures say" in error
+    assert "table ks.u has rows, so after a merge it cannot have the backup's fingerprints" in error
     assert "ks.t" not in error
 
 

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deliveries into a running cluster: import into nodes of the same ring, stream to any ring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from magnetodb_backup.conductor.job import Results, Step, typed_step
+from magnetodb_backup.conductor.restore.check import differing, judge
+from magnetodb_backup.conductor.restore.delivery import Rehearsal
+from magnetodb_backup.conductor.restore.nodes import TargetNodes
+from magnetodb_backup.conductor.restore.preflight import SourceBackup
+from magnetodb_backup.domain.restore.parts import Part
+from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreRequest
+from magnetodb_backup.domain.restore.routing import Method, Routing, choose_routing, find_member
+from magnetodb_backup.domain.restore.table_states import table_states
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.steps import SchemaSteps, statements_by_table
+from magnetodb_backup.tasks.restore import CleanUp, Compared, ImportParts, StreamParts, Truncate
+from magnetodb_backup.tasks.restore_steps import (
+    Prepared,
+    RowsCompared,
+    RowsDelivered,
+    Selected,
+    TablesEmptied,
+)
+
+Refused = Mapping[str, tuple[str, ...]]
+
+
+class Transfer(Protocol):
+    """Brings the parts of one method into the tables of a running cluster."""
+
+    method: Method
+
+    def transfer(
+        self,
+        nodes: TargetNodes,
+        results: Results,
+        parts: Mapping[str, tuple[Part, ...]],
+        contacts: tuple[str, ...],
+    ) -> Mapping[str, Refused]:
+        """Run the tasks; return the refused SSTables by host ID and table."""
+
+
+class ImportTransfer:
+    """Each node takes over the files that are staged on it."""
+
+    method = Method.IMPORT
+
+    def transfer(
+        self,
+        nodes: TargetNodes,
+        results: Results,
+        parts: Mapping[str, tuple[Part, ...]],
+        contacts: tuple[str, ...],
+    ) -> Mapping[str, Refused]:
+        """Run the imports; return the refused SSTables by host ID and table."""
+        tasks = {h: ImportParts(parts=own, contacts=contacts) for h, own in parts.items()}
+        imported = nodes.run(results, self.method.value, tasks)
+        return {host_id: found.refused for host_id, found in imported.items()}
+
+
+class StreamTransfer:
+    """Cassandra's bulk loader sends the rows to the nodes that own them."""
+
+    method = Method.STREAM
+
+    def transfer(
+        self,
+        nodes: TargetNodes,
+        results: Results,
+        parts: Mapping[str, tuple[Part, ...]],
+        contacts: tuple[str, ...],
+    ) -> Mapping[str, Refused]:
+        """Run the bulk loader; return the refused SSTables by host ID and table."""
+        tasks = {h: StreamParts(parts=own, contacts=contacts) for h, own in parts.items()}
+        streamed = nodes.run(results, self.method.value, tasks)
+        return {host_id: found.refused for host_id, found in streamed.items()}
+
+
+class OnlineDelivery:
+    """Truncates where asked, then imports and streams, as the routing of each keyspace says."""
+
+    down_allowed = False
+
+    def __init__(self, nodes: TargetNodes, request: RestoreRequest) -> None:
+        self._nodes, self._request = nodes, request
+        self._transfers: tuple[Transfer, ...] = (ImportTransfer(), StreamTransfer())
+
+    def route(
+        self,
+        source: SourceBackup,
+        ring: Sequence[RingMember],
+        compared: Compared,
+        selected: Selected,
+    ) -> tuple[Routing, tuple[str, ...]]:
+        """Return which node works on which node backup; online, no routing is a problem."""
+        request = self._request
+        routing = choose_routing(
+            source.manifest.nodes,
+            source.manifest.missing_nodes,
+            ring,
+            source.selection().keyspaces,
+            compared.replication,
+            target_keyspace=dict(selected.keyspaces),
+            only=find_member(ring, request.node) if request.node else None,
+            one_replica=request.source_replicas == "one",
+        )
+        return routing, ()
+
+    def receivers(self, results: Results, parts: Mapping[str, Sequence[Part]]) -> list[str]:
+        """Return the nodes that download something."""
+        return list(parts)
+
+    def rehearse(self, results: Results, routing: Routing, schema: SchemaSteps) -> Rehearsal:
+        """Return the warning of a merge; everything else is known from preflight."""
+        if self._request.existing is not Existing.MERGE:
+            return Rehearsal()
+        return Rehearsal(
+            warnings=(
+                "merge: for each cell the newest write timestamp wins; rows deleted after the "
+                "backup stay deleted, rows written after it stay",
+            )
+        )
+
+    def deliver(self) -> Sequence[Step]:
+        """Return the steps TRUNCATE and IMPORT; the latter streams, too."""
+        return [typed_step(TablesEmptied, self._truncate), typed_step(RowsDelivered, self._deliver)]
+
+    def _truncate(self, results: Results) -> TablesEmptied:
+        """Truncate if requested; drop views and the indexes that block streaming."""
+        if self._request.node:
+            return TablesEmptied()
+        task = Truncate(
+            tables=tuple(ref.target for ref in results.of(Selected).tables),
+            truncate=self._request.existing is Existing.REPLACE,
+            indexes=results.of(Prepared).schema.drop,
+        )
+        return TablesEmptied(self._nodes.run_on_first(results, "truncate", task).truncated)
+
+    def _deliver(self, results: Results) -> RowsDelivered:
+        members = self._nodes.members(results)
+        addresses = {m.host_id: m.address for m in members}
+        contacts = tuple(addresses.values())
+        work = results.of(Prepared).work
+        refused: dict[str, list[str]] = {}
+        for transfer in self._transfers:
+            parts = {
+                host_id: own
+                for host_id, of_host in work.items()
+                if (own := tuple(p for p in of_host if p.method is transfer.method))
+            }
+            found = transfer.transfer(self._nodes, results, parts, contacts)
+            for host_id, by_table in found.items():
+                for table, reasons in by_table.items():
+                    named = (f"{reason} on {addresses[host_id]}" for reason in reasons)
+                    refused.setdefault(table, []).extend(named)
+        return RowsDelivered({table: tuple(reasons) for table, reasons in refused.items()})
+
+    def finish(self, results: Results) -> None:
+        """Remove what is staged, then judge: the staged files are of no more use."""
+        members = self._nodes.members(results)
+        self._nodes.run(results, "cleanup", {m.host_id: CleanUp() for m in members})
+        judge(results)
+
+    def undo(self, results: Results, phase: str) -> None:
+        """Change nothing: imported and truncated rows cannot be undone, the states name them."""
+
+    def table_states(self, results: Results, phase: str) -> Mapping[str, str]:
+        """Return what is known of each target table, by the steps that are done."""
+        selected, prepared = results.find(Selected), results.find(Prepared)
+        # Workers name tables as CQL does, which quotes some names.
+        names = {ref.key: str(ref.target) for ref in selected.tables} if selected else {}
+        exists = prepared.exists if prepared else {}
+        delivered, compared = results.find(RowsDelivered), results.find(RowsCompared)
+        refused = delivered.refused if delivered else {}
+        return table_states(
+            names,
+            phase=phase,
+            done=[p.value for p in RestorePhase if p.value in results],
+            existing=self._request.existing,
+            existed={key: exists.get(name, True) for key, name in names.items()},
+            refused={key: refused.get(name, ()) for key, name in names.items()},
+            differing=differing(compared.checks if compared else {}),
+            late=statements_by_table(prepared.schema.after if prepared else ()),
+        )

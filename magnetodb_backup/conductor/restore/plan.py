@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts together the plan of a restore from what preflight found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from magnetodb_backup.conductor.restore.preflight import SourceBackup, newest_version, release
+from magnetodb_backup.domain.restore.parts import table_key
+from magnetodb_backup.domain.restore.plan import Plan, PlannedNode, PlannedSchema, PlannedTable
+from magnetodb_backup.domain.restore.records import Existing, Restore
+from magnetodb_backup.domain.restore.routing import Method, Routing, copies
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of
+from magnetodb_backup.domain.tables import TableName, quote
+from magnetodb_backup.tasks.restore import Compared, FileTotals, NodePreflight
+from magnetodb_backup.tasks.restore_steps import Selected
+
+_SHOWN = 120  # characters of a statement in a plan
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What preflight found; ``nodes`` by host ID."""
+
+    ring: Sequence[RingMember]
+    selected: Selected
+    compared: Compared
+    routing: Routing
+    steps: SchemaSteps
+    nodes: Mapping[str, NodePreflight]
+
+
+def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
+    """Return the plan without what the delivery's rehearsal and the check add."""
+    tables = _tables(found)
+    total = sum(n.bytes for n in found.nodes.values())
+    sent = _bytes_sent(source, found, tables)
+    rates = [n.bytes / n.bytes_per_second for n in found.nodes.values() if n.bytes_per_second]
+    compared, steps = found.compared, found.steps
+    return Plan(
+        method_by_keyspace=dict(found.routing.methods),
+        tables=tables,
+        nodes=_nodes(found),
+        requests=sum(n.packs for n in found.nodes.values()),
+        bytes=total,
+        bytes_sent=sent,
+        amplification=round((total + sent) / total, 2) if total else 1.0,
+        expected_seconds=round(max(rates, default=0.0), 1),
+        schema=PlannedSchema(
+            create=tuple(_cut(text) for text in (*steps.before, *steps.after)),
+            differences=compared.differences,
+            notes=(*compared.notes, *_dropped_meanwhile(compared, steps)),
+        ),
+        problems=tuple(_problems(restore, source, found)),
+        warnings=(*found.routing.notes, *_warnings(source, found)),
+    )
+
+
+def _tables(found: Findings) -> tuple[PlannedTable, ...]:
+    planned = []
+    for ref in found.selected.tables:
+        name = str(ref.target)
+        totals = [n.tables.get(name, FileTotals()) for n in found.nodes.values()]
+        planned.append(
+            PlannedTable(
+                source=table_key(ref.source),
+                target=ref.key,
+                files=sum(t.files for t in totals),
+                bytes=sum(t.bytes for t in totals),
+                exists=found.compared.exists[name],
+                has_rows=found.compared.has_rows[name],
+            )
+        )
+    return tuple(planned)
+
+
+def _nodes(found: Findings) -> tuple[PlannedNode, ...]:
+    members = {m.host_id: m for m in found.ring}
+    sources: dict[str, set[str]] = {}
+    for assignment in found.routing.assignments:
+        if assignment.target in found.nodes:
+            sources.setdefault(assignment.target, set()).add(assignment.source)
+    return tuple(
+        PlannedNode(
+            host_id=target,
+            address=members[target].address,
+            sources=tuple(sorted(of_target)),
+            files=found.nodes[target].files,
+            bytes=found.nodes[target].bytes,
+            free=found.nodes[target].free,
+        )
+        for target, of_target in sources.items()
+    )
+
+
+def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[str]:
+    members = {m.host_id: m for m in found.ring}
+    return [
+        *(f"{members[h].address}: {p}" for h, n in found.nodes.items() for p in n.problems),
+        *(f"the schema differs:\n{d}" for d in found.compared.differences),
+        *_existing_problems(restore, found.compared),
+        *_view_problems(found.selected, found.compared),
+        *_version_problems(source, found.ring),
+        *_datacentre_problems(source, found),
+    ]
+
+
+def _cut(statement: str) -> str:
+    return statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]}..."
+
+
+def _dropped_meanwhile(compared: Compared, steps: SchemaSteps) -> list[str]:
+    indexes = [f"index {quote(k)}.{quote(i)}" for k, i in steps.drop]
+    present = names_of(compared.present_views, "view")
+    views = [
+        f"view {TableName(k, v)}" for k, v in names_of(steps.after, "view") if (k, v) in present
+    ]
+    return [f"{what} is dropped, and made again from the restored rows" for what in indexes + views]
+
+
+def _view_problems(selected: Selected, compared: Compared) -> list[str]:
+    present = names_of(compared.present_views, "view")
+    return [
+        f"the view {ref.target} does not exist, and a single node's share does not make it; "
+        "make it by CREATE MATERIALIZED VIEW first, or choose tables by --table"
+        for ref in selected.views
+        if ref.target not in present
+    ]
+
+
+def _existing_problems(restore: Restore, compared: Compared) -> list[str]:
+    request = restore.request
+    existing = [t for t, found in compared.exists.items() if found]
+    if (request.to_table or request.to_keyspace) and request.existing is Existing.REFUSE:
+        return [
+            f"the target {t} exists; choose another name, or say --existing replace or merge"
+            for t in existing
+        ]
+    if request.existing is not Existing.REFUSE or request.node:
+        return []  # a single node's rows are put back beside those that the others have
+    filled = sorted(t for t, found in compared.has_rows.items() if found)
+    if not filled:
+        return []
+    merged = (
+        ", or --existing merge to let the newest write of each cell win, or restore beside under "
+        "another name"
+    )
+    return [
+        f"{', '.join(filled)} {'has' if len(filled) == 1 else 'have'} data; say --existing replace "
+        f"to get exactly the backup's state{'' if request.offline else merged}"
+    ]
+
+
+def _version_problems(source: SourceBackup, ring: Sequence[RingMember]) -> list[str]:
+    newest = newest_version(source.manifest)
+    return [
+        f"node {m.address} runs Cassandra {m.version}, the backup is of {newest}: SSTables and "
+        "schema of a newer version cannot be restored into an older one; upgrade the target"
+        for m in ring
+        if release(m.version) < release(newest)
+    ]
+
+
+def _datacentre_problems(source: SourceBackup, found: Findings) -> list[str]:
+    known = {m.dc for m in found.ring}
+    replication = source.replication()
+    problems = []
+    for name, target in found.selected.keyspaces:
+        if target in found.compared.replication or not replication[name].get("class", "").endswith(
+            "NetworkTopologyStrategy"
+        ):
+            continue
+        if unknown := sorted(set(replication[name]) - known - {"class", "replication_factor"}):
+            problems.append(
+                f"keyspace {name} is replicated to the data centres {', '.join(unknown)}, which "
+                f"the target does not have (it has {', '.join(sorted(known))}); make the keyspace "
+                "with another replication first"
+            )
+    return problems
+
+
+def _bytes_sent(source: SourceBackup, found: Findings, tables: Sequence[PlannedTable]) -> int:
+    """Return the bytes that the bulk loader sends: each row to all of its replicas."""
+    replication = source.replication()
+    target_of = dict(found.selected.keyspaces)
+    sent = 0
+    for ref, table in zip(found.selected.tables, tables, strict=True):
+        keyspace = ref.source.keyspace
+        if found.routing.methods[keyspace] is Method.STREAM:
+            now = found.compared.replication.get(target_of[keyspace], replication[keyspace])
+            sent += table.bytes * max(copies(now), 1)
+    return sent
+
+
+def _warnings(source: SourceBackup, found: Findings) -> list[str]:
+    manifest = source.manifest
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(manifest.committed_at)
+    grace = found.compared.gc_grace_seconds
+    short = [t for t, seconds in grace.items() if age.total_seconds() > seconds]
+    warnings = []
+    if short:
+        warnings.append(
+            f"the backup is older than gc_grace_seconds of {', '.join(sorted(short))}: Cassandra "
+            "may drop tombstones before every replica has them, and deleted rows may come back; "
+            "run nodetool repair on these tables right after the restore"
+        )
+    if found.routing.incomplete:
+        warnings.append(
+            f"the backup lacks the nodes {', '.join(manifest.missing_nodes)}: what only they had "
+            "is not in it; the restored tables are repaired"
+        )
+    corrupt = sum(n.corrupt_files for n in manifest.nodes)
+    if corrupt:
+        warnings.append(f"{corrupt} files were corrupt when the backup was made; see backup show")
+    return warnings
