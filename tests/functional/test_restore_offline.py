@@ -225,7 +225,7 @@ def test_stop_that_fails(stopping: Stopping) -> None:
     error = outcome.json["error"]
     assert "stop_command ended with 1" in error
     assert "stop is refused" in error
-    assert "all nodes have their files of before, and run. Repeat the restore" in error
+    assert "all nodes have their original files, and run. Repeat the restore" in error
     assert "make then" not in error
     stopping.rig.cluster.wait_whole()
     wait_for(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from magnetodb_backup.conductor.fanout import Fanout, Workers
-from magnetodb_backup.conductor.job import StepRunner, describe
+from magnetodb_backup.conductor.job import Results, StepRunner, describe
 from magnetodb_backup.conductor.restore.job import RestoreJob
 from magnetodb_backup.conductor.restore.nodes import RestoreTools
 from magnetodb_backup.database import Database
@@ -17,7 +17,7 @@ from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.domain.restore.table_states import RESTORED, UNTOUCHED
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.tasks.restore_steps import Selected
+from magnetodb_backup.tasks.restore_steps import Failure, Selected
 
 LOG = logging.getLogger(__name__)
 _CLEANING = 10.0  # seconds; workers remove what is left when they report next
@@ -52,9 +52,9 @@ class RestoreRunner:
         restore = self._database.restores.get(job.id)
         if restore.status is not RestoreStatus.RESTORING:
             return None  # the process died between the last step and the end of the job
-        stored = self._database.jobs.step_results(job.id, job.round)
-        if "failed" in stored:
-            raise from_record(stored["failed"])
+        decided = Results(self._database.jobs.step_results(job.id, job.round)).find(Failure)
+        if decided is not None:
+            raise from_record({"code": decided.code, "message": decided.message})
         steps = RestoreJob(job, restore, self._tools(source_cluster, check))
 
         def entered(phase: str) -> None:
@@ -78,7 +78,7 @@ class RestoreRunner:
 
         So a crash in between loses nothing.
         """
-        self._database.jobs.save_step(job.id, job.round, "failed", error.as_record())
+        self._database.jobs.save_step(job.id, job.round, Failure.step, error.as_record())
         restore = self._database.restores.get(job.id)
         steps = RestoreJob(job, restore, self._tools(restore.source_cluster, lambda: None))
         for outcome in steps.undo(self._fanout(lambda: None, _CLEANING)):

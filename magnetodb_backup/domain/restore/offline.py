@@ -122,7 +122,7 @@ def down_problems(
         if changes_schema:
             problems.append(
                 f"Cassandra on node {member.address} does not run, but tables have to be made, or "
-                "materialized views to be made anew; start it first"
+                "materialized views to be created again; start it first"
             )
         elif not everything and not single:
             problems.append(
@@ -146,7 +146,7 @@ def offline_warnings(
         "files are exchanged"
     ]
     warnings += [
-        f"{address}: restore {restore_id} has left files of before in {', '.join(directories)}; "
+        f"{address}: restore {restore_id} has left original files in {', '.join(directories)}; "
         "remove them if they are not needed"
         for address, restores in left.items()
         for restore_id, directories in restores.items()
@@ -175,16 +175,16 @@ def exchange_state(restore_id: str, *, started: bool, errors: Mapping[str, str])
     if started:
         state = (
             "has the backup's files; its indexes may be incomplete: repeat the restore, or run "
-            f"nodetool rebuild_index. Its files of before lie in {old} until you remove them"
+            f"nodetool rebuild_index. Its original files lie in {old} until you remove them"
         )
         if errors:
             state += f". CASSANDRA MAY BE STOPPED, start it ({trouble})"
     elif errors:
         state = (
             f"has its rows on the other nodes, which run. CASSANDRA MAY BE STOPPED ({trouble}): if "
-            f"its files of before are in {old}, move them back to <keyspace>/<table>-<ID> before "
+            f"its original files are in {old}, move them back to <keyspace>/<table>-<ID> before "
             "you start it"
         )
     else:
-        state = "has its rows: all nodes have their files of before, and run. Repeat the restore"
+        state = "has its rows: all nodes have their original files, and run. Repeat the restore"
     return state

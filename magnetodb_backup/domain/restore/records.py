@@ -23,7 +23,7 @@ class RestoreStatus(str, enum.Enum):
 
 
 class RestorePhase(str, enum.Enum):
-    """Steps of a restore job, in order; a way that does not need a step passes over it."""
+    """Steps of a restore job, in order; each delivery has its own of them."""
 
     SELECT = "select"
     CENSUS = "census"
@@ -93,7 +93,7 @@ class RestoreRequest:
     restored, empty for all. ``source_replicas`` is ``all`` or ``one``: which copies of a range
     are sent to another ring. ``offline`` exchanges the files of nodes that are stopped for it;
     with ``system_auth`` those of Cassandra's roles and grants too. With ``check`` the restored
-    rows are compared with the backup's figures.
+    rows are compared with the backup's fingerprints.
     """
 
     backup_id: str
@@ -144,9 +144,9 @@ class RestoreRequest:
 class Restore:
     """A restore's record; its ID is also its job's.
 
-    ``plan`` is what preflight found (``domain.restore_plan.RestorePlan.as_json()``), None before.
-    ``tables`` tells each table's state by its target name, ``checks`` what the comparison with
-    the backup's figures found (``domain.figures.TableCheck.as_json()``), None without one.
+    ``plan`` is what preflight found (``domain.restore.plan.Plan.as_json()``), None before.
+    ``tables`` has each table's state by its target name, ``checks`` the results of the comparison
+    with the backup's fingerprints (``domain.fingerprints.TableCheck.as_json()``), None without one.
     """
 
     id: str

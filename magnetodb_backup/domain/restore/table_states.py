@@ -26,12 +26,12 @@ def table_states(  # noqa: PLR0913
     """Return each target table's state.
 
     ``phase`` is the one that the restore was in, ``done`` those whose result is stored;
-    ``existed`` tells what was there before the restore, ``refused`` names SSTables by table,
+    ``existed`` has the tables that existed before the restore, ``refused`` names SSTables by table,
     ``differing`` tables whose rows are not those of the backup. ``late`` has the
     statements of indexes and views that come after the rows, by table.
     """
     reached = max((_position(p) for p in (phase, *done)), default=-1)
-    # Dropped before the rows came, and not made again yet.
+    # Dropped before the rows were delivered, and not created again yet.
     pending = (
         reached >= _ORDER.index(RestorePhase.TRUNCATE) and RestorePhase.VIEWS.value not in done
     )
@@ -49,7 +49,7 @@ def table_states(  # noqa: PLR0913
 
 
 def still_missing(statements: Sequence[str]) -> str:
-    """Return what to say of a table whose indexes and views may have to be made by hand."""
+    """Return the remedy for a table whose indexes and views may have to be created by hand."""
     if not statements:
         return ""
     return f"; make then, if they are missing: {' '.join(statements)}"

@@ -60,7 +60,7 @@ def test_stop_that_fails_once(offline: Offline) -> None:
     restore = offline.restore()
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert restore.error.startswith("node 127.0.0.3: [cassandra] stop_command ended with 1")
-    assert "all nodes have their files of before, and run" in restore.error
+    assert "all nodes have their original files, and run" in restore.error
     assert offline.runs() == [True] * 3
     assert offline.rows() == offline.newer
     assert offline.commands(3) == [*STOPPED, "stop", "start"]
@@ -79,7 +79,7 @@ def test_exchange_that_fails_is_undone_everywhere(offline: Offline) -> None:
     restore = offline.restore()
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert "node 127.0.0.2: Cassandra runs again, though it was stopped" in restore.error
-    assert "all nodes have their files of before, and run" in restore.error
+    assert "all nodes have their original files, and run" in restore.error
     assert offline.rows() == offline.newer
     assert offline.runs() == [True] * 3
     assert offline.staged() == []
@@ -109,7 +109,7 @@ def test_start_that_fails(offline: Offline) -> None:
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert "node 127.0.0.3: [cassandra] start_command ended with 1" in restore.error
     assert "CASSANDRA MAY BE STOPPED, start it (127.0.0.3: " in restore.error
-    assert f"Its files of before lie in .magnetodb-backup/aside-{restore.id}" in restore.error
+    assert f"Its original files lie in .magnetodb-backup/aside-{restore.id}" in restore.error
     assert offline.runs() == [True, True, False]
     assert offline.rows() == offline.saved
     assert {p.name for p in offline.left()} == {f"aside-{restore.id}"}
@@ -122,7 +122,9 @@ def test_start_that_fails(offline: Offline) -> None:
     offline.cluster.nodes[3].cql_down = offline.cluster.nodes[3].control_down = False
     again = offline.restore(dry_run=True)
     assert again.plan is not None
-    told = [w for w in again.plan["warnings"] if f"restore {restore.id} has left files" in w]
+    told = [
+        w for w in again.plan["warnings"] if f"restore {restore.id} has left original files" in w
+    ]
     assert len(told) == 3
 
 

@@ -133,7 +133,7 @@ def test_nodes_that_are_down(
 @pytest.mark.parametrize(
     ("started", "errors", "told"),
     [
-        (False, {}, ["has its rows: all nodes have their files of before, and run"]),
+        (False, {}, ["has its rows: all nodes have their original files, and run"]),
         (False, {"b": "no", "a": "off"}, ["CASSANDRA MAY BE STOPPED (a: off; b: no): if its"]),
         (True, {}, ["has the backup's files; ", " lie in .magnetodb-backup/aside-the-id of each"]),
         (True, {"a": "off"}, ["CASSANDRA MAY BE STOPPED, start it (a: off)"]),

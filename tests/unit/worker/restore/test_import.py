@@ -16,7 +16,7 @@ from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.disk_calls import recorded_disk_calls
 from tests.unit.worker import fake_changes
-from tests.unit.worker.restoring import RESTORE, Restoring, T, U
+from tests.unit.worker.restoring import RESTORE, SAME, Restoring, T, U
 
 
 @pytest.fixture
@@ -43,6 +43,14 @@ def test_import(staged: Restoring) -> None:
     assert staged.staged() == {}
     assert staged.node.log == ["host_id", "import ks.t 2", "import ks.u 2"]
     assert staged.context.progress == RestoreProgress(sstables_imported=4)
+
+
+def test_only_the_tables_of_the_parts_are_imported(staged: Restoring) -> None:
+    """Others of the same node backup are streamed."""
+    result = staged.imported(parts=[staged.part(SAME[:1])])
+    assert result == {"sstables": 2, "refused": {}}
+    assert _rows(staged) == {T: staged.saved[T], U: []}
+    assert {name.partition("/ks/")[2].partition("/")[0] for name in staged.staged()} == {"u"}
 
 
 def test_import_again(staged: Restoring) -> None:

@@ -95,6 +95,16 @@ def test_all_nodes_and_disks_at_once(stream: Streaming) -> None:
     assert len(stream.loader.loaded) == 1
 
 
+def test_only_the_tables_of_the_parts_are_sent(stream: Streaming) -> None:
+    """Others of the same node backup are imported."""
+    stream.stage(SOURCES[0], "nb-1-big", b"one")
+    other = stream.staging.directory(SOURCES[0], TableName("ks", "other"), 0)
+    other.mkdir(parents=True)
+    (other / "nb-1-big-Data.db").write_bytes(b"imported")
+    assert stream.stream() == {"bytes_sent": 3, "refused": {}}
+    assert stream.left() == {f"{SOURCES[0]}/ks/other/nb-1-big-Data.db"}
+
+
 def test_many_are_sent_in_batches(stream: Streaming) -> None:
     for number in range(250):
         stream.stage(SOURCES[0], f"nb-{number}-big", b"%03d" % number)
