@@ -178,7 +178,7 @@ def test_a_check_that_could_prove_nothing_is_refused(rig: Rig, backup: dict[str,
     refused = _restore(rig, plain["id"])
     assert refused.code == 2
     assert "has no fingerprints to check a restore against" in refused.err
-    assert "--figures" in refused.err
+    assert "--fingerprints" in refused.err
     merged = _restore(rig, backup["id"], "--table", "proven.people", "--existing", "merge")
     assert merged.code == 1
     assert "table proven.people has rows, so after a merge" in merged.json["error"]

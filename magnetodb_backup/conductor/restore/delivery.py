@@ -33,13 +33,11 @@ class Rehearsal:
 
 
 class Delivery(Protocol):
-    """Brings staged files into the tables. Every method can be repeated by another process.
-
-    ``down_allowed``: Cassandra need not run on the nodes that are restored.
-    """
+    """Brings staged files into the tables. Every method can be repeated by another process."""
 
     @property
-    def down_allowed(self) -> bool: ...
+    def down_allowed(self) -> bool:
+        """True if Cassandra need not run on the nodes that are restored."""
 
     def route(
         self,
