@@ -37,7 +37,7 @@ class _NoAuthentication:
 
 
 class _Log:
-    """Writes a line per request; by the request's ID an error can be found."""
+    """Logs a line for each request, with its ID, so that errors can be found."""
 
     def process_response(
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
@@ -89,7 +89,7 @@ def _serialize(request: falcon.Request, response: falcon.Response, error: falcon
 
 
 def _with_healthcheck(app: Any) -> Any:
-    """Put oslo.middleware's healthcheck beside ``app``; it answers whatever path it is asked."""
+    """Serve oslo.middleware's healthcheck beside ``app``; it answers every path."""
     health = healthcheck.Healthcheck.app_factory({})
 
     def dispatch(environ: dict[str, Any], start_response: Any) -> Any:
@@ -115,7 +115,7 @@ def create_app(
 
 
 def make_routes(tools: Tools) -> falcon.App[falcon.Request, falcon.Response]:
-    """Return the application with all routes of the OpenAPI document but /healthcheck."""
+    """Return the application with all routes of the OpenAPI document except /healthcheck."""
     app = falcon.App(middleware=[_NoAuthentication()])
     app.add_middleware(_Log())
     app.req_options.strip_url_path_trailing_slash = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which token ranges of a keyspace a set of nodes holds."""
+"""Computes which token ranges of a keyspace a set of nodes has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from magnetodb_backup.domain.tables import KeyspaceDescription
 
 @dataclass(frozen=True)
 class KeyspaceCoverage:
-    """Of a keyspace's token ranges, those with all replicas, and those with none, present."""
+    """The token ranges of a keyspace: how many have all replicas present, how many have none."""
 
     keyspace: str
     ranges: int
@@ -24,7 +24,7 @@ class KeyspaceCoverage:
 
     @property
     def status(self) -> str:
-        """``complete``, ``partial`` (a replica of each range is there) or ``lost``."""
+        """``complete``, ``partial`` (each range has at least one replica) or ``lost``."""
         if self.lost:
             return "lost"
         return "complete" if self.whole == self.ranges else "partial"
@@ -52,7 +52,7 @@ class _Datacenter:
         self._chosen: list[str] = []
 
     def offer(self, member: RingMember) -> None:
-        """Take the next node of the ring, or leave it."""
+        """Choose the next node of the ring, or skip it."""
         if self.done or (member.rack in self._racks and self._repeats <= 0):
             return
         self._repeats -= member.rack in self._racks
@@ -94,7 +94,7 @@ class _Ring:
     def replicas(self, token: int, replication: Mapping[str, str]) -> set[str]:
         """Return the host IDs of the nodes that must hold the range which ends at ``token``.
 
-        Where the strategy is unknown, or gives the range to nobody, any node may have data.
+        If the strategy is unknown or assigns the range to no node, any node may have data.
         """
         strategy = replication.get("class", "").rpartition(".")[2]
         found: set[str] = set()
@@ -124,7 +124,7 @@ def coverage(
     keyspaces: Sequence[KeyspaceDescription],
     present: Collection[str],
 ) -> tuple[KeyspaceCoverage, ...]:
-    """Compute for each keyspace what the nodes with the host IDs ``present`` hold."""
+    """Compute the coverage of each keyspace by the nodes with the host IDs ``present``."""
     circle = _Ring(ring)
     here = set(present)
     by_replication: dict[tuple[tuple[str, str], ...], tuple[int, int, int]] = {}
@@ -144,9 +144,9 @@ def coverage(
 
 
 def covering_nodes(ring: Sequence[RingMember], replication: Mapping[str, str]) -> tuple[str, ...]:
-    """Return few host IDs that hold one replica of each token range of a keyspace.
+    """Return few host IDs that together have one replica of each token range of a keyspace.
 
-    The node that holds most of what is missing comes next, until nothing is missing.
+    Greedy: the next node is the one with most of the missing ranges.
     """
     circle = _Ring(ring)
     missing = {token: circle.replicas(token, replication) for token in circle.tokens}

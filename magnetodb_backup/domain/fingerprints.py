@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingerprints: what the rows of a table's token ranges were, so that a restore can be proven.
+"""Fingerprints of the rows in token ranges, with which the rows of a restore are compared.
 
 A fingerprint is the row count and a digest of all rows of a range. It is taken twice, before and
 after the snapshots: a range that did not change in between is in the snapshots as it was read.
@@ -26,7 +26,7 @@ _SHOWN = 20  # ranges that differ, by table, that a record has room for
 
 @dataclass(frozen=True, order=True)
 class TokenRange:
-    """The tokens after ``start`` up to and with ``end``; never around the ring's end."""
+    """The tokens after ``start``, up to and including ``end``; never across the ring's end."""
 
     start: int
     end: int
@@ -46,9 +46,9 @@ class TokenRange:
 
 
 def split_ring(tokens: Iterable[int], most: int = MOST_RANGES) -> tuple[TokenRange, ...]:
-    """Return at most ``most`` (at least 2) ranges that have each token of the ring once, in order.
+    """Return at most ``most`` (at least 2) ranges with each token of the ring once, in order.
 
-    They end where the ring's own ranges end, or divide those evenly.
+    They end where the ranges of the ring end, or divide those evenly.
     """
     ends = sorted({t for t in tokens if t != LOWEST} | {HIGHEST})
     if len(ends) > most:
@@ -67,9 +67,9 @@ def split_ring(tokens: Iterable[int], most: int = MOST_RANGES) -> tuple[TokenRan
 def assign_ranges(
     ranges: Sequence[TokenRange], ring: Sequence[RingMember], present: Collection[str]
 ) -> dict[str, tuple[TokenRange, ...]]:
-    """Return by host ID the ranges that each node is to read: those whose end it owns.
+    """Return the ranges that each node reads, by host ID: those whose end it owns.
 
-    For a node that is not ``present`` (host IDs) the next one of the ring that is does it.
+    Ranges of a node that is not ``present`` (host IDs) are assigned to the next one in the ring.
     """
     owners = sorted((t, m.host_id) for m in ring for t in m.tokens if m.host_id in present)
     tokens = [token for token, _ in owners]
@@ -82,14 +82,14 @@ def assign_ranges(
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """How many rows there are, and the SHA-256 (hex) of their texts, each followed by LF."""
+    """The number of rows, and the SHA-256 (hex) of their texts, each followed by LF."""
 
     rows: int
     sha256: str
 
 
 class RowDigest:
-    """Makes a fingerprint of rows as they come, in token order."""
+    """Computes a fingerprint from rows in token order."""
 
     def __init__(self) -> None:
         self._rows, self._digest = 0, hashlib.sha256()
@@ -102,12 +102,12 @@ class RowDigest:
             self._digest.update(b"\n")
 
     def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint of all rows so far."""
+        """Return the fingerprint of all rows added so far."""
         return Fingerprint(self._rows, self._digest.hexdigest())
 
 
 class RangeState(str, enum.Enum):
-    """What is known of a range: STEADY ones can be compared.
+    """The state of a range: STEADY ones can be compared.
 
     CHANGING: its rows changed while the backup was made. UNREAD: it could not be read.
     """
@@ -119,7 +119,7 @@ class RangeState(str, enum.Enum):
 
 @dataclass(frozen=True)
 class RangeFingerprint:
-    """A range of a table; ``fingerprint`` only if it is steady."""
+    """A range of a table; a steady one has a ``fingerprint``."""
 
     table: TableName
     range: TokenRange
@@ -127,7 +127,7 @@ class RangeFingerprint:
     fingerprint: Fingerprint | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the line's members; ``rows`` and ``sha256`` only of a steady range."""
+        """Return the members of the line; only a steady range has ``rows`` and ``sha256``."""
         document: dict[str, Any] = {
             "keyspace": self.table.keyspace,
             "table": self.table.table,
@@ -141,13 +141,13 @@ class RangeFingerprint:
 def read_once(
     table: TableName, range_: TokenRange, fingerprint: Fingerprint | None
 ) -> RangeFingerprint:
-    """Return what one look at a range found; no fingerprint where it could not be read."""
+    """Return the result of one read of a range; None means that it could not be read."""
     state = RangeState.UNREAD if fingerprint is None else RangeState.STEADY
     return RangeFingerprint(table, range_, state, fingerprint)
 
 
 def settled(before: RangeFingerprint, after: RangeFingerprint) -> RangeFingerprint:
-    """Return what two looks at one range together tell."""
+    """Combine two reads of one range."""
     if before.fingerprint is None or after.fingerprint is None:
         return read_once(after.table, after.range, None)
     if before.fingerprint != after.fingerprint:
@@ -170,10 +170,10 @@ class TableFingerprints:
 
 @dataclass(frozen=True)
 class TableCheck:
-    """A restored table against its fingerprints.
+    """A restored table compared with its fingerprints.
 
-    Counts are of ranges; ``changing`` and ``unread`` could not be compared. The rows are those
-    of the compared ranges. ``differences`` are the first ranges that differ.
+    Counts are of ranges; ``changing`` and ``unread`` ones could not be compared. Rows are counted
+    in the compared ranges. ``differences`` are the first ranges that differ.
     """
 
     equal: int = 0
@@ -185,7 +185,7 @@ class TableCheck:
     differences: tuple[Mapping[str, Any], ...] = field(default=())
 
     def compared(self, expected: RangeFingerprint, found: Fingerprint) -> TableCheck:
-        """Return this with one more range whose rows were read again."""
+        """Return this with one more compared range."""
         assert expected.fingerprint is not None
         shown = self.differences
         if found != expected.fingerprint and len(shown) < _SHOWN:
@@ -211,7 +211,7 @@ class TableCheck:
         return replace(self, **{state.value: getattr(self, state.value) + 1})
 
     def with_others(self, other: TableCheck) -> TableCheck:
-        """Return this together with what another node found of the table."""
+        """Return the sum of this and the check of another node."""
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__dataclass_fields__
@@ -220,7 +220,7 @@ class TableCheck:
         return TableCheck(**sums, differences=(*self.differences, *other.differences)[:_SHOWN])
 
     def as_json(self) -> dict[str, Any]:
-        """Return the check as records and the REST API have it."""
+        """Return the check in the form of records and of the REST API."""
         return {**asdict(self), "differences": [dict(d) for d in self.differences]}
 
     @classmethod
@@ -229,7 +229,7 @@ class TableCheck:
         return cls(**{**data, "differences": tuple(data["differences"])})
 
     def as_text(self) -> str:
-        """Return the check as a line for people."""
+        """Return the check as one line of text."""
         compared = self.equal + self.different
         line = f"{self.equal} of {compared} token ranges equal, {self.rows_found} rows"
         if self.rows_found != self.rows_expected:
@@ -244,7 +244,7 @@ class TableCheck:
 def merged_checks(
     parts: Iterable[Mapping[str, Mapping[str, Any]]],
 ) -> dict[str, dict[str, Any]]:
-    """Put together what the nodes found, by table."""
+    """Merge the checks of all nodes, by table."""
     merged: dict[str, TableCheck] = {}
     for part in parts:
         for table, found in part.items():
@@ -253,7 +253,7 @@ def merged_checks(
 
 
 def difference_texts(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield for each table that differs which ranges do, with their rows."""
+    """Yield a text for each differing table, with its ranges and numbers of rows."""
     for table, data in sorted(checks.items()):
         check = TableCheck.from_json(data)
         if check.different:

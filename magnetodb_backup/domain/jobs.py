@@ -44,7 +44,7 @@ class Subject:
 
 @dataclass(frozen=True, order=True)
 class Resource:
-    """Something that one conductor at a time owns. ``key`` has at most 64 ASCII characters."""
+    """A job or a cluster that one conductor owns. ``key`` has at most 64 ASCII characters."""
 
     key: str
 

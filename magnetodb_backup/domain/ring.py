@@ -21,7 +21,7 @@ class RingMember:
     schema_version: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the member as it travels on the bus; tokens as text."""
+        """Return the form of the member on the bus, with tokens as text."""
         return {**asdict(self), "tokens": [str(t) for t in self.tokens]}
 
     @classmethod
@@ -32,7 +32,7 @@ class RingMember:
 
 @dataclass(frozen=True)
 class DirectorySpace:
-    """A data directory and its file system's room, in bytes."""
+    """A data directory and the space of its file system, in bytes."""
 
     path: str
     free: int
@@ -41,7 +41,7 @@ class DirectorySpace:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a worker sees of its node; sent with every heartbeat.
+    """A worker's report on its node; sent with every heartbeat.
 
     ``problem`` says why the node cannot be backed up now, and is empty otherwise; it is ``down`` if
     that is because Cassandra does not answer: ``member`` is then what was last seen. ``stopping``
@@ -59,7 +59,7 @@ class NodeReport:
     down: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as it travels on the bus."""
+        """Return the form of the report on the bus."""
         return {**asdict(self), "member": self.member.as_json() if self.member else None}
 
     @classmethod

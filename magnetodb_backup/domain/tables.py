@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of keyspaces and tables, and what a cluster's schema says of them."""
+"""Names of keyspaces and tables, and their description in the schema of a cluster."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
 
 def check_name(name: str, what: str) -> str:
-    """Return ``name`` if Cassandra could have it; it may then become part of a path or of CQL.
+    """Return ``name`` if it is valid in Cassandra, so that it can be part of a path or of CQL.
 
-    :raises InvalidValue: otherwise; ``what`` is the word for it in the message.
+    :raises InvalidValue: otherwise; the message calls it ``what``.
     """
     if not _NAME.fullmatch(name):
         raise InvalidValue(
@@ -37,7 +37,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def quote(name: str) -> str:
-    """Return ``name`` as CQL wants it: in double quotes unless plain lower case and no keyword."""
+    """Return ``name`` as CQL: in double quotes unless it is lower case and not a keyword."""
     is_plain = _UNQUOTED.fullmatch(name) and not _RESERVED.fullmatch(name)
     return name if is_plain else '"' + name.replace('"', '""') + '"'
 
@@ -45,8 +45,8 @@ def quote(name: str) -> str:
 def parse_name(text: str, what: str = "keyspace") -> str:
     """Read one name as a user types it: ``"Quoted"`` or plain; plain keeps its case.
 
-    Cassandra folds unquoted names to lower case only in CQL. In a shell the quotes are easily
-    lost, so a plain name is taken as it is and only compared with what exists.
+    Cassandra folds unquoted names to lower case only in CQL. A shell easily removes the quotes, so
+    a plain name keeps its case and is compared with existing names.
     """
     match = _PART.fullmatch(text.strip())
     if match is None:
@@ -87,7 +87,7 @@ class TableDescription:
     is_view: bool = False
 
     def as_json(self) -> dict[str, object]:
-        """Return the table as selections and manifests have it."""
+        """Return the form of the table in selections and manifests."""
         return {
             "keyspace": self.name.keyspace,
             "table": self.name.table,
@@ -99,7 +99,7 @@ class TableDescription:
     def from_json(cls, data: Mapping[str, object]) -> TableDescription:
         """Read what ``as_json()`` returned.
 
-        :raises InvalidValue: for a name or an ID that Cassandra could not have.
+        :raises InvalidValue: for a name or an ID that is not valid in Cassandra.
         """
         table_id = str(data["id"])
         if not re.fullmatch("[0-9a-f]{32}", table_id):
@@ -116,7 +116,7 @@ class TableDescription:
 
 @dataclass(frozen=True)
 class IndexDescription:
-    """A secondary index: ``kind`` as in ``system_schema.indexes``, of custom ones their class."""
+    """A secondary index: ``kind`` as in ``system_schema.indexes``; a custom one has a class."""
 
     table: TableName
     name: str
@@ -125,18 +125,18 @@ class IndexDescription:
 
     @property
     def is_attached(self) -> bool:
-        """True for SAI: it lies beside the SSTables, and Cassandra builds what is missing."""
+        """True for SAI, whose files are beside the SSTables; Cassandra builds missing ones."""
         return self.class_name.rpartition(".")[2].lower() in ("sai", "storageattachedindex")
 
     @property
     def is_with_sstables(self) -> bool:
-        """True if each SSTable has its own part of the index, so that it comes and goes with it."""
+        """True if each SSTable has its own part of the index (SAI and SASI)."""
         return self.is_attached or self.class_name.endswith("SASIIndex")
 
 
 @dataclass(frozen=True)
 class KeyspaceDescription:
-    """A keyspace: ``replication`` as in ``system_schema.keyspaces``, virtual ones marked."""
+    """A keyspace: ``replication`` as in ``system_schema.keyspaces``; virtual ones are marked."""
 
     name: str
     replication: Mapping[str, str] = field(default_factory=dict)
@@ -144,18 +144,18 @@ class KeyspaceDescription:
 
     @property
     def is_local(self) -> bool:
-        """True for LocalStrategy: the node's own, meaningless on another node."""
+        """True for LocalStrategy: data of one node, without meaning on another node."""
         return self.replication.get("class", "").endswith("LocalStrategy")
 
     @property
     def is_system(self) -> bool:
-        """True for the keyspaces that Cassandra makes itself."""
+        """True for the keyspaces that Cassandra creates itself."""
         return self.name == "system" or self.name.startswith("system_")
 
 
 @dataclass(frozen=True)
 class ClusterSchema:
-    """What exists in the cluster: the input of a scope."""
+    """The keyspaces and tables of a cluster: the input of a scope."""
 
     keyspaces: tuple[KeyspaceDescription, ...]
     tables: tuple[TableDescription, ...]
@@ -167,7 +167,7 @@ class ClusterSchema:
 
 @dataclass(frozen=True)
 class Selection:
-    """The tables that a scope selected, in order, and the keyspaces they make whole or in part.
+    """The tables that a scope selected, in order, and their keyspaces.
 
     ``keyspaces`` also names selected keyspaces that have no table.
     """
@@ -176,7 +176,7 @@ class Selection:
     tables: tuple[TableDescription, ...]
 
     def as_json(self) -> dict[str, object]:
-        """Return the selection as jobs and backup manifests have it."""
+        """Return the form of the selection in jobs and backup manifests."""
         return {
             "keyspaces": [
                 {"name": k.name, "replication": dict(k.replication), "system": k.is_system}
@@ -189,7 +189,7 @@ class Selection:
     def from_json(cls, data: Mapping[str, object]) -> Selection:
         """Read what ``as_json()`` returned.
 
-        :raises InvalidValue: for a name or an ID that Cassandra could not have.
+        :raises InvalidValue: for a name or an ID that is not valid in Cassandra.
         """
         keyspaces = data["keyspaces"]
         tables = data["tables"]

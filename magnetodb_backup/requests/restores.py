@@ -107,7 +107,7 @@ def _check_fingerprints(request: RestoreRequest, backup: Backup) -> None:
     if request.check and request.node:
         raise InvalidValue(
             "the restore of a single node cannot be checked: the other nodes keep what they have, "
-            "and figures are of all replicas; leave --check or --node out"
+            "and fingerprints are of all replicas; leave --check or --node out"
         )
 
 

@@ -56,7 +56,7 @@ class Backup:
         response.media = backup_view(self._tools.database.backups.get(backup_id))
 
     def on_delete(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
-        """Ask for the deletion; 202."""
+        """Request the deletion; 202."""
         self._tools.allow(request, "backups:delete")
         response.status = falcon.HTTP_202
         response.media = backup_view(self._tools.requests.delete_backup(backup_id))
@@ -73,7 +73,7 @@ class Backup:
     def on_post_cancel(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
-        """Ask for the end; 202."""
+        """Request the cancellation; 202."""
         self._tools.allow(request, "backups:cancel")
         response.status = falcon.HTTP_202
         response.media = backup_view(self._tools.requests.cancel_backup(backup_id))
@@ -81,7 +81,7 @@ class Backup:
     def on_post_verify(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
-        """Ask for a verification; 202."""
+        """Request a verification; 202."""
         self._tools.allow(request, "backups:verify")
         body = read_body(request, _VERIFY)
         job = self._tools.requests.verify_backup(

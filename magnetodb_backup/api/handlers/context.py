@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all handlers work with."""
+"""The objects that all handlers use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from magnetodb_backup.requests.interface import Requests
 
 @dataclass(frozen=True)
 class Tools:
-    """``max_limit`` is the most records that one page has."""
+    """``max_limit`` is the maximum number of records on one page."""
 
     database: Database
     requests: Requests
@@ -25,7 +25,7 @@ class Tools:
     max_limit: int
 
     def allow(self, request: falcon.Request, rule: str) -> None:
-        """Raise 403 unless the caller may do what ``rule`` names."""
+        """Raise 403 unless the policy allows the caller ``rule``."""
         context: RequestContext = request.context.caller
         try:
             self.enforcer.authorize(rule, {}, context, do_raise=True)

@@ -57,7 +57,7 @@ class Restore:
     def on_post_cancel(
         self, request: falcon.Request, response: falcon.Response, restore_id: str
     ) -> None:
-        """Ask for the end; 202."""
+        """Request the cancellation; 202."""
         self._tools.allow(request, "restores:cancel")
         response.status = falcon.HTTP_202
         response.media = restore_view(self._tools.requests.cancel_restore(restore_id))

@@ -23,7 +23,7 @@ def _version(request: falcon.Request) -> dict[str, Any]:
 
 
 class Versions:
-    """What can be talked to; open to everybody."""
+    """The versions of the API; open to every caller."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

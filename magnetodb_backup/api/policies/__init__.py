@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what; least privilege: everything is the administrator's."""
+"""The policy: least privilege, everything requires the role of an administrator."""
 
 from __future__ import annotations
 

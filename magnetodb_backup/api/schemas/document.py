@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI document, and validation of requests by it."""
+"""The OpenAPI document, and validation of requests against it."""
 
 from __future__ import annotations
 

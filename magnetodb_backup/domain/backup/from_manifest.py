@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records of a backup, made again from its manifest."""
+"""Rebuilds the records of a backup from its manifest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 def records_of(
     manifest: BackupManifest, manifest_sha256: str
 ) -> tuple[Backup, tuple[NodeBackup, ...]]:
-    """Return a committed backup's records as far as its manifest, read and checked, tells them.
+    """Return the records of a committed backup from its validated manifest.
 
-    What was uploaded and what was re-used is not in it, nor what its request allowed: the least
-    that it must have is assumed.
+    A manifest contains neither the uploaded and re-used bytes nor the options of the request: the
+    least options that allow such a backup are assumed.
     """
     nodes = tuple(_node_backup(manifest.backup_id, share) for share in manifest.nodes)
     corrupt = sum(share.corrupt_files for share in manifest.nodes)

@@ -42,13 +42,13 @@ class SnapshotFile:
 
     @property
     def is_of_snapshot(self) -> bool:
-        """True for what Cassandra writes for each snapshot anew: it is never met again."""
+        """True for files that Cassandra writes for each snapshot: no other snapshot has them."""
         return self.index is None and self.name in ("manifest.json", "schema.cql")
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One line of a node manifest: a file of the snapshot and where its bytes lie.
+    """One line of a node manifest: a file of the snapshot and the extents of its bytes.
 
     ``sha256`` is of the whole file; ``crc32`` is the value in Digest.crc32, for Data.db;
     ``corrupt`` is true when the bytes did not match it. Extents are in file order; an empty
@@ -106,7 +106,7 @@ class NodeManifestHeader:
 
 @dataclass(frozen=True)
 class NodeManifestTrailer:
-    """Last line of a node manifest: what a whole one must contain."""
+    """Last line of a node manifest: the totals of a complete one."""
 
     files: int
     bytes: int
@@ -145,7 +145,7 @@ class NodeShare:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> NodeShare:
-        """Read what ``as_json()`` returned; errors of Python where it is something else."""
+        """Read what ``as_json()`` returned; Python's own errors for anything else."""
         return cls(
             **{
                 **data,
@@ -157,10 +157,10 @@ class NodeShare:
 
 @dataclass(frozen=True)
 class BackupManifest:
-    """The commit of a backup. ``coverage`` is per keyspace; ``skew_ms`` the snapshots' spread.
+    """The commit of a backup. ``coverage`` is per keyspace; ``skew_ms`` is in milliseconds.
 
-    ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``. ``figures`` are
-    what the tables' rows were, if that was asked for and could be found out.
+    ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``. ``figures`` are the
+    objects with fingerprints, if any.
     """
 
     backup_id: str
@@ -180,7 +180,7 @@ class BackupManifest:
     figures: tuple[StoredObject, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document as it is stored; ``figures`` only where there are some."""
+        """Return the stored document; without ``figures`` if there are none."""
         data = {
             "format": FORMAT,
             **{k: getattr(self, k) for k in self.__dataclass_fields__},

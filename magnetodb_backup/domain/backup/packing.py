@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files share a pack."""
+"""Groups files that share a pack."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class _Open:
 
 
 def group(files: Iterable[SnapshotFile], pack_size: int) -> Iterator[Unit]:
-    """Put files together, in their order, up to ``pack_size`` bytes; larger ones go alone.
+    """Group files, in their order, up to ``pack_size`` bytes; a larger file is a group of its own.
 
-    What belongs to one snapshot only goes apart, so that the packs of SSTables can be made again,
-    byte for byte, from a later snapshot.
+    Files that belong to one snapshot only are grouped separately, so that the packs of SSTables can
+    be rebuilt, byte for byte, from a later snapshot.
     """
     lanes = {False: _Open(), True: _Open()}
     for file in files:
@@ -62,10 +62,10 @@ def group(files: Iterable[SnapshotFile], pack_size: int) -> Iterator[Unit]:
 def group_again(
     lost: Iterable[tuple[SnapshotFile, Sequence[Extent]]], pack_size: int
 ) -> Iterator[Unit]:
-    """Put together what a lost pack held, in its order: if all is there, it becomes that pack.
+    """Group the files of lost packs in the order of their extents, so that packs can be rebuilt.
 
-    ``lost`` has files with their extents, of which some pack is missing from the store. Of files
-    with the same extents, thus the same content, only the first is taken.
+    ``lost`` are files with their extents, some in a pack missing from the store. Of files with the
+    same extents, and so the same content, only the first is used.
     """
     packs: dict[str, dict[int, SnapshotFile]] = {}
     for file, extents in lost:

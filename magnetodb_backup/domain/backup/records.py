@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the database keeps: backups, node backups, jobs and nodes. Times are aware, in UTC."""
+"""Records of the database: backups, node backups, jobs and nodes. Times are aware, in UTC."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from magnetodb_backup.errors import InvalidValue
 
 
 def check_backup_name(name: str) -> None:
-    """Refuse names that are too long, or have characters that nobody sees, as InvalidValue."""
+    """Raise InvalidValue for names that are too long or contain invisible characters."""
     if len(name) > 255:
         raise InvalidValue(f"the name has {len(name)} characters; 255 are possible")
     if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
@@ -27,10 +27,10 @@ def check_backup_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class BackupRequest:
-    """What a user asks for. ``scope`` is ``{"type": …, …}``; ``cluster`` may be None if one.
+    """A user's request. ``scope`` is ``{"type": …, …}``; ``cluster`` is None if there is only one.
 
-    ``on_corrupt`` is ``fail`` or ``mark``: what a Digest mismatch does to the backup. With
-    ``figures`` the rows are counted and digested, so that a restore can be checked.
+    ``on_corrupt`` is ``fail`` or ``mark``: the effect of a Digest mismatch on the backup. With
+    ``figures`` fingerprints are taken, so that a restore can be checked.
     """
 
     scope: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Backup:
     """A backup's record. Counts are of files, sizes in bytes.
 
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
-    ``figures``: while it is CREATING, that they are asked for; afterwards, that it has some.
+    ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
     """
 
     id: str
@@ -76,7 +76,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a node backup is. Counts are of files and packs, sizes in bytes."""
+    """The progress of a node backup: numbers of files and packs, sizes in bytes."""
 
     files_total: int = 0
     files_done: int = 0
@@ -139,7 +139,7 @@ LIVE_WITHIN = 30.0  # seconds since the last report, for those who only look
 
 @dataclass(frozen=True)
 class Node:
-    """A worker's last report. ``live`` as judged when it was read."""
+    """A worker's last report. ``live`` as determined when the record was read."""
 
     report: NodeReport
     first_seen: datetime

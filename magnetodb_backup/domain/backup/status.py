@@ -32,7 +32,7 @@ class JobStatus(str, enum.Enum):
 
     @property
     def finished(self) -> bool:
-        """True for the three ends."""
+        """True for the three final states."""
         return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -46,7 +46,7 @@ class JobKind:
 
 
 class Phase(str, enum.Enum):
-    """Steps of a backup job, in order; those of the figures only where they are asked for."""
+    """Steps of a backup job, in order; those of the fingerprints only on request."""
 
     RESOLVE = "resolve"
     CENSUS = "census"
@@ -82,9 +82,9 @@ TRANSITIONS: dict[BackupStatus, dict[str, BackupStatus]] = {
 
 
 def check_transition(backup_id: str, old: BackupStatus, new: BackupStatus) -> None:
-    """Allow staying or a transition of the table.
+    """Check that the transition is in the table, or that the status stays.
 
-    :raises Conflict: otherwise, naming the backup, its status and what is possible.
+    :raises Conflict: otherwise, naming the backup, its status and the possible ones.
     """
     possible = TRANSITIONS[old].values()
     if new is not old and new not in possible:
@@ -95,7 +95,7 @@ def check_transition(backup_id: str, old: BackupStatus, new: BackupStatus) -> No
 
 
 def check_restorable(backup_id: str, status: BackupStatus) -> None:
-    """Allow the restore of a backup that is CREATED or PARTIAL.
+    """Check that a backup can be restored: CREATED or PARTIAL.
 
     :raises Conflict: otherwise, naming the backup and its status.
     """

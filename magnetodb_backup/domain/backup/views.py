@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records as the REST API and ``-f json`` show them."""
+"""The form of records in the REST API and in ``-f json``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup
 
 
 def time_view(value: datetime | None) -> str | None:
-    """Return a time as all records show it: UTC, with milliseconds."""
+    """Return a time in the form of all records: UTC, with milliseconds."""
     if value is None:
         return None
     return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -55,7 +55,7 @@ def node_backup_view(node: NodeBackup) -> dict[str, Any]:
 
 
 def node_view(node: Node) -> dict[str, Any]:
-    """Return what a worker last reported."""
+    """Return the fields of a worker's last report."""
     report, member = node.report, node.report.member
     return {
         "host_id": member.host_id if member else None,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CQL as text: its tokens, its statements, and what a statement makes, without Cassandra's parser.
+"""CQL as text: its tokens, its statements, and the objects they create; no full parser.
 
-Nothing here changes what stands in strings, ``$$`` bodies and comments.
+The contents of strings, ``$$`` bodies and comments are never changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHOWN = 60  # characters of a statement in an error
 
 
 class TokenKind(enum.Enum):
-    """What a token is."""
+    """The kinds of tokens."""
 
     SPACE = "space"
     COMMENT = "comment"
@@ -74,7 +74,7 @@ class Token(NamedTuple):
         return self.text.lower()
 
     def is_word(self, *words: str) -> bool:
-        """Tell whether it is one of these keywords (upper case) or signs."""
+        """Return whether the token is one of these keywords (upper case) or signs."""
         return self.kind in (TokenKind.WORD, TokenKind.OTHER) and self.text.upper() in words
 
 
@@ -113,7 +113,7 @@ def canonical(tokens: Sequence[Token]) -> str:
 
 @dataclass(frozen=True)
 class NamePlace:
-    """Where a name stands among the tokens; ``keyspace`` is -1 for an unqualified one."""
+    """The position of a name among the tokens; ``keyspace`` is -1 for an unqualified one."""
 
     keyspace: int
     name: int
@@ -136,7 +136,10 @@ class Cursor:
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
     def next(self) -> Token:
-        """Take the next token; FormatProblem at the end."""
+        """Consume the next token.
+
+        :raises FormatProblem: at the end.
+        """
         token = self.peek()
         if token is None:
             raise FormatProblem(f"the CQL ends too early: {shown(self.tokens)}")
@@ -145,12 +148,12 @@ class Cursor:
         return token
 
     def sees(self, *words: str) -> bool:
-        """Tell whether the next token is one of these keywords or signs."""
+        """Return whether the next token is one of these keywords or signs."""
         token = self.peek()
         return token is not None and token.is_word(*words)
 
     def accept(self, *words: str) -> bool:
-        """Take these keywords or signs if all of them come next."""
+        """Consume these keywords or signs if all of them are next."""
         before = self.at
         for word in words:
             if not self.sees(word):
@@ -160,7 +163,7 @@ class Cursor:
         return True
 
     def place(self) -> NamePlace | None:
-        """Take ``name`` or ``keyspace.name``; None if no name comes next."""
+        """Consume ``name`` or ``keyspace.name``; return None if no name is next."""
         token = self.peek()
         if token is None or not token.is_name:
             return None
@@ -176,7 +179,7 @@ class Cursor:
         return NamePlace(first, second)
 
     def skip_until(self, *words: str) -> bool:
-        """Go to the first of these keywords outside all brackets; False if there is none."""
+        """Move to the first of these keywords outside brackets; return False if there is none."""
         depth = 0
         while (token := self.peek()) is not None:
             if depth <= 0 and token.is_word(*words):
@@ -197,8 +200,8 @@ class Statement:
     """One statement with its ``;``, as stored.
 
     ``kind`` is keyspace, type, function, aggregate, table, alter, index, view, trigger or other.
-    ``name`` is that of the thing made (of the table for ``alter``), exact and without quotes as
-    all names here; ``table`` the table that it belongs to (a view's base table), else empty.
+    ``name`` is the name of the created object (of the table for ``alter``), exact and without
+    quotes; ``table`` is the table of the object (the base table of a view), else empty.
     """
 
     text: str
@@ -210,7 +213,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A statement's tokens and where its names stand; ``rest`` is the place behind them."""
+    """The tokens of a statement and the positions of its names; ``rest`` is the one after them."""
 
     tokens: tuple[Token, ...]
     kind: str = "other"
@@ -219,7 +222,7 @@ class Parsed:
     rest: int = 0
 
     def text_of(self, index: int) -> str:
-        """Return the exact name at a place, empty for none."""
+        """Return the exact name at a position, empty for none."""
         return self.tokens[index].name if index >= 0 else ""
 
 
@@ -238,7 +241,7 @@ _KINDS = {
 
 @lru_cache(maxsize=16)  # a statement is asked about several times in a row
 def parse(text: str) -> Parsed:
-    """Find out what one statement makes; what is not understood is of kind ``other``."""
+    """Parse one statement; the kind of an unknown one is ``other``."""
     return _parse(tokenize(text))
 
 
@@ -288,7 +291,7 @@ def as_statement(parsed: Parsed) -> Statement:
 
 
 def scan(text: str) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
-    """Return the statements, and the comments that stand between them.
+    """Return the statements and the comments between them.
 
     :raises FormatProblem: for strings and comments without an end, and a last statement without.
     """
@@ -362,7 +365,7 @@ def _qualifiers(tokens: Sequence[Token]) -> list[int]:
 
 
 def _without_id(tokens: list[Token]) -> list[Token]:
-    """Take ``ID = ...`` out of the options, with the WITH or AND that it leaves alone."""
+    """Remove ``ID = ...`` from the options, with a WITH or AND that is not needed any more."""
     cursor = Cursor(tokens)
     if not cursor.skip_until("WITH"):
         return tokens

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole schema as DESCRIBE tells it, by name; and how two tables or types differ."""
+"""A whole schema from DESCRIBE, by name; and the differences of two tables or types."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Named = tuple[str, str]  # a keyspace and the name of a type, function or view i
 
 @dataclass
 class Schema:
-    """The statements of a schema by what they make.
+    """The statements of a schema, by the objects that they create.
 
-    ``commented`` are tables that Cassandra shows in a comment only, because CQL cannot make them;
+    ``commented`` are tables that Cassandra shows only in a comment, because CQL cannot create them;
     ``ids`` has the tables and views by their IDs.
     """
 
@@ -76,7 +76,7 @@ class Schema:
             self.ids[table_id] = name
 
     def table(self, name: TableName) -> Statement | None:
-        """Return a table's statement, be it in a comment."""
+        """Return the statement of a table, also from a comment."""
         return self.tables.get(name) or self.commented.get(name)
 
 
@@ -100,7 +100,7 @@ def _diff(title: str, backup: Sequence[str], present: Sequence[str]) -> str:
 
 
 def type_difference(name: str, backup: Statement, present: Statement) -> str:
-    """Return how a type's fields differ, empty if they do not."""
+    """Return the differences of a type's fields as text; empty if there are none."""
     one, other = ([str(f) for f in read_fields(s)[0]] for s in (backup, present))
     if one == other:
         return ""
@@ -108,7 +108,7 @@ def type_difference(name: str, backup: Statement, present: Statement) -> str:
 
 
 def table_difference(name: TableName, backup: Structure, present: Structure) -> str:
-    """Return how tables' structures differ so that the backup's SSTables do not fit, or empty."""
+    """Return the differences of two tables that forbid the backup's SSTables; empty if none."""
     one, other = backup.lines(), present.lines()
     for column in sorted({*backup.dropped, *present.dropped}):
         here, there = backup.dropped.get(column), present.dropped.get(column)
@@ -131,7 +131,7 @@ def _has_other_type(structure: Structure, name: str) -> bool:
 
 
 def dropped_notes(name: TableName, backup: Structure, present: Structure) -> list[str]:
-    """Return what becomes of cells of columns that were dropped on one side only."""
+    """Return notes on the cells of columns that were dropped on one side only."""
     notes = []
     for column in sorted({*backup.dropped, *present.dropped}):
         here, there = backup.dropped.get(column), present.dropped.get(column)
@@ -162,7 +162,7 @@ def dropped_notes(name: TableName, backup: Structure, present: Structure) -> lis
 
 
 def option_notes(what: str, backup: Statement, present: Statement) -> list[str]:
-    """Return a note for each option that both have with different values."""
+    """Return a note for each option with different values on both sides."""
     one, other = read_options(backup), read_options(present)
     return [
         f"{what}: {option} is {other[option]} here, {value} in the backup"

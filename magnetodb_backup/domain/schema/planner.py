@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a backup's schema and the target's: what has to be made, and what does not fit."""
+"""Compares the schema of a backup with the target's: objects to create, and differences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST_INDEX_NAME = 221
 
 @dataclass(frozen=True)
 class Target:
-    """Where a table goes."""
+    """The source and the target name of a table."""
 
     source: TableName
     target: TableName
@@ -49,12 +49,12 @@ class Target:
 
 @dataclass(frozen=True)
 class SchemaPlan:
-    """What to do before tables can be restored.
+    """The changes needed before tables can be restored.
 
-    ``create`` are statements to run in this order, with the target's names: keyspaces, types,
+    ``create`` are statements to execute in this order, with the target's names: keyspaces, types,
     functions, aggregates, tables each with its alters, indexes. ``views`` are those of the
-    tables. ``differences`` hinder the restore, each with a table's or type's name and mostly a
-    unified diff; ``notes`` do not.
+    tables. ``differences`` forbid the restore, each with the name of a table or type and mostly
+    a unified diff; ``notes`` do not.
     """
 
     create: tuple[Statement, ...]
@@ -64,7 +64,7 @@ class SchemaPlan:
 
 
 def table_options(statements: Iterable[Statement], table: TableName) -> Mapping[str, str]:
-    """Return a table's options from its WITH, as CQL writes them; empty for an unknown table."""
+    """Return the options in a table's WITH, as CQL; empty for an unknown table."""
     for statement in statements:
         if statement.kind == "table" and TableName(statement.keyspace, statement.name) == table:
             return read_options(statement)
@@ -76,11 +76,11 @@ def plan_schema(
 ) -> SchemaPlan:
     """Compare two results of DESCRIBE SCHEMA WITH INTERNALS for the tables to be restored.
 
-    ``whole_keyspaces`` (names as in the backup) are made even without tables, with all their
+    ``whole_keyspaces`` (names in the backup) are created even without tables, with all their
     types, functions and aggregates.
 
     :raises FormatProblem: if a schema is damaged.
-    :raises InvalidValue: for a target's name that Cassandra could not have.
+    :raises InvalidValue: for a target name that is not valid in Cassandra.
     """
     for target in targets:
         check_name(target.target.keyspace, "keyspace")
@@ -142,7 +142,7 @@ class _Planner:
     # Tables.
 
     def _place(self, target: Target) -> None:
-        """Plan to make one table, or compare it with the one that is there."""
+        """Plan to create one table, or compare it with the existing one."""
         name = target.target
         source = self._backup.table(target.source)
         present = self._present.table(name)
@@ -298,7 +298,7 @@ class _Planner:
         elif not same_text(same[0], function):
             self._notes.append(
                 f"{function.kind} {quote(goal)}.{quote(function.name)}({', '.join(signature)}) "
-                "exists with another definition than in the backup, and stays as it is"
+                "exists with another definition than in the backup, and is not changed"
             )
 
     # Views.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which statements of a schema plan come when, and which of them a cluster has carried out."""
+"""Orders the statements of a schema plan, and finds those already in effect in a cluster."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SAI = re.compile(r"'(org\.apache\.cassandra\.index\.sai\.)?(sai|StorageAttached
 
 @dataclass(frozen=True)
 class SchemaSteps:
-    """A restore's statements: ``before`` the rows come, and ``after`` they are there.
+    """The statements of a restore: ``before`` and ``after`` the delivery of rows.
 
-    ``drop`` are indexes of ``after``, by keyspace and name, that exist and would hinder the rows.
+    ``drop`` are existing indexes of ``after``, by keyspace and name, that block the delivery.
     """
 
     before: tuple[str, ...]
@@ -35,7 +35,7 @@ class SchemaSteps:
     drop: tuple[tuple[str, str], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form in which a step keeps it."""
+        """Return the form in the result of a step."""
         return {
             "before": list(self.before),
             "after": list(self.after),
@@ -44,7 +44,7 @@ class SchemaSteps:
 
 
 def is_sai(statement: Statement) -> bool:
-    """Tell if a statement makes a storage-attached index."""
+    """Return whether a statement creates a storage-attached index."""
     if statement.kind != "index":
         return False
     parsed = parse(statement.text)
@@ -62,12 +62,12 @@ def schema_steps(
     kept_views: Sequence[str],
     streamed: Collection[TableName],
 ) -> SchemaSteps:
-    """Put a plan's statements before or behind the coming of the rows.
+    """Split the statements of a plan into those before and after the delivery of rows.
 
-    Rows are streamed as whole SSTables, which Cassandra does not take where storage-attached
-    indexes are: those come afterwards, for tables that exist too (``kept_indexes``). So do views:
-    what is imported does not reach them. Of two views with one name the one that exists
-    (``kept_views``) wins.
+    Cassandra rejects streamed SSTables next to storage-attached indexes, so these are created
+    afterwards, also on existing tables (``kept_indexes``). Views are created afterwards too,
+    because imports do not update them. Of two views with one name the existing one
+    (``kept_views``) is used.
     """
     planned = [(text, s) for text in create for s in split_statements(text)]
     late = [text for text, s in planned if is_sai(s) and TableName(s.keyspace, s.table) in streamed]
@@ -90,9 +90,9 @@ def schema_steps(
 
 
 def is_carried_out(statement: Statement, present: Schema) -> bool:
-    """Tell if a cluster with the schema ``present`` has what the statement of a plan makes.
+    """Return whether the object that a statement creates exists in the schema ``present``.
 
-    A table counts whatever ID and columns it has; see ``has_other_id()``.
+    A table counts with any ID and columns; see ``has_other_id()``.
     """
     name = (statement.keyspace, statement.name)
     table = TableName(statement.keyspace, statement.table)
@@ -116,7 +116,7 @@ def is_carried_out(statement: Statement, present: Schema) -> bool:
 
 
 def has_other_id(statement: Statement, present: Schema) -> bool:
-    """Tell if a table that is to be made exists with another ID: somebody else has made it."""
+    """Return whether the table to create exists with another ID, created by another client."""
     there = present.table(TableName(statement.keyspace, statement.table))
     if statement.kind != "table" or there is None:
         return False
@@ -125,7 +125,7 @@ def has_other_id(statement: Statement, present: Schema) -> bool:
 
 
 def _is_altered(statement: Statement, present: Schema, table: TableName) -> bool:
-    """Tell if columns are dropped, or added again, in a table that a plan has made."""
+    """Return whether a statement drops or adds columns of a table that the plan creates."""
     there = present.table(table)
     if there is None:
         return False
@@ -142,7 +142,7 @@ def _is_added_again(structure: Structure, column: str) -> bool:
 
 
 def names_of(statements: Iterable[str], kind: str) -> list[tuple[str, str]]:
-    """Return keyspace and name of what the statements of one kind make, in their order."""
+    """Return keyspace and name of the objects that statements of one kind create, in order."""
     return [
         (s.keyspace, s.name)
         for text in statements
