@@ -137,7 +137,8 @@ def test_what_the_backup_lacks_is_named(values: dict[str, Any], named: str) -> N
 
 
 def test_a_check_needs_figures_of_all_nodes() -> None:
-    with pytest.raises(InvalidValue, match=r"no fingerprints .*leave --check out.*with --fingerprints"):
+    remedy = r"no fingerprints .*leave --check out.*with --fingerprints"
+    with pytest.raises(InvalidValue, match=remedy):
         checked(check=True)
     proven = replace(SHOP, figures=True)
     assert checked(proven, check=True).check
