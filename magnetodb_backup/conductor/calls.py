@@ -3,17 +3,28 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from magnetodb_backup.conductor.fanout import Call, Outcome
-from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.tasks.codec import decode, encode
 from magnetodb_backup.tasks.kinds import Task
 
 R = TypeVar("R")
 
 
-def call_of(task: Task[R], member: RingMember, worker_id: str, task_id: str) -> Call:
+class Addressed(Protocol):
+    """A node of the ring, as the domain or as step results have it."""
+
+    @property
+    def host_id(self) -> str:
+        """The host ID of the node."""
+
+    @property
+    def address(self) -> str:
+        """The address that names the node in messages."""
+
+
+def call_of(task: Task[R], member: Addressed, worker_id: str, task_id: str) -> Call:
     """Return the call that gives ``task`` to the worker of ``member``."""
     return Call(
         host_id=member.host_id,

@@ -25,6 +25,7 @@ class Results(Mapping[str, Mapping[str, Any]]):
 
     def __init__(self, stored: Mapping[str, Mapping[str, Any]]) -> None:
         self._stored = dict(stored)
+        self._decoded: dict[type[Any], Any] = {}
 
     def of(self, kind: type[StepResult]) -> StepResult:
         """Return the result of the step that ``kind`` belongs to.
@@ -38,8 +39,13 @@ class Results(Mapping[str, Mapping[str, Any]]):
 
     def find(self, kind: type[StepResult]) -> StepResult | None:
         """Return the result of the step that ``kind`` belongs to, None if it is not done."""
-        stored = self._stored.get(_step_of(kind))
-        return None if stored is None else decode(kind, stored)
+        if kind not in self._decoded:
+            stored = self._stored.get(_step_of(kind))
+            if stored is None:
+                return None
+            self._decoded[kind] = decode(kind, stored)
+        found: StepResult = self._decoded[kind]
+        return found
 
     def add(self, name: str, result: Mapping[str, Any]) -> None:
         """Add the encoded result of a step."""
@@ -69,15 +75,21 @@ class StartAgain(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One idempotent step: ``run`` gets the earlier results and returns its own."""
+    """One idempotent step: ``run`` gets the earlier results and returns its own.
+
+    ``phase`` is what records show while it runs; by default the step's name.
+    """
 
     name: str
     run: Callable[[Results], Any]
+    phase: str = ""
 
 
-def typed_step(result: type[StepResult], run: Callable[[Results], StepResult]) -> Step:
+def typed_step(
+    result: type[StepResult], run: Callable[[Results], StepResult], *, phase: str = ""
+) -> Step:
     """Return the step whose result is a ``result``."""
-    return Step(_step_of(result), run)
+    return Step(_step_of(result), run, phase)
 
 
 class StepRunner:
@@ -127,7 +139,7 @@ class StepRunner:
             if step.name in results:
                 continue
             self._check()
-            self._entered(step.name)
+            self._entered(step.phase or step.name)
             LOG.info("job %s: %s", job.id, step.name)
             made = step.run(results)
             result = dict(made) if isinstance(made, Mapping) else encode(made)

@@ -95,6 +95,17 @@ def _refuse_while_restoring(session: Session, backup_id: str) -> None:
         )
 
 
+def _check_updatable(values: Mapping[str, Any]) -> None:
+    if unknown := set(values) - _UPDATABLE:
+        raise InvalidValue(f"not to be set this way: {', '.join(sorted(unknown))}")
+
+
+def _set(row: BackupRow, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.updated_at = now()
+
+
 class BackupStore:
     """Reads and writes backups; each method is one transaction."""
 
@@ -247,16 +258,22 @@ class BackupStore:
 
         return self._transactions.run(work)
 
-    def set_status(self, backup_id: str, status: BackupStatus, *, error: str = "") -> Backup:
-        """Move the backup to ``status``; staying is no error.
+    def set_status(
+        self, backup_id: str, status: BackupStatus, *, error: str = "", **values: Any
+    ) -> Backup:
+        """Move the backup to ``status`` and set ``values`` as ``update()`` does, both or neither.
 
-        :raises Conflict: if the transition table does not know it.
+        Staying in a status is no error.
+
+        :raises Conflict: if the transition table does not have it.
         """
+        _check_updatable(values)
 
         def work(session: Session) -> Backup:
             row = row_of(session, backup_id, lock=True)
             check_transition(backup_id, BackupStatus(row.status), status)
-            row.status, row.error, row.updated_at = status.value, error, now()
+            row.status, row.error = status.value, error
+            _set(row, values)
             if status in _ENDS:
                 row.finished_at = row.updated_at
             session.flush()
@@ -266,15 +283,11 @@ class BackupStore:
 
     def update(self, backup_id: str, **values: Any) -> Backup:
         """Set fields that carry no state."""
-        unknown = set(values) - _UPDATABLE
-        if unknown:
-            raise InvalidValue(f"not to be set this way: {', '.join(sorted(unknown))}")
+        _check_updatable(values)
 
         def work(session: Session) -> Backup:
             row = row_of(session, backup_id, lock=True)
-            for name, value in values.items():
-                setattr(row, name, value)
-            row.updated_at = now()
+            _set(row, values)
             session.flush()
             return _backup(row)
 

@@ -80,7 +80,11 @@ class ClusterRepository:
 
     def commit(self, manifest: BackupManifest) -> StoredObject:
         """Write the backup manifest, which makes the backup exist."""
-        return self._put(layout.manifest_name(manifest.backup_id), backup_manifest_bytes(manifest))
+        return self.commit_text(manifest.backup_id, backup_manifest_bytes(manifest))
+
+    def commit_text(self, backup_id: str, text: bytes) -> StoredObject:
+        """Write the text of a backup manifest, which makes the backup exist."""
+        return self._put(layout.manifest_name(backup_id), text)
 
     def read_backup(self, backup_id: str) -> BackupManifest:
         """Return a backup's manifest.

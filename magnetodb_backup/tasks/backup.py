@@ -27,6 +27,18 @@ class BackupTask(Task[Result]):
     tag: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadTask(Task[Result]):
+    """What a task that only reads names: the node, and the IDs of the backup or the restore."""
+
+    host_id: str
+    cluster: str = ""
+    backup_id: str = ""
+    tag: str = ""
+    restore_id: str = ""
+    source_cluster: str = ""
+
+
 @dataclass(frozen=True)
 class NodeDescription:
     """A node as it sees itself, and the ring as it sees that; ``mode`` is NORMAL or another."""
@@ -38,18 +50,11 @@ class NodeDescription:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describe(Task[NodeDescription]):
-    """Describe the node and the ring. Backups and restores ask for it, each with its own IDs."""
+class Describe(ReadTask[NodeDescription]):
+    """Describe the node and the ring; backups and restores use it."""
 
     kind: ClassVar[TaskKind] = TaskKind.DESCRIBE
     result: ClassVar[type[Any]] = NodeDescription
-
-    host_id: str
-    cluster: str = ""
-    backup_id: str = ""
-    tag: str = ""
-    restore_id: str = ""
-    source_cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,22 +65,13 @@ class Resolved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resolve(Task[Resolved]):
-    """Turn a scope into a selection; ``scope`` is ``{"type": …, …}``, defined by its plugin.
-
-    Backups and restores ask for it, each with its own IDs.
-    """
+class Resolve(ReadTask[Resolved]):
+    """Turn a scope into a selection; ``scope`` is ``{"type": …, …}``, defined by its plugin."""
 
     kind: ClassVar[TaskKind] = TaskKind.RESOLVE
     result: ClassVar[type[Any]] = Resolved
 
-    host_id: str
     scope: Mapping[str, Any]
-    cluster: str = ""
-    backup_id: str = ""
-    tag: str = ""
-    restore_id: str = ""
-    source_cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,16 +225,3 @@ class FingerprintsAfter(BackupTask[FingerprintsStored]):
 
     kind: ClassVar[TaskKind] = TaskKind.FIGURES_AFTER
     result: ClassVar[type[Any]] = FingerprintsStored
-
-
-BACKUP_TASKS: tuple[type[Task[Any]], ...] = (
-    Describe,
-    Resolve,
-    Prepare,
-    ReadSchema,
-    TakeSnapshot,
-    Upload,
-    Release,
-    FingerprintsBefore,
-    FingerprintsAfter,
-)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.backup.status import Phase
@@ -47,15 +47,25 @@ class CensusTaken:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FingerprintsBeforeDone:
-    """Step *figures_before*: the host IDs that read ranges, the unread tables, or the problem."""
+@dataclass(frozen=True, kw_only=True)
+class FingerprintsRead:
+    """What a read of all token ranges found, or the problem that ended it.
 
-    step: ClassVar[str] = Phase.FIGURES_BEFORE.value
+    ``hosts`` are the host IDs that read ranges, ``figures`` the stored fingerprints, ``unread``
+    the tables that could not be read, with the reason.
+    """
 
     hosts: tuple[str, ...] = ()
+    figures: tuple[StoredObject, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FingerprintsBeforeDone(FingerprintsRead):
+    """Step *figures_before*: the first read."""
+
+    step: ClassVar[str] = Phase.FIGURES_BEFORE.value
 
 
 @dataclass(frozen=True)
@@ -86,15 +96,11 @@ class SchemaAfter(SchemaSeen):
     step: ClassVar[str] = Phase.SCHEMA_AFTER.value
 
 
-@dataclass(frozen=True)
-class FingerprintsAfterDone:
-    """Step *figures_after*: the stored fingerprints, the unread tables, or the problem."""
+@dataclass(frozen=True, kw_only=True)
+class FingerprintsAfterDone(FingerprintsRead):
+    """Step *figures_after*: the second read, whose results are stored."""
 
     step: ClassVar[str] = Phase.FIGURES_AFTER.value
-
-    figures: tuple[StoredObject, ...] = ()
-    unread: Mapping[str, str] = field(default_factory=dict)
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,20 +149,3 @@ class JobFailed:
 
     code: str
     message: str
-
-
-BACKUP_STEPS: tuple[type[Any], ...] = (
-    ResolveDone,
-    CensusTaken,
-    FingerprintsBeforeDone,
-    PrepareDone,
-    SchemaBefore,
-    SnapshotDone,
-    SchemaAfter,
-    FingerprintsAfterDone,
-    UploadDone,
-    ReleaseDone,
-    CommitPlan,
-    CommitDone,
-    JobFailed,
-)

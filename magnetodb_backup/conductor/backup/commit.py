@@ -1,24 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commit: prove that every node manifest is stored, then write the backup manifest."""
+"""The commit: prove that every node manifest is stored, then write the backup manifest.
+
+It is two steps. The first one stores the text of the manifest in the database; the second one
+writes that text, so each conductor that runs it writes identical bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
 
 from magnetodb_backup.conductor.backup.fingerprints import fingerprint_notes
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare, StoredObject
 from magnetodb_backup.domain.backup.records import Backup
-from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import Selection
-from magnetodb_backup.errors import CorruptObject, MissingWorker
+from magnetodb_backup.errors import CorruptObject, MissingWorker, Unexpected
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.format.manifests import (
+    backup_manifest_bytes,
+    parse_backup_manifest,
+)
+from magnetodb_backup.tasks.backup import SnapshotTaken, Uploaded
+from magnetodb_backup.tasks.backup_steps import (
+    CensusTaken,
+    CommitDone,
+    CommitPlan,
+    FingerprintsAfterDone,
+    ResolveDone,
+    SchemaBefore,
+    SnapshotDone,
+    UploadDone,
+)
 
 
 def coverage_of(
@@ -39,73 +57,92 @@ def coverage_of(
     return result
 
 
-def _skew_ms(snapshots: Mapping[str, Mapping[str, Any]]) -> int:
-    begins = [datetime.fromisoformat(s["started_at"]) for s in snapshots.values()]
-    ends = [datetime.fromisoformat(s["finished_at"]) for s in snapshots.values()]
-    return int((max(ends) - min(begins)).total_seconds() * 1000)
-
-
-def commit_backup(
-    database: Database, repository: ClusterRepository, backup: Backup, results: Results
-) -> Mapping[str, Any]:
-    """Write the backup manifest and mark the backup; may be repeated.
+def plan_commit(repository: ClusterRepository, backup: Backup, results: Results) -> CommitPlan:
+    """Read what the workers have stored, and return the text of the backup manifest.
 
     :raises CorruptObject: if a node manifest or the schema is not what its worker stored.
-    :raises MissingWorker: if what is there covers too little.
+    :raises MissingWorker: if the node backups cover too little.
     """
-    ring = [RingMember.from_json(m) for m in results["census"]["ring"]]
-    selection = Selection.from_json(results["resolve"]["selection"])
-    uploads, snapshots = results["upload"]["results"], results["snapshot"]["results"]
+    ring = [m.ring_member() for m in results.of(CensusTaken).ring]
+    selection = results.of(ResolveDone).selection.selection()
+    uploads, snapshots = results.of(UploadDone).results, results.of(SnapshotDone).results
     shares = tuple(
-        _share(repository, backup.id, host_id, upload, snapshots[host_id])
+        _share(repository, backup.id, upload, snapshots[host_id])
         for host_id, upload in sorted(uploads.items())
     )
-    schema = _schema(repository, backup.id, results["schema_before"]["schema"])
-    figures = _figures(repository, backup.id, results)
     covered = coverage_of(ring, selection, uploads, require=True)
-    corrupt = sum(s.corrupt_files for s in shares)
-    whole = len(shares) == len(ring) and not corrupt
-    status = BackupStatus.CREATED if whole else BackupStatus.PARTIAL
-    skew = _skew_ms({h: snapshots[h] for h in uploads})
-    missing = tuple(sorted({m.host_id for m in ring} - set(uploads)))
+    whole = len(shares) == len(ring) and not any(s.corrupt_files for s in shares)
     manifest = BackupManifest(
         backup_id=backup.id,
         name=backup.name,
         cluster=backup.cluster,
-        status=status.value,
+        status=(BackupStatus.CREATED if whole else BackupStatus.PARTIAL).value,
         created_at=backup.created_at.isoformat(),
         committed_at=datetime.now(timezone.utc).isoformat(),
         scope=dict(backup.scope),
         selection=selection.as_json(),
-        schema=schema,
-        schema_version=results["schema_before"]["version"],
-        skew_ms=skew,
+        schema=_schema(repository, backup.id, results),
+        schema_version=results.of(SchemaBefore).version,
+        skew_ms=_skew_ms(snapshots[host_id] for host_id in uploads),
         coverage={c.keyspace: asdict(c) | {"status": c.status} for c in covered},
         nodes=shares,
-        missing_nodes=missing,
-        figures=figures,
+        missing_nodes=tuple(sorted({m.host_id for m in ring} - set(uploads))),
+        figures=_fingerprints(repository, backup.id, results),
     )
-    stored = repository.commit(manifest)
-    totals = [u["progress"] for u in uploads.values()]
-    database.backups.update(
+    return CommitPlan(backup_manifest_bytes(manifest).decode())
+
+
+def commit_backup(
+    database: Database,
+    repository: ClusterRepository,
+    backup: Backup,
+    results: Results,
+    raise_if_cancelled: Callable[[], None],
+) -> CommitDone:
+    """Write the planned backup manifest and mark the backup in one transaction; may be repeated.
+
+    ``raise_if_cancelled`` is called right before the manifest is written; it raises if this
+    process does not own the job any more.
+    """
+    text = results.of(CommitPlan).manifest.encode()
+    manifest = parse_backup_manifest(text, "the planned backup manifest")
+    raise_if_cancelled()
+    stored = repository.commit_text(backup.id, text)
+    progress = [upload.progress for upload in results.of(UploadDone).results.values()]
+    notes = _notes(manifest) + fingerprint_notes(results)
+    database.backups.set_status(
         backup.id,
+        BackupStatus(manifest.status),
+        error="; ".join(notes),
         coverage=dict(manifest.coverage),
-        skew_ms=skew,
-        files=sum(s.files for s in shares),
-        bytes=sum(s.bytes for s in shares),
-        bytes_uploaded=sum(p["bytes_uploaded"] for p in totals),
-        bytes_reused=sum(p["bytes_reused"] for p in totals),
+        skew_ms=manifest.skew_ms,
+        files=sum(n.files for n in manifest.nodes),
+        bytes=sum(n.bytes for n in manifest.nodes),
+        bytes_uploaded=sum(p.bytes_uploaded for p in progress),
+        bytes_reused=sum(p.bytes_reused for p in progress),
         manifest_sha256=stored.sha256,
-        figures=bool(figures),
+        figures=bool(manifest.figures),
     )
+    return CommitDone(stored, manifest.status)
+
+
+def _notes(manifest: BackupManifest) -> list[str]:
+    """Return what a backup that is not whole lacks."""
     notes = []
-    if missing:
-        notes.append(f"without the nodes {', '.join(missing)}")
-    if corrupt:
+    if manifest.missing_nodes:
+        notes.append(f"without the nodes {', '.join(manifest.missing_nodes)}")
+    if corrupt := sum(n.corrupt_files for n in manifest.nodes):
         notes.append(f"{corrupt} corrupt files, see the node backups")
-    notes += fingerprint_notes(results)
-    database.backups.set_status(backup.id, status, error="; ".join(notes))
-    return {"manifest": asdict(stored), "status": status.value}
+    return notes
+
+
+def _skew_ms(snapshots: Iterable[SnapshotTaken]) -> int:
+    times = [
+        (datetime.fromisoformat(s.started_at), datetime.fromisoformat(s.finished_at))
+        for s in snapshots
+    ]
+    first, last = min(begin for begin, _ in times), max(end for _, end in times)
+    return int((last - first).total_seconds() * 1000)
 
 
 def _require_same(what: str, found: StoredObject, expected: StoredObject) -> None:
@@ -116,47 +153,42 @@ def _require_same(what: str, found: StoredObject, expected: StoredObject) -> Non
         )
 
 
-def _schema(
-    repository: ClusterRepository, backup_id: str, stored: Mapping[str, Any]
-) -> StoredObject:
-    expected = StoredObject(**stored)
+def _schema(repository: ClusterRepository, backup_id: str, results: Results) -> StoredObject:
+    expected = results.of(SchemaBefore).schema
+    if expected is None:
+        raise Unexpected(f"the schema of backup {backup_id} was not stored; repeat the backup")
     _require_same("the schema", repository.digest_schema(backup_id), expected)
     return expected
 
 
-def _figures(
+def _fingerprints(
     repository: ClusterRepository, backup_id: str, results: Results
 ) -> tuple[StoredObject, ...]:
-    stored = results.get(Phase.FIGURES_AFTER.value, {}).get("figures", ())
-    figures = tuple(StoredObject(**f) for f in stored)
-    for expected in figures:
+    after = results.find(FingerprintsAfterDone)
+    stored = after.figures if after else ()
+    for expected in stored:
         found = repository.digest_fingerprints(backup_id, expected)
-        _require_same("the figures", found, expected)
-    return figures
+        _require_same("the fingerprints", found, expected)
+    return stored
 
 
 def _share(
-    repository: ClusterRepository,
-    backup_id: str,
-    host_id: str,
-    upload: Mapping[str, Any],
-    snapshot: Mapping[str, Any],
+    repository: ClusterRepository, backup_id: str, upload: Uploaded, snapshot: SnapshotTaken
 ) -> NodeShare:
-    expected = StoredObject(**upload["manifest"])
-    found = repository.digest_node_manifest(backup_id, host_id)
-    _require_same("the node manifest", found, expected)
-    member = RingMember.from_json(upload["member"])
+    member = upload.member.ring_member()
+    found = repository.digest_node_manifest(backup_id, member.host_id)
+    _require_same("the node manifest", found, upload.manifest)
     return NodeShare(
-        host_id=host_id,
+        host_id=member.host_id,
         address=member.address,
         dc=member.dc,
         rack=member.rack,
         version=member.version,
         tokens=member.tokens,
-        manifest=expected,
-        files=upload["files"],
-        bytes=upload["bytes"],
-        corrupt_files=len(upload["corrupt_files"]),
-        snapshot_started_at=snapshot["started_at"],
-        snapshot_finished_at=snapshot["finished_at"],
+        manifest=upload.manifest,
+        files=upload.files,
+        bytes=upload.bytes,
+        corrupt_files=len(upload.corrupt_files),
+        snapshot_started_at=snapshot.started_at,
+        snapshot_finished_at=snapshot.finished_at,
     )

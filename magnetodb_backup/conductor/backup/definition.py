@@ -7,14 +7,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
-from magnetodb_backup.conductor.backup.job import BackupJob, BackupTools
+from magnetodb_backup.conductor.backup.damaged_packs import damaged_packs
+from magnetodb_backup.conductor.backup.job import BackupJob
+from magnetodb_backup.conductor.backup.nodes import BackupTools
 from magnetodb_backup.conductor.definition import JobContext
-from magnetodb_backup.conductor.job import StepRunner, describe
+from magnetodb_backup.conductor.job import Results, StepRunner, describe
 from magnetodb_backup.domain.backup.records import Backup, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
 from magnetodb_backup.domain.jobs import SubjectKind
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
+from magnetodb_backup.tasks.backup_steps import CommitDone, JobFailed, ReleaseDone
+from magnetodb_backup.tasks.codec import encode
 
 LOG = logging.getLogger(__name__)
 
@@ -32,9 +35,9 @@ class BackupDefinition:
         backup = database.backups.get(job.backup_id)
         if backup.status in (BackupStatus.CREATED, BackupStatus.PARTIAL):
             return None  # the process died between the commit and the end of the job
-        decided = database.jobs.step_results(job.id, job.round).get("failed")
-        if decided is not None:
-            raise from_record(decided)
+        stored = Results(database.jobs.step_results(job.id, job.round))
+        if (decided := stored.find(JobFailed)) is not None:
+            raise from_record(encode(decided))
         steps = _steps(job, backup, context)
 
         def entered(phase: str) -> None:
@@ -46,12 +49,12 @@ class BackupDefinition:
         results = StepRunner(
             database, check=context.check, entered=entered, rounds=context.settings.rounds
         ).run(job, steps.steps, undo)
-        return results[Phase.COMMIT.value]
+        return encode(results.of(CommitDone))
 
     def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
         """Persist the failure, clean up, then publish the backup's final status."""
         database, cancelled = context.database, isinstance(error, Cancelled)
-        database.jobs.save_step(job.id, job.round, "failed", error.as_record())
+        database.jobs.save_step(job.id, job.round, JobFailed.step, error.as_record())
         backup = database.backups.get(job.backup_id)
         _drop_snapshots(job, backup, context)
         _withdraw_manifest(job, backup, context)
@@ -64,10 +67,10 @@ def _steps(job: Job, backup: Backup, context: JobContext) -> BackupJob:
         database=context.database,
         fanout=context.fanout(),
         repository=context.repository(backup.cluster),
-        check=context.check,
+        raise_if_cancelled=context.check,
         wait=context.wait,
         worker_timeout=context.settings.worker_timeout,
-        distrusted=lambda cluster: distrusted_packs(context.database, cluster),
+        damaged_packs=lambda cluster: damaged_packs(context.database, cluster),
     )
     return BackupJob(job, backup, tools)
 
@@ -85,7 +88,7 @@ def _drop_snapshots(job: Job, backup: Backup, context: JobContext) -> None:
 
 def _withdraw_manifest(job: Job, backup: Backup, context: JobContext) -> None:
     """Remove the manifest that a commit may have written before it was known to."""
-    if Phase.RELEASE.value not in context.database.jobs.step_results(job.id, job.round):
+    if ReleaseDone.step not in context.database.jobs.step_results(job.id, job.round):
         return
     try:
         context.repository(backup.cluster).delete_backup(backup.id)

@@ -128,9 +128,10 @@ class Cluster:
         self.runner(**settings).run(*claimed, still_owner)
         return self.database.backups.get(backup.id)
 
-    def until(self, backup: Backup, phase: Phase) -> Callable[[], bool]:
-        """Return what holds until the phase has a result: a conductor that dies after it."""
-        return lambda: phase.value not in self.steps(backup)
+    def until(self, backup: Backup, step: Phase | str) -> Callable[[], bool]:
+        """Return what holds until the step has a result: a conductor that dies after it."""
+        name = step.value if isinstance(step, Phase) else step
+        return lambda: name not in self.steps(backup)
 
     def backup(self, **request: Any) -> Backup:
         return self.run(self.request(**request))

@@ -11,7 +11,6 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.settings import UploadSettings
-from magnetodb_backup.tasks.backup import BACKUP_TASKS
 from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
 from magnetodb_backup.worker.compose import NodeParts, WorkerSettings, compose_work
@@ -19,6 +18,7 @@ from magnetodb_backup.worker.dispatch import Dispatcher
 from magnetodb_backup.worker.remembered import NodeMemory
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.repository.stores import Store
+from tests.unit.tasks.registry import TASKS
 from tests.unit.worker.fake_changes import FakeLoader
 from tests.unit.worker.fake_node import CLUSTER, FakeNode
 from tests.unit.worker.fake_process import FakeProcess
@@ -27,7 +27,7 @@ PREFIX = "backups"
 # What a backup asks of a worker.
 BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith("restore_")]
 # The results of tasks by kind.
-_RESULTS = {task.kind: task.result for task in BACKUP_TASKS}
+_RESULTS = {k: task.result for k, task in TASKS.items() if not k.value.startswith("restore_")}
 BACKUP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 TAG = snapshot_tag(BACKUP, 1)
 

@@ -3,17 +3,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of
+from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of, plan_commit
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection
-from magnetodb_backup.errors import CorruptObject, MissingWorker, NotFound, StorageRefused
+from magnetodb_backup.errors import (
+    Cancelled,
+    CorruptObject,
+    MissingWorker,
+    NotFound,
+    StorageRefused,
+    StorageUnavailable,
+)
 from magnetodb_backup.repository.format.names import manifest_name, node_manifest_name, schema_name
+from magnetodb_backup.tasks.backup_steps import CommitPlan
+from magnetodb_backup.tasks.codec import encode
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_node import SIMPLE, member
 
@@ -29,10 +40,25 @@ def ready(cluster: Cluster) -> Ready:
     return cluster, backup, cluster.database.jobs.step_results(cluster.job(backup).id, 1)
 
 
-def _commit(ready: Ready) -> Backup:
-    cluster, backup, results = ready
-    commit_backup(cluster.database, cluster.repository, backup, Results(results))
+def _plan(ready: Ready) -> Results:
+    cluster, backup, stored = ready
+    results = Results(stored)
+    plan = plan_commit(cluster.repository, backup, results)
+    return Results({**stored, CommitPlan.step: encode(plan)})
+
+
+def _commit(
+    ready: Ready, planned: Results | None = None, check: Callable[[], None] = lambda: None
+) -> Backup:
+    cluster, backup, _ = ready
+    results = planned or _plan(ready)
+    commit_backup(cluster.database, cluster.repository, backup, results, check)
     return cluster.database.backups.get(backup.id)
+
+
+def _manifest(ready: Ready) -> bytes:
+    cluster, backup, _ = ready
+    return b"".join(cluster.store.read(CONTAINER, manifest_name(backup.id)))
 
 
 def test_commit_may_be_repeated(ready: Ready) -> None:
@@ -42,6 +68,65 @@ def test_commit_may_be_repeated(ready: Ready) -> None:
     cluster, backup, _ = ready
     stored = cluster.repository.read_backup(backup.id)
     assert [n.files for n in stored.nodes] == [4, 4, 4]
+
+
+def test_two_conductors_write_identical_bytes(ready: Ready) -> None:
+    """The plan has the time of the commit; each conductor that runs the commit reads the plan."""
+    planned = _plan(ready)
+    first = _commit(ready, planned)
+    manifest = _manifest(ready)
+    second = _commit(ready, planned)
+    assert _manifest(ready) == manifest
+    assert first.manifest_sha256 == second.manifest_sha256 == sha256(manifest).hexdigest()
+
+
+def test_cancelled_commit_writes_nothing(ready: Ready) -> None:
+    """The ownership is checked right before the manifest is written."""
+    cluster, backup, _ = ready
+
+    def lost() -> None:
+        raise Cancelled("another conductor owns the job")
+
+    with pytest.raises(Cancelled):
+        _commit(ready, check=lost)
+    assert manifest_name(backup.id) not in cluster.store.puts
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.CREATING
+
+
+def test_plan_is_stored_before_the_manifest(cluster: Cluster) -> None:
+    """A conductor that dies in between leaves the plan to its successor."""
+    backup = cluster.request()
+
+    def fail(name: str) -> None:
+        if name == manifest_name(backup.id):
+            raise StorageUnavailable("503")
+
+    cluster.store.before_put = fail
+    cluster.run(backup, still_owner=cluster.until(backup, CommitPlan.step))
+    plan = _stored(cluster, backup).of(CommitPlan)
+    cluster.store.before_put = lambda name: None
+    done = cluster.run(backup)
+    assert (done.status, done.phase) == (BackupStatus.CREATED, Phase.COMMIT.value)
+    stored = b"".join(cluster.store.read(CONTAINER, manifest_name(backup.id)))
+    assert stored == plan.manifest.encode()
+
+
+def test_commit_of_a_job_of_an_older_release(cluster: Cluster) -> None:
+    """It wrote the manifest without a plan and died before the database had its end."""
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.RELEASE))
+    ready = (cluster, backup, cluster.database.jobs.step_results(cluster.job(backup).id, 1))
+    older = _plan(ready).of(CommitPlan)
+    cluster.repository.commit_text(backup.id, older.manifest.encode())
+    done = cluster.run(backup)
+    assert done.status is BackupStatus.CREATED
+    manifest = _manifest(ready)
+    assert manifest == _stored(cluster, backup).of(CommitPlan).manifest.encode()
+    assert done.manifest_sha256 == sha256(manifest).hexdigest()
+
+
+def _stored(cluster: Cluster, backup: Backup) -> Results:
+    return Results(cluster.database.jobs.step_results(cluster.job(backup).id, 1))
 
 
 def test_record_follows_the_manifest(ready: Ready) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from magnetodb_backup.conductor.backup.damaged_packs import distrusted_packs
+from magnetodb_backup.conductor.backup.damaged_packs import damaged_packs
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
 from magnetodb_backup.domain.jobs import Subject
@@ -27,7 +27,7 @@ def _damage(cluster: Cluster, number: int = 2) -> str:
 
 
 def _distrusted(cluster: Cluster) -> dict[str, set[str]]:
-    found = distrusted_packs(cluster.database, CLUSTER)
+    found = damaged_packs(cluster.database, CLUSTER)
     return {host_id: set(packs) for host_id, packs in found.items()}
 
 
@@ -69,8 +69,8 @@ def test_distrust_names_node_pack_and_verification(damaged: Damaged) -> None:
     cluster.verify(first)
     verification = cluster.job(first, JobKind.VERIFICATION).id
     host_id = cluster.nodes[2].me.host_id
-    assert distrusted_packs(cluster.database, CLUSTER) == {host_id: {pack: [verification]}}
-    assert distrusted_packs(cluster.database, "another cluster") == {}
+    assert damaged_packs(cluster.database, CLUSTER) == {host_id: {pack: [verification]}}
+    assert damaged_packs(cluster.database, "another cluster") == {}
 
 
 def test_new_damage_is_new_distrust(damaged: Damaged) -> None:

@@ -120,7 +120,7 @@ def test_a_table_that_cannot_be_read_is_told(filled: Cluster) -> None:
     backup = filled.backup(figures=True)
     assert (backup.status, backup.figures) == (BackupStatus.CREATED, True)
     assert backup.error == (
-        "the figures lack ranges that could not be read: ks.u (too many tombstones)"
+        "the fingerprints lack ranges that could not be read: ks.u (too many tombstones)"
     )
     states = {f.state for f in _figures(filled, backup) if f.table == U}
     assert states == {RangeState.STEADY, RangeState.UNREAD}
@@ -141,7 +141,9 @@ def test_figures_that_cannot_be_taken_do_not_fail_the_backup(
     filled.workers.after_start = lose
     backup = filled.run(filled.request(figures=True), outage_deadline=0.15)
     assert (backup.status, backup.figures) == (BackupStatus.CREATED, False)
-    assert backup.error.startswith("without figures, which restore --check needs: node 127.0.0.2: ")
+    assert backup.error.startswith(
+        "without fingerprints, which restore --check needs: node 127.0.0.2: "
+    )
     assert "worker worker-2 did not answer" in backup.error
     assert filled.repository.read_backup(backup.id).figures == ()
 
@@ -164,7 +166,7 @@ def test_figures_that_something_else_wrote(filled: Cluster) -> None:
     filled.store.change(cluster_container(PREFIX, CLUSTER), name, lambda body: body + b"x")
     failed = filled.run(backup, owner="conductor-2")
     assert failed.status is BackupStatus.CREATE_FAILED
-    assert f"the figures {name} has SHA-256" in failed.error
+    assert f"the fingerprints {name} has SHA-256" in failed.error
 
 
 def test_a_node_that_is_missing_has_its_ranges_read_by_others(filled: Cluster) -> None:
