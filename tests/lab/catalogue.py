@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from magnetodb_backup.database import Database, connect
@@ -13,6 +15,7 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
 from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
 from magnetodb_backup.domain.jobs import Fence, Subject
 
+_FILE = "catalogue.sqlite"
 MISSING = "11111111-1111-4111-8111-111111111111"
 _WAYS = {
     BackupStatus.DELETING: [BackupStatus.CREATED],
@@ -34,15 +37,28 @@ class Clock:
 @contextmanager
 def catalogue(directory: Path, clock: Callable[[], float] | None = None) -> Iterator[Database]:
     """Make a database in ``directory``, with this version's tables."""
+    path = directory / _FILE
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(_with_tables())
     database = connect(url_in(directory), *([clock] if clock else []))
-    database.sync()
     yield database
     database.close()
 
 
 def url_in(directory: Path) -> str:
     """Return the URL of the catalogue in ``directory``."""
-    return f"sqlite:///{directory / 'catalogue.sqlite'}"
+    return f"sqlite:///{directory / _FILE}"
+
+
+@cache
+def _with_tables() -> bytes:
+    """Return the file of a new database; making it takes sixty milliseconds."""
+    with tempfile.TemporaryDirectory() as directory:
+        database = connect(url_in(Path(directory)))
+        database.sync()
+        database.close()
+        return (Path(directory) / _FILE).read_bytes()
 
 
 def job_of(database: Database, backup_id: str, kind: str = JobKind.BACKUP) -> Job:
