@@ -45,6 +45,7 @@ class MariaDB(DatabaseServer):
                 "--sql-mode=",  # the laxest: cuts what is too long unless a client says otherwise
                 "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M",
                 "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF",
+                "--debug-no-sync", "--skip-innodb-doublewrite",
             ],
             log=log,
             cwd=home,
