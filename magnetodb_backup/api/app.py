@@ -11,10 +11,10 @@ import falcon
 from oslo_context.context import RequestContext
 from oslo_middleware import healthcheck
 
-from magnetodb_backup.api.handlers.backups import Backup, Backups
+from magnetodb_backup.api.handlers.backups import Backup, backups
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.nodes import Nodes
-from magnetodb_backup.api.handlers.restores import Restore, Restores
+from magnetodb_backup.api.handlers.restores import Restore, restores
 from magnetodb_backup.api.handlers.versions import Versions
 from magnetodb_backup.database import Database
 from magnetodb_backup.errors import BackupError, Conflict, NotFound, Transient
@@ -127,13 +127,13 @@ def make_routes(tools: Tools) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_route("/", versions)
     app.add_route("/v1", versions, suffix="version")
     app.add_route("/v1/openapi.json", versions, suffix="document")
-    app.add_route("/v1/backups", Backups(tools))
+    app.add_route("/v1/backups", backups(tools))
     app.add_route("/v1/backups/{backup_id}", backup)
     app.add_route("/v1/backups/{backup_id}/nodes", backup, suffix="nodes")
     app.add_route("/v1/backups/{backup_id}/cancel", backup, suffix="cancel")
     app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
     app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
-    app.add_route("/v1/restores", Restores(tools))
+    app.add_route("/v1/restores", restores(tools))
     app.add_route("/v1/restores/{restore_id}", restore)
     app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
     app.add_route("/v1/nodes", Nodes(tools))

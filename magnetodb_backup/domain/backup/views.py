@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def time_view(value: datetime | None) -> str | None:
@@ -49,9 +52,14 @@ def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> di
 
 def node_backup_view(node: NodeBackup) -> dict[str, Any]:
     """Return a node backup's fields."""
-    view = asdict(node)
+    return {**with_progress(node), "corrupt_files": list(node.corrupt_files)}
+
+
+def with_progress(record: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a record, and beside them those of its ``progress``."""
+    view = asdict(record)
     progress = view.pop("progress")
-    return {**view, **progress, "corrupt_files": list(node.corrupt_files)}
+    return {**view, **progress}
 
 
 def node_view(node: Node) -> dict[str, Any]:

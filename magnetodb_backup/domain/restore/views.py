@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from magnetodb_backup.domain.backup.views import time_view
+from magnetodb_backup.domain.backup.views import time_view, with_progress
 from magnetodb_backup.domain.restore.records import NodeRestore, Restore
 
 
@@ -36,6 +35,4 @@ def restore_view(restore: Restore, nodes: Sequence[NodeRestore] | None = None) -
 
 def node_restore_view(node: NodeRestore) -> dict[str, Any]:
     """Return the fields of a node's part of a restore."""
-    view = asdict(node)
-    progress = view.pop("progress")
-    return {**view, **progress}
+    return with_progress(node)
