@@ -73,7 +73,7 @@ class Depot:
     def write(self, rig: Rig, rows: range, mark: str = "") -> None:
         """Write rows into all tables but ``changed``; ``mark`` makes them differ."""
         k = self.keyspace
-        rig.execute(
+        rig.write(
             *(f"INSERT INTO {k}.parts (id, text) VALUES ({i}, 'p{i % 40}{mark}')" for i in rows),
             *(
                 f"INSERT INTO {k}.people (id, contact, name, tags) VALUES ({i}, {{mail: 'm{i}', "

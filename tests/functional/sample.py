@@ -47,7 +47,7 @@ def make_sample(rig: Rig) -> None:
         rig.execute("CREATE INDEX by_text ON shop.orders (text) USING 'sai'")
     for table in ("shop.orders", 'shop."Orders"', '"CamelCase"."MixedCase"', "shop.again"):
         rig.insert(table, range(300))
-    rig.execute(
+    rig.write(
         *(
             f"INSERT INTO shop.people (id, home, name) "
             f"VALUES ({i}, {{street: 's{i}', city: 'c'}}, 'n{i % 7}')"

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cassandra.concurrent import execute_concurrent
+
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.deployment import Deployment, Outcome
 from tests.lab.fault_proxy import FaultProxy
@@ -70,6 +72,11 @@ class Rig:
         with self.cluster.session(node) as session:
             for statement in statements:
                 session.execute(statement)
+
+    def write(self, *statements: str) -> None:
+        """Run CQL statements that do not depend on each other, many at a time."""
+        with self.cluster.session() as session:
+            execute_concurrent(session, [(s, ()) for s in statements], concurrency=40)
 
     def insert(self, table: str, rows: range, width: int = 100) -> None:
         """Insert rows ``(id, text)`` of one width."""
