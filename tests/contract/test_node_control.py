@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,19 @@ def test_tells_which_node_it_is(secured: Secured, control: NodeControl) -> None:
     finally:
         session.close()
     promises.says_which_node_it_is(control, str(row.host_id))
+
+
+def test_cql_shows_the_start_and_the_mode(secured: Secured) -> None:
+    """So node control need not be asked for them: with nodetool that starts a JVM each time."""
+    node = CqlNode(secured.node.address, 9042, "cassandra", "cassandra")
+    try:
+        assert node.gossip_status() == "NORMAL"
+        generation = node.generation()
+        assert generation is not None
+        assert abs(generation - time.time()) < 86400
+        assert node.generation() == generation
+    finally:
+        node.close()
 
 
 def test_flush_and_snapshot_of_some_tables(secured: Secured, control: NodeControl) -> None:
