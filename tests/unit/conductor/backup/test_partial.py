@@ -109,7 +109,7 @@ def test_outage_of_the_bus_is_waited_for_once(replicated: Cluster) -> None:
     backup = replicated.request(allow_partial=True)
 
     def tick() -> bool:
-        replicated.clock.now += 0.01
+        replicated.clock.now += 0.02
         return True
 
     done = replicated.run(backup, outage_deadline=0.1, still_owner=tick)
