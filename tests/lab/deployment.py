@@ -71,7 +71,12 @@ class Deployment:
         self._environment = {"PYTHONPATH": str(plugins)} if plugins else {}
         timing: Options = {
             "worker": {"heartbeat_interval": 1},
-            "conductor": {"poll_interval": 0.2, "worker_timeout": 5, "outage_deadline": 20},
+            "conductor": {
+                "poll_interval": 0.2,
+                "worker_timeout": 5,
+                "outage_deadline": 20,
+                "ownership_timeout": 5,
+            },
             "storage": {"retry_deadline": 15},
             "swift": {"read_timeout": 10},
             "oslo_messaging_rabbit": {"rabbit_retry_interval": 1, "rabbit_retry_backoff": 0},

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A conductor stalls in the middle of each step, another one finishes the job, the first resumes.
+
+It is a thread here, and all that it does waits: calls of workers, requests to the store and looks
+at the job. In tests/faults it is a process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import text
+
+from magnetodb_backup.conductor.definition import RunnerSettings
+from magnetodb_backup.conductor.runner import JobRunner
+from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
+from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreStatus
+from tests.lab.processes import wait_for
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.restoring import Restoring, T
+from tests.unit.worker.working import PREFIX
+
+_TIMEOUT = 0.3  # seconds without a heartbeat; the stalled conductor has none
+_SERVERS = ("mariadb", "postgresql")
+_DAILY = (Phase.UPLOAD.value, Phase.COMMIT.value, RestorePhase.IMPORT.value)  # on each database
+_RESTORE = (
+    *(RestorePhase.SELECT, RestorePhase.CENSUS, RestorePhase.PREFLIGHT, RestorePhase.DOWNLOAD),
+    *(RestorePhase.SCHEMA, RestorePhase.TRUNCATE, RestorePhase.IMPORT, RestorePhase.CLEANUP),
+)
+_TABLES = ("backups", "node_backups", "jobs", "job_steps", "restores", "node_restores")
+
+
+class Stall:
+    """Begins where a step is reached, and ends when the test says so."""
+
+    def __init__(self, reached: Callable[[], bool]) -> None:
+        self._reached = reached
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    def meet(self) -> None:
+        """Wait if the step is reached, or once it was."""
+        if not self.begun.is_set() and self._reached():
+            self.begun.set()
+        self.wait()
+
+    def wait(self) -> None:
+        if self.begun.is_set():
+            assert self.over.wait(120)
+
+
+class Through:
+    """Another object, each of whose calls returns only when the stall is over."""
+
+    def __init__(self, inner: object, stall: Stall) -> None:
+        self._inner, self._stall = inner, stall
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if name == "listening" or not callable(value):
+            return value
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self._stall.wait()
+            result = value(*arguments, **named)
+            self._stall.meet()
+            return result
+
+        return call
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, database_url: str) -> Iterator[Cluster]:
+    """Two nodes, and a catalogue on each kind of database."""
+    local = tmp_path / "local.sqlite"
+    made = connect(f"sqlite:///{local}")
+    made.sync()
+    made.close()
+    cluster = Cluster(tmp_path, local, size=2)
+    cluster.database.close()
+    cluster.database = connect(database_url, cluster.clock)
+    cluster.database.sync()
+    for number in cluster.nodes:
+        cluster.report(number)
+    yield cluster
+    cluster.stopping.set()
+    cluster.database.close()
+
+
+def _everything(database: Database) -> list[tuple[Any, ...]]:
+    with database._engine.begin() as connection:
+        rows = [(t, *r) for t in _TABLES for r in connection.execute(text(f"SELECT * FROM {t}"))]
+    return sorted(rows, key=str)
+
+
+def _stall_and_adopt(cluster: Cluster, job_id: str, reached: Callable[[], bool]) -> None:
+    """Run the job by a conductor that stalls where ``reached`` is true, and by its adopter.
+
+    Nothing that the first does when it resumes changes the database, the store or the nodes.
+    """
+    database, stall = cluster.database, Stall(reached)
+    settings = RunnerSettings(
+        prefix=PREFIX, poll_interval=0.01, worker_timeout=0.05, outage_deadline=10, rounds=3
+    )
+    stalling = JobRunner(
+        database,
+        cast(Any, Through(cluster.workers, stall)),
+        lambda: cast(Any, Through(cluster.store, stall)),
+        settings,
+        threading.Event(),
+    )
+
+    def owns() -> bool:
+        stall.wait()
+        return True  # as of its last heartbeat, before it stalled
+
+    first = database.jobs.claim(job_id, "conductor-1", timeout=_TIMEOUT, exclusive=True)
+    assert first is not None
+    with ThreadPoolExecutor(1) as pool:
+        stalled = pool.submit(stalling.run, *first, owns)
+        try:
+            wait_for(
+                lambda: stall.begun.is_set() or stalled.done(),
+                deadline=60, what="the step", interval=0.01,
+            )  # fmt: skip
+            assert stall.begun.is_set(), stalled.result()
+            second = wait_for(
+                lambda: database.jobs.claim(job_id, "2", timeout=_TIMEOUT, exclusive=True),
+                deadline=30, what="the adoption", interval=0.05,
+            )  # fmt: skip
+            cluster.runner().run(*second, lambda: True)
+            ended = database.jobs.get(job_id)
+            assert (ended.status, ended.owner) == (JobStatus.DONE, "2")
+            before, puts = _everything(database), len(cluster.store.puts)
+            logs = [list(node.log) for node in cluster.nodes.values()]
+        finally:
+            stall.over.set()
+        stalled.result(60)
+    assert _everything(database) == before
+    assert len(cluster.store.puts) == puts
+    assert [list(node.log) for node in cluster.nodes.values()] == logs
+    assert cluster.workers.cancelled == []
+
+
+def _cases(phases: list[str]) -> list[Any]:
+    """Return each step on each database; most of those on a server run nightly."""
+    return [
+        pytest.param(
+            url, phase, id=f"{url}-{phase}",
+            marks=[pytest.mark.nightly] if url in _SERVERS and phase not in _DAILY else [],
+        )
+        for url in ("sqlite", *_SERVERS)
+        for phase in phases
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("database_url", "phase"), _cases([p.value for p in Phase]), indirect=["database_url"]
+)
+def test_backup_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
+    backup = cluster.request(figures=True)
+
+    def reached() -> bool:
+        return cluster.database.backups.get(backup.id).phase == phase
+
+    _stall_and_adopt(cluster, cluster.job(backup).id, reached)
+    kept = cluster.database.backups.get(backup.id)
+    assert kept.status is BackupStatus.CREATED
+    for number in cluster.nodes:
+        assert cluster.restored(backup, number) == cluster.contents(number)
+    assert cluster.snapshots() == []
+    _, stored = cluster.repository.read_commit(backup.id)
+    assert stored.sha256 == kept.manifest_sha256
+    assert cluster.verify(backup)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("database_url", "phase"),
+    _cases(
+        ["select", "census", "preflight", "download", "schema", "truncate", "import", "cleanup"]
+    ),
+    indirect=["database_url"],
+)
+def test_restore_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
+    restoring = Restoring(cluster)
+    restoring.truncate(T)
+    restore = restoring.request(existing=Existing.REPLACE)
+
+    def reached() -> bool:
+        return cluster.database.restores.get(restore.id).phase == phase
+
+    _stall_and_adopt(cluster, restore.id, reached)
+    assert cluster.database.restores.get(restore.id).status is RestoreStatus.RESTORED
+    assert restoring.rows() == restoring.saved
+    assert restoring.staged() == []
