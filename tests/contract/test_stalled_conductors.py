@@ -19,6 +19,7 @@ from sqlalchemy import text
 from magnetodb_backup.conductor.definition import RunnerSettings
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database, connect
+from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
 from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreStatus
 from tests.lab.processes import wait_for
@@ -39,13 +40,19 @@ _TABLES = ("backups", "node_backups", "jobs", "job_steps", "restores", "node_res
 class Stall:
     """Begins where a step is reached, and ends when the test says so."""
 
-    def __init__(self, reached: Callable[[], bool]) -> None:
-        self._reached = reached
+    def __init__(self, reached: Callable[[], bool], late: str = "") -> None:
+        self._reached, self._late = reached, late
         self.begun, self.over = threading.Event(), threading.Event()
 
     def meet(self) -> None:
         """Wait if the step is reached, or once it was."""
         if not self.begun.is_set() and self._reached():
+            self.begun.set()
+        self.wait()
+
+    def meet_late(self, arguments: tuple[Any, ...]) -> None:
+        """Wait if this is the call that is to arrive only after the stall."""
+        if self._late and any(str(a).endswith(self._late) for a in arguments):
             self.begun.set()
         self.wait()
 
@@ -66,7 +73,7 @@ class Through:
             return value
 
         def call(*arguments: Any, **named: Any) -> Any:
-            self._stall.wait()
+            self._stall.meet_late(arguments if name == "put" else ())
             result = value(*arguments, **named)
             self._stall.meet()
             return result
@@ -98,12 +105,15 @@ def _everything(database: Database) -> list[tuple[Any, ...]]:
     return sorted(rows, key=str)
 
 
-def _stall_and_adopt(cluster: Cluster, job_id: str, reached: Callable[[], bool]) -> None:
+def _stall_and_adopt(
+    cluster: Cluster, job_id: str, reached: Callable[[], bool], late: str = ""
+) -> None:
     """Run the job by a conductor that stalls where ``reached`` is true, and by its adopter.
 
     Nothing that the first does when it resumes changes the database, the store or the nodes.
+    With ``late`` it stalls instead before it puts an object whose name ends so: this one arrives.
     """
-    database, stall = cluster.database, Stall(reached)
+    database, stall = cluster.database, Stall(reached, late)
     settings = RunnerSettings(
         prefix=PREFIX, poll_interval=0.01, worker_timeout=0.05, outage_deadline=10, rounds=3
     )
@@ -142,7 +152,7 @@ def _stall_and_adopt(cluster: Cluster, job_id: str, reached: Callable[[], bool])
             stall.over.set()
         stalled.result(60)
     assert _everything(database) == before
-    assert len(cluster.store.puts) == puts
+    assert len(cluster.store.puts) == puts + bool(late)
     assert [list(node.log) for node in cluster.nodes.values()] == logs
     assert cluster.workers.cancelled == []
 
@@ -169,6 +179,24 @@ def test_backup_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
         return cluster.database.backups.get(backup.id).phase == phase
 
     _stall_and_adopt(cluster, cluster.job(backup).id, reached)
+    _assert_whole(cluster, backup)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_backup_whose_conductor_stalls_around_the_commit(cluster: Cluster, late: bool) -> None:
+    """Two conductors write the backup manifest, the stalled one last: the same bytes."""
+    backup = cluster.request()
+
+    def reached() -> bool:
+        return not late and any(str(p).endswith("/manifest.json") for p in cluster.store.puts)
+
+    _stall_and_adopt(
+        cluster, cluster.job(backup).id, reached, late="/manifest.json" if late else ""
+    )
+    _assert_whole(cluster, backup)
+
+
+def _assert_whole(cluster: Cluster, backup: Backup) -> None:
     kept = cluster.database.backups.get(backup.id)
     assert kept.status is BackupStatus.CREATED
     for number in cluster.nodes:
