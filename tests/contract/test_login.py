@@ -13,12 +13,14 @@ from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster
 from tests.lab.ports import LoopbackBlock
 from tests.lab.processes import wait_for
+from tests.lab.sampling import sampled
 
 _LOGIN = ("cassandra", "cassandra")
 _HOSTS = {CASSANDRA_5_0: 130, CASSANDRA_4_1: 131}
 
 
-@pytest.fixture(params=_HOSTS)
+# For each commit test_node_control_restore reads and writes by CQL on 4.1.
+@pytest.fixture(params=sampled(_HOSTS, each_commit=[CASSANDRA_5_0]))
 def cluster(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
