@@ -110,7 +110,7 @@ class Display(Protocol):
 def make_display(title: str, steps: Mapping[str, str]) -> Display:
     """Return the display that suits standard error; ``steps`` are names and texts, in order."""
     if sys.stderr.isatty():
-        console = Console(stderr=True)
+        console = Console(stderr=True, highlight=False)
         if not console.is_dumb_terminal:
             return LiveList(console, title, steps)
     return _Lines()
