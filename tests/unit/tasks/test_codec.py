@@ -123,3 +123,10 @@ def test_names_are_checked_when_they_reach_the_domain(name: str) -> None:
     with pytest.raises(InvalidValue):
         table_name(("ks", name))
     assert table_name(("ks", "t")) == TableName("ks", "t")
+
+
+def test_the_in_memory_bus_carries_what_a_real_one_does() -> None:
+    selection = decode(SelectedTables, {"keyspaces": [], "tables": PREPARE["tables"]})
+    encoded = encode(selection)
+    assert isinstance(encoded["tables"], list)
+    assert [str(t.name) for t in Selection.from_json(encoded).tables] == ["ks.t"]
