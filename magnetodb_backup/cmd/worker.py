@@ -25,10 +25,10 @@ from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.worker.compose import (
     NodeParts,
-    ReportSettings,
     WorkerSettings,
     compose_worker,
 )
+from magnetodb_backup.worker.heartbeat import ReportSettings
 from magnetodb_backup.worker.identity import WorkerIdentity
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.remembered import NodeMemory
@@ -56,6 +56,7 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
             worker_id=identity.worker_id,
             node_control=conf.cassandra.node_control,
             interval=conf.worker.heartbeat_interval,
+            head_room_percent=conf.worker.head_room_percent,
         ),
     )
     server = make_server(transport, WORKER_TOPIC, identity.worker_id, WorkerEndpoint(worker.tasks))

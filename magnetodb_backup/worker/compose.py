@@ -21,7 +21,7 @@ from magnetodb_backup.worker.backup.schema import SchemaReadWork
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
 from magnetodb_backup.worker.backup.upload import UploadWork
 from magnetodb_backup.worker.dispatch import Dispatcher
-from magnetodb_backup.worker.heartbeat import Reporter
+from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.build_and_repair import ViewWork
 from magnetodb_backup.worker.restore.check import CheckWork
@@ -57,15 +57,6 @@ class WorkerSettings:
     fingerprints_concurrency: int
     snapshot_ttl: int
     head_room_percent: float
-
-
-@dataclass(frozen=True)
-class ReportSettings:
-    """What a worker reports about itself, and every how many seconds."""
-
-    worker_id: str
-    node_control: str
-    interval: float
 
 
 @dataclass(frozen=True)
@@ -147,9 +138,6 @@ def compose_worker(
         tasks,
         work.snapshots.remove,
         work.downloads.remove_staging,
-        worker_id=report.worker_id,
-        node_control=report.node_control,
-        interval=report.interval,
-        head_room_percent=settings.head_room_percent,
+        report,
     )
     return Worker(tasks, reporter)

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
@@ -30,26 +30,34 @@ class Conductor(Protocol):
         """Return the IDs of live backups; raises BackupError if nobody answers."""
 
 
+@dataclass(frozen=True)
+class ReportSettings:
+    """What a worker reports about itself, and every how many seconds.
+
+    A data directory with less than ``head_room_percent`` free is a problem.
+    """
+
+    worker_id: str
+    node_control: str
+    interval: float
+    head_room_percent: float
+
+
 class Reporter:
     """Sends a report every ``interval`` seconds in a thread of its own."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         node: LocalNode,
         conductor: Conductor,
         tasks: Tasks,
         release: Callable[[str], None],
         remove_staging: Callable[[str], None],
-        *,
-        worker_id: str,
-        node_control: str,
-        interval: float,
-        head_room_percent: float,
+        settings: ReportSettings,
     ) -> None:
         self._node, self._conductor, self._tasks = node, conductor, tasks
         self._release, self._remove_staging = release, remove_staging
-        self._worker_id, self._node_control = worker_id, node_control
-        self._interval, self._head_room = interval, head_room_percent
+        self._settings = settings
         self._stopped = threading.Event()
         self._member: RingMember | None = None
         self._cluster = ""
@@ -88,7 +96,7 @@ class Reporter:
                 LOG.exception("the report failed; the next one follows")
             else:
                 self._note("")
-            self._stopped.wait(self._interval)
+            self._stopped.wait(self._settings.interval)
 
     def stop(self) -> None:
         """End ``run()`` and wait a moment for its last report."""
@@ -149,7 +157,7 @@ class Reporter:
             tree = SnapshotTree(self._directories)
             tree.check()
             spaces = tree.space()
-            check_head_room(spaces, self._head_room)
+            check_head_room(spaces, self._settings.head_room_percent)
         except BackupError as error:
             problem = str(error)
             down = isinstance(error, CassandraUnavailable)
@@ -160,12 +168,12 @@ class Reporter:
             if not isinstance(error, Transient):
                 self._tasks.cancel_all(error)
         return NodeReport(
-            worker_id=self._worker_id,
+            worker_id=self._settings.worker_id,
             cluster=self._cluster,
             hostname=socket.gethostname(),
             member=self._member,
             directories=spaces,
-            node_control=self._node_control,
+            node_control=self._settings.node_control,
             problem=problem,
             down=down,
         )

@@ -14,7 +14,7 @@ from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreRequest
 from magnetodb_backup.domain.restore.routing import Method, Routing, choose_routing, find_member
-from magnetodb_backup.domain.restore.table_states import table_states
+from magnetodb_backup.domain.restore.table_states import mark_differing, table_states
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps, statements_by_table
 from magnetodb_backup.tasks.restore import CleanUp, Compared, ImportParts, StreamParts, Truncate
@@ -98,13 +98,17 @@ class OnlineDelivery:
     ) -> tuple[Routing, tuple[str, ...]]:
         """Return which node works on which node backup; online, no routing is a problem."""
         request = self._request
+        present = {
+            name: compared.replication[target]
+            for name, target in dict(selected.keyspaces).items()
+            if target in compared.replication
+        }
         routing = choose_routing(
             source.manifest.nodes,
             source.manifest.missing_nodes,
             ring,
             source.selection().keyspaces,
-            compared.replication,
-            target_keyspace=dict(selected.keyspaces),
+            present,
             only=find_member(ring, request.node) if request.node else None,
             one_replica=request.source_replicas == "one",
         )
@@ -176,13 +180,14 @@ class OnlineDelivery:
         exists = prepared.exists if prepared else {}
         delivered, compared = results.find(RowsDelivered), results.find(RowsCompared)
         refused = delivered.refused if delivered else {}
-        return table_states(
+        by_table = {key: refused.get(name, ()) for key, name in names.items()}
+        states = table_states(
             names,
             phase=phase,
             done=[p.value for p in RestorePhase if p.value in results],
             existing=self._request.existing,
             existed={key: exists.get(name, True) for key, name in names.items()},
-            refused={key: refused.get(name, ()) for key, name in names.items()},
-            differing=differing(compared.checks if compared else {}),
+            refused=by_table,
             late=statements_by_table(prepared.schema.after if prepared else ()),
         )
+        return mark_differing(states, differing(compared.checks if compared else {}), by_table)

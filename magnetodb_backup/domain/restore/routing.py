@@ -74,21 +74,19 @@ def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
     raise NotFound(f"the target has no node {node!r}; its nodes: {names}")
 
 
-def choose_routing(  # noqa: PLR0913
+def choose_routing(
     sources: Sequence[NodeShare],
     missing_sources: Collection[str],
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     present: Mapping[str, Mapping[str, str]],
     *,
-    target_keyspace: Mapping[str, str],
     only: RingMember | None,
     one_replica: bool,
 ) -> Routing:
     """Choose each keyspace's method, and who works on what.
 
-    ``present`` is the replication of keyspaces that the target has; ``target_keyspace`` the
-    target's name by the source's. ``only`` restricts the restore to one target node.
+    ``present`` is the replication of keyspaces that the target has, by the source's name. ``only`` restricts the restore to one target node.
 
     :raises NotFound: if ``only`` has the tokens of no node backup.
     """
@@ -99,7 +97,7 @@ def choose_routing(  # noqa: PLR0913
     methods: dict[str, Method] = {}
     notes = []
     for keyspace in keyspaces:
-        replication = present.get(target_keyspace[keyspace.name], keyspace.replication)
+        replication = present.get(keyspace.name, keyspace.replication)
         if not whole_ring:
             methods[keyspace.name] = Method.STREAM
             notes.append(

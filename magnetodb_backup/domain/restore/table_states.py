@@ -12,7 +12,7 @@ DIFFERS = "restored, but its rows are not those of the backup"
 _ORDER = list(RestorePhase)
 
 
-def table_states(  # noqa: PLR0913
+def table_states(
     tables: Collection[str],
     *,
     phase: str,
@@ -20,15 +20,13 @@ def table_states(  # noqa: PLR0913
     existing: Existing,
     existed: Mapping[str, bool],
     refused: Mapping[str, Sequence[str]],
-    differing: Collection[str] = (),
     late: Mapping[str, Sequence[str]] | None = None,
 ) -> Mapping[str, str]:
     """Return each target table's state.
 
     ``phase`` is the one that the restore was in, ``done`` those whose result is stored;
     ``existed`` has the tables that existed before the restore, ``refused`` names SSTables by table,
-    ``differing`` tables whose rows are not those of the backup. ``late`` has the
-    statements of indexes and views that come after the rows, by table.
+    ``late`` has the statements of indexes and views that come after the rows, by table.
     """
     reached = max((_position(p) for p in (phase, *done)), default=-1)
     # Dropped before the rows were delivered, and not created again yet.
@@ -45,7 +43,18 @@ def table_states(  # noqa: PLR0913
         )
         + (still_missing((late or {}).get(table, ())) if pending else "")
         for table in tables
-    } | {table: DIFFERS for table in differing if not refused.get(table)}
+    }
+
+
+def mark_differing(
+    states: Mapping[str, str], differing: Collection[str], refused: Mapping[str, Sequence[str]]
+) -> Mapping[str, str]:
+    """Return the states, DIFFERS for tables whose rows are not those of the backup.
+
+    A table with refused SSTables keeps its state, which names the reason.
+    """
+    different = {table for table in differing if not refused.get(table)}
+    return {**states, **dict.fromkeys(different, DIFFERS)}
 
 
 def still_missing(statements: Sequence[str]) -> str:

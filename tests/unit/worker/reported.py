@@ -13,7 +13,7 @@ from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import CassandraUnavailable
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
-from magnetodb_backup.worker.heartbeat import Reporter
+from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
@@ -66,13 +66,15 @@ class Worker:
             self.tasks,
             self.release,
             self.remove_staging,
-            **{
-                "worker_id": "worker-1",
-                "node_control": "nodetool",
-                "interval": 0.02,
-                "head_room_percent": 0.0,
-                **settings,
-            },
+            ReportSettings(
+                **{
+                    "worker_id": "worker-1",
+                    "node_control": "nodetool",
+                    "interval": 0.02,
+                    "head_room_percent": 0.0,
+                    **settings,
+                }
+            ),
         )
 
     def release(self, tag: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from magnetodb_backup.cassandra.files.staging import ROOT, Staging
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, snapshot_tag
-from magnetodb_backup.worker.compose import ReportSettings, Worker, compose_worker
+from magnetodb_backup.worker.compose import Worker, compose_worker
+from magnetodb_backup.worker.heartbeat import ReportSettings
 from tests.lab.processes import wait_for
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_node import HOST, FakeControl, FakeNode
@@ -27,7 +28,7 @@ class Composed:
             node_parts(self.node, Store(), state_dir),
             self.conductor,
             worker_settings(state_dir),
-            ReportSettings(worker_id="worker-1", node_control="nodetool", interval=0.02),
+            ReportSettings("worker-1", "nodetool", interval=0.02, head_room_percent=0.0),
         )
 
 

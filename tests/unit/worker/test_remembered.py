@@ -13,7 +13,7 @@ import pytest
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import CassandraUnavailable, WrongNode
 from magnetodb_backup.tasks.kinds import TaskKind
-from magnetodb_backup.worker.heartbeat import Reporter
+from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
 from magnetodb_backup.worker.service import spawn
@@ -118,10 +118,7 @@ def reporter(node: FakeNode, path: Path) -> Reporter:
         Tasks(Nobody(), spawn),
         lambda tag: None,
         lambda restore_id: None,
-        worker_id="worker-1",
-        node_control="nodetool",
-        interval=1,
-        head_room_percent=0,
+        ReportSettings("worker-1", "nodetool", interval=1, head_room_percent=0),
     )
 
 

@@ -6,7 +6,13 @@ from __future__ import annotations
 import pytest
 
 from magnetodb_backup.domain.restore.records import Existing, RestorePhase
-from magnetodb_backup.domain.restore.table_states import DIFFERS, RESTORED, UNTOUCHED, table_states
+from magnetodb_backup.domain.restore.table_states import (
+    DIFFERS,
+    RESTORED,
+    UNTOUCHED,
+    mark_differing,
+    table_states,
+)
 
 _PHASES = [p.value for p in RestorePhase]
 
@@ -79,16 +85,16 @@ def test_before_the_first_step() -> None:
 
 
 def test_tables_that_differ_from_the_figures() -> None:
+    refused = {"k.refused": ["nb-1 on 10.0.0.1"]}
     states = table_states(
         ["k.same", "k.other", "k.refused"],
         phase="cleanup",
         done=_PHASES[:-1],
         existing=Existing.REFUSE,
         existed={},
-        refused={"k.refused": ["nb-1 on 10.0.0.1"]},
-        differing=["k.other", "k.refused"],
+        refused=refused,
     )
-    assert states == {
+    assert mark_differing(states, ["k.other", "k.refused"], refused) == {
         "k.same": RESTORED,
         "k.other": DIFFERS,
         "k.refused": "restored without the SSTables nb-1 on 10.0.0.1",
