@@ -86,7 +86,8 @@ def choose_routing(
 ) -> Routing:
     """Choose each keyspace's method, and who works on what.
 
-    ``present`` is the replication of keyspaces that the target has, by the source's name. ``only`` restricts the restore to one target node.
+    ``present`` is the replication of keyspaces that the target has, by the source's name.
+    ``only`` restricts the restore to one target node.
 
     :raises NotFound: if ``only`` has the tokens of no node backup.
     """
