@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lets the processes of pytest end together: the files that take longest start first.
 
+Those that break servers come after those that want them whole, the many small ones at the end.
+
 A pytest plugin. ``python -m tests.lab.balance FIGURES`` writes ``costs.json`` from what a run with
 ``--measured FIGURES`` has measured.
 """
@@ -22,7 +24,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Sort the tests by what their files cost, if several processes share them."""
     if hasattr(config, "workerinput"):
         costs: dict[str, float] = json.loads(_COSTS.read_text())
-        items.sort(key=lambda item: -costs.get(_file(item.nodeid), 0.0))
+        items.sort(key=lambda item: _place(_file(item.nodeid), costs))
+
+
+def _place(file: str, costs: dict[str, float]) -> tuple[int, float]:
+    group = {"contract": 0, "functional": 0, "faults": 1}.get(file.split("/")[1], 2)
+    return group, -costs.get(file, 0.0)
 
 
 def _file(nodeid: str) -> str:

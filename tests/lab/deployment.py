@@ -219,6 +219,9 @@ class Deployment:
         for process in self.processes():
             process.resume()
         self.start()
+        for node in self.reported_nodes():
+            if not node["live"]:  # of a worker that a test had in another's place
+                self.database.nodes.forget(node["worker_id"])
 
     def stop(self) -> None:
         stop_all(self.processes(), grace=20)
