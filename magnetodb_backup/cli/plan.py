@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A restore's plan for people."""
+"""The readable form of a restore's plan."""
 
 from __future__ import annotations
 

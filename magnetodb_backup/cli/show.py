@@ -121,7 +121,7 @@ class RecordCommand(ServiceCommand, ShowOne):
     ) -> Any:
         """Return columns for cliff.
 
-        ``view`` has all fields, ``brief`` returns those for people, ``text`` makes a cell of a
+        ``view`` has all fields, ``brief`` returns the readable ones, ``text`` makes a cell of a
         field's name and value; in JSON and YAML nested values stay nested.
         """
         if parsed_args.formatter in _STRUCTURED:

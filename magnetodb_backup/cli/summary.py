@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backups and restores for people: the fields of a table, and the summary at a job's end."""
+"""The readable form of backups and restores: fields of a table, and summary of a job."""
 
 from __future__ import annotations
 

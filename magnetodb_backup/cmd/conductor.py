@@ -33,7 +33,7 @@ LOG = logging.getLogger(__name__)
 
 
 def _process_name() -> str:
-    """Return what tells this process from others: host and process ID."""
+    """Return a name that is unique to this process: host and process ID."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

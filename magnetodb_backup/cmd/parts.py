@@ -45,7 +45,7 @@ def open_storage(
 ) -> StorageDriver:
     """Make the configured storage driver, throttled and with repetition.
 
-    ``on_retry`` hears why a request is repeated.
+    ``on_retry`` is called with the reason of each repetition of a request.
     """
     return Retrying(
         Throttled(load_storage(conf), byte_rate(conf)),
@@ -55,7 +55,7 @@ def open_storage(
 
 
 def byte_rate(conf: cfg.ConfigOpts) -> Callable[[], int]:
-    """Return what tells ``[storage] bytes_per_second``, as it is after each reading.
+    """Return a function that returns the current ``[storage] bytes_per_second``.
 
     The option itself must not be asked by threads: oslo.config keeps the old value for ever if
     one does while it reads the files again.

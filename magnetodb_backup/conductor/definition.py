@@ -59,7 +59,7 @@ class JobContext:
         )
 
     def cleaning_fanout(self) -> Fanout:
-        """Return what runs tasks of cleaning up: with little patience, and whoever cancels."""
+        """Return a fan-out for the clean-up: with short waits, and not ended by a cancellation."""
         return Fanout(
             self.workers,
             poll_interval=min(0.5, self.settings.poll_interval),

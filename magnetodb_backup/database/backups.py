@@ -115,7 +115,7 @@ class BackupStore:
     def create(self, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
         """Record a backup that is CREATING, and its job.
 
-        :raises InvalidValue: if the name is too long or has characters that nobody sees.
+        :raises InvalidValue: if the name is too long or has invisible characters.
         :raises Conflict: if a backup that is not deleted has the name.
         """
         check_backup_name(request.name)
@@ -153,8 +153,8 @@ class BackupStore:
     def learn(self, backup: Backup, nodes: Sequence[NodeBackup]) -> bool:
         """Record a backup that the store has, without a job, unless there is a record of its ID.
 
-        Tells if it was new; a record that exists stays as it is, whatever its status. Its name
-        may be another backup's too: nobody chooses it now.
+        Return whether it was new. An existing record is not changed, with any status. The name may
+        be that of another backup too, because no user chooses it now.
 
         :raises InvalidValue: if the database cannot store it.
         """

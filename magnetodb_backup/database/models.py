@@ -22,7 +22,7 @@ from magnetodb_backup.domain.jobs import Subject, SubjectKind
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time, stored as UTC with microseconds, whatever the database does with zones."""
+    """An aware time, stored as UTC with microseconds, without zones of the database."""
 
     impl = DateTime
     cache_ok = True
@@ -68,7 +68,7 @@ _LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 class Base(DeclarativeBase):
-    """Base of all tables; MariaDB gets a collation that tells a from A."""
+    """Base of all tables; in MariaDB with a collation that distinguishes a from A."""
 
     __table_args__: Any = {
         "mysql_engine": "InnoDB",

@@ -143,7 +143,7 @@ class OwnershipStore:
         return self._transactions.run(work)
 
     def release(self, fence: Fence) -> None:
-        """Let others claim the resources at once; those that are lost already stay as they are."""
+        """Let others claim the resources at once; those already lost are not changed."""
 
         def work(session: Session) -> None:
             _update(session, fence, {"owner": _UNOWNED})

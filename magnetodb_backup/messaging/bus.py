@@ -17,7 +17,7 @@ from magnetodb_backup.errors import BusUnavailable, InvalidValue, WorkerUnavaila
 CONDUCTOR_TOPIC = "magnetodb-backup-conductor"
 WORKER_TOPIC = "magnetodb-backup-worker"
 VERSION = "1.0"
-_NO_SERVER, _FIRST_CALL = "magnetodb-backup-nobody", 0.1  # a topic without server; seconds
+_NO_SERVER, _FIRST_CALL = "magnetodb-backup-unserved", 0.1  # a topic without server; seconds
 
 
 def make_transport(conf: cfg.ConfigOpts, url: str | None = None) -> Any:

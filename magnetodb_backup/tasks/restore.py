@@ -77,7 +77,7 @@ class Compare(RestoreTask[Compared]):
 
 @dataclass(frozen=True)
 class SchemaMade:
-    """The statements that were executed, each cut for people."""
+    """The statements that were executed, each shortened."""
 
     made: tuple[str, ...] = ()
 

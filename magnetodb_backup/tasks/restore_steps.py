@@ -119,7 +119,7 @@ class FilesStaged:
 
 @dataclass(frozen=True)
 class SchemaReady:
-    """The statements that were executed, cut for people."""
+    """The statements that were executed, shortened."""
 
     step: ClassVar[str] = RestorePhase.SCHEMA.value
 
@@ -176,7 +176,7 @@ class IndexesReady:
 
 @dataclass(frozen=True)
 class ViewsReady:
-    """Views and late indexes are built; ``made`` are their statements, cut for people."""
+    """Views and late indexes are built; ``made`` are their statements, shortened."""
 
     step: ClassVar[str] = RestorePhase.VIEWS.value
 

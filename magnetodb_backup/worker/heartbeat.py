@@ -27,7 +27,7 @@ class Conductor(Protocol):
     """Takes reports."""
 
     def report(self, report: NodeReport) -> frozenset[str]:
-        """Return the IDs of live backups; raises BackupError if nobody answers."""
+        """Return the IDs of live backups; raises BackupError if no conductor answers."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Reporter:
             try:
                 self._conductor.report(replace(self._last, stopping=True))
             except BackupError as error:
-                LOG.info("nobody hears that this worker stops: %s", error)
+                LOG.info("cannot announce the shutdown of this worker: %s", error)
 
     def _report_until_stopped(self) -> None:
         while not self._stopped.is_set():
@@ -146,7 +146,7 @@ class Reporter:
             return frozenset()
 
     def look(self) -> NodeReport:
-        """Return what can be seen of the node now; a problem is told in the report."""
+        """Return the present state of the node; the report names a problem, if any."""
         problem, down = "", False
         spaces: tuple[DirectorySpace, ...] = ()
         try:

@@ -179,7 +179,7 @@ class LocalNode:
         return self.cql().gossip_status() or self.control.operation_mode()
 
     def known(self) -> KnownNode:
-        """Return the node as it is now or, if Cassandra does not answer, as it was last seen.
+        """Return the present state of the node, or the last known one if Cassandra is down.
 
         :raises CassandraUnavailable: if it has never been seen.
         """

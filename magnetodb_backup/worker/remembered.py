@@ -28,7 +28,7 @@ class KnownNode:
     saved_caches_directory: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form that lies in the file."""
+        """Return the form in the file."""
         return {**asdict(self), "member": self.member.as_json()}
 
     @classmethod

@@ -35,7 +35,7 @@ class WorkerService:
         self._server, self._reporter = server, reporter
 
     def start(self) -> None:
-        """Serve tasks, then report: whoever hears of this worker can call it."""
+        """Serve tasks, then report: a conductor with the report can call this worker."""
         self._server.start()
         spawn(self._reporter.run, "reporter")
 

@@ -175,7 +175,7 @@ def exchange_state(restore_id: str, *, started: bool, errors: Mapping[str, str])
     if started:
         state = (
             "has the backup's files; its indexes may be incomplete: repeat the restore, or run "
-            f"nodetool rebuild_index. Its original files lie in {old} until you remove them"
+            f"nodetool rebuild_index. Its original files are in {old} until you remove them"
         )
         if errors:
             state += f". CASSANDRA MAY BE STOPPED, start it ({trouble})"

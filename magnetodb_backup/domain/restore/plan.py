@@ -49,7 +49,7 @@ class PlannedNode:
 
 @dataclass(frozen=True)
 class PlannedSchema:
-    """The statements that would be executed (cut for people), differences and notes."""
+    """The statements that would be executed (shortened), differences and notes."""
 
     create: tuple[str, ...]
     differences: tuple[str, ...]

@@ -14,7 +14,7 @@ from magnetodb_backup.errors import CorruptObject, FormatProblem
 class ExpectedChunks:
     """The chunks of a stored object, digested while they are read.
 
-    Whoever reads them calls ``finish()`` at the end: nothing may rely on the content before that.
+    The reader calls ``finish()`` at the end; the content is not verified before.
     ``what`` and ``was`` are the parts of a message: "the schema x has" and "it was".
     """
 

@@ -109,7 +109,7 @@ def test_start_that_fails(offline: Offline) -> None:
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert "node 127.0.0.3: [cassandra] start_command ended with 1" in restore.error
     assert "CASSANDRA MAY BE STOPPED, start it (127.0.0.3: " in restore.error
-    assert f"Its original files lie in .magnetodb-backup/aside-{restore.id}" in restore.error
+    assert f"Its original files are in .magnetodb-backup/aside-{restore.id}" in restore.error
     assert offline.runs() == [True, True, False]
     assert offline.rows() == offline.saved
     assert {p.name for p in offline.left()} == {f"aside-{restore.id}"}
