@@ -8,6 +8,7 @@ messages and stored results of newer versions stay readable.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -23,7 +24,8 @@ def encode(value: object) -> dict[str, Any]:
 
     The in-memory bus of a standalone service hands over the object itself.
     """
-    encoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
+    # msgspec's own JSON refuses lone surrogates, which file names may have.
+    encoded: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(value)))
     return encoded
 
 
