@@ -254,8 +254,13 @@ def test_stop_that_fails(stopping: Stopping) -> None:
     assert stopping.left() == []
 
 
+@pytest.mark.nightly
 def test_one_node_that_is_down_and_damaged(stopping: Stopping) -> None:
-    """It gets its own files back, and from its replicas what was written meanwhile."""
+    """It gets its own files back, and from its replicas what was written meanwhile.
+
+    test_stop_that_fails restores offline for each commit, test_runbook one node that lost files,
+    unit/conductor/restore/test_offline_refused one node that is down.
+    """
     rig, k = stopping.rig, DEPOT.keyspace
     node = rig.cluster.nodes[1]
     node.kill()
