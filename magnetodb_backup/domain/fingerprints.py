@@ -241,21 +241,18 @@ class TableCheck:
         return line
 
 
-def merged_checks(
-    parts: Iterable[Mapping[str, Mapping[str, Any]]],
-) -> dict[str, dict[str, Any]]:
+def merged_checks(parts: Iterable[Mapping[str, TableCheck]]) -> dict[str, TableCheck]:
     """Merge the checks of all nodes, by table."""
     merged: dict[str, TableCheck] = {}
     for part in parts:
         for table, found in part.items():
-            merged[table] = merged.get(table, TableCheck()).with_others(TableCheck.from_json(found))
-    return {table: merged[table].as_json() for table in sorted(merged)}
+            merged[table] = merged.get(table, TableCheck()).with_others(found)
+    return {table: merged[table] for table in sorted(merged)}
 
 
-def difference_texts(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def difference_texts(checks: Mapping[str, TableCheck]) -> Iterator[str]:
     """Yield a text for each differing table, with its ranges and numbers of rows."""
-    for table, data in sorted(checks.items()):
-        check = TableCheck.from_json(data)
+    for table, check in sorted(checks.items()):
         if check.different:
             named = ", ".join(
                 f"({d['start']}, {d['end']}] {d['rows_found']} rows of {d['rows_expected']}"

@@ -54,6 +54,11 @@ class SelectedTable:
     id: str
     is_view: bool = False
 
+    @classmethod
+    def of(cls, table: TableDescription) -> SelectedTable:
+        """Return the form of a table that is exchanged."""
+        return cls(table.name.keyspace, table.name.table, table.id, table.is_view)
+
     def description(self) -> TableDescription:
         """Return the table that this names.
 

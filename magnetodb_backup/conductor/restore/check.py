@@ -223,7 +223,7 @@ def _differences(checks: Mapping[str, TableCheck]) -> str:
     found = [checks[table] for table in differing(checks)]
     if not found:
         return ""
-    texts = difference_texts({table: check.as_json() for table, check in checks.items()})
+    texts = difference_texts(checks)
     text = f"the restored rows are not those of the backup: {'; '.join(texts)}"
     if any(c.rows_found < c.rows_expected for c in found):
         text += (

@@ -15,7 +15,7 @@ from magnetodb_backup.conductor.restore.online import OnlineDelivery
 from magnetodb_backup.conductor.restore.plan import Findings, make_plan
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.domain.fingerprints import merged_checks
 from magnetodb_backup.domain.restore.plan import Plan
 from magnetodb_backup.domain.restore.records import Restore
 from magnetodb_backup.domain.restore.routing import Method
@@ -219,11 +219,7 @@ class RestoreJob:
         members = self._nodes.members(results)
         tasks = check_tasks(results.of(Prepared).figures, members, results.of(Selected).users())
         found = self._nodes.run(results, "check", tasks)
-        merged: dict[str, TableCheck] = {}
-        for of_node in found.values():
-            for table, check in of_node.checks.items():
-                merged[table] = merged.get(table, TableCheck()).with_others(check)
-        checks = {table: merged[table] for table in sorted(merged)}
+        checks = merged_checks(of_node.checks for of_node in found.values())
         self._tools.database.restores.update(
             self._restore.id, checks={table: check.as_json() for table, check in checks.items()}
         )

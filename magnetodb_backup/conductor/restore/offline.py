@@ -41,7 +41,6 @@ from magnetodb_backup.domain.schema.steps import SchemaSteps, statements_by_tabl
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import BackupError, RestoreRefused
 from magnetodb_backup.tasks.cluster import SelectedTable
-from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.restore import CleanUp, Compared, MakeSchema, Truncate
 from magnetodb_backup.tasks.restore_offline import (
     BuildIndexes,
@@ -112,9 +111,7 @@ class PlaceDelivery:
         targets = self._nodes.targets(results)
         existing, wanted = self._nodes.tables(), _wanted(selected)
         task = Rehearse(
-            tables=tuple(
-                decode(SelectedTable, existing[n].as_json()) for n in wanted if n in existing
-            )
+            tables=tuple(SelectedTable.of(existing[n]) for n in wanted if n in existing)
         )
         ready = self._nodes.run(results, "ready", {m.host_id: task for m in targets})
         everything = is_everything(wanted, [t.name for t in existing.values() if not t.is_view])
@@ -162,9 +159,7 @@ class PlaceDelivery:
         self._nodes.run(results, "quiesce", {m.host_id: Quiesce() for m in targets})
         stop = Stop(everything=results.of(Prepared).everything, single=bool(self._request.node))
         self._nodes.run(results, "stop", {m.host_id: stop for m in targets})
-        return NodesStopped(
-            tuple(decode(SelectedTable, existing[name].as_json()) for name in wanted)
-        )
+        return NodesStopped(tuple(SelectedTable.of(existing[name]) for name in wanted))
 
     def _place(self, results: Results) -> FilesPlaced:
         prepared, stopped = results.of(Prepared), results.of(NodesStopped)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from magnetodb_backup.domain.schema.cql_structure import (
     Structure,
@@ -33,14 +32,6 @@ class SchemaSteps:
     before: tuple[str, ...]
     after: tuple[str, ...]
     drop: tuple[tuple[str, str], ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the form in the result of a step."""
-        return {
-            "before": list(self.before),
-            "after": list(self.after),
-            "drop": [list(name) for name in self.drop],
-        }
 
 
 def is_sai(statement: Statement) -> bool:
