@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome
@@ -13,7 +13,7 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import MissingWorker, StillUnavailable, WrongNode
-from magnetodb_backup.tasks.kinds import Task, TaskKind
+from magnetodb_backup.tasks.kinds import Task
 
 R = TypeVar("R")
 _LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
@@ -69,20 +69,6 @@ class AnyWorker:
 
         outcome = self._run(task_prefix, call)
         return result_of(asked[-1], outcome)
-
-    def any(
-        self, task_prefix: str, kind: TaskKind, arguments: Callable[[str], Mapping[str, Any]]
-    ) -> Mapping[str, Any]:
-        """Return the encoded result of a task that has no class yet."""
-
-        def call(member: RingMember, worker_id: str, task_id: str) -> Call:
-            own = arguments(member.host_id)
-            return Call(member.host_id, member.address, worker_id, task_id, kind, own)
-
-        outcome = self._run(task_prefix, call)
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.result
 
     def _run(
         self, task_prefix: str, call_of_node: Callable[[RingMember, str, str], Call]

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from magnetodb_backup import disk
 from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.errors import Unexpected
+from magnetodb_backup.tasks.cluster import Member
+from magnetodb_backup.tasks.codec import decode
 
 LOG = logging.getLogger(__name__)
 
@@ -32,16 +34,33 @@ class KnownNode:
         return {**asdict(self), "member": self.member.as_json()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> KnownNode:
-        """Read what ``as_json()`` returned; errors of Python where it is something else."""
+    def read(cls, text: bytes) -> KnownNode:
+        """Read the JSON text of what ``as_json()`` returned.
+
+        :raises ValueError: if it is not JSON, or a token is no number.
+        :raises Unexpected: if a field is missing or has another type.
+        """
+        stored = decode(_StoredNode, json.loads(text))
         return cls(
-            cluster=str(data["cluster"]),
-            member=RingMember.from_json(data["member"]),
-            data_directories=tuple(str(d) for d in data["data_directories"]),
-            commitlog_directory=str(data["commitlog_directory"]),
-            hints_directory=str(data["hints_directory"]),
-            saved_caches_directory=str(data["saved_caches_directory"]),
+            stored.cluster,
+            stored.member.ring_member(),
+            stored.data_directories,
+            stored.commitlog_directory,
+            stored.hints_directory,
+            stored.saved_caches_directory,
         )
+
+
+@dataclass(frozen=True)
+class _StoredNode:
+    """The form of a known node in the file."""
+
+    cluster: str
+    member: Member
+    data_directories: tuple[str, ...]
+    commitlog_directory: str
+    hints_directory: str
+    saved_caches_directory: str
 
 
 class NodeMemory:
@@ -55,10 +74,10 @@ class NodeMemory:
         """Return what was last kept, by an earlier process too; None for nothing that is usable."""
         if self._kept is None:
             try:
-                self._kept = KnownNode.from_json(json.loads(self._path.read_bytes()))
+                self._kept = KnownNode.read(self._path.read_bytes())
             except FileNotFoundError:
                 return None
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, Unexpected) as error:
                 LOG.warning("%s cannot be used: %s", self._path, error)
                 return None
         return self._kept

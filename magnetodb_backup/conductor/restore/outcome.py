@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.conductor.job import Results, StepRunner, describe
@@ -44,7 +43,7 @@ class RestoreRunner:
 
     def run(
         self, job: Job, source_cluster: str, check: Callable[[], None]
-    ) -> Mapping[str, Any] | None:
+    ) -> Mapping[str, str | int] | None:
         """Run the job's steps that have no result yet, and mark the restore.
 
         :raises BackupError: what a step raised; ``fail()`` ends the restore then.
