@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from magnetodb_backup.conductor.calls import call_of, result_of
-from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome
+from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Node
-from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import MissingWorker, StillUnavailable, WrongNode
 from magnetodb_backup.tasks.kinds import Task
 
@@ -60,20 +59,6 @@ class AnyWorker:
         :raises MissingWorker: if there is no usable worker.
         :raises BackupError: what the task raised.
         """
-        asked: list[type[Task[R]]] = []
-
-        def call(member: RingMember, worker_id: str, task_id: str) -> Call:
-            task = task_of(member.host_id)
-            asked.append(type(task))
-            return call_of(task, member, worker_id, task_id)
-
-        outcome = self._run(task_prefix, call)
-        return result_of(asked[-1], outcome)
-
-    def _run(
-        self, task_prefix: str, call_of_node: Callable[[RingMember, str, str], Call]
-    ) -> Outcome:
-        """Run one call, on another worker if ``try_others`` and the node of the first fails."""
         usable = self._usable()
         outcome: Outcome | None = None
         for node in usable if self._try_others else usable[:1]:
@@ -81,12 +66,13 @@ class AnyWorker:
             assert member is not None
             if outcome is not None and not self._is_live(worker_id):
                 continue  # it has not reported since; deadlines must not add up
-            call = call_of_node(member, worker_id, f"{task_prefix}:{time.time_ns()}")
+            task = task_of(member.host_id)
+            call = call_of(task, member, worker_id, f"{task_prefix}:{time.time_ns()}")
             (outcome,) = self._fanout.run([call])
             if not isinstance(outcome.error, WrongNode | StillUnavailable):
                 break
         assert outcome is not None
-        return outcome
+        return result_of(type(task), outcome)
 
     def _usable(self) -> list[Node]:
         deadline = self.deadline()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,18 +12,19 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged, Unexpected
 from magnetodb_backup.tasks.codec import decode, encode
+from magnetodb_backup.tasks.kinds import Encoded
 
 LOG = logging.getLogger(__name__)
 StepResult = TypeVar("StepResult")
 
 
-class Results(Mapping[str, Mapping[str, Any]]):
+class Results:
     """The stored results of a round's steps.
 
     A step's result is a frozen dataclass with the step's name as its class attribute ``step``.
     """
 
-    def __init__(self, stored: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, stored: Mapping[str, Encoded]) -> None:
         self._stored = dict(stored)
         self._decoded: dict[type[Any], Any] = {}
 
@@ -47,18 +48,13 @@ class Results(Mapping[str, Mapping[str, Any]]):
         found: StepResult = self._decoded[kind]
         return found
 
-    def add(self, name: str, result: Mapping[str, Any]) -> None:
+    def add(self, name: str, result: Encoded) -> None:
         """Add the encoded result of a step."""
         self._stored[name] = result
 
-    def __getitem__(self, name: str) -> Mapping[str, Any]:
-        return self._stored[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
-
-    def __len__(self) -> int:
-        return len(self._stored)
+    def __contains__(self, name: object) -> bool:
+        """Return whether the step of this name is done."""
+        return name in self._stored
 
 
 def _step_of(kind: type[Any]) -> str:
@@ -141,8 +137,7 @@ class StepRunner:
             self._check()
             self._entered(step.phase or step.name)
             LOG.info("job %s: %s", job.id, step.name)
-            made = step.run(results)
-            result = dict(made) if isinstance(made, Mapping) else encode(made)
+            result = encode(step.run(results))
             self._database.jobs.save_step(job.id, job.round, step.name, result)
             results.add(step.name, result)
         return results

@@ -63,6 +63,8 @@ WITHOUT_CASSANDRA = frozenset(
 )
 
 
+# A dataclass as a JSON object: arguments and results on the bus, step results in the database.
+Encoded = Mapping[str, Any]
 Result = TypeVar("Result", covariant=True)
 
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from magnetodb_backup.errors import Unexpected
 from magnetodb_backup.tasks.codec import decode, encode
-from magnetodb_backup.tasks.kinds import WITHOUT_CASSANDRA, Task, TaskKind
+from magnetodb_backup.tasks.kinds import WITHOUT_CASSANDRA, Encoded, Task, TaskKind
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import Handler, TaskContext
 
@@ -30,7 +30,7 @@ def handles(
 ) -> TaskHandler:
     """Return the handler of ``task_class``; ``perform`` returns a ``task_class.result``."""
 
-    def encoded(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    def encoded(arguments: Encoded, context: TaskContext) -> Encoded:
         result = perform(decode(task_class, arguments), context)
         if not isinstance(result, task_class.result):
             raise Unexpected(
@@ -49,9 +49,7 @@ class Dispatcher:
         self._node = node
         self._handlers = {handler.kind: handler.perform for handler in handlers}
 
-    def perform(
-        self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
-    ) -> Mapping[str, Any]:
+    def perform(self, kind: TaskKind, arguments: Encoded, context: TaskContext) -> Encoded:
         """Do one task and return its encoded result.
 
         :raises WrongNode: if the task is for another node.

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +17,37 @@ from magnetodb_backup.domain.backup.status import JobKind
 from magnetodb_backup.domain.jobs import Subject
 from magnetodb_backup.errors import Cancelled, NoSpace, SchemaChanged
 
-Deed = Callable[[int, Results], Mapping[str, Any]]
+
+@dataclass(frozen=True)
+class Done:
+    """What a step of the script returns: the steps before it, and its round."""
+
+    seen: tuple[str, ...] = ()
+    round: int = 1
+
+
+@dataclass(frozen=True)
+class A(Done):
+    """The first step."""
+
+    step: ClassVar[str] = "a"
+
+
+@dataclass(frozen=True)
+class B(Done):
+    """The second step."""
+
+    step: ClassVar[str] = "b"
+
+
+@dataclass(frozen=True)
+class C(Done):
+    """The last step."""
+
+    step: ClassVar[str] = "c"
+
+
+Deed = Callable[[int, Results], Done]
 
 
 class Script:
@@ -44,10 +75,12 @@ class Script:
     def steps(self, round_: int) -> Sequence[Step]:
         return [Step(name, lambda r, n=name: self._step(n, round_, r)) for name in "abc"]  # type: ignore[misc]
 
-    def _step(self, name: str, round_: int, results: Results) -> Mapping[str, Any]:
+    def _step(self, name: str, round_: int, results: Results) -> Done:
         self.ran.append(f"{name}{round_}")
         deed = self.deeds.get(name)
-        return deed(round_, results) if deed else {"of": name, "seen": sorted(results)}
+        if deed:
+            return deed(round_, results)
+        return Done(tuple(n for n in "abc" if n in results), round_)
 
     def run(self, rounds: int = 3) -> Results:
         runner = StepRunner(
@@ -69,16 +102,16 @@ def test_steps_run_in_order_and_see_earlier_results(script: Script) -> None:
     results = script.run()
     assert script.ran == ["a1", "b1", "c1"]
     assert script.entered == ["a", "b", "c"]
-    assert results["c"] == {"of": "c", "seen": ["a", "b"]}
+    assert results.of(C) == C(("a", "b"))
     assert script.checks == 3
 
 
 def test_result_is_stored_before_the_next_step_begins(script: Script, database: Database) -> None:
     stored: list[list[str]] = []
 
-    def look(round_: int, results: Results) -> Mapping[str, Any]:
+    def look(round_: int, results: Results) -> Done:
         stored.append(sorted(database.jobs.step_results(script.job_id, 1)))
-        return {}
+        return Done()
 
     script.deeds = {"a": look, "b": look, "c": look}
     script.run()
@@ -86,7 +119,7 @@ def test_result_is_stored_before_the_next_step_begins(script: Script, database: 
 
 
 def test_failed_step_is_the_first_of_the_next_run(script: Script) -> None:
-    def fail(round_: int, results: Results) -> Mapping[str, Any]:
+    def fail(round_: int, results: Results) -> Done:
         raise NoSpace("full")
 
     script.deeds["b"] = fail
@@ -95,12 +128,13 @@ def test_failed_step_is_the_first_of_the_next_run(script: Script) -> None:
     del script.deeds["b"]
     results = script.run()
     assert script.ran == ["a1", "b1", "b1", "c1"]
-    assert results["b"]["seen"] == ["a"]
+    assert results.of(B).seen == ("a",)
 
 
 def test_finished_job_runs_nothing(script: Script) -> None:
     first = script.run()
-    assert script.run() == first
+    again = script.run()
+    assert [again.of(kind) for kind in (A, B, C)] == [first.of(kind) for kind in (A, B, C)]
     assert script.ran == ["a1", "b1", "c1"]
 
 
@@ -117,10 +151,10 @@ def test_check_ends_it_between_steps(script: Script) -> None:
 
 
 def _again(rounds: int) -> Deed:
-    def deed(round_: int, results: Results) -> Mapping[str, Any]:
+    def deed(round_: int, results: Results) -> Done:
         if round_ <= rounds:
             raise StartAgain("the schema changed")
-        return {"round": round_}
+        return Done(round=round_)
 
     return deed
 
@@ -130,7 +164,7 @@ def test_starting_again_runs_all_steps_anew(script: Script) -> None:
     results = script.run()
     assert script.ran == ["a1", "b1", "a2", "b2", "a3", "b3", "c3"]
     assert script.undone == [1, 2]
-    assert results["b"] == {"round": 3}
+    assert results.of(B).round == 3
     assert script.job.round == 3
 
 
