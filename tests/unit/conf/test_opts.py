@@ -37,7 +37,8 @@ def _modules() -> Iterator[Any]:
 def test_every_module_is_registered_and_listed(conf: cfg.ConfigOpts) -> None:
     groups = {group for group, _ in opts.list_opts()}
     for module in _modules():
-        assert module.GROUP in groups
+        # Options of earlier releases are known, but not offered in the sample.
+        assert (module.GROUP in groups) is (module.GROUP != "coordination")
         scope = conf if module.GROUP == "DEFAULT" else conf[module.GROUP]
         assert all(option.dest in scope for option in module.OPTS)
 

@@ -84,6 +84,6 @@ class Restoring:
         self.working.store.change(cluster_container(PREFIX, CLUSTER), self.manifest["name"], change)
 
     def is_untouched(self) -> bool:
-        return self.node.log == ["host_id"] and not any(
+        return self.node.log == [] and not any(
             (data / ROOT).exists() for data in self.node.data.paths
         )

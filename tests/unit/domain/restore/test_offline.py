@@ -135,7 +135,11 @@ def test_nodes_that_are_down(
     [
         (False, {}, ["has its rows: all nodes have their original files, and run"]),
         (False, {"b": "no", "a": "off"}, ["CASSANDRA MAY BE STOPPED (a: off; b: no): if its"]),
-        (True, {}, ["has the backup's files; ", " lie in .magnetodb-backup/aside-the-id of each"]),
+        (
+            True,
+            {},
+            ["has the backup's files; ", " files are in .magnetodb-backup/aside-the-id of each"],
+        ),
         (True, {"a": "off"}, ["CASSANDRA MAY BE STOPPED, start it (a: off)"]),
     ],
 )

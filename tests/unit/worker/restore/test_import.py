@@ -41,7 +41,7 @@ def test_import(staged: Restoring) -> None:
     assert staged.imported() == {"sstables": 4, "refused": {}}
     assert _rows(staged) == staged.saved
     assert staged.staged() == {}
-    assert staged.node.log == ["host_id", "import ks.t 2", "import ks.u 2"]
+    assert staged.node.log == ["import ks.t 2", "import ks.u 2"]
     assert staged.context.progress == RestoreProgress(sstables_imported=4)
 
 
@@ -58,7 +58,7 @@ def test_import_again(staged: Restoring) -> None:
     staged.imported()
     staged.node.log.clear()
     assert staged.imported() == {"sstables": 4, "refused": {}}
-    assert staged.node.log == ["host_id"]
+    assert staged.node.log == []
 
 
 def test_import_goes_on_behind_the_table_that_failed(staged: Restoring) -> None:
@@ -114,7 +114,7 @@ def test_import_is_cancelled_between_tables(staged: Restoring) -> None:
     staged.node.on_import = lambda table: staged.context.cancel()
     with pytest.raises(Cancelled):
         staged.imported()
-    assert staged.node.log == ["host_id", "import ks.t 2"]
+    assert staged.node.log == ["import ks.t 2"]
 
 
 def test_import_of_nothing(restoring: Restoring) -> None:
@@ -140,7 +140,7 @@ def test_cleanup(staged: Restoring) -> None:
         assert staged.do(TaskKind.RESTORE_CLEANUP) == {}
     for path in staged.node.data.paths:
         assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
-    assert staged.node.log == ["host_id"] * 2
+    assert staged.node.log == []
 
 
 def test_notes_are_durable(staged: Restoring) -> None:
