@@ -128,10 +128,10 @@ def imports_nothing_from_nothing(control: NodeControl, node: Rows, tmp_path: Pat
 
 
 def repairs_what_there_is(control: NodeControl, node: Rows) -> None:
+    """A keyspace with one replica has nothing to repair: Cassandra does not look at its tables."""
     control.repair(node.table.keyspace, [node.table.table])
-    for keyspace, table in (("nowhere", "t"), (node.table.keyspace, "nothing")):
-        with pytest.raises(CommandFailed, match=f"{keyspace}|{table}"):
-            control.repair(keyspace, [table])
+    with pytest.raises(CommandFailed, match="nowhere"):
+        control.repair("nowhere", ["t"])
 
 
 def sends_clients_away_and_serves_again(
