@@ -210,6 +210,7 @@ WRITES: dict[str, Write] = {
     "restores.put_node_restore": lambda d, o: d.restores.put_node_restore(
         NodeRestore(o.restore.id, "host", "127.0.0.1", "dc", "rack")
     ),
+    "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }
 READS = {
     *(
