@@ -44,10 +44,14 @@ class Stall:
         self._reached, self._late = reached, late
         self.begun, self.over = threading.Event(), threading.Event()
 
-    def meet(self) -> None:
-        """Wait if the step is reached, or once it was."""
+    def begin_if_reached(self) -> None:
+        """Begin if the step is reached; what is being done is still done."""
         if not self.begun.is_set() and self._reached():
             self.begun.set()
+
+    def meet(self) -> None:
+        """Wait if the step is reached, or once it was."""
+        self.begin_if_reached()
         self.wait()
 
     def meet_late(self, arguments: tuple[Any, ...]) -> None:
@@ -74,6 +78,8 @@ class Through:
 
         def call(*arguments: Any, **named: Any) -> Any:
             self._stall.meet_late(arguments if name == "put" else ())
+            # The message of a task's end may be faster than the answer to its start.
+            self._stall.begin_if_reached()
             result = value(*arguments, **named)
             self._stall.meet()
             return result
