@@ -52,7 +52,7 @@ def test_stalled_conductor_changes_nothing(
     with broken.held(*_SELECTION, at=at) as backup:
         stalled, other = _owner(broken, second)
         (running,) = deployment.manage("backup", "list", "--status", "CREATING").json
-        assert running["phase"] == step
+        assert deployment.database.backups.get(running["id"]).phase == step
         stalled.pause()
         wait_for(lambda: _owner(broken, second)[0] is other, deadline=60, what="the adoption")
         broken.proxy.clear()
