@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -204,11 +205,22 @@ class Deployment:
         return connect(f"sqlite:///{self.directory / 'catalogue.sqlite'}")
 
     def wait_live(self, count: int) -> None:
+        """Wait until so many workers have reported from now on, without a problem.
+
+        An earlier report may be of a time before an outage that still keeps a worker from the bus.
+        """
+        since = datetime.now(timezone.utc)
+
+        def reported() -> bool:
+            nodes = self.database.nodes.list(live_within=LIVE_WITHIN)
+            fresh = [n for n in nodes if n.live and n.last_seen > since and not n.report.problem]
+            return len(fresh) >= count
+
         wait_for(
-            lambda: len(self.live_nodes()) >= count,
+            reported,
             deadline=90,
             what=f"{count} live workers\n" + "\n".join(w.tail(5) for w in self.workers),
-            interval=0.5,
+            interval=0.1,
         )
 
     def processes(self) -> list[ManagedProcess]:
