@@ -83,7 +83,7 @@ def flushes_and_snapshots_some_tables(control: NodeControl, node: Node) -> None:
 
 
 def names_an_unknown_keyspace(control: NodeControl) -> None:
-    with pytest.raises(CommandFailed, match="nowhere"):
+    with pytest.raises(CommandFailed):
         control.flush([NOWHERE])
 
 
@@ -130,7 +130,7 @@ def imports_nothing_from_nothing(control: NodeControl, node: Rows, tmp_path: Pat
 def repairs_what_there_is(control: NodeControl, node: Rows) -> None:
     """A keyspace with one replica has nothing to repair: Cassandra does not look at its tables."""
     control.repair(node.table.keyspace, [node.table.table])
-    with pytest.raises(CommandFailed, match="nowhere"):
+    with pytest.raises(CommandFailed):
         control.repair("nowhere", ["t"])
 
 
