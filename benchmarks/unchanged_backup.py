@@ -95,7 +95,9 @@ def measure(catalogue: Path, backup_id: str) -> dict[str, Any]:
     """Return the times of a backup that ended, in milliseconds."""
     with closing(sqlite3.connect(f"file:{catalogue}?mode=ro", uri=True)) as database:
         job_id, created, updated = database.execute(
-            "SELECT id, created_at, updated_at FROM jobs WHERE backup_id = ?", (backup_id,)
+            "SELECT id, created_at, updated_at FROM jobs"
+            " WHERE subject_kind = 'backup' AND subject_id = ?",
+            (backup_id,),
         ).fetchone()
         steps = database.execute(
             "SELECT name, finished_at, result FROM job_steps WHERE job_id = ? ORDER BY finished_at",
