@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
+_FIRST_WITH_TTL = (4, 1)  # CASSANDRA-16789
 
 
 class FinishedUploads:
@@ -90,8 +92,9 @@ class SnapshotWork:
         tables = tuple(t.description() for t in task.tables)
         self.remove(task.tag)  # a repeated task never adds to a part of a snapshot
         self._finished.forget(task.tag)  # it belongs to the removed snapshot
+        ttl = self._ttl if _knows_ttl(self._node.member().version) else None
         started = _now()
-        self._node.control.take_snapshot(task.tag, [t.name for t in tables], ttl_seconds=self._ttl)
+        self._node.control.take_snapshot(task.tag, [t.name for t in tables], ttl_seconds=ttl)
         finished = _now()
         files, size = self.tree().count(task.tag, tables)
         return SnapshotTaken(started, finished, files, size)
@@ -100,6 +103,15 @@ class SnapshotWork:
         self.remove(task.tag)
         self._finished.forget(task.tag)
         return Released()
+
+
+def _knows_ttl(version: str) -> bool:
+    """Return whether a release of Cassandra removes snapshots itself; 4.0 and older do not.
+
+    4.0 takes ``--ttl`` of nodetool for the name of a keyspace, and refuses the command.
+    """
+    release = tuple(int(number) for number in re.findall("[0-9]+", version)[:2])
+    return release >= _FIRST_WITH_TTL
 
 
 def _now() -> str:

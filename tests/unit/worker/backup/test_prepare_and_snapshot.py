@@ -178,6 +178,18 @@ def test_snapshot_has_a_ttl_and_is_counted(working: Working) -> None:
     assert started.utcoffset() is not None
 
 
+@pytest.mark.parametrize(
+    ("version", "ttl"),
+    [("4.0.19", None), ("4.1.10", 3600), ("4.1-alpha1", 3600), ("5.0.9", 3600), ("10.0", 3600)],
+)
+def test_snapshot_has_a_ttl_where_cassandra_knows_it(
+    working: Working, version: str, ttl: int | None
+) -> None:
+    working.node.me = replace(working.node.me, version=version)
+    working.do(TaskKind.SNAPSHOT)
+    assert f"snapshot {TAG} {ttl}" in working.node.log
+
+
 def test_repeated_snapshot_begins_anew(working: Working) -> None:
     working.do(TaskKind.SNAPSHOT)
     working.node.write(working.node.tables[0], "nb-9-big-Data.db", b"new")
