@@ -102,7 +102,7 @@ def test_renewed_ownership_lasts(database: Database) -> None:
 
 
 def test_part_of_what_was_claimed_is_lost(database: Database) -> None:
-    """Whoever loses the cluster has lost the job too, even if the job is not adopted yet."""
+    """A conductor that loses the cluster has lost the job too, even if it is not adopted yet."""
     fence = claimed(database)
     age(database, 31)
     other = database.ownership.claim([CLUSTER], "two", timeout=30)

@@ -69,7 +69,7 @@ def job_of(database: Database, backup_id: str, kind: str = JobKind.BACKUP) -> Jo
 
 
 def adopt(database: Database, job_id: str, owner: str = "conductor") -> tuple[Job, Fence]:
-    """Claim a job whoever owns it, as if its owner had been silent."""
+    """Claim a job as if its owner, if it has one, had been silent."""
     claimed = database.jobs.claim(job_id, owner, timeout=0.0)
     assert claimed is not None
     return claimed

@@ -80,7 +80,7 @@ class ForkServer:
         self._entries: dict[str, str] = {}
 
     def takes(self, argv: Sequence[str]) -> bool:
-        """Tell whether a fork does: if it is a program of ours that was started before."""
+        """Return whether a fork can run it: a program of the project that was started before."""
         program = Path(argv[0]).name
         if not argv[0].startswith(str(_BIN)) or program not in self._known():
             return False

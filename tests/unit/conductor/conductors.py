@@ -13,7 +13,7 @@ from tests.unit.conductor.cluster import Cluster
 
 
 class Server:
-    """Serves nobody."""
+    """A server without requests."""
 
     def __init__(self) -> None:
         self.log: list[str] = []

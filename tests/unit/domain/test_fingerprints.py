@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingerprints: what is digested, what is steady, and how checks are told."""
+"""Fingerprints: what is digested, what is steady, and how checks are described."""
 
 from __future__ import annotations
 

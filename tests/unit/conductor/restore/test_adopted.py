@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Restores that a conductor of an older release has begun go on with its stored results."""
+"""Restores begun by a conductor of an older release continue with its stored results."""
 
 from __future__ import annotations
 
