@@ -16,10 +16,10 @@ from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBackup
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import InvalidValue, NotFound
 

@@ -20,8 +20,9 @@ from magnetodb_backup.cli.progress import (
 )
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cli.steps import State, steps_of_backup, steps_of_restore
-from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreStatus
 from magnetodb_backup.errors import DatabaseUnavailable
 

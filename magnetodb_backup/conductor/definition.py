@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.jobs import SubjectKind
+from magnetodb_backup.domain.jobs import Job, SubjectKind
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver

@@ -9,9 +9,8 @@ from typing import Any
 
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import describe
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
-from magnetodb_backup.domain.jobs import SubjectKind
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
 from magnetodb_backup.errors import BackupError, Conflict, Transient
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged, Unexpected
 from magnetodb_backup.tasks.codec import decode, encode
 from magnetodb_backup.tasks.kinds import Encoded

@@ -12,8 +12,7 @@ from typing import Protocol
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.jobs import Fence
+from magnetodb_backup.domain.jobs import Fence, Job
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BackupError, Conflict
 

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.jobs import Fence
+from magnetodb_backup.domain.jobs import Fence, Job
 from magnetodb_backup.errors import BackupError
 
 LOG = logging.getLogger(__name__)

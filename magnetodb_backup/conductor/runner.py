@@ -13,9 +13,7 @@ from magnetodb_backup.conductor.fanout import Workers, still_unavailable
 from magnetodb_backup.conductor.job import describe
 from magnetodb_backup.conductor.registry import DEFINITIONS
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import JobStatus
-from magnetodb_backup.domain.jobs import Fence
+from magnetodb_backup.domain.jobs import Fence, Job, JobStatus
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,

@@ -18,13 +18,12 @@ from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupRequest,
-    Job,
     NodeBackup,
     Progress,
     check_backup_name,
 )
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, check_transition
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.status import BackupStatus, check_transition
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 

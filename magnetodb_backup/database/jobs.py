@@ -14,9 +14,7 @@ from magnetodb_backup.database import ownership
 from magnetodb_backup.database.backups import UNFINISHED, now, row_of, unfinished_about
 from magnetodb_backup.database.models import JobRow, JobStepRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import JobStatus
-from magnetodb_backup.domain.jobs import Fence, Resource, Subject, SubjectKind
+from magnetodb_backup.domain.jobs import Fence, Job, JobStatus, Resource, Subject, SubjectKind
 from magnetodb_backup.errors import Conflict, NotFound
 
 

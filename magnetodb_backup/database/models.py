@@ -16,9 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import JobStatus
-from magnetodb_backup.domain.jobs import Subject, SubjectKind
+from magnetodb_backup.domain.jobs import Job, JobStatus, Subject, SubjectKind
 
 
 class UtcTime(TypeDecorator[datetime]):

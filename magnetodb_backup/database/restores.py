@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database.backups import now, row_of
 from magnetodb_backup.database.models import JobRow, NodeRestoreRow, RestoreRow
 from magnetodb_backup.database.session import Transactions
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, check_restorable
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
+from magnetodb_backup.domain.jobs import JobKind, Subject
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,

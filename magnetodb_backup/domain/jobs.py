@@ -1,11 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a job is about, and what a conductor owns while it runs the job."""
+"""Jobs: kinds, states and records, their subjects, and what a conductor owns while it runs one."""
 
 from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class JobStatus(str, enum.Enum):
+    """Status of a job: PENDING until a conductor owns it."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def finished(self) -> bool:
+        """True for the three final states."""
+        return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class JobKind:
+    """The kinds of jobs that requests make. A kind is a text: definitions may add others."""
+
+    BACKUP = "backup"
+    VERIFICATION = "verification"
+    DELETION = "deletion"
+    RESTORE = "restore"
 
 
 class SubjectKind(str, enum.Enum):
@@ -40,6 +67,33 @@ class Subject:
     def cluster(cls, name: str) -> Subject:
         """Return a cluster as the subject."""
         return cls(SubjectKind.CLUSTER, name)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's record. ``kind`` is that of a definition; ``round`` counts the rounds of steps."""
+
+    id: str
+    kind: str
+    subject: Subject
+    cluster: str
+    status: JobStatus
+    created_at: datetime
+    updated_at: datetime
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    error: str = ""
+    error_code: str = ""
+    round: int = 1
+    cancel_requested: bool = False
+    owner: str = ""
+
+    @property
+    def backup_id(self) -> str:
+        """The backup that the job works on or restores, empty if there is none."""
+        if self.subject.kind is SubjectKind.BACKUP:
+            return self.subject.id
+        return str(self.parameters.get("backup_id", ""))  # of a restore's request
 
 
 @dataclass(frozen=True, order=True)

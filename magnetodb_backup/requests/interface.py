@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.backup.status import JobKind
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.messaging.conductor import ConductorClient

@@ -19,8 +19,9 @@ from magnetodb_backup.api.schemas.document import document
 from magnetodb_backup.cmd import configuration
 from magnetodb_backup.cmd.api import make_application
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Backup, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind
 from magnetodb_backup.messaging.bus import make_transport
 from tests.lab.catalogue import job_of, recorded
 from tests.lab.deployment import write_configuration

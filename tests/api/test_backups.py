@@ -9,8 +9,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from tests.api.conftest import CLUSTER, Api, as_json
 from tests.lab.catalogue import MISSING
 from tests.unit.domain.samples import NODE_BACKUP, REPORT

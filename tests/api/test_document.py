@@ -17,8 +17,9 @@ from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.api.schemas.document import document
 from magnetodb_backup.domain.backup.records import BackupRequest
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view, node_view
+from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.domain.restore.records import Existing, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
 from tests.api.conftest import Api

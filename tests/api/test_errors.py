@@ -15,8 +15,9 @@ from oslo_policy import policy
 from magnetodb_backup.api.app import create_app
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.errors import (
     BackupError,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.backup.records import Backup
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.fingerprints import TableCheck
+from magnetodb_backup.domain.jobs import JobKind
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
 from magnetodb_backup.domain.tables import (

@@ -12,8 +12,8 @@ import pytest
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
-from magnetodb_backup.domain.backup.status import TRANSITIONS, BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.status import TRANSITIONS, BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 from tests.lab.catalogue import MISSING, job_of, recorded
 from tests.unit.domain.samples import BACKUP, NODE_BACKUP, TIME

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence, Subject
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, Subject
 from magnetodb_backup.errors import Conflict, NotFound
 from tests.lab.catalogue import MISSING, Clock, job_of
 from tests.unit.domain.samples import MEMBER, REPORT

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database import BackupStore, Database, JobStore, RestoreStore, connect
 from magnetodb_backup.database.ownership import FencedTransactions
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence, Resource, Subject
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Fence, JobKind, JobStatus, Resource, Subject
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
 from magnetodb_backup.errors import OwnershipLost
 from tests.lab.catalogue import adopt, job_of

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import (
     Existing,
     NodeRestore,

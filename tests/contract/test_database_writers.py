@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.database.backups import row_of
 from magnetodb_backup.database.session import Transactions, make_engine
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, Progress
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import RestoreRequest
 from magnetodb_backup.errors import BackupError, Conflict
 from tests.lab.catalogue import job_of

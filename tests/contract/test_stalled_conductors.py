@@ -20,7 +20,8 @@ from magnetodb_backup.conductor.definition import RunnerSettings
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreStatus
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster

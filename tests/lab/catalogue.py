@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence, Subject
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, Subject
 
 _FILE = "catalogue.sqlite"
 MISSING = "11111111-1111-4111-8111-111111111111"

@@ -10,9 +10,8 @@ from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.schemas.document import read_body
 from magnetodb_backup.domain.backup.records import Backup as BackupRecord
 from magnetodb_backup.domain.backup.records import BackupRequest
-from magnetodb_backup.domain.backup.status import JobKind
 from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.jobs import JobKind, Subject
 from magnetodb_backup.errors import NotFound
 
 _VERIFY = "/v1/backups/{id}/verify"

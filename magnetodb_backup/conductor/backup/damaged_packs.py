@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.status import JobKind
+from magnetodb_backup.domain.jobs import JobKind
 from magnetodb_backup.tasks.backup_steps import UploadDone
 from magnetodb_backup.tasks.codec import decode
 

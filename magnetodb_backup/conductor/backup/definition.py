@@ -12,9 +12,9 @@ from magnetodb_backup.conductor.backup.job import BackupJob
 from magnetodb_backup.conductor.backup.nodes import BackupTools
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import Results, StepRunner, describe
-from magnetodb_backup.domain.backup.records import Backup, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
-from magnetodb_backup.domain.jobs import SubjectKind
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.tasks.backup_steps import CommitDone, JobFailed, ReleaseDone
 from magnetodb_backup.tasks.codec import encode

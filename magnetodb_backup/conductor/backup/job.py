@@ -15,8 +15,9 @@ from magnetodb_backup.conductor.backup.nodes import BackupNodes, BackupTools, ho
 from magnetodb_backup.conductor.census import require_all, take_census
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, typed_step
-from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.errors import Cancelled, CommandFailed, DataDirectoryProblem
 from magnetodb_backup.tasks import backup_steps
 from magnetodb_backup.tasks.backup import (

@@ -14,8 +14,9 @@ from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.tasks.backup_steps import (
     CensusTaken,

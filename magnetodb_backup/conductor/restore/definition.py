@@ -8,9 +8,7 @@ from typing import Any
 
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.restore.outcome import RestoreRunner
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import JobKind
-from magnetodb_backup.domain.jobs import SubjectKind
+from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
 from magnetodb_backup.errors import BackupError
 
 

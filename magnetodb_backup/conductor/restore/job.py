@@ -14,8 +14,8 @@ from magnetodb_backup.conductor.restore.offline import PlaceDelivery
 from magnetodb_backup.conductor.restore.online import OnlineDelivery
 from magnetodb_backup.conductor.restore.plan import Findings, make_plan
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
-from magnetodb_backup.domain.backup.records import Job
 from magnetodb_backup.domain.fingerprints import merged_checks
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.plan import Plan
 from magnetodb_backup.domain.restore.records import Restore
 from magnetodb_backup.domain.restore.routing import Method

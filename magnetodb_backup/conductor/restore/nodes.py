@@ -15,7 +15,8 @@ from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.conductor.node_records import NodeRecords
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job, Node
+from magnetodb_backup.domain.backup.records import Node
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.restore.routing import find_member
 from magnetodb_backup.domain.ring import RingMember

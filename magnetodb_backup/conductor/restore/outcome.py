@@ -11,7 +11,7 @@ from magnetodb_backup.conductor.job import Results, StepRunner, describe
 from magnetodb_backup.conductor.restore.job import RestoreJob
 from magnetodb_backup.conductor.restore.nodes import RestoreTools
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Job
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.domain.restore.table_states import RESTORED, UNTOUCHED
 from magnetodb_backup.errors import BackupError, Cancelled, from_record

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of the database: backups, node backups, jobs and nodes. Times are aware, in UTC."""
+"""Records of the database: backups, node backups and nodes. Times are aware, in UTC."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
-from magnetodb_backup.domain.jobs import Subject, SubjectKind
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import InvalidValue
 
@@ -105,33 +104,6 @@ class NodeBackup:
     snapshot_started_at: str = ""
     snapshot_finished_at: str = ""
     corrupt_files: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job's record. ``kind`` is that of a definition; ``round`` counts the rounds of steps."""
-
-    id: str
-    kind: str
-    subject: Subject
-    cluster: str
-    status: JobStatus
-    created_at: datetime
-    updated_at: datetime
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    result: Mapping[str, Any] | None = None
-    error: str = ""
-    error_code: str = ""
-    round: int = 1
-    cancel_requested: bool = False
-    owner: str = ""
-
-    @property
-    def backup_id(self) -> str:
-        """The backup that the job works on or restores, empty if there is none."""
-        if self.subject.kind is SubjectKind.BACKUP:
-            return self.subject.id
-        return str(self.parameters.get("backup_id", ""))  # of a restore's request
 
 
 LIVE_WITHIN = 30.0  # seconds since the last report, for those who only look

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States of backups and jobs and their transitions, as data (drawn into the documentation)."""
+"""States of backups and their transitions, as data (drawn into the documentation)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,6 @@ class BackupStatus(str, enum.Enum):
     DELETING = "DELETING"
     DELETED = "DELETED"
     DELETE_FAILED = "DELETE_FAILED"
-
-
-class JobStatus(str, enum.Enum):
-    """Status of a job: PENDING until a conductor owns it."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    DONE = "DONE"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def finished(self) -> bool:
-        """True for the three final states."""
-        return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
-
-
-class JobKind:
-    """The kinds of jobs that requests make. A kind is a text: definitions may add others."""
-
-    BACKUP = "backup"
-    VERIFICATION = "verification"
-    DELETION = "deletion"
-    RESTORE = "restore"
 
 
 class Phase(str, enum.Enum):

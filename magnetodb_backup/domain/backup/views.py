@@ -8,7 +8,8 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup
+from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup
+from magnetodb_backup.domain.jobs import Job
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

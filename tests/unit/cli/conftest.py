@@ -17,8 +17,9 @@ from magnetodb_backup.cli.app import ManageApp
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.manifest import BackupManifest, FileEntry
-from magnetodb_backup.domain.backup.records import Backup, Job, NodeBackup
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.records import Backup, NodeBackup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.requests.service import RecordedRequests
 from tests.lab.processes import wait_for

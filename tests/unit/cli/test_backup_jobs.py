@@ -7,10 +7,9 @@ from dataclasses import asdict
 
 import pytest
 
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.repository.verify import Problem, VerificationReport
 from tests.lab.catalogue import MISSING
 from tests.lab.processes import wait_for

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from magnetodb_backup.domain.backup.records import Progress
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import Meanwhile, Shell
 

@@ -16,9 +16,9 @@ from magnetodb_backup.conductor.definition import JobDefinition, RunnerSettings
 from magnetodb_backup.conductor.registry import DEFINITIONS
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Job, NodeBackup
-from magnetodb_backup.domain.backup.status import JobKind, Phase
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBackup
+from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import DatabaseUnavailable

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.domain.backup.records import Backup, Job
+from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,

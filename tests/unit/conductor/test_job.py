@@ -12,9 +12,8 @@ import pytest
 
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, StepRunner, describe
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import BackupRequest, Job
-from magnetodb_backup.domain.backup.status import JobKind
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.errors import Cancelled, NoSpace, SchemaChanged
 
 

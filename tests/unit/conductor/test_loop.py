@@ -13,9 +13,9 @@ import pytest
 
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
-from magnetodb_backup.domain.backup.records import Backup, Job
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Fence, Resource, Subject
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, Resource, Subject
 from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.tasks.kinds import TaskKind

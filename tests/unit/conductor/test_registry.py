@@ -10,10 +10,8 @@ import pytest
 
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.registry import DEFINITIONS
-from magnetodb_backup.domain.backup.records import Job
-from magnetodb_backup.domain.backup.status import JobStatus
 from magnetodb_backup.domain.backup.views import job_view
-from magnetodb_backup.domain.jobs import Resource, Subject, SubjectKind
+from magnetodb_backup.domain.jobs import Job, JobStatus, Resource, Subject, SubjectKind
 from magnetodb_backup.errors import BackupError, Cancelled, Conflict, InvalidValue
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus, Phase
-from magnetodb_backup.domain.jobs import Fence, Resource, Subject
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.jobs import Fence, JobKind, JobStatus, Resource, Subject
 from magnetodb_backup.errors import (
     DatabaseUnavailable,
     InvalidValue,

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from magnetodb_backup.domain.backup.records import Backup, Job, Node, NodeBackup, Progress
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup, Progress
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,

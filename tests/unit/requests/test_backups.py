@@ -12,7 +12,8 @@ import pytest
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.errors import BusUnavailable, Conflict, InvalidValue, NotFound
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.requests.service import RecordedRequests

@@ -9,7 +9,8 @@ import pytest
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind
 from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,

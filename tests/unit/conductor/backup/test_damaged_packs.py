@@ -9,8 +9,8 @@ import pytest
 
 from magnetodb_backup.conductor.backup.damaged_packs import damaged_packs
 from magnetodb_backup.domain.backup.records import Backup
-from magnetodb_backup.domain.backup.status import BackupStatus, JobKind
-from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, Subject
 from magnetodb_backup.errors import StorageRefused
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from tests.unit.conductor.cluster import Cluster

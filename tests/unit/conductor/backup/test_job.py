@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.repository.format.names import manifest_name
 from tests.unit.conductor.cluster import Cluster

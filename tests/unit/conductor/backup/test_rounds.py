@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.errors import CommandFailed, NotFound
 from magnetodb_backup.tasks.kinds import TaskKind, snapshot_tag
 from tests.unit.conductor.cluster import Cluster

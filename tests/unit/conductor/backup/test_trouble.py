@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus, Phase
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.errors import NotFound, StorageRefused, StorageUnavailable
 from magnetodb_backup.repository.format.names import cluster_container, manifest_name
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus

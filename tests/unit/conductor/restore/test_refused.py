@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import BackupStatus, JobStatus
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.domain.restore.records import Existing, Restore, RestoreStatus
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.repository.format.names import (

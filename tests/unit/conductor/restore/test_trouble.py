@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import JobStatus
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.domain.restore.records import (
     OFFLINE_PHASES,
     Existing,

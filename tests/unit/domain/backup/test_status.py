@@ -7,12 +7,8 @@ from itertools import product
 
 import pytest
 
-from magnetodb_backup.domain.backup.status import (
-    TRANSITIONS,
-    BackupStatus,
-    JobStatus,
-    check_transition,
-)
+from magnetodb_backup.domain.backup.status import TRANSITIONS, BackupStatus, check_transition
+from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.errors import Conflict
 
 _S = BackupStatus
