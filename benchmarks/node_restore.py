@@ -51,7 +51,7 @@ def _ours(
         journal=directory / "journal.jsonl",
         settings=DownloadSettings(concurrency=concurrency),
         progress=lambda _: None,
-        check_cancelled=lambda: None,
+        raise_if_cancelled=lambda: None,
     )
 
 

@@ -71,7 +71,7 @@ def main() -> None:
             readers=conf.worker.reader_threads,
         ),
         spool_directory=Path(state),
-        caller=Caller(progress=lambda _: None, check_cancelled=lambda: None),
+        caller=Caller(progress=lambda _: None, raise_if_cancelled=lambda: None),
     )
     index.close()
     print(json.dumps({"cpu": cpu() - before, "peak_memory": peak_memory()}), flush=True)

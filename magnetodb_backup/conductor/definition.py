@@ -33,15 +33,15 @@ class JobContext:
     """What one job works with.
 
     Writes through ``database`` raise OwnershipLost once another conductor owns the job.
-    ``check`` raises when the job must take no further step; ``wait`` waits for so many seconds
-    or until the process stops.
+    ``raise_if_cancelled`` raises when the job must take no further step; ``wait`` waits for so
+    many seconds or until the process stops.
     """
 
     database: Database
     workers: Workers
     storage: Callable[[], StorageDriver]
     settings: RunnerSettings
-    check: Callable[[], None]
+    raise_if_cancelled: Callable[[], None]
     wait: Callable[[float], None]
 
     def repository(self, cluster: str) -> ClusterRepository:
@@ -54,7 +54,7 @@ class JobContext:
             self.workers,
             poll_interval=self.settings.poll_interval,
             outage_deadline=self.settings.outage_deadline,
-            check=self.check,
+            raise_if_cancelled=self.raise_if_cancelled,
         )
 
     def cleaning_fanout(self) -> Fanout:
@@ -63,7 +63,7 @@ class JobContext:
             self.workers,
             poll_interval=min(0.5, self.settings.poll_interval),
             outage_deadline=min(_CLEANING, self.settings.outage_deadline),
-            check=lambda: None,
+            raise_if_cancelled=lambda: None,
         )
 
 

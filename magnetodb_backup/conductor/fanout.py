@@ -50,7 +50,7 @@ class _Settings:
     workers: Workers
     poll_interval: float
     outage_deadline: float
-    check: Callable[[], None]
+    raise_if_cancelled: Callable[[], None]
 
     def patience(self) -> Patience:
         return Patience(self.outage_deadline, self.poll_interval)
@@ -59,9 +59,9 @@ class _Settings:
 class Fanout:
     """Runs calls side by side. ``outage_deadline`` and ``poll_interval`` in seconds.
 
-    ``check`` is called at the start, once per poll interval and at the end. It raises to give
-    everything up (Cancelled, lost ownership). While it raises a Transient error, nothing is
-    started and no answer is taken.
+    ``raise_if_cancelled`` is called at the start, once per poll interval and at the end. It
+    raises to give everything up (Cancelled, lost ownership). While it raises a Transient error,
+    nothing is started and no answer is taken.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Fanout:
         *,
         poll_interval: float,
         outage_deadline: float,
-        check: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
     ) -> None:
-        self._settings = _Settings(workers, poll_interval, outage_deadline, check)
+        self._settings = _Settings(workers, poll_interval, outage_deadline, raise_if_cancelled)
 
     def run(
         self,
@@ -87,7 +87,7 @@ class Fanout:
         A permanent error makes the other workers stop if ``stop_at_first_error``. A transient one
         is tried again until it has lasted for the outage deadline; then it is StillUnavailable.
         ``progress`` and ``ended`` are called in the caller's thread; what ``ended`` raises, and
-        what ``check`` raises besides BackupErrors, leaves the tasks running.
+        what ``raise_if_cancelled`` raises besides BackupErrors, leaves the tasks running.
         """
         if not calls:
             return []
@@ -179,7 +179,7 @@ class _Loop:
         if not self._checking or time.monotonic() < self._check_at:
             return True
         try:
-            self._settings.check()
+            self._settings.raise_if_cancelled()
         except Transient as error:
             LOG.info("%s; trying again", error)
             pause = self._check_patience.pause_after_trouble()
@@ -202,7 +202,7 @@ class _Loop:
         """Check once more, so that no result is stored of a job that another conductor runs."""
         while self._checking:
             try:
-                self._settings.check()
+                self._settings.raise_if_cancelled()
                 return
             except Transient:
                 pause = self._check_patience.pause_after_trouble()

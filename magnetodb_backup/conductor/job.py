@@ -91,18 +91,23 @@ def typed_step(
 class StepRunner:
     """Runs a job's steps, leaving out those whose result is stored.
 
-    ``check`` raises when the job must not go on; ``entered`` hears of each step that begins.
+    ``raise_if_cancelled`` raises when the job must take no further step; ``entered`` is called
+    with the phase of each step before it begins.
     """
 
     def __init__(
         self,
         database: Database,
         *,
-        check: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
         entered: Callable[[str], None],
         rounds: int,
     ) -> None:
-        self._database, self._check, self._entered = database, check, entered
+        self._database, self._raise_if_cancelled, self._entered = (
+            database,
+            raise_if_cancelled,
+            entered,
+        )
         self._rounds = rounds
 
     def run(
@@ -125,7 +130,7 @@ class StepRunner:
                 if job.round >= self._rounds:
                     raise SchemaChanged(
                         f"{again.reason}, in each of {self._rounds} rounds; repeat the backup "
-                        "when nobody changes the schema or the ring"
+                        "while the schema and the ring do not change"
                     ) from None
                 job = self._database.jobs.next_round(job.id)
 
@@ -134,7 +139,7 @@ class StepRunner:
         for step in steps:
             if step.name in results:
                 continue
-            self._check()
+            self._raise_if_cancelled()
             self._entered(step.phase or step.name)
             LOG.info("job %s: %s", job.id, step.name)
             result = encode(step.run(results))

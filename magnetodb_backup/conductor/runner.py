@@ -87,7 +87,7 @@ class JobRunner:
     def _context(self, job: Job, fence: Fence, still_owner: Callable[[], bool]) -> JobContext:
         fenced = self._database.fenced(fence)
 
-        def check() -> None:
+        def raise_if_cancelled() -> None:
             if self._stopping.is_set():
                 raise _GivenUp("this conductor stops")
             if not still_owner():
@@ -98,7 +98,9 @@ class JobRunner:
         def wait(seconds: float) -> None:
             self._stopping.wait(seconds)
 
-        return JobContext(fenced, self._workers, self._storage, self._settings, check, wait)
+        return JobContext(
+            fenced, self._workers, self._storage, self._settings, raise_if_cancelled, wait
+        )
 
 
 class _Run:

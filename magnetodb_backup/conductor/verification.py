@@ -32,7 +32,7 @@ class Verification:
             backup.id,
             read_data=bool(job.parameters.get("read_data")),
             progress=lambda *_: None,
-            check_cancelled=context.check,
+            raise_if_cancelled=context.raise_if_cancelled,
         )
         return asdict(report)
 

@@ -115,10 +115,10 @@ class _NodeCheck:
         share: NodeShare,
         *,
         read_data: bool,
-        check_cancelled: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
     ) -> None:
         self._repository, self._share = repository, share
-        self._read_data, self._check_cancelled = read_data, check_cancelled
+        self._read_data, self._raise_if_cancelled = read_data, raise_if_cancelled
         self.files = self.bytes = self.packs = self.bytes_read = 0
         self.problems: list[Problem] = []
 
@@ -160,7 +160,7 @@ class _NodeCheck:
         listed = self._repository.packs()
         damaged = set()
         for pack, least in extents.packs():
-            self._check_cancelled()
+            self._raise_if_cancelled()
             self.packs += 1
             size = listed.get(pack)
             if size is None or size < least:
@@ -201,7 +201,7 @@ class _NodeCheck:
     def _read_spanned(self, path: str, sha256: str, parts: list[Extent]) -> None:
         digest = hashlib.sha256()
         for part in parts:
-            self._check_cancelled()
+            self._raise_if_cancelled()
             for piece in self._repository.read_pack(part.pack, part.offset, part.length):
                 digest.update(piece)
                 self.bytes_read += len(piece)
@@ -237,7 +237,7 @@ def verify_backup(
     *,
     read_data: bool,
     progress: Callable[[int, int], None],
-    check_cancelled: Callable[[], None],
+    raise_if_cancelled: Callable[[], None],
 ) -> VerificationReport:
     """Check that every pack of a backup is stored; with ``read_data`` read back every byte.
 
@@ -253,7 +253,7 @@ def verify_backup(
             node_repository_of(share.host_id),
             share,
             read_data=read_data,
-            check_cancelled=check_cancelled,
+            raise_if_cancelled=raise_if_cancelled,
         )
         check.run(cluster, backup_id)
         for name in ("files", "bytes", "packs", "bytes_read"):

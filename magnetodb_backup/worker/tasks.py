@@ -41,8 +41,6 @@ class TaskContext:
         if self._cancelled.is_set():
             raise self._reason or Cancelled("the task was cancelled")
 
-    check = raise_if_cancelled
-
 
 Handler = Callable[[Mapping[str, Any], TaskContext], Mapping[str, Any]]
 

@@ -50,12 +50,15 @@ class NodeControl(Protocol):
         """
 
     def repair(
-        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+        self,
+        keyspace: str,
+        tables: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         """Repair the tables in full, in all ranges of which the node has a replica.
 
-        ``check`` is called regularly; an error that it raises ends the waiting. The repair
-        continues in Cassandra, where it does no harm: stopping it would stop all repairs.
+        ``raise_if_cancelled`` is called regularly; an error that it raises ends the waiting. The
+        repair continues in Cassandra and does no harm: stopping it would stop all repairs.
 
         :raises CommandFailed: if the repair fails, or takes too long; then it continues in
             Cassandra.

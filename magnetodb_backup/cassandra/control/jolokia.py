@@ -140,7 +140,10 @@ class JolokiaControl:
             )
 
     def repair(
-        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+        self,
+        keyspace: str,
+        tables: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the repair, and poll its status until it is done.
 
@@ -160,7 +163,7 @@ class JolokiaControl:
         started = answered = time.monotonic()
         seen = False
         while True:
-            check()
+            raise_if_cancelled()
             try:
                 status = self._execute(_STATUS, [number])
             except CassandraUnavailable:

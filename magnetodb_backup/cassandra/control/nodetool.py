@@ -125,12 +125,15 @@ class NodetoolControl:
         raise self._failure("import", output)
 
     def repair(
-        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+        self,
+        keyspace: str,
+        tables: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         """Repair the tables by one command."""
         command = ["repair", "--full", "--ignore-unreplicated-keyspaces", "--", keyspace, *tables]
         try:
-            code, output = self._call(command, self._repair_timeout, check)
+            code, output = self._call(command, self._repair_timeout, raise_if_cancelled)
         except CassandraUnavailable:
             raise CommandFailed(
                 f"the repair of {keyspace} still runs after {self._repair_timeout:g} s ([nodetool] "
@@ -194,9 +197,9 @@ class NodetoolControl:
         self,
         arguments: Sequence[str],
         timeout: float,
-        check: Callable[[], None] = lambda: None,
+        raise_if_cancelled: Callable[[], None] = lambda: None,
     ) -> tuple[int, str]:
-        """Return the exit code and all output; kill nodetool if ``check`` raises."""
+        """Return the exit code and all output; kill nodetool if ``raise_if_cancelled`` raises."""
         command = [*self._prefix, *arguments]
         try:
             process = subprocess.Popen(
@@ -225,7 +228,7 @@ class NodetoolControl:
                             f"nodetool {arguments[0]} took longer than {timeout:g} s ([nodetool] "
                             "timeout)"
                         ) from None
-                check()
+                raise_if_cancelled()
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()

@@ -78,26 +78,30 @@ class CassandraProcess:
         """Return whether the CQL port accepts connections."""
         return takes_connections(self._address, self._native_port)
 
-    def stop(self, check_cancelled: Callable[[], None]) -> None:
+    def stop(self, raise_if_cancelled: Callable[[], None]) -> None:
         """Run the stop command until it ends.
 
         :raises CommandFailed: with its output, if it fails or takes too long.
         """
-        self._run("stop_command", self._stop_command, self.stop_timeout, check_cancelled)
+        self._run("stop_command", self._stop_command, self.stop_timeout, raise_if_cancelled)
 
-    def start(self, check_cancelled: Callable[[], None]) -> None:
+    def start(self, raise_if_cancelled: Callable[[], None]) -> None:
         """Run the start command until it ends.
 
         :raises CommandFailed: with its output, if it fails or takes too long.
         """
-        self._run("start_command", self._start_command, self.start_timeout, check_cancelled)
+        self._run("start_command", self._start_command, self.start_timeout, raise_if_cancelled)
 
     def _run(
-        self, name: str, command: tuple[str, ...], timeout: float, check: Callable[[], None]
+        self,
+        name: str,
+        command: tuple[str, ...],
+        timeout: float,
+        raise_if_cancelled: Callable[[], None],
     ) -> None:
         if not command:
             raise CommandFailed("; ".join(self.problems()))
-        check()
+        raise_if_cancelled()
         # A file: a process that the command leaves running may keep its output open for ever.
         with tempfile.TemporaryFile() as output:
             try:
@@ -112,7 +116,7 @@ class CassandraProcess:
                 raise CommandFailed(
                     f"{command[0]} cannot be run ({error.strerror}); correct [cassandra] {name}"
                 ) from None
-            ended = _wait(process, timeout, check)
+            ended = _wait(process, timeout, raise_if_cancelled)
             printed = _summary(output)
         if not ended:
             raise CommandFailed(
@@ -126,14 +130,16 @@ class CassandraProcess:
             )
 
 
-def _wait(process: subprocess.Popen[bytes], timeout: float, check: Callable[[], None]) -> bool:
+def _wait(
+    process: subprocess.Popen[bytes], timeout: float, raise_if_cancelled: Callable[[], None]
+) -> bool:
     """Return whether the process ended by itself in time."""
     deadline = time.monotonic() + timeout
     try:
         while process.poll() is None:
             if time.monotonic() > deadline:
                 return False
-            check()
+            raise_if_cancelled()
             time.sleep(_LOOK_EVERY)
         return True
     finally:

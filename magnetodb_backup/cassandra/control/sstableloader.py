@@ -86,7 +86,7 @@ class BulkLoader:
         self._timeout = timeout
 
     def load(
-        self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
+        self, directory: str, contacts: Sequence[str], raise_if_cancelled: Callable[[], None]
     ) -> Loaded:
         """Send all SSTables of ``…/<keyspace>/<table>`` except for unreadable ones.
 
@@ -99,7 +99,8 @@ class BulkLoader:
         :raises CommandFailed: if sstableloader does not accept its arguments, or fails.
         """
         code, output = self._run(
-            [*self._command, "-d", ",".join(contacts), *self._options, directory], check_cancelled
+            [*self._command, "-d", ",".join(contacts), *self._options, directory],
+            raise_if_cancelled,
         )
         if missing := _NO_TABLE.search(output):
             raise UnknownTable(f"sstableloader: Cassandra has no table {missing[1]}")
@@ -114,8 +115,8 @@ class BulkLoader:
         size = int(float(sent[1]) * 1024 ** " KMGT".index(sent[2] or " ")) if sent else 0
         return Loaded(size, skipped)
 
-    def _run(self, argv: list[str], check_cancelled: Callable[[], None]) -> tuple[int, str]:
-        check_cancelled()
+    def _run(self, argv: list[str], raise_if_cancelled: Callable[[], None]) -> tuple[int, str]:
+        raise_if_cancelled()
         try:
             process = subprocess.Popen(
                 argv,
@@ -135,7 +136,7 @@ class BulkLoader:
         reader = threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True)
         reader.start()
         try:
-            self._wait(process, check_cancelled)
+            self._wait(process, raise_if_cancelled)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -145,13 +146,13 @@ class BulkLoader:
             process.stdout.close()
         return process.returncode, "\n".join(lines)
 
-    def _wait(self, process: subprocess.Popen[str], check_cancelled: Callable[[], None]) -> None:
+    def _wait(self, process: subprocess.Popen[str], raise_if_cancelled: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._timeout
         while True:
             try:
                 process.wait(_LOOK_EVERY)
             except subprocess.TimeoutExpired:
-                check_cancelled()
+                raise_if_cancelled()
             else:
                 return
             if time.monotonic() > deadline:

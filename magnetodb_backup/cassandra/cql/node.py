@@ -208,9 +208,9 @@ class CqlNode:
             LOG.warning("%s cannot be read and is taken as not empty: %s", table, error)
             return True
 
-    def row_reader(self, check: Callable[[], None]) -> RowReader:
-        """Return a reader of token ranges; ``check`` raises to stop it."""
-        return RowReader(self._session, check)
+    def row_reader(self, raise_if_cancelled: Callable[[], None]) -> RowReader:
+        """Return a reader of token ranges; ``raise_if_cancelled`` raises to stop it."""
+        return RowReader(self._session, raise_if_cancelled)
 
     def is_view_built(self, view: TableName) -> bool:
         """Return whether this node has built its part of a materialized view."""

@@ -55,17 +55,17 @@ def partition_key(session: PinnedSession, table: TableName) -> list[str]:
 class RowReader:
     """Reads ranges of tables. Memory is bounded by the size of a page.
 
-    Reads from all replicas; after a failure this object reads from a quorum. ``check`` is called
-    before each page and raises to stop.
+    Reads from all replicas; after a failure this object reads from a quorum.
+    ``raise_if_cancelled`` is called before each page and raises to stop.
     """
 
     def __init__(
         self,
         session: PinnedSession,
-        check: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._session, self._check, self._sleep = session, check, sleep
+        self._session, self._raise_if_cancelled, self._sleep = session, raise_if_cancelled, sleep
         self._level = CONSISTENCIES[0]
 
     def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
@@ -92,7 +92,7 @@ class RowReader:
         """Return a page and the page size that was successful."""
         pause, tries = _PAUSE, 1
         while True:
-            self._check()
+            self._raise_if_cancelled()
             level = self._level
             try:
                 return self._session.page(query, size=size, after=after, consistency=level), size

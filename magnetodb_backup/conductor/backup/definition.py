@@ -47,7 +47,10 @@ class BackupDefinition:
             steps.drop_snapshots(round_)
 
         results = StepRunner(
-            database, check=context.check, entered=entered, rounds=context.settings.rounds
+            database,
+            raise_if_cancelled=context.raise_if_cancelled,
+            entered=entered,
+            rounds=context.settings.rounds,
         ).run(job, steps.steps, undo)
         return encode(results.of(CommitDone))
 
@@ -67,7 +70,7 @@ def _steps(job: Job, backup: Backup, context: JobContext) -> BackupJob:
         database=context.database,
         fanout=context.fanout(),
         repository=context.repository(backup.cluster),
-        raise_if_cancelled=context.check,
+        raise_if_cancelled=context.raise_if_cancelled,
         wait=context.wait,
         worker_timeout=context.settings.worker_timeout,
         damaged_packs=lambda cluster: damaged_packs(context.database, cluster),

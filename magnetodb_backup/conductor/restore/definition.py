@@ -22,7 +22,7 @@ class RestoreDefinition:
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Take the restore's steps; return its status and the number of tables."""
         restore = context.database.restores.get(job.id)
-        return _runner(context).run(job, restore.source_cluster, context.check)
+        return _runner(context).run(job, restore.source_cluster, context.raise_if_cancelled)
 
     def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
         """Persist the failure, clean up, then publish the restore's final status."""

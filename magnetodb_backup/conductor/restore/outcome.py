@@ -42,7 +42,7 @@ class RestoreRunner:
         self._outage_deadline = outage_deadline
 
     def run(
-        self, job: Job, source_cluster: str, check: Callable[[], None]
+        self, job: Job, source_cluster: str, raise_if_cancelled: Callable[[], None]
     ) -> Mapping[str, str | int] | None:
         """Run the job's steps that have no result yet, and mark the restore.
 
@@ -54,14 +54,14 @@ class RestoreRunner:
         decided = Results(self._database.jobs.step_results(job.id, job.round)).find(Failure)
         if decided is not None:
             raise from_record({"code": decided.code, "message": decided.message})
-        steps = RestoreJob(job, restore, self._tools(source_cluster, check))
+        steps = RestoreJob(job, restore, self._tools(source_cluster, raise_if_cancelled))
 
         def entered(phase: str) -> None:
             self._database.restores.update(job.id, phase=phase)
 
-        results = StepRunner(self._database, check=check, entered=entered, rounds=1).run(
-            job, steps.steps, lambda _: None
-        )
+        results = StepRunner(
+            self._database, raise_if_cancelled=raise_if_cancelled, entered=entered, rounds=1
+        ).run(job, steps.steps, lambda _: None)
         if restore.request.dry_run:
             self._database.restores.set_status(job.id, RestoreStatus.PLANNED)
             return {"status": RestoreStatus.PLANNED.value}
@@ -96,22 +96,22 @@ class RestoreRunner:
             error=describe(error) + "".join(_states_as_text(states)),
         )
 
-    def _tools(self, source_cluster: str, check: Callable[[], None]) -> RestoreTools:
+    def _tools(self, source_cluster: str, raise_if_cancelled: Callable[[], None]) -> RestoreTools:
         return RestoreTools(
             database=self._database,
-            fanout=self._fanout(check, self._outage_deadline),
+            fanout=self._fanout(raise_if_cancelled, self._outage_deadline),
             repository=self._repository(source_cluster),
-            raise_if_cancelled=check,
+            raise_if_cancelled=raise_if_cancelled,
             wait=self._wait,
             worker_timeout=self._worker_timeout,
         )
 
-    def _fanout(self, check: Callable[[], None], outage_deadline: float) -> Fanout:
+    def _fanout(self, raise_if_cancelled: Callable[[], None], outage_deadline: float) -> Fanout:
         return Fanout(
             self._workers,
             poll_interval=min(self._poll_interval, 1.0),
             outage_deadline=min(outage_deadline, self._outage_deadline),
-            check=check,
+            raise_if_cancelled=raise_if_cancelled,
         )
 
 

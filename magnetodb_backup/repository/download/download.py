@@ -97,7 +97,7 @@ def download_node(
     journal: Path,
     settings: DownloadSettings,
     progress: Callable[[RestoreProgress], None],
-    check_cancelled: Callable[[], None],
+    raise_if_cancelled: Callable[[], None],
 ) -> RestoreProgress:
     """Write the files to the paths that ``place`` returns, and verify each one's SHA-256.
 
@@ -113,13 +113,13 @@ def download_node(
     try:
         room, leftovers = Room(), Leftovers()
         for entry in manifest():
-            check_cancelled()
+            raise_if_cancelled()
             path = place(entry)
             if path is None:
                 continue
             known = finished.has(path, entry.size, entry.sha256)
             there = not known and leftovers.has(path)
-            left = there and take_leftover(path, entry, check_cancelled)
+            left = there and take_leftover(path, entry, raise_if_cancelled)
             file = wanted.add(path, entry, finished=known or left)
             tally.add(files_total=1, bytes_total=entry.size)
             if known:
@@ -133,14 +133,14 @@ def download_node(
                     remove_part(path)
         room.check()
         for directory in room.directories:
-            check_cancelled()
+            raise_if_cancelled()
             make_directory(directory)
         fetcher = Fetcher(
             repository,
             publisher,
             tally,
             concurrency=settings.concurrency,
-            check_cancelled=check_cancelled,
+            raise_if_cancelled=raise_if_cancelled,
         )
         try:
             fetcher.run(wanted.empty(), wanted.reads(settings.gap))
@@ -150,7 +150,7 @@ def download_node(
                 publisher.flush()
             raise
         publisher.flush()
-        check_cancelled()
+        raise_if_cancelled()
         tally.report()
         return tally.progress
     finally:

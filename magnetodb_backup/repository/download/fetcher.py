@@ -81,10 +81,10 @@ class Fetcher:
         tally: Tally,
         *,
         concurrency: int,
-        check_cancelled: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
     ) -> None:
         self._repository, self._publisher, self._tally = repository, publisher, tally
-        self._concurrency, self._check_cancelled = concurrency, check_cancelled
+        self._concurrency, self._raise_if_cancelled = concurrency, raise_if_cancelled
         self._slots = threading.Semaphore(concurrency * 2)
         self._spanned: dict[int, _SpannedFile] = {}
         self._failed = threading.Event()
@@ -139,7 +139,7 @@ class Fetcher:
     def _go_on(self) -> None:
         if self._failed.is_set():
             raise _Stopped
-        self._check_cancelled()
+        self._raise_if_cancelled()
 
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -17,7 +17,7 @@ from magnetodb_backup.repository.download.publisher import MOST_BYTES
 _SLICE = 1024 * 1024
 
 
-def take_leftover(path: Path, entry: FileEntry, check_cancelled: Callable[[], None]) -> bool:
+def take_leftover(path: Path, entry: FileEntry, raise_if_cancelled: Callable[[], None]) -> bool:
     """Return whether ``path`` or its part is the complete file on the disk, and verified.
 
     Reading a disk is cheaper than downloading again. A part is read only if it is small enough to
@@ -28,13 +28,13 @@ def take_leftover(path: Path, entry: FileEntry, check_cancelled: Callable[[], No
     if not entry.size or path.parent.is_symlink():  # refused later, before anything is written
         return False
     with disk_errors(path):
-        if _is_whole(path, entry, check_cancelled):
+        if _is_whole(path, entry, raise_if_cancelled):
             path.rename(part_of(path))
             return True
-        return entry.size < MOST_BYTES and _is_whole(part_of(path), entry, check_cancelled)
+        return entry.size < MOST_BYTES and _is_whole(part_of(path), entry, raise_if_cancelled)
 
 
-def _is_whole(path: Path, entry: FileEntry, check_cancelled: Callable[[], None]) -> bool:
+def _is_whole(path: Path, entry: FileEntry, raise_if_cancelled: Callable[[], None]) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:  # missing or not a file: writing the file reports the problem
@@ -45,6 +45,6 @@ def _is_whole(path: Path, entry: FileEntry, check_cancelled: Callable[[], None])
             return False
         digest = hashlib.sha256()
         while body := file.read(_SLICE):
-            check_cancelled()
+            raise_if_cancelled()
             digest.update(body)
         return digest.hexdigest() == entry.sha256

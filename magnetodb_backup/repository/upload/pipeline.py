@@ -42,13 +42,13 @@ class Engine:
         settings: UploadSettings,
         *,
         check_corrupt: Callable[[str], None],
-        check_cancelled: Callable[[], None],
+        raise_if_cancelled: Callable[[], None],
     ) -> None:
         self._repository, self._packs = repository, packs
         self._recorder, self._index = recorder, index
         self._pack_size = settings.pack_size
         self._readers, self._concurrency = settings.readers, settings.concurrency
-        self._check_corrupt, self._check_cancelled = check_corrupt, check_cancelled
+        self._check_corrupt, self._raise_if_cancelled = check_corrupt, raise_if_cancelled
         self._buffers: queue.SimpleQueue[bytearray | None] = queue.SimpleQueue()
         for _ in range(self._readers + self._concurrency):
             self._buffers.put(None)  # allocated at first use: small backups take little memory
@@ -77,7 +77,7 @@ class Engine:
     def _go_on(self) -> None:
         if self._failed.is_set():
             raise _Stopped
-        self._check_cancelled()
+        self._raise_if_cancelled()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.is_set():

@@ -30,10 +30,10 @@ class StoredPacks:
         verdicts = [self._has(extent) for extent in extents]  # all, to count the missing
         return all(verdicts)
 
-    def lost(self, check_cancelled: Callable[[], None]) -> frozenset[str]:
+    def lost(self, raise_if_cancelled: Callable[[], None]) -> frozenset[str]:
         """Return the packs of the index that are missing or incomplete in the store."""
         for pack in self._index.packs():
-            check_cancelled()
+            raise_if_cancelled()
             if pack not in self._sizes:
                 self._sizes[pack] = self._size(pack)
         return frozenset(pack for pack, size in self._sizes.items() if not size)

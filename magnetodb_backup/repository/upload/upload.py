@@ -42,10 +42,10 @@ class NodeSnapshot:
 
 @dataclass(frozen=True)
 class Caller:
-    """Receives the progress; ``check_cancelled`` raises to end the upload."""
+    """Receives the progress; ``raise_if_cancelled`` raises to end the upload."""
 
     progress: Callable[[Progress], None]
-    check_cancelled: Callable[[], None]
+    raise_if_cancelled: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def upload_node(
     :raises FileVanished: if a hard link disappears.
     :raises FileChanged: if a file is written while it is read.
     """
-    files, check_cancelled = snapshot.files, caller.check_cancelled
+    files, raise_if_cancelled = snapshot.files, caller.raise_if_cancelled
     if index.is_empty():
         with index.all_or_nothing():  # a partial index would count as complete the next time
             rebuild(index, repository)
@@ -118,14 +118,14 @@ def upload_node(
             index,
             settings,
             check_corrupt=check_corrupt,
-            check_cancelled=check_cancelled,
+            raise_if_cancelled=raise_if_cancelled,
         )
-        lost = packs.lost(check_cancelled)
+        lost = packs.lost(raise_if_cancelled)
         again = list(group_again(_held_by(lost, files, index), settings.pack_size))
         engine.run(again)
         remade = frozenset(file.path for unit in again for file in unit.files)
         engine.run(group(changed(remade), settings.pack_size))
-        check_cancelled()
+        raise_if_cancelled()
         recorder.report(force=True)
         trailer = writer.finish()
         stored = repository.put_node_manifest(snapshot.header.backup_id, file)

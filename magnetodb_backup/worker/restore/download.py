@@ -80,7 +80,7 @@ class DownloadWork:
             journal=staging.journal(part.source),
             settings=self._settings.download,
             progress=report,
-            check_cancelled=context.raise_if_cancelled,
+            raise_if_cancelled=context.raise_if_cancelled,
         )
         return _added(before, done)
 

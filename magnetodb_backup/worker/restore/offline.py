@@ -76,10 +76,10 @@ class Process(Protocol):
     def serves_clients(self) -> bool:
         """Return whether CQL's port takes connections."""
 
-    def stop(self, check_cancelled: Callable[[], None]) -> None:
+    def stop(self, raise_if_cancelled: Callable[[], None]) -> None:
         """Run the stop command; raises CommandFailed."""
 
-    def start(self, check_cancelled: Callable[[], None]) -> None:
+    def start(self, raise_if_cancelled: Callable[[], None]) -> None:
         """Run the start command; raises CommandFailed."""
 
 

@@ -34,7 +34,7 @@ class Loader(Protocol):
     """Sends the SSTables of a directory ``…/<keyspace>/<table>``."""
 
     def load(
-        self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
+        self, directory: str, contacts: Sequence[str], raise_if_cancelled: Callable[[], None]
     ) -> Loaded:
         """Send the SSTables to the nodes that own their rows; ``contacts`` are addresses.
 

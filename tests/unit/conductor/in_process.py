@@ -37,7 +37,7 @@ class Scripted:
 def until_cancelled(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
     """Do nothing until the task is cancelled; a test that forgets it must not hang."""
     for _ in range(2000):
-        context.check()
+        context.raise_if_cancelled()
         threading.Event().wait(0.01)
     raise TimeoutError("nobody cancelled the task")
 
@@ -54,7 +54,7 @@ class Held:
         for _ in range(3000):
             if kind is not self._kind or self._go_on.wait(0.01):
                 break
-            context.check()
+            context.raise_if_cancelled()
         return self._work.perform(kind, arguments, context)
 
 

@@ -35,9 +35,14 @@ def _calls(*numbers: int) -> list[Call]:
 
 
 def _fanout(
-    workers: InProcessWorkers, *, deadline: float = 10.0, check: Callable[[], None] = lambda: None
+    workers: InProcessWorkers,
+    *,
+    deadline: float = 10.0,
+    raise_if_cancelled: Callable[[], None] = lambda: None,
 ) -> Fanout:
-    return Fanout(workers, poll_interval=POLL, outage_deadline=deadline, check=check)
+    return Fanout(
+        workers, poll_interval=POLL, outage_deadline=deadline, raise_if_cancelled=raise_if_cancelled
+    )
 
 
 Make = Callable[..., InProcessWorkers]
@@ -238,7 +243,7 @@ def test_cancelling_reaches_themake(make: Make) -> None:
         if len(running) == 2:
             raise Cancelled("cancelled on request")
 
-    outcomes = _fanout(workers, check=check).run(_calls(1, 2))
+    outcomes = _fanout(workers, raise_if_cancelled=check).run(_calls(1, 2))
     assert {str(o.error) for o in outcomes} <= {
         "cancelled on request",
         "stopped, because another node failed",
@@ -257,7 +262,7 @@ def test_cancelling_does_not_wait_for_an_unreachable_worker(make: Make) -> None:
         if len(checks) > 3:
             raise Cancelled("cancelled on request")
 
-    (outcome,) = _fanout(workers, check=check).run(_calls(1))
+    (outcome,) = _fanout(workers, raise_if_cancelled=check).run(_calls(1))
     assert isinstance(outcome.error, Cancelled)
 
 
@@ -270,7 +275,7 @@ def test_conductor_that_gives_up_leaves_the_tasks_alone(make: Make) -> None:
 
     def wait(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
         go_on.wait(10)
-        context.check()
+        context.raise_if_cancelled()
         return {"done": True}
 
     work = Scripted(upload=wait)
@@ -285,7 +290,7 @@ def test_conductor_that_gives_up_leaves_the_tasks_alone(make: Make) -> None:
             raise _Lost
 
     with pytest.raises(_Lost):
-        _fanout(workers, check=check).run(_calls(1))
+        _fanout(workers, raise_if_cancelled=check).run(_calls(1))
     assert workers.cancelled == []
     go_on.set()
     (outcome,) = _fanout(workers).run(_calls(1))  # the other conductor

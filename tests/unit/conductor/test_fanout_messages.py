@@ -44,9 +44,11 @@ def _fanout(
     *,
     poll: float = HOUR,
     deadline: float = 10.0,
-    check: Callable[[], None] = lambda: None,
+    raise_if_cancelled: Callable[[], None] = lambda: None,
 ) -> Fanout:
-    return Fanout(workers, poll_interval=poll, outage_deadline=deadline, check=check)
+    return Fanout(
+        workers, poll_interval=poll, outage_deadline=deadline, raise_if_cancelled=raise_if_cancelled
+    )
 
 
 def _in_process(count: int, **deeds: Any) -> InProcessWorkers:
@@ -204,7 +206,7 @@ def test_a_thousand_tasks_start_before_the_first_one_ends() -> None:
     workers.on_start = count_start
     seen: list[Outcome] = []
     before = threading.active_count()
-    outcomes = _fanout(workers, check=lambda: checks.append(1)).run(
+    outcomes = _fanout(workers, raise_if_cancelled=lambda: checks.append(1)).run(
         _calls(count), ended=seen.append
     )
     assert [o.result for o in outcomes] == [{"done": True}] * count
@@ -221,7 +223,7 @@ def test_many_running_tasks_are_polled_in_turn_not_all_at_once() -> None:
         if len(looks) == 20:
             raise Cancelled("enough")
 
-    _fanout(workers, poll=POLL, check=check).run(_calls(1000))
+    _fanout(workers, poll=POLL, raise_if_cancelled=check).run(_calls(1000))
     assert len(workers.started) == 1000
     assert workers.asked == []  # 20 polls of 10 ms are over long before 10 s
 
@@ -235,7 +237,7 @@ def test_nothing_starts_while_the_database_is_away() -> None:
             failures.pop()
             raise DatabaseUnavailable("the database does not answer")
 
-    outcomes = _fanout(workers, poll=POLL, check=check).run(_calls(2))
+    outcomes = _fanout(workers, poll=POLL, raise_if_cancelled=check).run(_calls(2))
     assert [o.error for o in outcomes] == [None, None]
 
 
@@ -252,7 +254,7 @@ def test_a_step_that_lost_its_job_returns_nothing() -> None:
             raise _Lost
 
     with pytest.raises(_Lost):
-        _fanout(workers, check=check).run(_calls(1))
+        _fanout(workers, raise_if_cancelled=check).run(_calls(1))
     assert workers.cancelled == []
 
 
@@ -264,7 +266,7 @@ def test_an_outage_of_the_database_after_the_last_end_is_waited_for() -> None:
             failures.pop()
             raise DatabaseUnavailable("the database does not answer")
 
-    (outcome,) = _fanout(workers, poll=POLL, check=check).run(_calls(1))
+    (outcome,) = _fanout(workers, poll=POLL, raise_if_cancelled=check).run(_calls(1))
     assert (outcome.error, failures) == (None, [])
 
 
@@ -272,7 +274,9 @@ def test_a_database_that_stays_away_ends_every_call() -> None:
     def check() -> None:
         raise DatabaseUnavailable("the database does not answer")
 
-    outcomes = _fanout(_in_process(2), poll=POLL, deadline=0.1, check=check).run(_calls(2))
+    outcomes = _fanout(_in_process(2), poll=POLL, deadline=0.1, raise_if_cancelled=check).run(
+        _calls(2)
+    )
     assert [type(o.error) for o in outcomes] == [StillUnavailable] * 2
     assert "node 127.0.0.1: the database does not answer" in str(outcomes[0].error)
 
@@ -294,7 +298,7 @@ def test_a_task_is_cancelled_after_its_start_is_answered() -> None:
             raise Cancelled("cancelled on request")
 
     workers.on_start = slow
-    (outcome,) = _fanout(workers, poll=POLL, check=check).run(_calls(1))
+    (outcome,) = _fanout(workers, poll=POLL, raise_if_cancelled=check).run(_calls(1))
     assert isinstance(outcome.error, Cancelled)
     assert workers.cancelled == workers.started
 

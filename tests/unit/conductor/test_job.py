@@ -83,11 +83,14 @@ class Script:
 
     def run(self, rounds: int = 3) -> Results:
         runner = StepRunner(
-            self._database, check=self._check, entered=self.entered.append, rounds=rounds
+            self._database,
+            raise_if_cancelled=self._raise_if_cancelled,
+            entered=self.entered.append,
+            rounds=rounds,
         )
         return runner.run(self.job, self.steps, self.undone.append)
 
-    def _check(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         self.checks += 1
         self.check()
 

@@ -28,7 +28,7 @@ class Greeting:
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Return the greeting."""
-        context.check()
+        context.raise_if_cancelled()
         if job.parameters.get("rude"):
             raise InvalidValue("no greeting for anyone")
         context.database.jobs.save_step(job.id, job.round, "greet", {"said": "hello"})

@@ -103,7 +103,7 @@ class Disk:
         files: Callable[[], Iterator[SnapshotFile]] | None = None,
         *,
         distrusted: frozenset[str] = frozenset(),
-        check_cancelled: Callable[[], None] = lambda: None,
+        raise_if_cancelled: Callable[[], None] = lambda: None,
         **settings: Any,
     ) -> NodeUpload:
         """Upload all files as this node's share of the backup with this number."""
@@ -115,7 +115,7 @@ class Disk:
                 NodeSnapshot(header(number, self.host_id), files or self.files),
                 UploadSettings(**{"pack_size": PACK_SIZE, **settings}),
                 spool_directory=self.root.parent,
-                caller=Caller(self.progress.append, check_cancelled),
+                caller=Caller(self.progress.append, raise_if_cancelled),
                 distrusted=distrusted,
             )
         finally:

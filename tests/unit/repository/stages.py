@@ -71,7 +71,7 @@ class Stage:
         *,
         settings: DownloadSettings | None = None,
         manifest: Callable[[], NodeManifestReader] | None = None,
-        check_cancelled: Callable[[], None] = lambda: None,
+        raise_if_cancelled: Callable[[], None] = lambda: None,
     ) -> RestoreProgress:
         def stored() -> NodeManifestReader:
             return self.disk.cluster.node_manifest(backup_id(number), self.disk.host_id)
@@ -83,7 +83,7 @@ class Stage:
             journal=self.journal,
             settings=settings or DownloadSettings(),
             progress=self.told.append,
-            check_cancelled=check_cancelled,
+            raise_if_cancelled=raise_if_cancelled,
         )
 
     def download_these(self, entries: Iterable[FileEntry], **options: Any) -> RestoreProgress:

@@ -48,7 +48,7 @@ def _verify(disk: Disk, *, read_data: bool, **callbacks: Any) -> VerificationRep
         lambda host_id: NodeRepository(disk.store, PREFIX, CLUSTER, host_id),
         backup_id(1),
         read_data=read_data,
-        **{"progress": lambda *_: None, "check_cancelled": lambda: None, **callbacks},
+        **{"progress": lambda *_: None, "raise_if_cancelled": lambda: None, **callbacks},
     )
 
 
@@ -276,4 +276,4 @@ def test_cancelling_ends_it(disks: tuple[Disk, Disk], read_data: bool, after: in
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled, match="enough"):
-        _verify(disks[0], read_data=read_data, check_cancelled=check)
+        _verify(disks[0], read_data=read_data, raise_if_cancelled=check)

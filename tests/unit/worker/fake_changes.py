@@ -161,9 +161,9 @@ class FakeLoader:
         self.before_load: Callable[[], None] = lambda: None
 
     def load(
-        self, directory: str, contacts: Sequence[str], check_cancelled: Callable[[], None]
+        self, directory: str, contacts: Sequence[str], raise_if_cancelled: Callable[[], None]
     ) -> Loaded:
-        check_cancelled()
+        raise_if_cancelled()
         self.before_load()
         path = Path(directory)
         self.loaded.append((f"{path.parent.name}.{path.name}", tuple(contacts)))

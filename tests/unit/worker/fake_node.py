@@ -192,8 +192,8 @@ class FakeCql:
         root = self._answer().data.paths[0].parent
         return {name: str(root / name.removesuffix("_directory")) for name in names}
 
-    def row_reader(self, check: Callable[[], None]) -> FakeRows:
-        return FakeRows(self._answer(), check)
+    def row_reader(self, raise_if_cancelled: Callable[[], None]) -> FakeRows:
+        return FakeRows(self._answer(), raise_if_cancelled)
 
     def close(self) -> None:
         self._node.closed += 1
@@ -202,11 +202,11 @@ class FakeCql:
 class FakeRows:
     """Reads two rows a page."""
 
-    def __init__(self, node: FakeNode, check: Callable[[], None]) -> None:
-        self._node, self._check = node, check
+    def __init__(self, node: FakeNode, raise_if_cancelled: Callable[[], None]) -> None:
+        self._node, self._raise_if_cancelled = node, raise_if_cancelled
 
     def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
-        self._check()
+        self._raise_if_cancelled()
         self._node.on_read(table, range_)
         if table not in {t.name for t in self._node.tables}:
             raise UnknownTable(f"Cassandra has no table {table}")
@@ -214,7 +214,7 @@ class FakeRows:
         rows = sorted(known[table] if table in known else self._in_files(table))
         texts = [text for token, text in rows if range_.start < token <= range_.end]
         for begin in range(0, len(texts), 2):
-            self._check()
+            self._raise_if_cancelled()
             yield texts[begin : begin + 2]
 
     def _in_files(self, table: TableName) -> set[tuple[int, str]]:
@@ -292,7 +292,10 @@ class FakeControl:
         fake_changes.import_sstables(node, table, directories)
 
     def repair(
-        self, keyspace: str, tables: Sequence[str], check: Callable[[], None] = lambda: None
+        self,
+        keyspace: str,
+        tables: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         self._do(f"repair {keyspace} {' '.join(tables)}")
         self._known([TableName(keyspace, table) for table in tables])

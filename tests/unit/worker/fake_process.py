@@ -27,13 +27,13 @@ class FakeProcess:
         self._node.starting = False  # whoever looks has waited
         return not self._node.cql_down
 
-    def stop(self, check_cancelled: Callable[[], None]) -> None:
-        check_cancelled()
+    def stop(self, raise_if_cancelled: Callable[[], None]) -> None:
+        raise_if_cancelled()
         self._do("stop")
         self._node.cql_down = self._node.control_down = True
 
-    def start(self, check_cancelled: Callable[[], None]) -> None:
-        check_cancelled()
+    def start(self, raise_if_cancelled: Callable[[], None]) -> None:
+        raise_if_cancelled()
         self._do("start")
         self._node.on_start()
         self._node.starting = True

@@ -48,7 +48,7 @@ class Waiting:
         self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
     ) -> Mapping[str, Any]:
         while True:
-            context.check()
+            context.raise_if_cancelled()
             threading.Event().wait(0.01)
 
 

@@ -101,7 +101,7 @@ def test_passing_trouble_ends_no_task(worker: Worker) -> None:
     with worker.task():
         worker.reporter.report_once()
         (context,) = worker.tasks.running()
-        context.check()
+        context.raise_if_cancelled()
 
 
 # Left-over snapshots.

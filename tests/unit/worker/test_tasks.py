@@ -143,7 +143,7 @@ def test_progress_is_seen_while_it_runs() -> None:
 
 def _until_cancelled(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
     while True:
-        context.check()
+        context.raise_if_cancelled()
         threading.Event().wait(0.01)
 
 

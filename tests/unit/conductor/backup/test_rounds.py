@@ -72,7 +72,7 @@ def test_three_rounds_are_enough(
     backup = cluster.backup()
     assert backup.status is BackupStatus.CREATE_FAILED
     assert told in backup.error
-    assert "in each of 3 rounds; repeat the backup when nobody changes" in backup.error
+    assert "in each of 3 rounds; repeat the backup while the schema" in backup.error
     assert cluster.job(backup).error_code == "SchemaChanged"
     assert cluster.did("snapshot") == [3, 3, 3]
     assert cluster.snapshots() == []

@@ -228,7 +228,7 @@ def test_cancelling(stage: Stage, settings: DownloadSettings) -> None:
 
     stage.store.on_chunk = cancel
     with pytest.raises(Cancelled, match="enough"):
-        stage.download(settings=settings, check_cancelled=check)
+        stage.download(settings=settings, raise_if_cancelled=check)
     assert threads_left() == []
     assert len(stage.store.reads) <= 7 + settings.concurrency
 
@@ -248,7 +248,7 @@ def test_cancelling_while_one_large_body_comes(stage: Stage) -> None:
 
     stage.store.on_chunk = count
     with pytest.raises(Cancelled):
-        stage.download(settings=ONE_BY_ONE, check_cancelled=check)
+        stage.download(settings=ONE_BY_ONE, raise_if_cancelled=check)
     assert len(chunks) == 3
     assert threads_left() == []
 
@@ -261,7 +261,7 @@ def test_cancelled_before_it_begins(stage: Stage) -> None:
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        stage.download(check_cancelled=check)
+        stage.download(raise_if_cancelled=check)
     assert stage.written() == []
     assert stage.store.reads == []
 

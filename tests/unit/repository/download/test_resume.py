@@ -288,5 +288,5 @@ def test_cancelled_while_leftovers_are_read(stage: Stage) -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        stage.download(check_cancelled=cancel)
+        stage.download(raise_if_cancelled=cancel)
     assert _resumed(stage).bytes_downloaded == 0

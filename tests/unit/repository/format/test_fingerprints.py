@@ -89,7 +89,7 @@ def _verify(disk: Disk) -> VerificationReport:
         backup_id(1),
         read_data=False,
         progress=lambda *_: None,
-        check_cancelled=lambda: None,
+        raise_if_cancelled=lambda: None,
     )
 
 

@@ -210,7 +210,7 @@ def test_cancelling_ends_it(disk: Disk, after: int) -> None:
 
     started = time.monotonic()
     with pytest.raises(Cancelled, match="enough"):
-        disk.upload(check_cancelled=check)
+        disk.upload(raise_if_cancelled=check)
     assert time.monotonic() - started < 5
     assert len(disk.store.puts) <= after
     assert _no_manifest(disk)
@@ -233,7 +233,7 @@ def test_cancelling_while_all_threads_wait(disk: Disk) -> None:
 
     disk.store.before_put = wait
     with pytest.raises(Cancelled, match="enough"):
-        disk.upload(check_cancelled=check, readers=2, concurrency=2)
+        disk.upload(raise_if_cancelled=check, readers=2, concurrency=2)
     assert _no_manifest(disk)
 
 
@@ -247,7 +247,7 @@ def test_cancelling_after_the_last_pack_still_counts(disk: Disk) -> None:
 
     disk.store.after_put = lambda container, name: stored.append(name)
     with pytest.raises(Cancelled, match="enough"):
-        disk.upload(check_cancelled=check)
+        disk.upload(raise_if_cancelled=check)
     assert _no_manifest(disk)
 
 

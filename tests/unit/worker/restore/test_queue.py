@@ -43,7 +43,7 @@ class Node:
         self.working.append(name)
         self.let_go[name].wait(30)
         self.working.remove(name)
-        context.check()
+        context.raise_if_cancelled()
         self.done.append(name)
         return {}
 
@@ -65,7 +65,9 @@ def test_task_begun_anew_waits_for_the_first_run(node: Node) -> None:
     node.wait_working("first")
     second = node.start(TaskKind.RESTORE_TRUNCATE, ONE, "second")
     with pytest.raises(Cancelled):
-        wait_for(lambda: node.contexts["first"].check(), deadline=10, what="the first's end")
+        wait_for(
+            lambda: node.contexts["first"].raise_if_cancelled(), deadline=10, what="the first's end"
+        )
     assert node.working == ["first"]
     node.let_go["first"].set()
     node.wait_working("second")
