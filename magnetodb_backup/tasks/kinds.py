@@ -62,6 +62,9 @@ WITHOUT_CASSANDRA = frozenset(
     }
 )
 
+# What takes room on the node's disks by itself: downloads write, and an upload keeps its snapshot.
+TAKES_ROOM = frozenset({TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD})
+
 
 # A dataclass as a JSON object: arguments and results on the bus, step results in the database.
 Encoded = Mapping[str, Any]

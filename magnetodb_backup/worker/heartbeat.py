@@ -14,7 +14,7 @@ from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.cassandra.files.staging import staged_restores
 from magnetodb_backup.domain.ring import DirectorySpace, NodeReport, RingMember
 from magnetodb_backup.errors import BackupError, CassandraUnavailable, Transient
-from magnetodb_backup.tasks.kinds import TAG_PREFIX, backup_of_tag
+from magnetodb_backup.tasks.kinds import TAG_PREFIX, TAKES_ROOM, backup_of_tag
 from magnetodb_backup.worker.head_room import check_head_room
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import Tasks
@@ -166,7 +166,9 @@ class Reporter:
                 self._member, self._cluster = remembered.member, remembered.cluster
                 self._directories = remembered.data_directories
             if not isinstance(error, Transient):
-                self._tasks.cancel_all(error)
+                # Other tasks free no room by ending: an import renames files, and a restore that
+                # ends in the middle leaves tables empty.
+                self._tasks.cancel_all(error, TAKES_ROOM)
         return NodeReport(
             worker_id=self._settings.worker_id,
             cluster=self._cluster,

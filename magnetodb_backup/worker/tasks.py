@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -59,7 +59,8 @@ Announce = Callable[[str, str, TaskStatus], None]
 
 
 class _Task:
-    def __init__(self) -> None:
+    def __init__(self, kind: TaskKind) -> None:
+        self.kind = kind
         self.context = TaskContext()
         self.state = TaskState.RUNNING
         self.result: Mapping[str, Any] = {}
@@ -102,7 +103,7 @@ class Tasks:
             if known is not None:
                 known.conductor = conductor
                 return known.status()
-            task = self._tasks[task_id] = _Task()
+            task = self._tasks[task_id] = _Task(kind)
             task.conductor = conductor
             task.tag = str(arguments.get("tag") or arguments.get("restore_id", ""))
             self._forget_oldest()
@@ -150,10 +151,15 @@ class Tasks:
         for task in tasks:
             task.context.cancel(Cancelled(f"the job of {tag} does not run"))
 
-    def cancel_all(self, reason: BackupError) -> None:
-        """End all running tasks with ``reason``."""
-        for context in self.running():
-            context.cancel(reason)
+    def cancel_all(
+        self, reason: BackupError, kinds: Collection[TaskKind] = tuple(TaskKind)
+    ) -> None:
+        """End the running tasks of these kinds with ``reason``."""
+        with self._lock:
+            tasks = [t for t in self._tasks.values() if t.state is TaskState.RUNNING]
+        for task in tasks:
+            if task.kind in kinds:
+                task.context.cancel(reason)
 
     def _run(self, task_id: str, task: _Task, kind: TaskKind, arguments: Mapping[str, Any]) -> None:
         self._perform(task_id, task, kind, arguments)

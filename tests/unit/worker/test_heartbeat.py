@@ -96,6 +96,27 @@ def test_full_disk_is_reported_and_stops_the_upload(tmp_path: Path) -> None:
         wait_failed(worker, "NoSpace")
 
 
+@pytest.mark.parametrize(
+    "kind", sorted(set(TaskKind) - {TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD})
+)
+def test_full_disk_ends_only_what_takes_room(tmp_path: Path, kind: TaskKind) -> None:
+    """An import renames files: its end would free nothing, and leave the tables truncated."""
+    worker = Worker(tmp_path, head_room_percent=100.0)
+    worker.tasks.start("task", kind, {})
+    worker.reporter.report_once()
+    assert "[worker] head_room_percent = 100" in worker.conductor.reports[-1].problem
+    (context,) = worker.tasks.running()
+    context.raise_if_cancelled()
+    worker.tasks.cancel("task")
+
+
+def test_full_disk_ends_a_download(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, head_room_percent=100.0)
+    worker.tasks.start("task", TaskKind.RESTORE_DOWNLOAD, {})
+    worker.reporter.report_once()
+    wait_failed(worker, "NoSpace")
+
+
 def test_passing_trouble_ends_no_task(worker: Worker) -> None:
     worker.node.cql_down = True
     with worker.task():
