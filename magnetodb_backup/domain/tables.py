@@ -21,6 +21,24 @@ _RESERVED = re.compile(
     r"or|order|primary|rename|replace|revoke|schema|select|set|table|to|token|truncate|"
     r"unlogged|unset|update|use|using|view|where|with"
 )
+# Cassandra's SchemaConstants and VirtualSchemaKeyspace from 4.0 to 6.0. Other names that begin with
+# system_ are free for users.
+SYSTEM_KEYSPACES = frozenset(
+    {
+        "system",
+        "system_accord",
+        "system_accord_debug",
+        "system_accord_debug_remote",
+        "system_auth",
+        "system_cluster_metadata",
+        "system_distributed",
+        "system_metrics",
+        "system_schema",
+        "system_traces",
+        "system_views",
+        "system_virtual_schema",
+    }
+)
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
 
@@ -150,7 +168,7 @@ class KeyspaceDescription:
     @property
     def is_system(self) -> bool:
         """True for the keyspaces that Cassandra creates itself."""
-        return self.name == "system" or self.name.startswith("system_")
+        return self.name in SYSTEM_KEYSPACES or self.virtual or self.is_local
 
 
 @dataclass(frozen=True)

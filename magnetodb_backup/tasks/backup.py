@@ -143,7 +143,8 @@ class Uploaded:
     """A stored node backup; sizes in bytes, ``corrupt_files`` are paths.
 
     ``replaced`` has the damaged packs that were uploaded again, with the IDs of the verifications
-    that found them damaged.
+    that found them damaged. ``unrestorable`` has by SSTable version, which a restore of this
+    release would object to, the tables that have such SSTables.
     """
 
     manifest: StoredObject
@@ -153,6 +154,7 @@ class Uploaded:
     progress: Progress
     member: Member
     replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unrestorable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ class FileTotals:
 
 @dataclass(frozen=True)
 class NodePreflight:
-    """What a node would download, by target table as in CQL, and what refuses it.
+    """What a node would download, by target table as in CQL, what refuses it, and what may fail.
 
     ``packs`` counts objects to read; ``bytes_per_second`` is the measured rate of one stream from
     the store, 0 if there was nothing to read; ``version`` is Cassandra's.
@@ -162,6 +162,7 @@ class NodePreflight:
     bytes_per_second: float
     problems: tuple[str, ...]
     version: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

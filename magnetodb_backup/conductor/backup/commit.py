@@ -38,6 +38,8 @@ from magnetodb_backup.tasks.backup_steps import (
     UploadDone,
 )
 
+_SHOWN = 10  # tables in a note
+
 
 def coverage_of(
     ring: Sequence[RingMember], selection: Selection, present: Collection[str], *, require: bool
@@ -109,7 +111,7 @@ def commit_backup(
     raise_if_cancelled()
     stored = repository.commit_text(backup.id, text)
     progress = [upload.progress for upload in results.of(UploadDone).results.values()]
-    notes = _notes(manifest) + fingerprint_notes(results)
+    notes = [*_notes(manifest), *_odd_sstables(results), *fingerprint_notes(results)]
     database.backups.set_status(
         backup.id,
         BackupStatus(manifest.status),
@@ -134,6 +136,24 @@ def _notes(manifest: BackupManifest) -> list[str]:
     if corrupt := sum(n.corrupt_files for n in manifest.nodes):
         notes.append(f"{corrupt} corrupt files, see the node backups")
     return notes
+
+
+def _odd_sstables(results: Results) -> list[str]:
+    """Return a note for each version of SSTables that a restore would object to."""
+    by_version: dict[str, set[str]] = {}
+    for upload in results.of(UploadDone).results.values():
+        for version, tables in upload.unrestorable.items():
+            by_version.setdefault(version, set()).update(tables)
+    return [
+        f"SSTables of version {version}, which this release may not be able to restore, in "
+        f"{_some(sorted(tables))}; run nodetool upgradesstables on them"
+        for version, tables in sorted(by_version.items())
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _skew_ms(snapshots: Iterable[SnapshotTaken]) -> int:

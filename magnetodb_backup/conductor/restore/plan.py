@@ -11,7 +11,7 @@ from magnetodb_backup.conductor.restore.preflight import SourceBackup, newest_ve
 from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.domain.restore.plan import Plan, PlannedNode, PlannedSchema, PlannedTable
 from magnetodb_backup.domain.restore.records import Existing, Restore
-from magnetodb_backup.domain.restore.routing import Method, Routing, copies
+from magnetodb_backup.domain.restore.routing import Method, Routing, copies, factors
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of
 from magnetodb_backup.domain.tables import TableName, quote
@@ -173,7 +173,8 @@ def _datacentre_problems(source: SourceBackup, found: Findings) -> list[str]:
             "NetworkTopologyStrategy"
         ):
             continue
-        if unknown := sorted(set(replication[name]) - known - {"class", "replication_factor"}):
+        wanted = set(factors(replication[name])) - {"class", "replication_factor"}
+        if unknown := sorted(wanted - known):
             problems.append(
                 f"keyspace {name} is replicated to the data centres {', '.join(unknown)}, which "
                 f"the target does not have (it has {', '.join(sorted(known))}); make the keyspace "
@@ -200,7 +201,8 @@ def _warnings(source: SourceBackup, found: Findings) -> list[str]:
     age = datetime.now(timezone.utc) - datetime.fromisoformat(manifest.committed_at)
     grace = found.compared.gc_grace_seconds
     short = [t for t, seconds in grace.items() if age.total_seconds() > seconds]
-    warnings = []
+    members = {m.host_id: m for m in found.ring}
+    warnings = [f"{members[h].address}: {w}" for h, n in found.nodes.items() for w in n.warnings]
     if short:
         warnings.append(
             f"the backup is older than gc_grace_seconds of {', '.join(sorted(short))}: Cassandra "

@@ -179,8 +179,15 @@ def _streams(
 
 
 def factors(replication: Mapping[str, str]) -> dict[str, str]:
-    """Return a replication with the class's short name, so that equal ones compare equal."""
-    return {k: v.rpartition(".")[2] if k == "class" else str(v) for k, v in replication.items()}
+    """Return a replication with the class's short name, so that equal ones compare equal.
+
+    A data centre with the factor 0 has no replica, so it is left out.
+    """
+    return {
+        k: str(v).rpartition(".")[2] if k == "class" else str(v)
+        for k, v in replication.items()
+        if str(v).partition("/")[0] != "0"
+    }
 
 
 def copies(replication: Mapping[str, str]) -> int:

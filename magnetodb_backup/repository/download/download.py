@@ -10,6 +10,7 @@ from pathlib import Path
 
 from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.domain.restore.records import RestoreProgress
+from magnetodb_backup.domain.sstables import sstable_version
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.repository.download.fetcher import Fetcher
@@ -188,7 +189,7 @@ def summarise(
             corrupt.append(label_of(entry))
         if entry.name.endswith(_DATA):
             sstables[table] += 1
-            versions.add(entry.name.partition("-")[0])
+            versions.add(sstable_version(entry.name))
     return NodeSummary(
         {t: TableSummary(files[t], sizes[t], sstables[t]) for t in files if files[t]},
         packs,

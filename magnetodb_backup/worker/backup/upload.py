@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
-from magnetodb_backup.domain.backup.manifest import NodeManifestHeader
+from magnetodb_backup.domain.backup.manifest import NodeManifestHeader, SnapshotFile
 from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.sstables import may_not_restore, sstable_version
 from magnetodb_backup.errors import Cancelled, FileVanished, Transient
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
@@ -26,6 +27,7 @@ from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import TaskContext
 
 _LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
+_NAMED = 100  # tables with SSTables of an odd version
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class UploadWork:
         def report(progress: Progress) -> None:
             context.report(replace(progress, files_total=files, bytes_total=size))
 
-        uploaded = self._store(task, source, report, context)
+        odd = _OddVersions()
+        uploaded = self._store(task, source, report, context, odd)
         _require_whole(task, uploaded.files, uploaded.bytes)
         result = Uploaded(
             manifest=uploaded.manifest,
@@ -96,6 +99,7 @@ class UploadWork:
             progress=replace(uploaded.progress, files_total=files, bytes_total=size),
             member=Member.of(source.member),
             replaced={pack: task.distrusted[pack] for pack in uploaded.replaced},
+            unrestorable=odd.tables(),
         )
         context.report(result.progress)
         self._finished.keep(task.tag, result)
@@ -108,6 +112,7 @@ class UploadWork:
         source: _Source,
         report: Callable[[Progress], None],
         context: TaskContext,
+        odd: _OddVersions,
     ) -> NodeUpload:
         """Store the packs and the node manifest."""
         tables = tuple(t.description() for t in task.tables)
@@ -131,7 +136,7 @@ class UploadWork:
             return upload_node(
                 NodeRepository(self._storage, self._prefix, task.cluster, task.host_id),
                 index,
-                NodeSnapshot(header, lambda: tree.files(task.tag, tables)),
+                NodeSnapshot(header, lambda: odd.seen(tree.files(task.tag, tables))),
                 replace(self._settings, on_corrupt=task.on_corrupt),
                 spool_directory=self._state_dir,
                 caller=Caller(report, context.raise_if_cancelled),
@@ -139,6 +144,25 @@ class UploadWork:
             )
         finally:
             index.close()
+
+
+class _OddVersions:
+    """Notes the SSTables that a restore of this release would object to."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, set[str]] = {}
+
+    def seen(self, files: Iterator[SnapshotFile]) -> Iterator[SnapshotFile]:
+        """Yield the files again."""
+        for file in files:
+            version = sstable_version(file.name)
+            if file.name.endswith("-Data.db") and may_not_restore(version):
+                self._tables.setdefault(version, set()).add(f"{file.keyspace}.{file.table}")
+            yield file
+
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """Return by version the tables that have such SSTables, the first of very many."""
+        return {version: tuple(sorted(tables)[:_NAMED]) for version, tables in self._tables.items()}
 
 
 def _count(task: Upload, tree: SnapshotTree) -> tuple[int, int]:

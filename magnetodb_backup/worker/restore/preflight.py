@@ -12,6 +12,7 @@ from itertools import groupby
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.plan import DirectoryRoom
+from magnetodb_backup.domain.sstables import unknown, unreadable
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CassandraUnavailable, CorruptObject
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -31,8 +32,6 @@ from magnetodb_backup.worker.tasks import TaskContext
 
 _PROBE = 8 * 1024 * 1024  # bytes that are read to measure the store's rate
 _SHOWN = 20  # missing packs of a node backup that a plan names
-# Files of these versions (the first letter) are read by Cassandra from this major version on.
-_SINCE = {"n": 4, "o": 5, "d": 5}
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class _Found:
         self.needed = [0] * directories
         self.tables: dict[str, FileTotals] = {}
         self.problems: list[str] = []
+        self.warnings: list[str] = []
         self.packs = 0
         self.rate = 0.0
 
@@ -92,6 +92,7 @@ class PreflightWork:
             bytes_per_second=found.rate,
             problems=tuple(found.problems),
             version=known.member.version,
+            warnings=tuple(found.warnings),
         )
 
     def _look(self, task: RunPreflight, parts: Sequence[Part], version: str, found: _Found) -> None:
@@ -110,6 +111,7 @@ class PreflightWork:
         if len(lost) > _SHOWN:
             found.problems.append(f"node backup {source}: {len(lost) - _SHOWN} more packs are lost")
         found.problems += _version_problems(summary, version, source)
+        found.warnings += _unknown_versions(summary, version, source)
         found.add(parts, summary)
 
     def _summary(self, task: RunPreflight, parts: Sequence[Part]) -> NodeSummary:
@@ -168,7 +170,14 @@ def _version_problems(summary: NodeSummary, version: str, source: str) -> list[s
         ) from None
     return [
         f"node backup {source} has SSTables of version {found}, which Cassandra {version} cannot "
-        f"read; restore into version {_SINCE.get(found[0], 5)} or later"
-        for found in sorted(summary.versions)
-        if found[0] not in _SINCE or major < _SINCE[found[0]]
+        f"read; {remedy}"
+        for found, remedy in unreadable(summary.versions, major).items()
+    ]
+
+
+def _unknown_versions(summary: NodeSummary, version: str, source: str) -> list[str]:
+    return [
+        f"node backup {source} has SSTables of version {found}, which this service does not know; "
+        f"Cassandra {version} may refuse them"
+        for found in unknown(summary.versions)
     ]

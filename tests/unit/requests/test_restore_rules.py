@@ -57,6 +57,11 @@ def checked(backup: Backup = SHOP, **values: Any) -> RestoreRequest:
         (SHOP, {"node": "10.0.0.1", "existing": Existing.MERGE}),
         (SHOP, {"existing": Existing.REPLACE, "source_replicas": "one"}),
         (SHOP, {"offline": True, "system_auth": True}),
+        # A keyspace of a user may look like Cassandra's own.
+        (holding("system_reports.r"), {}),
+        (holding("system_reports.r"), {"keyspaces": ("system_reports",)}),
+        (holding("system_reports.r"), {"tables": ("system_reports.r",)}),
+        (SHOP, {"keyspaces": ("shop",), "to_keyspace": "system_new"}),
         (SHOP, {"offline": True, "node": "10.0.0.1", "existing": Existing.REPLACE}),
         (holding("system_auth.roles"), {"offline": True, "system_auth": True}),
         (TWO, {"keyspaces": ("b",), "to_keyspace": "c"}),
@@ -97,7 +102,7 @@ def test_quotes_are_taken_off() -> None:
         (SHOP, {"offline": True, "keyspaces": ("system_auth",)}, "is Cassandra's own"),
         (SHOP, {"keyspaces": ("system",)}, "keyspace system is Cassandra's own"),
         (SHOP, {"tables": ("system_auth.roles",)}, "keyspace system_auth is Cassandra's own"),
-        (SHOP, {"to_keyspace": "system_new"}, "keyspace system_new is Cassandra's own"),
+        (SHOP, {"to_keyspace": "system_views"}, "keyspace system_views is Cassandra's own"),
         (SHOP, {"to_table": "new"}, "exactly one table"),
         (SHOP, {"tables": ("shop.users", "shop.orders"), "to_table": "new"}, "exactly one table"),
         (

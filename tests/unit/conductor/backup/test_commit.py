@@ -170,6 +170,20 @@ def test_marked_files_make_it_partial(ready: Ready) -> None:
     )
 
 
+def test_sstables_that_a_restore_would_object_to_are_named(ready: Ready) -> None:
+    """The backup is whole, but says which tables it may not be able to restore."""
+    cluster, _, results = ready
+    for number, tables in ((1, ["ks.t"]), (2, ["ks.u"])):
+        upload = results["upload"]["results"][cluster.nodes[number].me.host_id]
+        upload["unrestorable"] = {"zz": tables}
+    done = _commit(ready)
+    assert (done.status, done.error) == (
+        BackupStatus.CREATED,
+        "SSTables of version zz, which this release may not be able to restore, in ks.t, ks.u; "
+        "run nodetool upgradesstables on them",
+    )
+
+
 def test_missing_share_is_counted_against_the_ring(ready: Ready) -> None:
     cluster, backup, results = ready
     del results["upload"]["results"][cluster.nodes[1].me.host_id]

@@ -206,8 +206,9 @@ def test_newer_and_patched_cassandra(restoring: Restoring, version: str) -> None
     assert restoring.restore().status is RestoreStatus.RESTORED
 
 
-def test_data_centres_that_the_target_lacks(cluster: Cluster) -> None:
-    network = {"class": "org.apache.cassandra.locator.NetworkTopologyStrategy", "dc1": "1"}
+def _to_data_centre(cluster: Cluster, name: str, **factors: str) -> Restoring:
+    """Back up a keyspace with these factors; let its nodes be in another data centre then."""
+    network = {"class": "org.apache.cassandra.locator.NetworkTopologyStrategy", **factors}
     for node in cluster.nodes.values():
         node.replication = network
         node.schema = fake_changes.schema_text(node.tables, network)
@@ -216,13 +217,25 @@ def test_data_centres_that_the_target_lacks(cluster: Cluster) -> None:
         fake_changes.drop([node], T)
         fake_changes.drop([node], U)
         node.schema = ""
-        node.me = replace(node.me, dc="other")
+        node.me = replace(node.me, dc=name)
     for number, node in cluster.nodes.items():
         node.members = tuple(other.me for other in cluster.nodes.values())
         cluster.report(number)
-    error = _refused(restoring)
+    return restoring
+
+
+def test_data_centres_that_the_target_lacks(cluster: Cluster) -> None:
+    error = _refused(_to_data_centre(cluster, "other", dc1="1"))
     assert "keyspace ks is replicated to the data centres dc1, which the target does not" in error
     assert "(it has other)" in error
+
+
+def test_data_centre_without_replicas_need_not_be_there(cluster: Cluster) -> None:
+    """A factor of 0 asks for no replica in a data centre that the target does not have."""
+    restoring = _to_data_centre(cluster, "dc1", dc1="1", away="0")
+    restore = restoring.restore(dry_run=True)
+    assert restore.plan is not None
+    assert (restore.status, restore.plan["problems"]) == (RestoreStatus.PLANNED, [])
 
 
 def test_node_that_the_ring_lacks(restoring: Restoring) -> None:

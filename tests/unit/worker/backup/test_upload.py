@@ -43,9 +43,21 @@ def working(tmp_path: Path) -> Working:
     return working
 
 
+def test_sstables_that_no_restore_would_take_are_named(tmp_path: Path) -> None:
+    """A version of Cassandra's that this release does not know is found at backup time."""
+    working = Working(tmp_path)
+    table = working.node.tables[0]
+    for version in ("zz", "me"):
+        working.node.write(table, f"{version}-7-big-Data.db", version.encode())
+        working.node.write(table, f"{version}-7-big-Index.db", version.encode())
+    working.do_all(PREPARE, SNAPSHOT)
+    assert working.do(UPLOAD).unrestorable == {"zz": ("ks.t",)}
+
+
 def test_upload_stores_the_share_and_drops_the_snapshot(working: Working) -> None:
     result = working.do(UPLOAD)
     assert (result.files, result.corrupt_files, result.replaced) == (4, (), {})
+    assert result.unrestorable == {}
     assert result.member.ring_member() == working.node.me
     assert working.cluster.digest_node_manifest(BACKUP, HOST).sha256 == result.manifest.sha256
     assert working.node.snapshots(TAG) == []
