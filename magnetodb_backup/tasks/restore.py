@@ -48,7 +48,8 @@ class Compared:
 
     ``create`` and ``views`` are statements that would be executed; ``present_views`` and
     ``present_indexes`` make what exists now; ``differences`` refuse the restore, ``notes`` do not.
-    ``replication`` is that of all keyspaces, ``gc_grace_seconds`` is in seconds.
+    ``replication`` is that of all keyspaces; ``gc_grace_seconds`` of the target's tables and
+    ``default_time_to_live`` of the backup's (0 for none) are in seconds, by target.
     """
 
     create: tuple[str, ...]
@@ -61,6 +62,7 @@ class Compared:
     has_rows: Mapping[str, bool]
     replication: Mapping[str, Mapping[str, str]]
     gc_grace_seconds: Mapping[str, int]
+    default_time_to_live: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

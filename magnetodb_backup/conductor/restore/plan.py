@@ -209,6 +209,13 @@ def _warnings(source: SourceBackup, found: Findings) -> list[str]:
             "may drop tombstones before every replica has them, and deleted rows may come back; "
             "run nodetool repair on these tables right after the restore"
         )
+    lifetimes = found.compared.default_time_to_live
+    expired = sorted(t for t, seconds in lifetimes.items() if 0 < seconds < age.total_seconds())
+    if expired:
+        warnings.append(
+            f"the backup is older than default_time_to_live of {', '.join(expired)}: rows that "
+            "were written with it have expired, and are not readable after the restore"
+        )
     if found.routing.incomplete:
         warnings.append(
             f"the backup lacks the nodes {', '.join(manifest.missing_nodes)}: what only they had "

@@ -81,10 +81,16 @@ class SchemaWork:
                 for k in schema.keyspaces
             },
             gc_grace_seconds={
-                str(t.target): _gc_grace(
+                str(t.target): _seconds(
+                    "gc_grace_seconds",
                     present if t.target in existing else statements,
                     t.target if t.target in existing else t.source,
+                    default=864000,
                 )
+                for t in targets
+            },
+            default_time_to_live={
+                str(t.target): _seconds("default_time_to_live", statements, t.source, default=0)
                 for t in targets
             },
         )
@@ -197,6 +203,6 @@ def _refuse_other_id(statement: Statement, present: Schema) -> None:
         )
 
 
-def _gc_grace(statements: Sequence[Statement], table: TableName) -> int:
-    text = table_options(statements, table).get("gc_grace_seconds", "864000")
-    return int(text) if text.isdigit() else 864000
+def _seconds(option: str, statements: Sequence[Statement], table: TableName, default: int) -> int:
+    text = table_options(statements, table).get(option, "")
+    return int(text) if text.isdigit() else default

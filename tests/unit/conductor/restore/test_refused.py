@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -359,6 +360,26 @@ def test_dry_run_of_a_backup_that_is_old(restoring: Restoring) -> None:
     (warning,) = restore.plan["warnings"]
     assert "older than gc_grace_seconds of ks.t, ks.u" in warning
     assert "nodetool repair" in warning
+
+
+def test_dry_run_warns_of_rows_that_have_expired(cluster: Cluster) -> None:
+    """Rows written with the table's own TTL are not readable once the backup is older than that."""
+    for node in cluster.nodes.values():
+        node.schema = node.schema.replace(
+            "gc_grace_seconds = 864000", "default_time_to_live = 3600", 1
+        )
+    restoring = Restoring(cluster)
+    old = (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat()
+    change = _manifest_with(committed_at=old)
+    cluster.store.change(CONTAINER, manifest_name(restoring.backup.id), change)
+    cluster.database.backups.update(restoring.backup.id, manifest_sha256="")
+    restore = restoring.restore(dry_run=True, existing=Existing.REPLACE)
+    assert restore.plan is not None
+    (warning,) = restore.plan["warnings"]
+    assert warning == (
+        "the backup is older than default_time_to_live of ks.t: rows that were written with it "
+        "have expired, and are not readable after the restore"
+    )
 
 
 def test_dry_run_asks_each_node(restoring: Restoring) -> None:
