@@ -211,12 +211,18 @@ class CleanUp(RestoreTask[Done]):
 # Delivering.
 
 
-@dataclass(frozen=True)
-class Imported:
-    """The imported SSTables, and the refused ones with the reason, by table as in CQL."""
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """The SSTables that were refused, with the reason, by table as in CQL."""
+
+    refused: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported(Delivered):
+    """How many SSTables were imported."""
 
     sstables: int
-    refused: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,12 +235,11 @@ class ImportParts(PartsTask[Imported]):
     contacts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Streamed:
-    """The sent bytes, and the refused SSTables with the reason, by table as in CQL."""
+@dataclass(frozen=True, kw_only=True)
+class Streamed(Delivered):
+    """How many bytes were sent."""
 
     bytes_sent: int
-    refused: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)

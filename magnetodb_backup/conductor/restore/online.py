@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from magnetodb_backup.conductor.job import Results, Step, typed_step
 from magnetodb_backup.conductor.restore.check import differing, judge
@@ -26,58 +25,12 @@ from magnetodb_backup.tasks.restore_steps import (
     TablesEmptied,
 )
 
-Refused = Mapping[str, tuple[str, ...]]
-
-
-class Transfer(Protocol):
-    """Brings the parts of one method into the tables of a running cluster."""
-
-    method: Method
-
-    def transfer(
-        self,
-        nodes: TargetNodes,
-        results: Results,
-        parts: Mapping[str, tuple[Part, ...]],
-        contacts: tuple[str, ...],
-    ) -> Mapping[str, Refused]:
-        """Run the tasks; return the refused SSTables by host ID and table."""
-
-
-class ImportTransfer:
-    """Each node takes over the files that are staged on it."""
-
-    method = Method.IMPORT
-
-    def transfer(
-        self,
-        nodes: TargetNodes,
-        results: Results,
-        parts: Mapping[str, tuple[Part, ...]],
-        contacts: tuple[str, ...],
-    ) -> Mapping[str, Refused]:
-        """Run the imports; return the refused SSTables by host ID and table."""
-        tasks = {h: ImportParts(parts=own, contacts=contacts) for h, own in parts.items()}
-        imported = nodes.run(results, self.method.value, tasks)
-        return {host_id: found.refused for host_id, found in imported.items()}
-
-
-class StreamTransfer:
-    """Cassandra's bulk loader sends the rows to the nodes that own them."""
-
-    method = Method.STREAM
-
-    def transfer(
-        self,
-        nodes: TargetNodes,
-        results: Results,
-        parts: Mapping[str, tuple[Part, ...]],
-        contacts: tuple[str, ...],
-    ) -> Mapping[str, Refused]:
-        """Run the bulk loader; return the refused SSTables by host ID and table."""
-        tasks = {h: StreamParts(parts=own, contacts=contacts) for h, own in parts.items()}
-        streamed = nodes.run(results, self.method.value, tasks)
-        return {host_id: found.refused for host_id, found in streamed.items()}
+# By method, the task that brings the parts staged on a node into the tables: Cassandra takes over
+# the node's own files, or its bulk loader sends the rows to the nodes that own them.
+_TASKS: Mapping[Method, type[ImportParts] | type[StreamParts]] = {
+    Method.IMPORT: ImportParts,
+    Method.STREAM: StreamParts,
+}
 
 
 class OnlineDelivery:
@@ -87,7 +40,6 @@ class OnlineDelivery:
 
     def __init__(self, nodes: TargetNodes, request: RestoreRequest) -> None:
         self._nodes, self._request = nodes, request
-        self._transfers: tuple[Transfer, ...] = (ImportTransfer(), StreamTransfer())
 
     def route(
         self,
@@ -150,15 +102,15 @@ class OnlineDelivery:
         contacts = tuple(addresses.values())
         work = results.of(Prepared).work
         refused: dict[str, list[str]] = {}
-        for transfer in self._transfers:
-            parts = {
-                host_id: own
+        for method, task in _TASKS.items():
+            tasks = {
+                host_id: task(parts=own, contacts=contacts)
                 for host_id, of_host in work.items()
-                if (own := tuple(p for p in of_host if p.method is transfer.method))
+                if (own := tuple(p for p in of_host if p.method is method))
             }
-            found = transfer.transfer(self._nodes, results, parts, contacts)
-            for host_id, by_table in found.items():
-                for table, reasons in by_table.items():
+            found = self._nodes.run(results, method.value, tasks)
+            for host_id, answer in found.items():
+                for table, reasons in answer.refused.items():
                     named = (f"{reason} on {addresses[host_id]}" for reason in reasons)
                     refused.setdefault(table, []).extend(named)
         return RowsDelivered({table: tuple(reasons) for table, reasons in refused.items()})

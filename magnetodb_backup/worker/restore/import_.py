@@ -62,7 +62,9 @@ class ImportWork:
                     note(staging, refused)
             left -= staged - _sstables(directories)
             context.report(RestoreProgress(sstables_imported=total - left))
-        return Imported(total - left, {t: tuple(reasons) for t, reasons in refused.items()})
+        return Imported(
+            sstables=total - left, refused={t: tuple(reasons) for t, reasons in refused.items()}
+        )
 
     def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
         """Import a table's SSTables at once; if one is refused, import them one by one.

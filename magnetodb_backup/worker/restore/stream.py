@@ -78,7 +78,9 @@ class StreamWork:
                     if sstable not in reasons:
                         sstable.remove()
                 context.report(RestoreProgress(bytes_sent=sent))
-        return Streamed(sent, {t: tuple(reasons) for t, reasons in refused.items()})
+        return Streamed(
+            bytes_sent=sent, refused={t: tuple(reasons) for t, reasons in refused.items()}
+        )
 
     def _send(
         self,
