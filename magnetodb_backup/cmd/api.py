@@ -17,10 +17,10 @@ from oslo_policy import policy
 from magnetodb_backup.api.app import create_app
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.cmd import configuration, parts, process
+from magnetodb_backup.cmd.requests import make_requests
 from magnetodb_backup.database import Database
 from magnetodb_backup.errors import InvalidValue
 from magnetodb_backup.messaging.bus import make_transport
-from magnetodb_backup.requests.service import make_requests
 
 
 def make_application(conf: cfg.ConfigOpts, database: Database, transport: Any) -> Any:

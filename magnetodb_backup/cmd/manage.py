@@ -79,8 +79,8 @@ def make_services(arguments: Sequence[str]) -> Services:
         import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
 
         # isort: split
+        from magnetodb_backup.cmd.requests import make_requests
         from magnetodb_backup.messaging.bus import make_transport
-        from magnetodb_backup.requests.service import make_requests
 
         return make_requests(database(), make_transport(conf()))
 

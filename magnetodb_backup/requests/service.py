@@ -13,8 +13,6 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.messaging.conductor import ConductorClient
-from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.requests import backups, restores
 from magnetodb_backup.requests.clusters import choose_cluster
 
@@ -128,13 +126,3 @@ class RecordedRequests:
             self._wake()
         except BackupError as error:
             LOG.info("the conductor finds the request when it looks next: %s", error)
-
-
-def make_requests(database: Database, transport: Any) -> RecordedRequests:
-    """Compose what takes requests."""
-    return RecordedRequests(
-        database,
-        load_scope,
-        ConductorClient(transport).look_for_jobs,
-        known_within=86400.0,
-    )

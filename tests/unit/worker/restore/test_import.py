@@ -16,16 +16,16 @@ from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.disk_calls import recorded_disk_calls
 from tests.unit.worker import fake_changes
-from tests.unit.worker.restoring import RESTORE, SAME, Restoring, T, U
+from tests.unit.worker.restoring_node import RESTORE, SAME, RestoringNode, T, U
 
 
 @pytest.fixture
-def restoring(tmp_path: Path) -> Restoring:
-    return Restoring(tmp_path)
+def restoring(tmp_path: Path) -> RestoringNode:
+    return RestoringNode(tmp_path)
 
 
 @pytest.fixture
-def staged(restoring: Restoring) -> Restoring:
+def staged(restoring: RestoringNode) -> RestoringNode:
     restoring.truncate()
     restoring.download()
     restoring.node.log.clear()
@@ -33,11 +33,11 @@ def staged(restoring: Restoring) -> Restoring:
     return restoring
 
 
-def _rows(restoring: Restoring) -> dict[TableName, list[bytes]]:
+def _rows(restoring: RestoringNode) -> dict[TableName, list[bytes]]:
     return {name: fake_changes.rows(restoring.node, name) for name in restoring.saved}
 
 
-def test_import(staged: Restoring) -> None:
+def test_import(staged: RestoringNode) -> None:
     assert staged.imported() == {"sstables": 4, "refused": {}}
     assert _rows(staged) == staged.saved
     assert staged.staged() == {}
@@ -45,7 +45,7 @@ def test_import(staged: Restoring) -> None:
     assert staged.context.progress == RestoreProgress(sstables_imported=4)
 
 
-def test_only_the_tables_of_the_parts_are_imported(staged: Restoring) -> None:
+def test_only_the_tables_of_the_parts_are_imported(staged: RestoringNode) -> None:
     """Others of the same node backup are streamed."""
     result = staged.imported(parts=[staged.part(SAME[:1])])
     assert result == {"sstables": 2, "refused": {}}
@@ -53,7 +53,7 @@ def test_only_the_tables_of_the_parts_are_imported(staged: Restoring) -> None:
     assert {name.partition("/ks/")[2].partition("/")[0] for name in staged.staged()} == {"u"}
 
 
-def test_import_again(staged: Restoring) -> None:
+def test_import_again(staged: RestoringNode) -> None:
     """The result is that of the whole, though there is nothing left to do."""
     staged.imported()
     staged.node.log.clear()
@@ -61,7 +61,7 @@ def test_import_again(staged: Restoring) -> None:
     assert staged.node.log == []
 
 
-def test_import_goes_on_behind_the_table_that_failed(staged: Restoring) -> None:
+def test_import_goes_on_behind_the_table_that_failed(staged: RestoringNode) -> None:
     def fail(table: TableName) -> None:
         if table == U:
             raise CassandraUnavailable("JMX does not answer")
@@ -77,7 +77,7 @@ def test_import_goes_on_behind_the_table_that_failed(staged: Restoring) -> None:
     assert staged.node.log.count("import ks.t 2") == 1
 
 
-def test_import_of_what_is_malformed(staged: Restoring) -> None:
+def test_import_of_what_is_malformed(staged: RestoringNode) -> None:
     """The others are imported; a repetition tells the same, once."""
     bad = staged.saved[T][0]
     staged.node.malformed = {bad}
@@ -92,7 +92,7 @@ def test_import_of_what_is_malformed(staged: Restoring) -> None:
     assert list(staged.staged().values()) == [bad]
 
 
-def test_import_that_leaves_sstables_without_a_word(staged: Restoring) -> None:
+def test_import_that_leaves_sstables_without_a_word(staged: RestoringNode) -> None:
     """What Cassandra did not take is missing, whatever it answers."""
     staged.node.passed_over = {staged.saved[T][0]}
     found = staged.imported()
@@ -103,21 +103,21 @@ def test_import_that_leaves_sstables_without_a_word(staged: Restoring) -> None:
     assert _rows(staged)[U] == staged.saved[U]
 
 
-def test_import_into_a_table_that_is_gone(staged: Restoring) -> None:
+def test_import_into_a_table_that_is_gone(staged: RestoringNode) -> None:
     fake_changes.drop([staged.node], T)
     with pytest.raises(UnknownTable, match=r"Cassandra has no table ks\.t"):
         staged.imported()
     assert len(staged.staged()) == 4
 
 
-def test_import_is_cancelled_between_tables(staged: Restoring) -> None:
+def test_import_is_cancelled_between_tables(staged: RestoringNode) -> None:
     staged.node.on_import = lambda table: staged.context.cancel()
     with pytest.raises(Cancelled):
         staged.imported()
     assert staged.node.log == ["import ks.t 2"]
 
 
-def test_import_of_nothing(restoring: Restoring) -> None:
+def test_import_of_nothing(restoring: RestoringNode) -> None:
     """A node that has nothing of the tables; the staging directory may be missing, too."""
     restoring.download(parts=[])
     assert restoring.imported(parts=[]) == {"sstables": 0, "refused": {}}
@@ -125,7 +125,7 @@ def test_import_of_nothing(restoring: Restoring) -> None:
 
 @pytest.mark.parametrize("note", ["refused.json", "sstables"])
 @pytest.mark.parametrize("text", ["", "{", "\0\0"])
-def test_import_with_a_torn_note(staged: Restoring, note: str, text: str) -> None:
+def test_import_with_a_torn_note(staged: RestoringNode, note: str, text: str) -> None:
     staged.staging.note(note).write_text(text)
     assert staged.imported() == {"sstables": 4, "refused": {}}
 
@@ -133,7 +133,7 @@ def test_import_with_a_torn_note(staged: Restoring, note: str, text: str) -> Non
 # The end.
 
 
-def test_cleanup(staged: Restoring) -> None:
+def test_cleanup(staged: RestoringNode) -> None:
     other = Staging(staged.node.data.names, "e" * 8 + RESTORE[8:])
     other.prepare()
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_cleanup(staged: Restoring) -> None:
     assert staged.node.log == []
 
 
-def test_notes_are_durable(staged: Restoring) -> None:
+def test_notes_are_durable(staged: RestoringNode) -> None:
     """What an attempt has noted outlives a crash: count and refusals cannot be found out again."""
     node = staged.node
     node.malformed = {next(b for n, b in staged.staged().items() if n.endswith("-Data.db"))}

@@ -24,13 +24,13 @@ from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode
-from tests.unit.worker.restoring import SAME, Restoring, T
+from tests.unit.worker.restoring_node import SAME, RestoringNode, T
 from tests.unit.worker.working import PREFIX
 
 
 @pytest.fixture
-def restoring(tmp_path: Path) -> Restoring:
-    return Restoring(tmp_path)
+def restoring(tmp_path: Path) -> RestoringNode:
+    return RestoringNode(tmp_path)
 
 
 def _more_files(node: FakeNode) -> None:
@@ -46,7 +46,7 @@ def _more_files(node: FakeNode) -> None:
 # Preflight.
 
 
-def test_preflight(restoring: Restoring) -> None:
+def test_preflight(restoring: RestoringNode) -> None:
     found = restoring.preflight()
     sizes = {str(n): sum(map(len, rows)) for n, rows in restoring.saved.items()}
     assert found["tables"] == {n: {"files": 2, "bytes": s} for n, s in sizes.items()}
@@ -58,13 +58,13 @@ def test_preflight(restoring: Restoring) -> None:
     assert restoring.is_untouched()
 
 
-def test_preflight_of_some_tables(restoring: Restoring) -> None:
+def test_preflight_of_some_tables(restoring: RestoringNode) -> None:
     found = restoring.preflight(parts=[restoring.part([[["ks", "t"], ["other", "copy"]]])])
     assert set(found["tables"]) == {"other.copy"}
     assert found["files"] == 2
 
 
-def test_preflight_of_several_parts(restoring: Restoring) -> None:
+def test_preflight_of_several_parts(restoring: RestoringNode) -> None:
     """Parts of one table add up."""
     parts = [restoring.part(SAME[:1]), restoring.part(SAME[1:]), restoring.part(SAME[:1])]
     found = restoring.preflight(parts=parts)
@@ -74,7 +74,7 @@ def test_preflight_of_several_parts(restoring: Restoring) -> None:
 
 def test_room_is_needed_where_the_files_lay(tmp_path: Path) -> None:
     """A small disk beside a large one must not be counted on, nor refused for its size."""
-    restoring = Restoring(tmp_path, _more_files)
+    restoring = RestoringNode(tmp_path, _more_files)
     first, second = (d["needed"] for d in restoring.preflight()["free"])
     assert first == sum(
         p.stat().st_size for p in restoring.node.data.paths[0].glob("ks/*/*.db") if p.is_file()
@@ -84,7 +84,7 @@ def test_room_is_needed_where_the_files_lay(tmp_path: Path) -> None:
 
 def test_room_where_cassandra_does_not_spread(tmp_path: Path) -> None:
     """With as many directories as before, each keeps its own, whatever their room."""
-    restoring = Restoring(tmp_path, _more_files)
+    restoring = RestoringNode(tmp_path, _more_files)
     usual = restoring.preflight()["free"]
     assert [d["needed"] for d in restoring.preflight(room=[10, 1000])["free"]] == [
         d["needed"] for d in usual
@@ -93,7 +93,7 @@ def test_room_where_cassandra_does_not_spread(tmp_path: Path) -> None:
 
 def test_no_room(tmp_path: Path) -> None:
     """The directories share a file system; that is told once."""
-    restoring = Restoring(tmp_path)
+    restoring = RestoringNode(tmp_path)
     restoring.working.restart(head_room_percent=100.0)
     (problem,) = restoring.preflight()["problems"]
     assert problem.startswith(f"data directory {restoring.node.data.names[0]} has ")
@@ -101,7 +101,7 @@ def test_no_room(tmp_path: Path) -> None:
     assert "[worker] head_room_percent keeps" in problem
 
 
-def test_manifest_that_was_changed(restoring: Restoring) -> None:
+def test_manifest_that_was_changed(restoring: RestoringNode) -> None:
     restoring.change_manifest(lambda body: body + b"x")
     found = restoring.preflight()
     (problem,) = found["problems"]
@@ -113,7 +113,7 @@ def test_manifest_that_was_changed(restoring: Restoring) -> None:
 
 
 def test_lost_packs(tmp_path: Path) -> None:
-    restoring = Restoring(tmp_path, _more_files)
+    restoring = RestoringNode(tmp_path, _more_files)
     container = node_container(PREFIX, CLUSTER, HOST)
     packs = restoring.working.repository.packs()
     assert len(packs) > 22
@@ -128,14 +128,14 @@ def test_lost_packs(tmp_path: Path) -> None:
     assert found["bytes_per_second"] == 0
 
 
-def _with_sstable(tmp_path: Path, sstable: str, version: str) -> Restoring:
+def _with_sstable(tmp_path: Path, sstable: str, version: str) -> RestoringNode:
     def prepare(node: FakeNode) -> None:
         for each in node.tables:
             for path in fake_changes.table_files(node, each.name):
                 path.unlink()
         node.write(node.tables[0], f"{sstable}-Data.db", b"rows")
 
-    restoring = Restoring(tmp_path, prepare)
+    restoring = RestoringNode(tmp_path, prepare)
     restoring.node.me = replace(restoring.node.me, version=version)
     return restoring
 
@@ -181,12 +181,12 @@ def test_sstables_of_an_unknown_version_are_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["4.0.1", "4.1.10", "5.0.9", "5.1-beta1", "6.0.0"])
-def test_older_sstables_are_read(restoring: Restoring, version: str) -> None:
+def test_older_sstables_are_read(restoring: RestoringNode, version: str) -> None:
     restoring.node.me = replace(restoring.node.me, version=version)
     assert restoring.preflight()["problems"] == []
 
 
-def test_cassandra_of_no_version(restoring: Restoring) -> None:
+def test_cassandra_of_no_version(restoring: RestoringNode) -> None:
     restoring.node.me = replace(restoring.node.me, version="unknown")
     with pytest.raises(CassandraUnavailable, match="reports the version 'unknown'"):
         restoring.preflight()
@@ -195,7 +195,7 @@ def test_cassandra_of_no_version(restoring: Restoring) -> None:
 # Download.
 
 
-def test_download(restoring: Restoring) -> None:
+def test_download(restoring: RestoringNode) -> None:
     done = restoring.download()["progress"]
     assert sorted(restoring.staged()) == [
         f"0/{HOST}/ks/t/nb-1-big-Data.db",
@@ -212,7 +212,7 @@ def test_download(restoring: Restoring) -> None:
 
 def test_download_of_some_tables_under_other_names(tmp_path: Path) -> None:
     """Indexes are built anew: their files are not fetched."""
-    restoring = Restoring(tmp_path, _more_files)
+    restoring = RestoringNode(tmp_path, _more_files)
     restoring.download(parts=[restoring.part([[["ks", "t"], ["other", "Copy"]]])])
     staged = restoring.staged()
     assert {name.rpartition("/")[0] for name in staged} == {
@@ -221,7 +221,7 @@ def test_download_of_some_tables_under_other_names(tmp_path: Path) -> None:
     assert sorted(staged.values()) == restoring.saved[T]
 
 
-def test_download_again(restoring: Restoring) -> None:
+def test_download_again(restoring: RestoringNode) -> None:
     """A new process goes on; nothing is fetched twice."""
     first = restoring.download()["progress"]
     restoring.working.restart()
@@ -233,7 +233,7 @@ def test_download_again(restoring: Restoring) -> None:
     assert again["bytes_downloaded"] == 0
 
 
-def test_two_parts_add_up(restoring: Restoring) -> None:
+def test_two_parts_add_up(restoring: RestoringNode) -> None:
     parts = [restoring.part(SAME[:1]), restoring.part(SAME[1:])]
     done = restoring.download(parts=parts)["progress"]
     assert done["files_done"] == 4
@@ -242,7 +242,7 @@ def test_two_parts_add_up(restoring: Restoring) -> None:
 
 def test_download_fills_disks_by_their_room(tmp_path: Path) -> None:
     """The source had another number of data directories."""
-    restoring = Restoring(tmp_path, _more_files)
+    restoring = RestoringNode(tmp_path, _more_files)
     third = tmp_path / "node1" / "data2"
     third.mkdir()
     restoring.node.data.paths.append(third)
@@ -253,7 +253,7 @@ def test_download_fills_disks_by_their_room(tmp_path: Path) -> None:
     assert sorted(restoring.staged().values()) == sorted(chain(*restoring.saved.values()))
 
 
-def test_download_is_cancelled(restoring: Restoring) -> None:
+def test_download_is_cancelled(restoring: RestoringNode) -> None:
     restoring.context.cancel()
     with pytest.raises(Cancelled):
         restoring.download()
@@ -272,26 +272,26 @@ def test_download_is_cancelled(restoring: Restoring) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("kind", [TaskKind.RESTORE_PREFLIGHT, TaskKind.RESTORE_DOWNLOAD])
-def test_names_that_lead_elsewhere(restoring: Restoring, kind: TaskKind, pair: Any) -> None:
+def test_names_that_lead_elsewhere(restoring: RestoringNode, kind: TaskKind, pair: Any) -> None:
     with pytest.raises(InvalidValue, match=r"is not a (table|keyspace) name"):
         restoring.do(kind, parts=[restoring.part([pair])])
     assert restoring.staged() == {}
 
 
 @pytest.mark.parametrize("restore_id", ["..", "x/y", ""])
-def test_ids_that_lead_elsewhere(restoring: Restoring, restore_id: str) -> None:
+def test_ids_that_lead_elsewhere(restoring: RestoringNode, restore_id: str) -> None:
     for kind in (TaskKind.RESTORE_DOWNLOAD, TaskKind.RESTORE_IMPORT, TaskKind.RESTORE_CLEANUP):
         with pytest.raises(DataDirectoryProblem, match="is not the ID of a restore"):
             restoring.do(kind, restore_id=restore_id)
 
 
-def test_source_that_is_no_host_id(restoring: Restoring) -> None:
+def test_source_that_is_no_host_id(restoring: RestoringNode) -> None:
     with pytest.raises((InvalidValue, FormatProblem)):
         restoring.download(parts=[restoring.part(source="../x")])
     assert restoring.staged() == {}
 
 
-def test_link_in_the_staging_place(restoring: Restoring, tmp_path: Path) -> None:
+def test_link_in_the_staging_place(restoring: RestoringNode, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (restoring.node.data.paths[1] / ROOT).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataDirectoryProblem, match="is a symbolic link; remove it"):
@@ -302,7 +302,7 @@ def test_link_in_the_staging_place(restoring: Restoring, tmp_path: Path) -> None
 # The end.
 
 
-def test_view_whose_name_is_none(restoring: Restoring) -> None:
+def test_view_whose_name_is_none(restoring: RestoringNode) -> None:
     arguments = {"views": [["ks", "v; DROP"]], "indexes": [], "seconds": 1}
     with pytest.raises(InvalidValue):
         restoring.do(TaskKind.RESTORE_VIEWS, **arguments)

@@ -24,7 +24,7 @@ T, U = TableName("ks", "t"), TableName("ks", "u")
 SAME = [[["ks", "t"]] * 2, [["ks", "u"]] * 2]
 
 
-class Restoring:
+class RestoringNode:
     """A node with a backup of its tables, and its worker."""
 
     def __init__(self, root: Path, prepare: Callable[[FakeNode], None] = lambda node: None) -> None:
