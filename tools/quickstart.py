@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.cassandra import CassandraCluster, CassandraNode
+from tests.lab.cassandra_flags import Shape
 from tests.lab.ports import free_port, listens
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
 from tests.lab.standalone import Standalone
@@ -116,7 +117,7 @@ class Quickstart:
         say("preparing Swift and Cassandra (the first time they are fetched: some minutes)")
         self.swift = Swift(_HOME / "swift", address=swift)
         self.cluster = CassandraCluster(
-            _HOME / "cassandra", nodes=1, block=_Loopback(), name="Quickstart"
+            _HOME / "cassandra", Shape(1, name="Quickstart"), block=_Loopback()
         )
         self.node = self.cluster.nodes[0]
         self.api_port = free_port(swift)

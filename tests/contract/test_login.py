@@ -11,6 +11,7 @@ from magnetodb_backup.cassandra.cql.session import PinnedSession
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster
+from tests.lab.cassandra_flags import Shape
 from tests.lab.ports import LoopbackBlock
 from tests.lab.processes import wait_for
 from tests.lab.sampling import sampled
@@ -28,10 +29,8 @@ def cluster(
 ) -> Iterator[CassandraCluster]:
     made = CassandraCluster(
         tmp_path_factory.mktemp("login"),
-        request.param,
-        1,
+        Shape(1, request.param, first_host=_HOSTS[request.param]),
         block=loopback,
-        first_host=_HOSTS[request.param],
         credentials=_LOGIN,
     )
     try:

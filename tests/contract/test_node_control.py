@@ -20,6 +20,7 @@ from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, BackupError, CassandraUnavailable
 from tests.contract import promises
 from tests.lab.cassandra import CassandraCluster, CassandraNode
+from tests.lab.cassandra_flags import Shape
 from tests.lab.certificates import self_signed
 from tests.lab.documents import DOCUMENTS, block_lines
 from tests.lab.ports import LoopbackBlock, free_port
@@ -99,9 +100,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory, loopback: LoopbackBlock) -
     passwords.write_text(f"{_USER} {_PASSWORD}\n")
     cluster = CassandraCluster(
         directory / "cassandra",
-        nodes=1,
+        Shape(1, first_host=_HOST),
         block=loopback,
-        first_host=_HOST,
         yaml_extra={"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"},
         options=[
             "-Dcom.sun.management.jmxremote.authenticate=true",

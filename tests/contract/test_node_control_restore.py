@@ -31,6 +31,7 @@ from magnetodb_backup.errors import (
 from tests.contract import promises
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster, CassandraNode
+from tests.lab.cassandra_flags import Shape
 from tests.lab.ports import LoopbackBlock, free_port
 from tests.lab.processes import wait_for
 
@@ -107,10 +108,8 @@ def running(
     version = str(request.param)
     cluster = CassandraCluster(
         tmp_path_factory.mktemp("cassandra"),
-        version,
-        nodes=1,
+        Shape(1, version, first_host=_HOSTS[version]),
         block=loopback,
-        first_host=_HOSTS[version],
     )
     try:
         cluster.start()

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.functional.depot import Depot, Rows
-from tests.lab.artifacts import CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster
+from tests.lab.cassandra_flags import Shape
 from tests.lab.deployment import Deployment
 from tests.lab.keystone import Keystone
 from tests.lab.ports import LoopbackBlock
@@ -23,33 +23,20 @@ _OWN_FIRST = {"dynamic_snitch": False}
 
 
 @contextmanager
-def other_ring(  # noqa: PLR0913
-    directory: Path,
-    name: str,
-    nodes: int,
-    *,
-    rig: Rig,
-    block: LoopbackBlock,
-    keystone: Keystone,
-    first_host: int,
-    version: str = CASSANDRA_5_0,
-    racks: Sequence[str] = ("r1", "r2"),
+def other_ring(
+    directory: Path, shape: Shape, *, rig: Rig, block: LoopbackBlock, keystone: Keystone
 ) -> Iterator[Rig]:
     """Run a cluster and a service with an empty database; only the store is that of ``rig``."""
     cluster = CassandraCluster(
         directory / "cassandra",
-        version,
-        nodes,
+        shape,
         block=block,
-        name=name,
         yaml_extra=_OWN_FIRST,
-        first_host=first_host,
-        racks=racks,
     )
     deployment = Deployment(
         directory / "service",
         {
-            "DEFAULT": {"transport_url": rig.rabbitmq.add_virtual_host(f"ring-{first_host}")},
+            "DEFAULT": {"transport_url": rig.rabbitmq.add_virtual_host(f"ring-{shape.first_host}")},
             "storage": {"driver": "swift", "prefix": PREFIX},
             # Seven nodes on two processors: nothing here is about outages.
             "swift": {**keystone_options(keystone), "read_timeout": 60},
@@ -60,7 +47,7 @@ def other_ring(  # noqa: PLR0913
     try:
         cluster.start()
         deployment.start()
-        reader = Reader(demo_store(keystone, rig.swift), PREFIX, name)
+        reader = Reader(demo_store(keystone, rig.swift), PREFIX, shape.name)
         yield Rig(cluster, deployment, reader, rig.proxy, rig.swift, rig.rabbitmq)
     finally:
         deployment.stop()

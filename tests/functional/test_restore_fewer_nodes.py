@@ -23,6 +23,7 @@ from tests.functional.rings import (
 )
 from tests.functional.runbook import follow
 from tests.lab.artifacts import CASSANDRA_4_1
+from tests.lab.cassandra_flags import Shape
 from tests.lab.keystone import Keystone
 from tests.lab.ports import LoopbackBlock
 from tests.lab.rig import Rig
@@ -42,12 +43,10 @@ def two(
     """Two nodes: other tokens, another name."""
     with other_ring(
         tmp_path_factory.mktemp("two"),
-        "Ring of two",
-        2,
+        Shape(2, name="Ring of two", first_host=140),
         rig=rig,
         block=loopback,
         keystone=keystone,
-        first_host=140,
     ) as ring:
         yield ring
 
@@ -59,13 +58,10 @@ def old(
     """Two nodes of 4.1 with the tokens of ``two``."""
     with other_ring(
         tmp_path_factory.mktemp("old"),
-        "Old ring",
-        2,
+        Shape(2, CASSANDRA_4_1, name="Old ring", first_host=145),
         rig=rig,
         block=loopback,
         keystone=keystone,
-        first_host=145,
-        version=CASSANDRA_4_1,
     ) as ring:
         yield ring
 

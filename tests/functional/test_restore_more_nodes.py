@@ -24,6 +24,7 @@ from tests.functional.rings import (
 )
 from tests.functional.runbook import follow
 from tests.lab.cassandra import CassandraNode
+from tests.lab.cassandra_flags import Shape
 from tests.lab.keystone import Keystone
 from tests.lab.ports import LoopbackBlock
 from tests.lab.processes import wait_for
@@ -44,13 +45,10 @@ def four(
     """Four nodes: other tokens, three other racks, another name."""
     with other_ring(
         tmp_path_factory.mktemp("four"),
-        "Ring of four",
-        4,
+        Shape(4, name="Ring of four", first_host=150, racks=("north", "south", "west")),
         rig=rig,
         block=loopback,
         keystone=keystone,
-        first_host=150,
-        racks=("north", "south", "west"),
     ) as ring:
         yield ring
 

@@ -16,6 +16,7 @@ from cassandra.cluster import NoHostAvailable
 from tests.functional.depot import Depot, all_rows, run
 from tests.functional.runbook import follow
 from tests.lab.cassandra import CassandraCluster
+from tests.lab.cassandra_flags import Shape
 from tests.lab.deployment import Deployment, Outcome
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
@@ -134,9 +135,8 @@ def stopping(
     directory = tmp_path_factory.mktemp("offline")
     cluster = CassandraCluster(
         directory / "cassandra",
+        Shape(name="Stopping cluster", first_host=160),
         block=loopback,
-        name="Stopping cluster",
-        first_host=160,
         credentials=_LOGIN,
     )
     operator = Operator(directory / "operator", cluster.nodes)

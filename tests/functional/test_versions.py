@@ -13,6 +13,7 @@ from tests.functional.depot import Depot, all_rows
 from tests.functional.sample import make_sample
 from tests.lab.artifacts import CASSANDRA_4_0, CASSANDRA_4_1, CASSANDRA_5_0
 from tests.lab.cassandra import CassandraCluster
+from tests.lab.cassandra_flags import Shape
 from tests.lab.deployment import Deployment
 from tests.lab.fault_proxy import FaultProxy
 from tests.lab.keystone import Keystone
@@ -50,12 +51,9 @@ def other(
     directory = tmp_path_factory.mktemp("other")
     cluster = CassandraCluster(
         directory / "cassandra",
-        version,
-        nodes,
+        Shape(nodes, version, name=f"Cluster {request.param}", first_host=100),
         block=loopback,
-        name=f"Cluster {request.param}",
         yaml_extra=yaml,
-        first_host=100,
     )
     deployment = Deployment(
         directory / "service",

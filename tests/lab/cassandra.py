@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import cassandra_flags as flags
-from tests.lab.artifacts import CASSANDRA_5_0, Distribution, cassandra_distribution, java_driver
+from tests.lab.artifacts import Distribution, cassandra_distribution, java_driver
+from tests.lab.cassandra_flags import Shape
 from tests.lab.java import java
 from tests.lab.ports import Addresses, free_port, listens
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
@@ -32,6 +33,7 @@ with warnings.catch_warnings():
 _COUNTED = Path(__file__).parent / "launched" / "counted.sh"
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _START_DEADLINE = 240.0
+_USUAL = Shape()
 _WITH_LOGIN = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
 
 
@@ -225,48 +227,35 @@ class CassandraNode:
 
 
 class CassandraCluster:
-    """``nodes`` nodes in ``racks`` by turns of one data centre, all seeds, started together.
+    """Nodes of one data centre, all seeds, started together.
 
     ``options`` are the JVM's; ``jolokia`` is added to the agent's options. With ``credentials``
     (name and password of a role), clients have to log in.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         directory: Path,
-        version: str = CASSANDRA_5_0,
-        nodes: int = 3,
+        shape: Shape = _USUAL,
         *,
         block: Addresses,
-        name: str = "lab cluster",
         yaml_extra: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
-        first_host: int = 1,
         jolokia: str = "",
-        racks: Sequence[str] = ("r1", "r2"),
         credentials: tuple[str, str] | None = None,
     ) -> None:
-        self.name, self.version, self.credentials = name, version, credentials
+        self.name, self.version, self.credentials = shape.name, shape.version, credentials
         if credentials:
             yaml_extra = {**_WITH_LOGIN, **(yaml_extra or {})}
-        distribution = cassandra_distribution(version)
-        addresses = [block.address(first_host + i) for i in range(nodes)]
+        distribution = cassandra_distribution(shape.version)
+        addresses = [block.address(shape.first_host + i) for i in range(shape.nodes)]
         self.nodes = []
         for number, address in enumerate(addresses, 1):
             home = directory / f"node{number}"
             _lay_out(
                 home,
-                flags.configuration(
-                    home,
-                    name=name,
-                    node=number,
-                    nodes=nodes,
-                    address=address,
-                    seeds=addresses,
-                    extra=yaml_extra or {},
-                    version=version,
-                ),
-                rack=racks[(number - 1) % len(racks)],
+                flags.configuration(home, shape, number, addresses, yaml_extra or {}),
+                rack=shape.rack(number),
             )
             self.nodes.append(CassandraNode(home, distribution, address, options, jolokia))
 

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.lab.artifacts import CASSANDRA_5_0
 
 _EXPORTS = (
     "java.base/jdk.internal.misc",
@@ -60,24 +63,39 @@ def tokens(node: int, nodes: int, count: int) -> str:
     return ",".join(str(-(2**63) + 1 + (k * nodes + node - 1) * step) for k in range(count))
 
 
-def configuration(  # noqa: PLR0913
-    home: Path,
-    *,
-    name: str,
-    node: int,
-    nodes: int,
-    address: str,
-    seeds: Sequence[str],
-    extra: Mapping[str, Any],
-    version: str = "",
+@dataclass(frozen=True)
+class Shape:
+    """A cluster's version, name and nodes, which are in ``racks`` by turns.
+
+    Their addresses follow each other from ``first_host`` on.
+    """
+
+    nodes: int = 3
+    version: str = CASSANDRA_5_0
+    name: str = "lab cluster"
+    first_host: int = 1
+    racks: Sequence[str] = ("r1", "r2")
+
+    def rack(self, number: int) -> str:
+        """Return the rack of a node; the first one has the number 1."""
+        return self.racks[(number - 1) % len(self.racks)]
+
+
+def configuration(
+    home: Path, shape: Shape, node: int, addresses: Sequence[str], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return cassandra.yaml as a dictionary (JSON is YAML)."""
+    """Return cassandra.yaml of node number ``node`` as a dictionary (JSON is YAML).
+
+    ``addresses`` are those of all nodes, which are all seeds.
+    """
     features = ["materialized_views", "user_defined_functions"]
-    switches = [f"enable_{f}" if version.startswith("4.0") else f"{f}_enabled" for f in features]
+    before_41 = shape.version.startswith("4.0")
+    switches = [f"enable_{f}" if before_41 else f"{f}_enabled" for f in features]
+    address = addresses[node - 1]
     return {
-        "cluster_name": name,
+        "cluster_name": shape.name,
         "num_tokens": 16,
-        "initial_token": tokens(node, nodes, 16),
+        "initial_token": tokens(node, shape.nodes, 16),
         "auto_bootstrap": False,
         "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
         "data_file_directories": [str(home / "data1"), str(home / "data2")],
@@ -100,7 +118,7 @@ def configuration(  # noqa: PLR0913
         "seed_provider": [
             {
                 "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
-                "parameters": [{"seeds": ",".join(f"{s}:7000" for s in seeds)}],
+                "parameters": [{"seeds": ",".join(f"{s}:7000" for s in addresses)}],
             }
         ],
         "concurrent_reads": 4,
