@@ -38,6 +38,16 @@ def code_of(backup: Backup) -> int:
     return {BackupStatus.CREATED: DONE, BackupStatus.PARTIAL: PARTIAL}.get(backup.status, FAILED)
 
 
+def _complaints(backup: Backup) -> Iterator[tuple[str, str]]:
+    """Yield the error of a failed backup, or the notes of one that is complete or PARTIAL."""
+    if code_of(backup) == FAILED:
+        yield "error", f"{backup.status.value}: {backup.error}"
+        return
+    prefix = "PARTIAL: " if backup.status is BackupStatus.PARTIAL else ""
+    for note in backup.notes:
+        yield "warning", f"{prefix}{note}"
+
+
 def _cell(name: str, value: Any) -> Any:
     """Return a field as the text of a cell, with a line for each part of it."""
     if name == "nodes":
@@ -193,11 +203,7 @@ class Create(_BackupCommand):
             self._below = follow_up(self.services.command, "backup", backup.id)
         else:
             self._summary = backup_summary(backup, nodes, self.services.command)
-            code = code_of(backup)
-            if code:
-                self.ends(code, ("error", f"{backup.status.value}: {backup.error}"))
-            elif backup.error:
-                self.ends(code, ("warning", backup.error))
+            self.ends(code_of(backup), *_complaints(backup))
         return self.backup_columns(parsed_args, backup, nodes)
 
 

@@ -31,7 +31,7 @@ _SORT_KEYS = ("created_at", "updated_at", "name", "status")
 _UPDATABLE = frozenset(
     {
         "phase", "selection", "coverage", "skew_ms", "files", "bytes",
-        "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures",
+        "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures", "notes",
     }
 )  # fmt: skip
 UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
@@ -45,7 +45,8 @@ def now() -> datetime:
 
 def _backup(row: BackupRow) -> Backup:
     values = {f.name: getattr(row, f.name) for f in fields(Backup)}
-    return Backup(**{**values, "status": BackupStatus(row.status)})
+    status, notes = BackupStatus(row.status), tuple(row.notes or ())
+    return Backup(**{**values, "status": status, "notes": notes})
 
 
 def _node_backup(record: Mapping[str, Any]) -> NodeBackup:

@@ -107,6 +107,7 @@ class BackupRow(Base):
     bytes_reused: Mapped[int] = mapped_column(BigInteger, default=0)
     manifest_sha256: Mapped[str] = mapped_column(String(64), default="")
     figures: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    notes: Mapped[Any] = mapped_column(Document, nullable=True)
 
 
 class NodeBackupRow(Base):

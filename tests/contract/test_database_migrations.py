@@ -112,7 +112,28 @@ def test_unfinished_jobs_of_an_older_version_continue(database_url: str) -> None
     database.close()
 
 
-def _insert_as_then(database_url: str) -> None:
+def test_errors_of_complete_backups_become_notes(database_url: str) -> None:
+    """Older versions stored what a complete backup lacks as its error."""
+    _upgrade_to(database_url, "0005")
+    lacks, why = "without the nodes n1; 2 corrupt files", "the disk of n1 is full"
+    texts = {"CREATED": lacks, "PARTIAL": lacks, "CREATE_FAILED": why, "DELETED": ""}
+    for status, error in texts.items():
+        _insert_as_then(database_url, id=f"id-{status}", status=status, error=error)
+    database = connect(database_url)
+    database.sync()
+    found = {
+        b.status.value: (b.error, b.notes) for b in database.backups.list(include_deleted=True)
+    }
+    assert found == {
+        "CREATED": ("", (lacks,)),
+        "PARTIAL": ("", (lacks,)),
+        "CREATE_FAILED": (why, ()),
+        "DELETED": ("", ()),
+    }
+    database.close()
+
+
+def _insert_as_then(database_url: str, **others: str) -> None:
     """Insert a backup with the columns that its table has now."""
     engine = make_engine(database_url)
     then = datetime(2024, 5, 6)
@@ -120,7 +141,7 @@ def _insert_as_then(database_url: str) -> None:
         "id": BACKUP_ID, "name": "old", "cluster": "c", "status": "CREATED",
         "scope": '{"type":"all"}', "type": "full", "allow_partial": False, "on_corrupt": "fail",
         "created_at": then, "updated_at": then, "phase": "", "error": "", "files": 7, "bytes": 0,
-        "bytes_uploaded": 0, "bytes_reused": 0, "manifest_sha256": "",
+        "bytes_uploaded": 0, "bytes_reused": 0, "manifest_sha256": "", **others,
     }  # fmt: skip
     with engine.begin() as connection:
         backups = Table("backups", MetaData(), autoload_with=connection)

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from magnetodb_backup.conductor.backup.fingerprints import fingerprint_notes
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.from_manifest import notes_of
 from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare, StoredObject
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -111,11 +112,10 @@ def commit_backup(
     raise_if_cancelled()
     stored = repository.commit_text(backup.id, text)
     progress = [upload.progress for upload in results.of(UploadDone).results.values()]
-    notes = [*_notes(manifest), *_odd_sstables(results), *fingerprint_notes(results)]
     database.backups.set_status(
         backup.id,
         BackupStatus(manifest.status),
-        error="; ".join(notes),
+        notes=(*notes_of(manifest), *_odd_sstables(results), *fingerprint_notes(results)),
         coverage=dict(manifest.coverage),
         skew_ms=manifest.skew_ms,
         files=sum(n.files for n in manifest.nodes),
@@ -126,16 +126,6 @@ def commit_backup(
         figures=bool(manifest.figures),
     )
     return CommitDone(stored, manifest.status)
-
-
-def _notes(manifest: BackupManifest) -> list[str]:
-    """Return what a backup that is not whole lacks."""
-    notes = []
-    if manifest.missing_nodes:
-        notes.append(f"without the nodes {', '.join(manifest.missing_nodes)}")
-    if corrupt := sum(n.corrupt_files for n in manifest.nodes):
-        notes.append(f"{corrupt} corrupt files, see the node backups")
-    return notes
 
 
 def _odd_sstables(results: Results) -> list[str]:

@@ -19,12 +19,6 @@ def records_of(
     least options that allow such a backup are assumed.
     """
     nodes = tuple(_node_backup(manifest.backup_id, share) for share in manifest.nodes)
-    corrupt = sum(share.corrupt_files for share in manifest.nodes)
-    notes = []
-    if manifest.missing_nodes:
-        notes.append(f"without the nodes {', '.join(manifest.missing_nodes)}")
-    if corrupt:
-        notes.append(f"{corrupt} corrupt files, marked in the node manifests")
     committed_at = datetime.fromisoformat(manifest.committed_at)
     backup = Backup(
         id=manifest.backup_id,
@@ -34,12 +28,11 @@ def records_of(
         scope=manifest.scope,
         type="full",
         allow_partial=bool(manifest.missing_nodes),
-        on_corrupt="mark" if corrupt else "fail",
+        on_corrupt="mark" if _corrupt_files(manifest) else "fail",
         created_at=datetime.fromisoformat(manifest.created_at),
         updated_at=committed_at,
         finished_at=committed_at,
         phase=Phase.COMMIT.value,
-        error="; ".join(notes),
         selection=manifest.selection,
         coverage=manifest.coverage,
         skew_ms=manifest.skew_ms,
@@ -47,8 +40,23 @@ def records_of(
         bytes=sum(share.bytes for share in manifest.nodes),
         manifest_sha256=manifest_sha256,
         figures=bool(manifest.figures),
+        notes=notes_of(manifest),
     )
     return backup, nodes
+
+
+def notes_of(manifest: BackupManifest) -> tuple[str, ...]:
+    """Return what a backup that is not whole lacks."""
+    notes = []
+    if manifest.missing_nodes:
+        notes.append(f"without the nodes {', '.join(manifest.missing_nodes)}")
+    if corrupt := _corrupt_files(manifest):
+        notes.append(f"{corrupt} corrupt files, marked in the node manifests")
+    return tuple(notes)
+
+
+def _corrupt_files(manifest: BackupManifest) -> int:
+    return sum(share.corrupt_files for share in manifest.nodes)
 
 
 def _node_backup(backup_id: str, share: NodeShare) -> NodeBackup:

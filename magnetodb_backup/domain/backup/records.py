@@ -47,6 +47,7 @@ class Backup:
 
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
+    ``error`` is why it failed, ``notes`` say what a complete backup lacks.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Backup:
     bytes_reused: int = 0
     manifest_sha256: str = ""
     figures: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

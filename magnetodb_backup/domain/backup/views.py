@@ -31,6 +31,7 @@ def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> di
         "status": backup.status.value,
         "phase": backup.phase,
         "error": backup.error,
+        "notes": list(backup.notes),
         "type": backup.type,
         "scope": dict(backup.scope),
         "allow_partial": backup.allow_partial,

@@ -127,14 +127,15 @@ def test_several_clusters(shell: Shell) -> None:
 def test_end_is_the_exit_code(
     shell: Shell, meanwhile: Meanwhile, end: BackupStatus, code: int
 ) -> None:
-    error = "" if end is S.CREATED else "node 10.0.0.1 was missing"
+    why = "node 10.0.0.1 was missing"
+    error, notes = ("", (why,)) if end in (S.CREATED, S.PARTIAL) else (why, ())
     ended = threading.Event()
 
     def conduct() -> None:
         (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
         way = [S.CREATED, S.DELETING] if end is S.DELETED else []
         for status in [*way, end]:
-            shell.database.backups.set_status(job.backup_id, status, error=error)
+            shell.database.backups.set_status(job.backup_id, status, error=error, notes=notes)
         ended.set()
 
     class Requests(RecordedRequests):
@@ -154,21 +155,27 @@ def test_end_is_the_exit_code(
     outcome = shell("backup", "create", "--all-keyspaces", *waiting, services=services)
     assert outcome.code == code
     assert outcome.json["status"] == end.value
-    told = f"error: {end.value}: {error}\n" if code else ""
-    assert outcome.err == told
+    assert outcome.json["notes"] == list(notes)
+    expected = {
+        S.CREATED: f"warning: {why}\n",
+        S.PARTIAL: f"warning: PARTIAL: {why}\n",
+    }
+    assert outcome.err == expected.get(end, f"error: {end.value}: {why}\n")
 
 
 def test_what_a_created_backup_lacks_is_a_warning(shell: Shell, meanwhile: Meanwhile) -> None:
-    """Figures are an extra: that they could not be taken is no failure."""
+    """Missing fingerprints and old SSTables are no failure; each note is a line of its own."""
 
     def conduct() -> None:
         (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
-        shell.database.backups.set_status(job.backup_id, S.CREATED, error="without figures: why")
+        shell.database.backups.set_status(
+            job.backup_id, S.CREATED, notes=("no fingerprints", "old SSTables")
+        )
 
     meanwhile(conduct)
     outcome = shell("backup", "create", "--all-keyspaces", "--figures", "--wait", "-f", "json")
     assert outcome.code == 0
-    assert outcome.err.endswith("warning: without figures: why\n")
+    assert outcome.err.endswith("warning: no fingerprints\nwarning: old SSTables\n")
 
 
 def test_progress_is_told_in_plain_lines(shell: Shell, meanwhile: Meanwhile) -> None:

@@ -70,7 +70,7 @@ def test_a_fresh_database_learns_all_that_the_store_has(shell: Shell) -> None:
         "created_at": "2024-05-06T05:58:00.000Z", "result": "added",
     }  # fmt: skip
     backups = shell.database.backups
-    assert backups.get(second).error == "without the nodes another"
+    assert backups.get(second).notes == ("without the nodes another",)
     assert [n.host_id for n in backups.node_backups(first)] == [SHARE.host_id]
     shown = shell("backup", "show", "backup 1", "-f", "json").json
     assert (shown["status"], shown["bytes"], shown["nodes"][0]["phase"]) == ("CREATED", 30, "done")

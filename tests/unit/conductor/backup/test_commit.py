@@ -164,9 +164,9 @@ def test_marked_files_make_it_partial(ready: Ready) -> None:
     cluster, _, results = ready
     results["upload"]["results"][cluster.nodes[1].me.host_id]["corrupt_files"] = ["/data/x"]
     done = _commit(ready)
-    assert (done.status, done.error) == (
+    assert (done.status, done.notes) == (
         BackupStatus.PARTIAL,
-        "1 corrupt files, see the node backups",
+        ("1 corrupt files, marked in the node manifests",),
     )
 
 
@@ -177,8 +177,8 @@ def test_sstables_that_a_restore_would_object_to_are_named(ready: Ready) -> None
         upload = results["upload"]["results"][cluster.nodes[number].me.host_id]
         upload["unrestorable"] = {"zz": tables}
     done = _commit(ready)
-    assert (done.status, done.error) == (
-        BackupStatus.CREATED,
+    assert (done.status, done.error) == (BackupStatus.CREATED, "")
+    assert done.notes == (
         "SSTables of version zz, which this release may not be able to restore, in ks.t, ks.u; "
         "run nodetool upgradesstables on them",
     )

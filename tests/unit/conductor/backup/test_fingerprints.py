@@ -46,7 +46,7 @@ def _figures(cluster: Cluster, backup: Backup) -> list[RangeFingerprint]:
 
 def test_every_row_is_in_a_steady_range(filled: Cluster) -> None:
     backup = filled.backup(figures=True)
-    assert (backup.status, backup.error, backup.figures) == (BackupStatus.CREATED, "", True)
+    assert (backup.status, backup.notes, backup.figures) == (BackupStatus.CREATED, (), True)
     figures = _figures(filled, backup)
     assert {f.state for f in figures} == {RangeState.STEADY}
     rows: Counter[TableName] = Counter()
@@ -77,7 +77,7 @@ def test_backups_have_no_figures_unless_asked_for(filled: Cluster) -> None:
     for node in filled.nodes.values():
         node.on_read = lambda of, range_: read.append(of)
     backup = filled.backup()
-    assert (backup.figures, backup.error) == (False, "")
+    assert (backup.figures, backup.error, backup.notes) == (False, "", ())
     assert filled.repository.read_backup(backup.id).figures == ()
     assert read == []
     assert not {"figures_before", "figures_after"} & filled.steps(backup)
@@ -100,7 +100,7 @@ def test_rows_that_change_meanwhile(filled: Cluster) -> None:
     for node in filled.nodes.values():
         node.on_flush = lambda: filled.rows[T].append((150, "new"))
     backup = filled.backup(figures=True)
-    assert (backup.status, backup.figures, backup.error) == (BackupStatus.CREATED, True, "")
+    assert (backup.status, backup.figures, backup.notes) == (BackupStatus.CREATED, True, ())
     changing = [f for f in _figures(filled, backup) if f.state is not RangeState.STEADY]
     assert [(f.table, f.state, f.fingerprint) for f in changing] == [(T, RangeState.CHANGING, None)]
     assert changing[0].range.start < 150 <= changing[0].range.end
@@ -119,8 +119,8 @@ def test_a_table_that_cannot_be_read_is_told(filled: Cluster) -> None:
     filled.nodes[2].on_read = refuse
     backup = filled.backup(figures=True)
     assert (backup.status, backup.figures) == (BackupStatus.CREATED, True)
-    assert backup.error == (
-        "the fingerprints lack ranges that could not be read: ks.u (too many tombstones)"
+    assert backup.notes == (
+        "the fingerprints lack ranges that could not be read: ks.u (too many tombstones)",
     )
     states = {f.state for f in _figures(filled, backup) if f.table == U}
     assert states == {RangeState.STEADY, RangeState.UNREAD}
@@ -141,10 +141,9 @@ def test_figures_that_cannot_be_taken_do_not_fail_the_backup(
     filled.workers.after_start = lose
     backup = filled.run(filled.request(figures=True), outage_deadline=0.15)
     assert (backup.status, backup.figures) == (BackupStatus.CREATED, False)
-    assert backup.error.startswith(
-        "without fingerprints, which restore --check needs: node 127.0.0.2: "
-    )
-    assert "worker worker-2 did not answer" in backup.error
+    (note,) = backup.notes
+    assert note.startswith("without fingerprints, which restore --check needs: node 127.0.0.2: ")
+    assert "worker worker-2 did not answer" in note
     assert filled.repository.read_backup(backup.id).figures == ()
 
 
@@ -156,7 +155,7 @@ def test_figures_that_cannot_be_stored(filled: Cluster) -> None:
     filled.store.before_put = refuse
     backup = filled.backup(figures=True)
     assert (backup.status, backup.figures) == (BackupStatus.CREATED, False)
-    assert "node 127.0.0.1: no room; node 127.0.0.2: no room" in backup.error
+    assert "node 127.0.0.1: no room; node 127.0.0.2: no room" in backup.notes[0]
 
 
 def test_figures_that_something_else_wrote(filled: Cluster) -> None:
@@ -185,4 +184,4 @@ def test_a_node_that_leaves_the_backup_takes_the_figures_with_it(filled: Cluster
     filled.nodes[2].on_flush = lambda: (_ for _ in ()).throw(CommandFailed("no flush"))
     backup = filled.backup(allow_partial=True, figures=True)
     assert (backup.status, backup.figures) == (BackupStatus.PARTIAL, False)
-    assert f"the nodes {filled.nodes[2].me.host_id} left the backup" in backup.error
+    assert f"the nodes {filled.nodes[2].me.host_id} left the backup" in backup.notes[-1]

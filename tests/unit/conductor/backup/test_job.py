@@ -131,7 +131,7 @@ def test_marked_corrupt_sstable_makes_it_partial(cluster: Cluster) -> None:
     node.write(node.tables[0], "nb-1-big-Digest.crc32", b"12345")
     backup = cluster.backup(on_corrupt="mark")
     assert backup.status is BackupStatus.PARTIAL
-    assert "1 corrupt files, see the node backups" in backup.error
+    assert "1 corrupt files, marked in the node manifests" in backup.notes
     (path,) = cluster.node_backup(backup, 2).corrupt_files
     assert path.endswith("nb-1-big-Data.db")
     assert cluster.restored(backup, 2) == cluster.contents(2)

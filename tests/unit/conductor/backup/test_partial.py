@@ -26,7 +26,7 @@ def test_partial_backup_without_a_lost_node(replicated: Cluster) -> None:
     backup = replicated.backup(allow_partial=True)
     missing = replicated.nodes[3].me.host_id
     assert backup.status is BackupStatus.PARTIAL
-    assert backup.error == f"without the nodes {missing}"
+    assert (backup.error, backup.notes) == ("", (f"without the nodes {missing}",))
     assert backup.coverage is not None
     assert backup.coverage["ks"]["status"] == "partial"
     assert (backup.coverage["ks"]["whole"], backup.coverage["ks"]["lost"]) == (1, 0)

@@ -31,7 +31,6 @@ def test_a_backup_is_what_its_manifest_says() -> None:
         updated_at=end,
         finished_at=end,
         phase="commit",
-        error="without the nodes another; 2 corrupt files, marked in the node manifests",
         selection={"keyspaces": [], "tables": []},
         coverage={"ks": {"status": "partial"}},
         skew_ms=3,
@@ -39,13 +38,14 @@ def test_a_backup_is_what_its_manifest_says() -> None:
         bytes=42,
         manifest_sha256=DIGEST,
         figures=True,
+        notes=("without the nodes another", "2 corrupt files, marked in the node manifests"),
     )
 
 
 def test_a_whole_backup_has_no_note() -> None:
     whole = replace(BACKUP_MANIFEST, status="CREATED", missing_nodes=())
     backup, _ = records_of(whole, DIGEST)
-    assert (backup.status, backup.error) == (BackupStatus.CREATED, "")
+    assert (backup.status, backup.error, backup.notes) == (BackupStatus.CREATED, "", ())
     assert (backup.allow_partial, backup.on_corrupt) == (False, "fail")
 
 
