@@ -18,7 +18,7 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts, process
-from magnetodb_backup.conductor.definition import RunnerSettings
+from magnetodb_backup.conductor.definition import BuildBounds, RunnerSettings
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
@@ -56,6 +56,9 @@ def make_conductor(
         worker_timeout=conf.conductor.worker_timeout,
         outage_deadline=conf.conductor.outage_deadline,
         rounds=conf.conductor.snapshot_rounds,
+        builds=BuildBounds(
+            conf.conductor.build_stall_timeout, longest=conf.conductor.build_timeout
+        ),
     )
     loop = JobLoop(
         database,

@@ -18,6 +18,14 @@ _CLEANING = 10.0  # seconds; workers remove what is left when they report next
 
 
 @dataclass(frozen=True)
+class BuildBounds:
+    """Bounds of waits for views and indexes: without progress, and in all (0: no bound)."""
+
+    stall: float = 3600.0
+    longest: float = 0.0
+
+
+@dataclass(frozen=True)
 class RunnerSettings:
     """Times in seconds."""
 
@@ -26,6 +34,7 @@ class RunnerSettings:
     worker_timeout: float
     outage_deadline: float
     rounds: int
+    builds: BuildBounds = BuildBounds()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,22 @@ OPTS = [
         "store to answer again before it fails.",
     ),
     cfg.FloatOpt(
+        "build_stall_timeout",
+        default=3600.0,
+        min=1,
+        help="Maximum time in seconds without progress while a restore waits until a node has "
+        "built materialized views and indexes, and has sent its view updates to the other nodes. "
+        "The restore fails after that; the restored tables stay. Cassandra itself waits for "
+        "five minutes before it repeats a failed view build.",
+    ),
+    cfg.FloatOpt(
+        "build_timeout",
+        default=0.0,
+        min=0,
+        help="Maximum time in seconds that a restore waits for these builds in all, even if they "
+        "make progress. 0 means that it waits for as long as they make progress.",
+    ),
+    cfg.FloatOpt(
         "ownership_timeout",
         default=30.0,
         min=1,

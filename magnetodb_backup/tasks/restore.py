@@ -257,7 +257,10 @@ class StreamParts(PartsTask[Streamed]):
 
 @dataclass(frozen=True, kw_only=True)
 class AwaitViews(RestoreTask[Done]):
-    """Wait at most ``seconds`` until the node has built views and indexes (keyspace, name)."""
+    """Wait until the node has built views and indexes (keyspace, name), and sent all view updates.
+
+    ``seconds`` bounds the time without progress, ``longest`` the whole time; 0 is no bound.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_VIEWS
     result: ClassVar[type[Any]] = Done
@@ -265,6 +268,7 @@ class AwaitViews(RestoreTask[Done]):
     views: tuple[TableName, ...]
     indexes: tuple[tuple[str, str], ...]
     seconds: float
+    longest: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,13 +111,17 @@ class IndexesBuilt:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildIndexes(RestoreTask[IndexesBuilt]):
-    """Rebuild the indexes that Cassandra does not build by itself, within ``seconds``."""
+    """Rebuild the indexes that Cassandra does not build by itself; wait for all.
+
+    ``seconds`` bounds the time without progress, ``longest`` the whole time; 0 is no bound.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_INDEXES
     result: ClassVar[type[Any]] = IndexesBuilt
 
     tables: tuple[SelectedTable, ...]
     seconds: float
+    longest: float = 0.0
 
 
 @dataclass(frozen=True)

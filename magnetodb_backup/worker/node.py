@@ -69,6 +69,21 @@ class CqlConnection(Protocol):
     def is_index_built(self, keyspace: str, index: str) -> bool:
         """Return whether this node has built its part of an index."""
 
+    def build_progress(self) -> Mapping[str, int]:
+        """Return how far the running builds of views and indexes on this node are, by task ID."""
+
+    def clock(self) -> float:
+        """Return the node's time, in seconds since the epoch."""
+
+    def oldest_batch(self) -> float | None:
+        """Return the time of the oldest batch in this node's batch log; None if it is empty."""
+
+    def oldest_hint(self) -> float | None:
+        """Return the time of the oldest hint that this node keeps for a member of the ring.
+
+        None if it has none, or if Cassandra does not show its hints (before 4.1).
+        """
+
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
         """Return the secondary indexes of these tables."""
 

@@ -341,6 +341,7 @@ def test_views_schema_and_settings(running: Running) -> None:
     )
     try:
         wait_for(lambda: running.cql.is_view_built(_VIEW), deadline=60, what="the view")
+        assert running.cql.build_progress() == {}
     finally:
         running.cql.execute(f"DROP MATERIALIZED VIEW {_VIEW}")
     assert running.cql.settings("cluster_name", "nothing") == {"cluster_name": "lab cluster"}

@@ -8,12 +8,13 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
+from datetime import timezone
 from typing import Any
 
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
-from magnetodb_backup.cassandra.cql.session import PinnedSession
+from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import (
     ClusterSchema,
@@ -53,7 +54,7 @@ class CqlNode:
         self, address: str, port: int, username: str = "", password: str = "", ca_file: str = ""
     ) -> None:
         self._session = PinnedSession(address, port, username, password, ca_file)
-        self._without_gossip_info = False
+        self._without_gossip_info = self._without_pending_hints = False
 
     def close(self) -> None:
         """Close the connection."""
@@ -231,6 +232,40 @@ class CqlNode:
                 (keyspace, index),
             )
         )
+
+    def build_progress(self) -> Mapping[str, int]:
+        """Return how far the running builds of views and indexes on this node are, by task ID."""
+        rows = self._session.rows("SELECT task_id, kind, progress FROM system_views.sstable_tasks")
+        return {str(r.task_id): int(r.progress) for r in rows if "build" in (r.kind or "")}
+
+    def clock(self) -> float:
+        """Return the node's time, in seconds since the epoch."""
+        rows = self._session.rows("SELECT now() AS now FROM system.local")
+        return time_of(rows[0].now)
+
+    def oldest_batch(self) -> float | None:
+        """Return the time of the oldest batch in this node's batch log; None if it is empty.
+
+        Cassandra keeps the batches of ``system.batches`` in the order of their time.
+        """
+        rows = self._session.rows("SELECT id FROM system.batches LIMIT 1")
+        return time_of(rows[0].id) if rows else None
+
+    def oldest_hint(self) -> float | None:
+        """Return the time of the oldest hint that this node keeps for a member of the ring.
+
+        None if it has none, or if Cassandra has no ``system_views.pending_hints`` (before 4.1).
+        """
+        if self._without_pending_hints:
+            return None
+        try:
+            rows = self._session.rows("SELECT address, oldest FROM system_views.pending_hints")
+        except CommandFailed:
+            self._without_pending_hints = True
+            return None
+        # Hints for a node that was removed have no address, and no end.
+        times = [r.oldest for r in rows if r.address is not None and r.oldest is not None]
+        return min(times).replace(tzinfo=timezone.utc).timestamp() if times else None
 
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
         """Return the secondary indexes of these tables."""

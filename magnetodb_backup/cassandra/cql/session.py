@@ -47,6 +47,7 @@ with warnings.catch_warnings():
     from cassandra.protocol import ErrorMessage
     from cassandra.protocol import RequestValidationException as RefusalMessage
     from cassandra.query import SimpleStatement, named_tuple_factory
+    from cassandra.util import unix_time_from_uuid1
 
 LOG = logging.getLogger(__name__)
 _CONNECT, _REQUEST = 5.0, 30.0  # seconds
@@ -206,6 +207,11 @@ class PinnedSession:
             f"Cassandra does not answer CQL at {self._where} ({reason}); is it running, and are "
             "[cassandra] address and native_port right?"
         )
+
+
+def time_of(identifier: Any) -> float:
+    """Return the time of a ``timeuuid``, in seconds since the epoch."""
+    return float(unix_time_from_uuid1(identifier))
 
 
 def _text(problem: Exception) -> str:

@@ -35,7 +35,5 @@ def _runner(context: JobContext) -> RestoreRunner:
         context.workers,
         context.repository,
         context.wait,
-        poll_interval=context.settings.poll_interval,
-        worker_timeout=context.settings.worker_timeout,
-        outage_deadline=context.settings.outage_deadline,
+        context.settings,
     )

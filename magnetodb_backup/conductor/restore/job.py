@@ -47,8 +47,6 @@ from magnetodb_backup.tasks.restore_steps import (
     ViewsReady,
 )
 
-_VIEW_SECONDS = 3600  # for building the materialized views of one restore
-
 
 def delivery_for(nodes: TargetNodes, restore: Restore) -> Delivery:
     """Return the delivery that the request asks for."""
@@ -188,14 +186,24 @@ class RestoreJob:
         if self._request.node or not after:
             return ViewsReady()
         made = self._nodes.run_on_first(results, "make_views", MakeSchema(statements=after))
-        built = AwaitViews(
-            views=tuple(TableName(*name) for name in names_of(after, "view")),
-            indexes=tuple(names_of(after, "index")),
-            seconds=_VIEW_SECONDS,
+        views = tuple(TableName(*name) for name in names_of(after, "view"))
+        self._await_views(results, "views", views, tuple(names_of(after, "index")))
+        return ViewsReady(made.made)
+
+    def _await_views(
+        self,
+        results: Results,
+        step: str,
+        views: tuple[TableName, ...] = (),
+        indexes: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Wait until all nodes have built these, and have sent their view updates."""
+        bounds = self._nodes.builds
+        task = AwaitViews(
+            views=views, indexes=indexes, seconds=bounds.stall, longest=bounds.longest
         )
         members = self._nodes.members(results)
-        self._nodes.run(results, "views", {m.host_id: built for m in members})
-        return ViewsReady(made.made)
+        self._nodes.run(results, step, {m.host_id: task for m in members})
 
     def _repair(self, results: Results) -> TablesRepaired:
         """Repair if a node or a copy was left out, or rows were sent to new owners."""
@@ -210,6 +218,8 @@ class RestoreJob:
             # One after another: repairs of one range exclude each other.
             for member in self._nodes.targets(results):
                 self._nodes.run(results, "repair", {member.host_id: Repair(tables=tables)})
+            # What a repair changes in a table with views makes view updates.
+            self._await_views(results, "view_updates")
         return TablesRepaired(tables)
 
     def _check(self, results: Results) -> RowsCompared:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from magnetodb_backup.conductor.any_worker import AnyWorker
 from magnetodb_backup.conductor.calls import call_of
 from magnetodb_backup.conductor.census import Census, require_all, take_census
+from magnetodb_backup.conductor.definition import BuildBounds
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.conductor.node_records import NodeRecords
@@ -36,6 +37,7 @@ class RestoreTools:
     """What a restore job works with. ``repository`` is the source cluster's.
 
     ``raise_if_cancelled`` raises if this process must stop the job; ``worker_timeout`` in seconds.
+    ``builds`` bounds the waits for views and indexes.
     """
 
     database: Database
@@ -44,6 +46,7 @@ class RestoreTools:
     raise_if_cancelled: Callable[[], None]
     wait: Callable[[float], None]
     worker_timeout: float
+    builds: BuildBounds
 
 
 class TargetNodes:
@@ -170,6 +173,11 @@ class TargetNodes:
         present = [p for p in results.of(RingTaken).present if p.member.host_id in tasks]
         calls = [self._call(p, step, tasks[p.member.host_id]) for p in present]
         return (fanout or self._tools.fanout).run(calls, stop_at_first_error=False)
+
+    @property
+    def builds(self) -> BuildBounds:
+        """Return the bounds of waits for views and indexes."""
+        return self._tools.builds
 
     def members(self, results: Results) -> list[RingMember]:
         """Return the nodes of the census, the first one being that which changes the schema."""

@@ -67,7 +67,6 @@ from magnetodb_backup.tasks.restore_steps import (
 )
 
 LOG = logging.getLogger(__name__)
-_INDEX_SECONDS = 3600  # for building the storage-attached indexes of one restore
 _ORDER = list(RestorePhase)
 
 
@@ -184,7 +183,10 @@ class PlaceDelivery:
         return NodesStarted()
 
     def _build_indexes(self, results: Results) -> IndexesReady:
-        task = BuildIndexes(tables=results.of(NodesStopped).tables, seconds=_INDEX_SECONDS)
+        bounds = self._nodes.builds
+        task = BuildIndexes(
+            tables=results.of(NodesStopped).tables, seconds=bounds.stall, longest=bounds.longest
+        )
         tasks = {m.host_id: task for m in self._nodes.targets(results)}
         self._nodes.run(results, "indexes", tasks)
         return IndexesReady()

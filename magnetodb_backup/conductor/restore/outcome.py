@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
+from magnetodb_backup.conductor.definition import RunnerSettings
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.conductor.job import Results, StepRunner, describe
 from magnetodb_backup.conductor.restore.job import RestoreJob
@@ -23,7 +24,7 @@ _CLEANING = 10.0  # seconds; workers remove what is left when they report next
 
 
 class RestoreRunner:
-    """Runs restore jobs. Times in seconds; ``repository`` by the source cluster's name."""
+    """Runs restore jobs; ``repository`` by the source cluster's name."""
 
     def __init__(
         self,
@@ -31,15 +32,11 @@ class RestoreRunner:
         workers: Workers,
         repository: Callable[[str], ClusterRepository],
         wait: Callable[[float], None],
-        *,
-        poll_interval: float,
-        worker_timeout: float,
-        outage_deadline: float,
+        settings: RunnerSettings,
     ) -> None:
         self._database, self._workers = database, workers
         self._repository, self._wait = repository, wait
-        self._poll_interval, self._worker_timeout = poll_interval, worker_timeout
-        self._outage_deadline = outage_deadline
+        self._settings = settings
 
     def run(
         self, job: Job, source_cluster: str, raise_if_cancelled: Callable[[], None]
@@ -99,18 +96,19 @@ class RestoreRunner:
     def _tools(self, source_cluster: str, raise_if_cancelled: Callable[[], None]) -> RestoreTools:
         return RestoreTools(
             database=self._database,
-            fanout=self._fanout(raise_if_cancelled, self._outage_deadline),
+            fanout=self._fanout(raise_if_cancelled, self._settings.outage_deadline),
             repository=self._repository(source_cluster),
             raise_if_cancelled=raise_if_cancelled,
             wait=self._wait,
-            worker_timeout=self._worker_timeout,
+            worker_timeout=self._settings.worker_timeout,
+            builds=self._settings.builds,
         )
 
     def _fanout(self, raise_if_cancelled: Callable[[], None], outage_deadline: float) -> Fanout:
         return Fanout(
             self._workers,
-            poll_interval=min(self._poll_interval, 1.0),
-            outage_deadline=min(outage_deadline, self._outage_deadline),
+            poll_interval=min(self._settings.poll_interval, 1.0),
+            outage_deadline=min(outage_deadline, self._settings.outage_deadline),
             raise_if_cancelled=raise_if_cancelled,
         )
 

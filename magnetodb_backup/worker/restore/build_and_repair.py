@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from functools import partial
 
 from magnetodb_backup.domain.restore.parts import checked_name
@@ -12,10 +10,9 @@ from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CommandFailed
 from magnetodb_backup.tasks.restore import AwaitViews, Done, Repair
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
-from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.node import CqlConnection, LocalNode
+from magnetodb_backup.worker.restore.waiting import Bounds, wait_until_built, wait_until_sent
 from magnetodb_backup.worker.tasks import TaskContext
-
-_LOOK_EVERY = 0.5  # seconds
 
 
 class ViewWork:
@@ -29,19 +26,15 @@ class ViewWork:
         return [handles(AwaitViews, self._await_views), handles(Repair, self._repair)]
 
     def _await_views(self, task: AwaitViews, context: TaskContext) -> Done:
-        """Wait until this node has built the views and indexes."""
+        """Wait until this node has built the views and indexes, and sent its view updates."""
         views = [checked_name(view) for view in task.views]
         indexes = [TableName(keyspace, index) for keyspace, index in task.indexes]
-        building = {f"view {v}": partial(self._is_view_built, v) for v in views}
-        building |= {f"index {i}": partial(self._is_index_built, i) for i in indexes}
-        wait_until_built(building, task.seconds, "viewbuildstatus", context)
+        bounds = Bounds(task.seconds, task.longest)
+        building = {f"view {v}": partial(_is_view_built, v) for v in views}
+        building |= {f"index {i}": partial(_is_index_built, i) for i in indexes}
+        wait_until_built(self._node, building, bounds, "viewbuildstatus", context)
+        wait_until_sent(self._node, bounds, context)
         return Done()
-
-    def _is_view_built(self, view: TableName) -> bool:
-        return self._node.cql().is_view_built(view)
-
-    def _is_index_built(self, index: TableName) -> bool:
-        return self._node.cql().is_index_built(index.keyspace, index.table)
 
     def _repair(self, task: Repair, context: TaskContext) -> Done:
         for keyspace, tables in sorted(task.tables.items()):
@@ -56,23 +49,9 @@ class ViewWork:
         return Done()
 
 
-def wait_until_built(
-    building: Mapping[str, Callable[[], bool]], seconds: float, command: str, context: TaskContext
-) -> None:
-    """Wait until Cassandra has built everything; ``building`` has a test for each name.
+def _is_view_built(view: TableName, cql: CqlConnection) -> bool:
+    return cql.is_view_built(view)
 
-    :raises CommandFailed: naming what is not ready after ``seconds``, and ``command`` of nodetool,
-        which shows more.
-    """
-    deadline = time.monotonic() + seconds
-    waiting = dict(building)
-    while waiting:
-        context.raise_if_cancelled()
-        waiting = {name: is_built for name, is_built in waiting.items() if not is_built()}
-        if waiting and time.monotonic() > deadline:
-            raise CommandFailed(
-                f"not built after {seconds:g} s: {', '.join(waiting)}; see nodetool {command} and "
-                "Cassandra's log (system.log). Their tables are restored"
-            )
-        if waiting:
-            time.sleep(_LOOK_EVERY)
+
+def _is_index_built(index: TableName, cql: CqlConnection) -> bool:
+    return cql.is_index_built(index.keyspace, index.table)

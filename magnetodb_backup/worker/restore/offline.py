@@ -47,9 +47,9 @@ from magnetodb_backup.tasks.restore_offline import (
     Stopped,
 )
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
-from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.node import CqlConnection, LocalNode
 from magnetodb_backup.worker.remembered import KnownNode
-from magnetodb_backup.worker.restore.build_and_repair import wait_until_built
+from magnetodb_backup.worker.restore.waiting import Bounds, wait_until_built
 from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
@@ -214,15 +214,13 @@ class OfflineWork:
             if names:
                 self._node.control.rebuild_indexes(table, names)
         building = {
-            f"index {TableName(i.table.keyspace, i.name)}": partial(self._is_ready, i)
+            f"index {TableName(i.table.keyspace, i.name)}": partial(_is_ready, i)
             for i in indexes
             if i.is_attached
         }
-        wait_until_built(building, task.seconds, "rebuild_index", context)
+        bounds = Bounds(task.seconds, task.longest)
+        wait_until_built(self._node, building, bounds, "rebuild_index", context)
         return IndexesBuilt(tuple((i.table.keyspace, i.name) for i in indexes))
-
-    def _is_ready(self, index: IndexDescription) -> bool:
-        return self._node.cql().is_index_ready(index)
 
     def _put_back(self, task: PutBack, context: TaskContext) -> PutBackDone:
         """After a failure: undo the exchange if asked and possible, and start Cassandra.
@@ -329,6 +327,10 @@ class OfflineWork:
 
 def _tables(task: Rehearse | Place | BuildIndexes) -> list[TableDescription]:
     return [table.description() for table in task.tables]
+
+
+def _is_ready(index: IndexDescription, cql: CqlConnection) -> bool:
+    return cql.is_index_ready(index)
 
 
 def _others(known: KnownNode) -> list[str]:

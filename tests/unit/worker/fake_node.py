@@ -77,6 +77,11 @@ class FakeNode:
         self.unbuilt: set[TableName] = set()  # views
         self.indexes: list[IndexDescription] = []
         self.unready: set[str] = set()  # indexes
+        self.builds: dict[str, int] = {}  # how far those that run are
+        self.batches: list[float] = []  # times of what is in the batch log
+        self.hints: list[float] = []  # times of hints for other nodes
+        self.now = 1000.0
+        self.on_look: Callable[[], None] = lambda: None  # at what the node still has to do
         self.has_no_commands = False
         self.refused: set[str] = set()  # commands that fail: stop, start
         self.on_start: Callable[[], None] = lambda: None
@@ -181,6 +186,21 @@ class FakeCql:
 
     def is_index_built(self, keyspace: str, index: str) -> bool:
         return index not in self._answer().unready
+
+    def build_progress(self) -> Mapping[str, int]:
+        self._node.on_look()
+        return dict(self._answer().builds)
+
+    def clock(self) -> float:
+        return self._answer().now
+
+    def oldest_batch(self) -> float | None:
+        self._node.on_look()
+        return min(self._answer().batches, default=None)
+
+    def oldest_hint(self) -> float | None:
+        self._node.on_look()
+        return min(self._answer().hints, default=None)
 
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
         return tuple(i for i in self._answer().indexes if i.table in tables)

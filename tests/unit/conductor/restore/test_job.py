@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from magnetodb_backup.conductor.definition import BuildBounds
 from magnetodb_backup.domain.restore.records import (
     OFFLINE_PHASES,
     Existing,
@@ -187,6 +188,19 @@ def test_views_are_dropped_and_built_again(cluster: Cluster) -> None:
         assert not any(e.startswith("cql CREATE MATERIALIZED") for e in node.log[:last])
 
 
+def test_view_updates_of_all_nodes_arrive_before_the_end(cluster: Cluster) -> None:
+    """A view is built before its updates on other nodes are applied; its restore is not over."""
+    fake_changes.execute(list(cluster.nodes.values()), fake_changes.view_text(V, T))
+    restoring = Restoring(cluster)
+    cluster.nodes[2].batches = [cluster.nodes[2].now - 1]
+    bounds = BuildBounds(stall=0.1)
+    restore = restoring.run(restoring.request(existing=Existing.REPLACE), builds=bounds)
+    assert restore.status is RestoreStatus.RESTORE_FAILED
+    assert "127.0.0.2: not ready: view updates in the batch log" in restore.error
+    cluster.nodes[2].batches = []
+    assert restoring.restore(existing=Existing.REPLACE).status is RestoreStatus.RESTORED
+
+
 def test_view_that_is_not_in_the_backup_is_built_again(restoring: Restoring) -> None:
     """It was made after the backup: the restore must not lose it."""
     nodes = list(restoring.cluster.nodes.values())
@@ -213,6 +227,10 @@ def test_other_ring_is_streamed_to_and_repaired(restoring: Restoring) -> None:
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     everything = sorted(row for rows in restoring.saved_rows(T).values() for row in rows)
     assert restoring.rows(T) == {(n, T): everything for n in nodes}
+    # What a repair changes makes view updates: they are waited for.
+    performed = list(restoring.performed(restore))
+    last = max(i for i, step in enumerate(performed) if step == "repair")
+    assert performed[last + 1 :].count("view_updates") == 3
     assert sorted(restoring.told("repair")) == ["repair ks t u"] * 3
     assert restoring.told("import") == []
     assert restore.plan is not None
