@@ -103,6 +103,10 @@ class CommandFailed(Permanent):
     """Cassandra refused a command."""
 
 
+class RingDiffers(Permanent):
+    """Two nodes see different rings, or a node does not know all of its peers."""
+
+
 class SchemaChanged(Permanent):
     """The schema or the ring changed during the snapshot in every round."""
 

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.ring import RingMember
-from magnetodb_backup.errors import DuplicateWorker, MissingWorker
+from magnetodb_backup.errors import DuplicateWorker, MissingWorker, RingDiffers
+
+_NEVER = "no worker has ever reported it"
 
 
 @dataclass(frozen=True)
 class Census:
-    """Ring members with their worker's ID, and those without a usable worker with the reason."""
+    """Ring members with their worker's ID, and those without a usable worker with the reason.
+
+    ``outside`` are nodes that work as members of the ring, but are not in it.
+    """
 
     present: tuple[tuple[RingMember, str], ...]
     missing: tuple[tuple[RingMember, str], ...]
+    outside: tuple[RingMember, ...] = ()
 
 
 def take_census(ring: Sequence[RingMember], nodes: Sequence[Node]) -> Census:
@@ -35,6 +41,13 @@ def take_census(ring: Sequence[RingMember], nodes: Sequence[Node]) -> Census:
             live[member.host_id].append(node)
         else:
             dead[member.host_id] = node
+    members = {member.host_id for member in ring}
+    outside = [
+        node.report.member
+        for host_id, workers in live.items()
+        for node in workers[:1]
+        if host_id not in members and node.report.member and _is_normal(node)
+    ]
     present, missing = [], []
     for member in sorted(ring, key=lambda m: m.host_id):
         workers = live.get(member.host_id, [])
@@ -49,14 +62,36 @@ def take_census(ring: Sequence[RingMember], nodes: Sequence[Node]) -> Census:
             reason = (
                 f"its worker last reported at {last.last_seen:%Y-%m-%d %H:%M:%S} UTC"
                 if last
-                else "no worker has ever reported it"
+                else _NEVER
             )
             missing.append((member, reason))
         elif workers[0].report.problem:
             missing.append((member, workers[0].report.problem))
         else:
             present.append((member, workers[0].report.worker_id))
-    return Census(tuple(present), tuple(missing))
+    return Census(tuple(present), tuple(missing), tuple(outside))
+
+
+def _is_normal(node: Node) -> bool:
+    """Return whether a node serves clients as a member of the ring does.
+
+    Cassandra before 4.1 shows no mode, but serves CQL only once it has joined.
+    """
+    return not node.report.problem and node.report.mode in ("", "NORMAL")
+
+
+def require_in_ring(census: Census, seen_by: str) -> None:
+    """Raise if a node works as a member of the ring, but the node ``seen_by`` does not see it.
+
+    :raises RingDiffers: naming all of them.
+    """
+    if census.outside:
+        names = ", ".join(f"{m.address} (host ID {m.host_id})" for m in census.outside)
+        raise RingDiffers(
+            f"the ring that node {seen_by} sees lacks nodes whose Cassandra is NORMAL: {names}. "
+            "Compare nodetool status of the nodes; restart Cassandra where a member is missing, "
+            "or stop magnetodb-backup-worker on nodes that are not in this cluster"
+        )
 
 
 def require_all(census: Census) -> None:
@@ -70,5 +105,17 @@ def require_all(census: Census) -> None:
         )
         raise MissingWorker(
             f"ring members without a usable worker: {names}. Start magnetodb-backup-worker and "
-            "Cassandra there, or ask for --allow-partial"
+            f"Cassandra there, or ask for --allow-partial{_stale_hint(census)}"
         )
+
+
+def _stale_hint(census: Census) -> str:
+    """Return what to do if nodes are only remnants in system.peers_v2."""
+    unknown = ", ".join(m.address for m, reason in census.missing if reason == _NEVER)
+    if not unknown:
+        return ""
+    return (
+        f". If nodetool status does not list {unknown}, that node has left the cluster: run "
+        "nodetool removenode or nodetool assassinate for it, or delete its row from "
+        "system.peers_v2 on each node"
+    )

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +31,40 @@ class RingMember:
         return cls(**{**data, "tokens": tuple(int(t) for t in data["tokens"])})
 
 
+def ring_digest(ring: Iterable[RingMember]) -> str:
+    """Return the SHA-256 of a ring's host IDs and tokens; addresses and versions do not count."""
+    digest = hashlib.sha256()
+    for member in sorted(ring, key=lambda m: m.host_id):
+        digest.update(f"{member.host_id} {' '.join(map(str, member.tokens))}\n".encode())
+    return digest.hexdigest()
+
+
+def ring_differences(seen: Iterable[RingMember], expected: Iterable[RingMember]) -> str:
+    """Return how a ring differs from another one, as a text; empty if it does not."""
+    have, want = ({m.host_id: m for m in ring} for ring in (seen, expected))
+    found = [f"it lacks {_named(want[h])}" for h in sorted(set(want) - set(have))]
+    found += [f"it also has {_named(have[h])}" for h in sorted(set(have) - set(want))]
+    found += [
+        f"it has other tokens of {_named(have[h])}"
+        for h in sorted(set(have) & set(want))
+        if have[h].tokens != want[h].tokens
+    ]
+    return "; ".join(found)
+
+
+def peer_remedy(peer: str, node: str) -> str:
+    """Return what to do about a row of ``peer`` in ``node``'s system.peers_v2 that may be stale."""
+    return (
+        f"compare it with nodetool status: if {peer} is a member of the ring, restart Cassandra on "
+        f"{node}; if it is not, run nodetool removenode or nodetool assassinate for it, or delete "
+        f"the row with peer = '{peer}' from system.peers_v2 on {node}"
+    )
+
+
+def _named(member: RingMember) -> str:
+    return f"{member.address} (host ID {member.host_id})"
+
+
 @dataclass(frozen=True)
 class DirectorySpace:
     """A data directory and the space of its file system, in bytes."""
@@ -45,7 +80,8 @@ class NodeReport:
 
     ``problem`` says why the node cannot be backed up now, and is empty otherwise; it is ``down`` if
     that is because Cassandra does not answer: ``member`` is then what was last seen. ``stopping``
-    marks the last report of a worker that ends in good order.
+    marks the last report of a worker that ends in good order. ``mode`` is NORMAL, LEAVING … as the
+    node's gossip has it; empty where Cassandra does not show it.
     """
 
     worker_id: str
@@ -57,6 +93,7 @@ class NodeReport:
     problem: str = ""
     stopping: bool = False
     down: bool = False
+    mode: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the form of the report on the bus."""
@@ -76,4 +113,5 @@ class NodeReport:
             problem=str(data.get("problem", "")),
             stopping=bool(data.get("stopping", False)),
             down=bool(data.get("down", False)),
+            mode=str(data.get("mode", "")),
         )

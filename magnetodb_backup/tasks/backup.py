@@ -76,9 +76,13 @@ class Resolve(ReadTask[Resolved]):
 
 @dataclass(frozen=True)
 class Prepared:
-    """The time at which a node was ready for its snapshot, ISO 8601 in UTC."""
+    """The time at which a node was ready for its snapshot, ISO 8601 in UTC.
+
+    ``ring_sha256`` is the digest of the ring that the node itself sees; empty from older releases.
+    """
 
     prepared_at: str
+    ring_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +99,27 @@ class Prepare(BackupTask[Prepared]):
 class SchemaSeen:
     """The digest of the schema's text, its version, and host ID and tokens of each ring member.
 
-    ``schema`` is the stored object, if it was to be stored.
+    ``schema`` is the stored object, if it was to be stored. ``selected_sha256`` is the digest of
+    the schema of the task's keyspaces alone, ``release`` that of the Cassandra that described it,
+    and ``selection`` what the scope selects from the same schema; older releases return none.
     """
 
     sha256: str
     version: str
     ring: tuple[tuple[str, ...], ...]
     schema: StoredObject | None = None
+    selected_sha256: str = ""
+    release: str = ""
+    selection: SelectedTables | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadSchema(BackupTask[SchemaSeen]):
     """Read the schema and the ring, and store the schema if ``store``.
 
-    ``absent`` are the host IDs whose schema version does not matter.
+    ``absent`` are the host IDs whose schema version does not matter; with ``any_version`` no
+    node's does, because each node reports the digest of its own schema with its snapshot.
+    ``keyspaces`` and ``scope`` are those of the backup.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.SCHEMA
@@ -116,26 +127,39 @@ class ReadSchema(BackupTask[SchemaSeen]):
 
     store: bool = False
     absent: tuple[str, ...] = ()
+    any_version: bool = False
+    keyspaces: tuple[str, ...] = ()
+    scope: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SnapshotTaken:
-    """When a snapshot was begun and finished (ISO 8601 in UTC), its files and their bytes."""
+    """When a snapshot was begun and finished (ISO 8601 in UTC), its files and their bytes.
+
+    ``ring_sha256`` is the digest of the ring and ``schema_sha256`` that of the schema of the task's
+    keyspaces, as the node itself saw them afterwards; both are empty from older releases.
+    """
 
     started_at: str
     finished_at: str
     files: int
     bytes: int
+    ring_sha256: str = ""
+    schema_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TakeSnapshot(BackupTask[SnapshotTaken]):
-    """Take a snapshot of the tables under the tag."""
+    """Flush the tables and take a snapshot of them under the tag.
+
+    ``keyspaces`` are all selected ones.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.SNAPSHOT
     result: ClassVar[type[Any]] = SnapshotTaken
 
     tables: tuple[SelectedTable, ...]
+    keyspaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -147,11 +147,12 @@ class Reporter:
 
     def look(self) -> NodeReport:
         """Return the present state of the node; the report names a problem, if any."""
-        problem, down = "", False
+        problem, down, mode = "", False, ""
         spaces: tuple[DirectorySpace, ...] = ()
         try:
             self._member = self._node.member()
             self._cluster = self._node.cql().cluster_name()
+            mode = self._node.cql().gossip_status()
             self._directories = self._node.data_directories()
             self._node.keep(self._cluster, self._member, self._directories)
             tree = SnapshotTree(self._directories)
@@ -178,6 +179,7 @@ class Reporter:
             node_control=self._settings.node_control,
             problem=problem,
             down=down,
+            mode=mode,
         )
 
     def _note(self, trouble: str) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from magnetodb_backup.cassandra.control.interface import NodeControl
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import ClusterSchema, IndexDescription, TableName
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
 from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
@@ -50,6 +51,9 @@ class CqlConnection(Protocol):
 
     def schema_text(self) -> str:
         """Return the statements that create the schema, with internals."""
+
+    def schema_rows(self) -> tuple[SchemaRow, ...]:
+        """Return the same statements as rows, each with its keyspace."""
 
     def data_directories(self) -> tuple[str, ...]:
         """Return the data directories, in Cassandra's order."""

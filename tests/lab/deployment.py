@@ -146,6 +146,11 @@ class Deployment:
             str(r[0]) for r in self._catalogue("SELECT owner FROM jobs WHERE status = 'RUNNING'")
         ]
 
+    def round_of(self, backup_id: str) -> int:
+        """Return the last round of a backup's job."""
+        query = "SELECT round FROM jobs WHERE subject_id = ? AND kind = 'backup'"
+        return int(self._catalogue(query, backup_id)[0][0])
+
     def running_restores(self) -> list[tuple[str, str]]:
         """Return ID and phase of the restores that are RESTORING."""
         rows = self._catalogue("SELECT id, phase FROM restores WHERE status = 'RESTORING'")

@@ -27,7 +27,7 @@ class NodeControl(Protocol):
     def take_snapshot(
         self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
     ) -> None:
-        """Create hard links of the tables' SSTables under ``tag``, without a flush.
+        """Flush the tables and create hard links of their SSTables under ``tag``.
 
         Cassandra removes them after ``ttl_seconds``; with None it does not.
         """

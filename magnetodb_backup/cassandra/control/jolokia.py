@@ -111,9 +111,7 @@ class JolokiaControl:
         self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
     ) -> None:
         """Snapshot all tables by one request."""
-        options = {"skipFlush": "true"}
-        if ttl_seconds:
-            options["ttl"] = f"{ttl_seconds}s"
+        options = {"ttl": f"{ttl_seconds}s"} if ttl_seconds else {}
         names = [f"{t.keyspace}.{t.table}" for t in sorted(tables)]
         self._execute(_TAKE, [tag, options, names])
 

@@ -100,7 +100,7 @@ class NodetoolControl:
         """Snapshot all tables by one command, unless their names do not fit into one."""
         for names in _chunks([f"{t.keyspace}.{t.table}" for t in sorted(tables)]):
             ttl = ["--ttl", f"{ttl_seconds}s"] if ttl_seconds else []
-            self._run("snapshot", "-t", tag, "-sf", *ttl, "-kt", names)
+            self._run("snapshot", "-t", tag, *ttl, "-kt", names)
 
     def clear_snapshot(self, tag: str) -> None:
         """Clear the tag in all keyspaces."""

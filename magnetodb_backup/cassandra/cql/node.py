@@ -15,7 +15,8 @@ from oslo_config import cfg
 
 from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
 from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
-from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.ring import RingMember, peer_remedy
+from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text, unquoted
 from magnetodb_backup.domain.tables import (
     ClusterSchema,
     IndexDescription,
@@ -27,6 +28,7 @@ from magnetodb_backup.errors import (
     CassandraUnavailable,
     CommandFailed,
     DataDirectoryProblem,
+    RingDiffers,
 )
 
 LOG = logging.getLogger(__name__)
@@ -104,13 +106,25 @@ class CqlNode:
         return str(rows[0].broadcast_address)
 
     def ring(self) -> tuple[RingMember, ...]:
-        """Return all members of the ring that own tokens, the node itself first."""
-        rows = self._session.rows(
+        """Return all members of the ring as this node knows them, the node itself first.
+
+        :raises RingDiffers: if the node knows a peer without its host ID or its tokens.
+        """
+        me, rows = self.local(), self._peers()
+        for row in rows:
+            unknown = [name for name in ("host_id", "tokens") if not getattr(row, name)]
+            if unknown:
+                raise RingDiffers(
+                    f"node {me.address} does not know the {' and '.join(unknown)} of its peer "
+                    f"{row.peer} (system.peers_v2); {peer_remedy(str(row.peer), me.address)}"
+                )
+        return (me, *sorted((_member(r, str(r.peer)) for r in rows), key=lambda m: m.host_id))
+
+    def _peers(self) -> list[Any]:
+        return self._session.rows(
             "SELECT peer, host_id, data_center, rack, release_version, tokens, schema_version "
             "FROM system.peers_v2"
         )
-        peers = [_member(r, str(r.peer)) for r in rows if r.host_id is not None and r.tokens]
-        return (self.local(), *sorted(peers, key=lambda m: m.host_id))
 
     def cluster_schema(self) -> ClusterSchema:
         """Return all keyspaces, tables and materialized views; virtual ones are marked."""
@@ -143,8 +157,15 @@ class CqlNode:
 
     def schema_text(self) -> str:
         """Return ``DESCRIBE SCHEMA WITH INTERNALS``: statements that create the schema."""
+        return schema_text(self.schema_rows())
+
+    def schema_rows(self) -> tuple[SchemaRow, ...]:
+        """Return the rows of ``DESCRIBE SCHEMA WITH INTERNALS``, in Cassandra's order."""
         rows = self._session.rows("DESCRIBE SCHEMA WITH INTERNALS", timeout=_SCHEMA_TIMEOUT)
-        return "\n\n".join(r.create_statement for r in rows) + "\n"
+        return tuple(
+            SchemaRow(unquoted(r.keyspace_name), r.type, unquoted(r.name), r.create_statement)
+            for r in rows
+        )
 
     def data_directories(self) -> tuple[str, ...]:
         """Return the data directories that Cassandra uses, in its order."""
@@ -178,7 +199,8 @@ class CqlNode:
         deadline = time.monotonic() + seconds
         while True:
             versions: dict[str, list[str]] = {}
-            for member in self.ring():
+            peers = [_member(r, str(r.peer)) for r in self._peers() if r.host_id and r.tokens]
+            for member in (self.local(), *peers):
                 versions.setdefault(member.schema_version, []).append(member.address)
             if len(versions) == 1:
                 return

@@ -12,13 +12,23 @@ from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of,
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups
 from magnetodb_backup.conductor.backup.nodes import BackupNodes, BackupTools, hosts_in
-from magnetodb_backup.conductor.census import require_all, take_census
+from magnetodb_backup.conductor.backup.one_ring import (
+    require_one_ring,
+    require_same_schema,
+    require_same_tables,
+)
+from magnetodb_backup.conductor.census import require_all, require_in_ring, take_census
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, typed_step
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import Phase
 from magnetodb_backup.domain.jobs import Job
-from magnetodb_backup.errors import Cancelled, CommandFailed, DataDirectoryProblem
+from magnetodb_backup.errors import (
+    Cancelled,
+    CommandFailed,
+    DataDirectoryProblem,
+    RingDiffers,
+)
 from magnetodb_backup.tasks import backup_steps
 from magnetodb_backup.tasks.backup import (
     Describe,
@@ -30,7 +40,7 @@ from magnetodb_backup.tasks.backup import (
     TakeSnapshot,
     Upload,
 )
-from magnetodb_backup.tasks.cluster import Member, PresentMember
+from magnetodb_backup.tasks.cluster import Member, PresentMember, SelectedTables
 from magnetodb_backup.tasks.codec import encode
 
 LOG = logging.getLogger(__name__)
@@ -103,14 +113,20 @@ class _Round:
         workers = self._nodes.any_worker
         deadline = workers.deadline()
         while True:
-            seen = self._nodes.on_any(
-                Phase.CENSUS.value, lambda host_id: Describe(**self._nodes.fields(host_id))
-            )
-            ring = [member.ring_member() for member in seen.ring]
-            census = take_census(ring, workers.nodes())
-            if not census.missing or time.monotonic() > deadline:
-                break
+            late = time.monotonic() > deadline
+            try:
+                seen = self._nodes.on_any(
+                    Phase.CENSUS.value, lambda host_id: Describe(**self._nodes.fields(host_id))
+                )
+                ring = [member.ring_member() for member in seen.ring]
+                census = take_census(ring, workers.nodes())
+                if late or not (census.missing or census.outside):
+                    break
+            except RingDiffers:  # a node that joins is known in part for a moment
+                if late:
+                    raise
             workers.wait_a_moment(deadline)
+        require_in_ring(census, seen.member.address)
         if not self._backup.allow_partial:
             require_all(census)
         coverage_of(ring, selection, {m.host_id for m, _ in census.present}, require=True)
@@ -132,27 +148,36 @@ class _Round:
                 Phase.PREPARE,
                 lambda host_id: Prepare(**self._nodes.fields(host_id), tables=tables),
             )
+        rings = {host_id: prepared.ring_sha256 for host_id, prepared in done.results.items()}
+        require_one_ring(self._nodes, results, Phase.PREPARE.value, rings)
         return backup_steps.PrepareDone(done.results, done.failed)
 
     def _schema_before(self, results: Results) -> backup_steps.SchemaBefore:
         seen = self._read_schema(results, Phase.SCHEMA_BEFORE, store=True)
-        return backup_steps.SchemaBefore(seen.sha256, seen.version, seen.ring, seen.schema)
+        require_same_tables(results, seen)
+        return backup_steps.SchemaBefore(
+            seen.sha256, seen.version, seen.ring, seen.schema, seen.selected_sha256, seen.release
+        )
 
     def _snapshot(self, results: Results) -> backup_steps.SnapshotDone:
-        tables = results.of(backup_steps.ResolveDone).selection.tables
+        selection = results.of(backup_steps.ResolveDone).selection
+        tables, keyspaces = selection.tables, _names(selection)
+
+        def task(host_id: str) -> TakeSnapshot:
+            return TakeSnapshot(**self._nodes.fields(host_id), tables=tables, keyspaces=keyspaces)
+
         with self._tables_unchanged(results, Phase.SNAPSHOT):
-            done = self._nodes.on_all(
-                results,
-                Phase.SNAPSHOT,
-                lambda host_id: TakeSnapshot(**self._nodes.fields(host_id), tables=tables),
-            )
+            done = self._nodes.on_all(results, Phase.SNAPSHOT, task)
+        rings = {host_id: snapshot.ring_sha256 for host_id, snapshot in done.results.items()}
+        require_one_ring(self._nodes, results, Phase.SNAPSHOT.value, rings)
         return backup_steps.SnapshotDone(done.results, done.failed)
 
     def _schema_after(self, results: Results) -> backup_steps.SchemaAfter:
         seen = self._read_schema(results, Phase.SCHEMA_AFTER, store=False)
-        if seen.sha256 != results.of(backup_steps.SchemaBefore).sha256:
-            raise StartAgain("the schema changed while the snapshot was taken")
-        return backup_steps.SchemaAfter(seen.sha256, seen.version, seen.ring)
+        require_same_schema(results, seen)
+        return backup_steps.SchemaAfter(
+            seen.sha256, seen.version, seen.ring, None, seen.selected_sha256, seen.release
+        )
 
     def _fingerprints_after(self, results: Results) -> backup_steps.FingerprintsAfterDone:
         return second_read(self._nodes, results)
@@ -225,24 +250,44 @@ class _Round:
         ring = results.of(backup_steps.CensusTaken).ring
         # What is known of the schema of nodes that are out may be as old as their absence.
         absent = tuple(sorted({m.host_id for m in ring} - hosts_in(results)))
-        seen = self._nodes.on_any(
-            phase.value,
-            lambda host_id: ReadSchema(**self._nodes.fields(host_id), store=store, absent=absent),
-        )
+        keyspaces = _names(results.of(backup_steps.ResolveDone).selection)
+        # Workers of older releases report no digests with their snapshots.
+        prepared = results.of(backup_steps.PrepareDone).results.values()
+
+        def task(host_id: str) -> ReadSchema:
+            return ReadSchema(
+                **self._nodes.fields(host_id),
+                store=store,
+                absent=absent,
+                any_version=all(each.ring_sha256 for each in prepared),
+                keyspaces=keyspaces,
+                scope=self._backup.scope,
+            )
+
+        try:
+            seen = self._nodes.on_any(phase.value, task)
+        except RingDiffers as error:
+            raise StartAgain(str(error)) from None
         if seen.ring != tuple(sorted((m.host_id, *m.tokens) for m in ring)):
             raise StartAgain("the ring changed since the census")
         return seen
 
     @contextmanager
     def _tables_unchanged(self, results: Results, phase: Phase) -> Iterator[None]:
-        """Begin another round if a task fails because selected tables have changed.
+        """Begin another round if a task fails because selected tables or the ring have changed.
 
         :raises StartAgain: in place of the task's error.
         """
         try:
             yield
+        except RingDiffers as error:
+            raise StartAgain(str(error)) from None
         except (CommandFailed, DataDirectoryProblem):
             again = self._nodes.on_any(f"{phase.value}_again", self._resolve_task)
             if again.selection != results.of(backup_steps.ResolveDone).selection:
                 raise StartAgain("selected tables were created or dropped meanwhile") from None
             raise
+
+
+def _names(selection: SelectedTables) -> tuple[str, ...]:
+    return tuple(keyspace.name for keyspace in selection.keyspaces)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.domain.ring import ring_digest
 from magnetodb_backup.errors import CassandraUnavailable
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -68,4 +69,6 @@ class PrepareWork:
         NodeRepository(self._storage, self._prefix, task.cluster, task.host_id).ensure()
         context.raise_if_cancelled()
         self._node.control.flush([t.description().name for t in task.tables])
-        return Prepared(datetime.now(timezone.utc).isoformat())
+        return Prepared(
+            datetime.now(timezone.utc).isoformat(), ring_digest(self._node.cql().ring())
+        )

@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.domain.ring import ring_digest
+from magnetodb_backup.domain.schema.rows import keyspaces_digest
 from magnetodb_backup.errors import BackupError, CassandraUnavailable
 from magnetodb_backup.tasks.backup import Release, Released, SnapshotTaken, TakeSnapshot, Uploaded
 from magnetodb_backup.tasks.codec import decode, encode
@@ -97,7 +99,10 @@ class SnapshotWork:
         self._node.control.take_snapshot(task.tag, [t.name for t in tables], ttl_seconds=ttl)
         finished = _now()
         files, size = self.tree().count(task.tag, tables)
-        return SnapshotTaken(started, finished, files, size)
+        cql = self._node.cql()
+        ring = ring_digest(cql.ring())
+        schema = keyspaces_digest(cql.schema_rows(), task.keyspaces) if task.keyspaces else ""
+        return SnapshotTaken(started, finished, files, size, ring, schema)
 
     def _release(self, task: Release, context: TaskContext) -> Released:
         self.remove(task.tag)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.conductor.census import require_all, take_census
+from magnetodb_backup.conductor.census import require_all, require_in_ring, take_census
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.ring import NodeReport, RingMember
-from magnetodb_backup.errors import DuplicateWorker, MissingWorker
+from magnetodb_backup.errors import DuplicateWorker, MissingWorker, RingDiffers
 from tests.unit.worker.fake_node import member
 
 SEEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -45,9 +45,32 @@ def test_host_id_counts_not_the_address() -> None:
     assert census.present == ((moved, "w1"),)
 
 
-def test_worker_of_a_former_member_is_ignored() -> None:
-    census = take_census([member(1)], [_node(member(1), "w1"), _node(member(9), "w9")])
+@pytest.mark.parametrize(
+    "report", [{"mode": "LEFT"}, {"mode": "BOOT"}, {"problem": "Cassandra does not answer"}]
+)
+def test_worker_of_a_node_that_is_no_member_is_ignored(report: dict[str, str]) -> None:
+    census = take_census([member(1)], [_node(member(1), "w1"), _node(member(9), "w9", **report)])
     assert [w for _, w in census.present] == ["w1"]
+    require_in_ring(census, "127.0.0.1")
+
+
+@pytest.mark.parametrize("mode", ["NORMAL", ""])
+def test_normal_node_that_the_ring_lacks_is_named(mode: str) -> None:
+    """The ring is the view of one node, which may not know another one."""
+    census = take_census([member(1)], [_node(member(1), "w1"), _node(member(9), "w9", mode=mode)])
+    with pytest.raises(RingDiffers) as failure:
+        require_in_ring(census, "127.0.0.1")
+    assert "the ring that node 127.0.0.1 sees lacks" in str(failure.value)
+    assert f"127.0.0.9 (host ID {member(9).host_id})" in str(failure.value)
+
+
+def test_remnant_of_a_removed_node_is_told_from_a_missing_worker() -> None:
+    """Its row in system.peers_v2 has to go; there is no node to start a worker on."""
+    census = take_census([member(1), member(9)], [_node(member(1), "w1")])
+    with pytest.raises(MissingWorker) as failure:
+        require_all(census)
+    assert "If nodetool status does not list 127.0.0.9" in str(failure.value)
+    assert "nodetool assassinate" in str(failure.value)
 
 
 def test_worker_that_has_not_seen_its_node_is_nobodys() -> None:

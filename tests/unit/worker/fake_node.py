@@ -12,6 +12,7 @@ from typing import Any
 
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import (
     ClusterSchema,
     IndexDescription,
@@ -164,6 +165,9 @@ class FakeCql:
     def schema_text(self) -> str:
         return self._answer().schema
 
+    def schema_rows(self) -> tuple[SchemaRow, ...]:
+        return fake_changes.schema_rows(self._answer().schema)
+
     def data_directories(self) -> tuple[str, ...]:
         return self._answer().data.names
 
@@ -272,11 +276,15 @@ class FakeControl:
     def flush(self, tables: Sequence[TableName]) -> None:
         node = self._do("flush " + ",".join(str(t) for t in tables))
         self._known(tables)
+        self._write_memtables(tables)
+        node.on_flush()
+
+    def _write_memtables(self, tables: Sequence[TableName]) -> None:
+        node = self._node
         for each in [t for t in node.unflushed if t.name in tables]:
             node.unflushed.remove(each)
             node.generation += 1
             node.write(each, f"nb-{node.generation}-big-Data.db", f"row {node.generation}".encode())
-        node.on_flush()
 
     def take_snapshot(
         self, tag: str, tables: Sequence[TableName], *, ttl_seconds: int | None
@@ -285,6 +293,7 @@ class FakeControl:
         if node.snapshots(tag):
             raise CommandFailed(f"snapshot {tag} already exists")
         self._known(tables)
+        self._write_memtables(tables)
         for each in node.tables:
             if each.name in tables:
                 for number in range(len(node.data.paths)):

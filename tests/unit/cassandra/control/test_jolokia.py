@@ -69,7 +69,7 @@ def test_snapshot_of_all_tables_is_one_request(
             "type": "exec",
             "mbean": STORAGE_SERVICE,
             "operation": "takeSnapshot(java.lang.String,java.util.Map,[Ljava.lang.String;)",
-            "arguments": ["tag", {"skipFlush": "true", **extra}, ["a.X", "b.one", "b.two"]],
+            "arguments": ["tag", extra, ["a.X", "b.one", "b.two"]],
         }
     ]
 

@@ -94,7 +94,7 @@ def test_snapshot_of_all_tables_is_one_call(
 ) -> None:
     control.take_snapshot("tag", TABLES, ttl_seconds=ttl)
     assert program.calls() == [
-        [*WHERE, "snapshot", "-t", "tag", "-sf", *options, "-kt", "a.x,b.one,b.two"]
+        [*WHERE, "snapshot", "-t", "tag", *options, "-kt", "a.x,b.one,b.two"]
     ]
 
 

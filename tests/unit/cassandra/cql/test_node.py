@@ -16,7 +16,7 @@ import pytest
 
 from magnetodb_backup.cassandra.cql.node import CqlNode, _member, _path_list
 from magnetodb_backup.domain.ring import RingMember
-from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
+from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, RingDiffers
 
 HOST_ID = uuid.UUID("11111111-1111-4111-8111-111111111111")
 SCHEMA = uuid.UUID("22222222-2222-4222-8222-222222222222")
@@ -131,6 +131,33 @@ def _node(session: object) -> CqlNode:
     node = CqlNode.__new__(CqlNode)
     node._session = session  # type: ignore[assignment]
     return node
+
+
+class _Peered:
+    """A session of node 10.0.0.1 whose only peer has these columns."""
+
+    def __init__(self, **columns: object) -> None:
+        self._columns = columns
+
+    def rows(self, query: str, *_: object, **__: object) -> list[SimpleNamespace]:
+        if "system.local" in query:
+            return [_row(broadcast_address="10.0.0.1")]
+        return [_row(peer="10.0.0.2", **self._columns)]
+
+
+@pytest.mark.parametrize("column", ["host_id", "tokens"])
+def test_peer_that_is_known_in_part_is_an_error(column: str) -> None:
+    """A peers row without host ID or tokens was left out: its node was missing from backups."""
+    with pytest.raises(RingDiffers) as failure:
+        _node(_Peered(**{column: None})).ring()
+    text = str(failure.value)
+    assert f"node 10.0.0.1 does not know the {column} of its peer 10.0.0.2" in text
+    for remedy in ("nodetool status", "removenode", "assassinate", "peer = '10.0.0.2'"):
+        assert remedy in text
+
+
+def test_schema_agreement_does_not_wait_for_a_peer_known_in_part() -> None:
+    _node(_Peered(tokens=None, schema_version="another")).await_schema_agreement(1)
 
 
 def test_schema_agreement_is_waited_for() -> None:

@@ -23,7 +23,7 @@ from tests.unit.worker.working import BACKUP_KINDS
 
 def _change_schema(cluster: Cluster) -> None:
     for node in cluster.nodes.values():
-        node.schema += " -- changed"
+        node.schema = node.schema.rstrip() + " -- changed\n"
 
 
 def _change_tokens(cluster: Cluster) -> None:
@@ -63,7 +63,8 @@ def test_change_during_the_snapshot_is_another_round(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(_change_schema, "the schema changed"), (_change_tokens, "the ring chang")]
+    ("change", "told"),
+    [(_change_schema, "the schema changed"), (_change_tokens, "the ring of the census")],
 )
 def test_three_rounds_are_enough(
     cluster: Cluster, change: Callable[[Cluster], None], told: str

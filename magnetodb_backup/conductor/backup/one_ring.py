@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proves that all nodes of a backup see the ring of the census, and one schema."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+
+from magnetodb_backup.conductor.backup.nodes import BackupNodes
+from magnetodb_backup.conductor.calls import result_of
+from magnetodb_backup.conductor.job import Results, StartAgain
+from magnetodb_backup.conductor.outcomes import first_error
+from magnetodb_backup.domain.ring import RingMember, ring_differences, ring_digest
+from magnetodb_backup.tasks.backup import Describe, SchemaSeen
+from magnetodb_backup.tasks.backup_steps import (
+    CensusTaken,
+    ResolveDone,
+    SchemaBefore,
+    SnapshotDone,
+)
+
+
+def require_one_ring(
+    nodes: BackupNodes, results: Results, step: str, digests: Mapping[str, str]
+) -> None:
+    """Compare the ring that each node saw in a step with that of the census.
+
+    ``digests`` are by host ID. A worker of an older release reports none: it is asked for the
+    whole ring of its node instead, as is a node whose digest differs, to show the difference.
+
+    :raises StartAgain: if a node sees another ring.
+    """
+    census = [member.ring_member() for member in results.of(CensusTaken).ring]
+    expected = ring_digest(census)
+    doubtful = {host_id for host_id, digest in digests.items() if digest != expected}
+    for address, ring in _rings(nodes, results, step, doubtful).items():
+        if difference := ring_differences(ring, census):
+            raise StartAgain(
+                f"node {address} does not see the ring of the census: {difference}; compare "
+                "nodetool status of the nodes"
+            )
+    changed = [h for h in doubtful if digests[h]]
+    if changed:
+        raise StartAgain(f"the ring changed during {step}, as seen by {', '.join(sorted(changed))}")
+
+
+def _rings(
+    nodes: BackupNodes, results: Results, step: str, hosts: Collection[str]
+) -> dict[str, list[RingMember]]:
+    """Ask nodes for the rings that they see; return them by the node's address."""
+    if not hosts:
+        return {}
+    outcomes = nodes.outcomes(
+        results,
+        f"{step}_ring:{time.time_ns()}",
+        lambda host_id: Describe(**nodes.fields(host_id)),
+        hosts,
+    )
+    if (error := first_error(outcomes)) is not None:
+        raise error
+    return {
+        outcome.call.host: [m.ring_member() for m in result_of(Describe, outcome).ring]
+        for outcome in outcomes
+    }
+
+
+def require_same_tables(results: Results, seen: SchemaSeen) -> None:
+    """Compare what the scope selects from the schema with what it selected first.
+
+    Workers of older releases return no selection.
+
+    :raises StartAgain: if they differ.
+    """
+    if seen.selection not in (None, results.of(ResolveDone).selection):
+        raise StartAgain("selected tables were created or dropped meanwhile")
+
+
+def require_same_schema(results: Results, seen: SchemaSeen) -> None:
+    """Compare the schema after the snapshots with the one that is stored.
+
+    What counts is the schema of the selected keyspaces; where the two answers do not both have its
+    digest, by Cassandra of one release, it is the whole schema.
+
+    :raises StartAgain: if they differ.
+    """
+    before = results.of(SchemaBefore)
+    comparable = before.selected_sha256 and seen.selected_sha256 and before.release == seen.release
+    same = (
+        before.selected_sha256 == seen.selected_sha256
+        if comparable
+        else before.sha256 == seen.sha256
+    )
+    if not same:
+        raise StartAgain("the schema changed while the snapshot was taken")
+    require_same_tables(results, seen)
+    _require_one_schema(results, seen)
+
+
+def _require_one_schema(results: Results, seen: SchemaSeen) -> None:
+    """Compare the schemas that the nodes saw after their snapshots with the one that is stored.
+
+    Releases of Cassandra describe the same schema by different texts, so nodes are compared with
+    each other only if they run the same release. Workers of older releases of this service report
+    no digest; all nodes had one schema version then.
+
+    :raises StartAgain: if they are not the same.
+    """
+    digests = {seen.release: seen.selected_sha256} if seen.selected_sha256 else {}
+    snapshots = results.of(SnapshotDone).results
+    for present in results.of(CensusTaken).present:
+        member = present.member
+        snapshot = snapshots.get(member.host_id)
+        if snapshot is None or not snapshot.schema_sha256:
+            continue
+        if digests.setdefault(member.version, snapshot.schema_sha256) != snapshot.schema_sha256:
+            raise StartAgain(
+                f"node {member.address} has another schema of the selected keyspaces than others"
+            )

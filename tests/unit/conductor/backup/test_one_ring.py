@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that see different rings, tables made meanwhile, and what is compared of the schema."""
+
+from __future__ import annotations
+
+import pytest
+
+from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.tables import TableDescription
+from magnetodb_backup.errors import RingDiffers
+from magnetodb_backup.tasks.kinds import TaskKind
+from tests.unit.cassandra.tree import table
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.older import OlderWork
+from tests.unit.worker import fake_changes
+from tests.unit.worker.fake_node import FakeCql
+
+# The ring.
+
+
+def _blind(cluster: Cluster, number: int, to: int) -> None:
+    """Let a node not know another one."""
+    node = cluster.nodes[number]
+    node.members = tuple(m for m in node.members if m != cluster.nodes[to].me)
+
+
+def test_node_that_the_first_one_does_not_know(cluster: Cluster) -> None:
+    """The ring was that of one node: a backup without node 3 was CREATED and called complete."""
+    _blind(cluster, 1, 3)
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "the ring that node 127.0.0.1 sees lacks" in backup.error
+    assert "127.0.0.3" in backup.error
+
+
+def test_silent_node_that_only_one_node_knows(cluster: Cluster) -> None:
+    """Node 3 has no live worker, and the node that is asked does not know it."""
+    cluster.fall_silent(3)
+    _blind(cluster, 1, 3)
+    backup = cluster.backup(allow_partial=True)
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "node 127.0.0.2 does not see the ring of the census: it also has" in backup.error
+    assert "127.0.0.3" in backup.error
+    assert cluster.did("snapshot") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("hook", ["on_flush", "on_snapshot"])
+def test_view_that_breaks_meanwhile(cluster: Cluster, hook: str) -> None:
+    """Node 2 forgets node 3 while it works: it is asked with its preparation and its snapshot."""
+    setattr(cluster.nodes[2], hook, lambda: _blind(cluster, 2, 3))
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "node 127.0.0.2 does not see the ring of the census: it lacks" in backup.error
+    assert cluster.job(backup).round == 3
+    assert cluster.snapshots() == []
+
+
+def test_view_that_heals_is_another_round(cluster: Cluster) -> None:
+    def break_once() -> None:
+        if "snapshot" not in " ".join(cluster.nodes[2].log[:-1]):
+            _blind(cluster, 2, 3)
+
+    node = cluster.nodes[2]
+    whole = node.members
+    node.on_snapshot = break_once
+
+    def heal() -> None:
+        node.members = whole
+
+    node.on_flush = heal
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
+
+
+class _Unknowing(FakeCql):
+    """A node that knows a peer in part."""
+
+    def ring(self) -> tuple[RingMember, ...]:
+        raise RingDiffers("node 127.0.0.2 does not know the tokens of its peer 127.0.0.3")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_peer_that_is_known_in_part_fails_the_backup(cluster: Cluster, number: int) -> None:
+    cluster.nodes[number].make_cql = _Unknowing
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "does not know the tokens of its peer 127.0.0.3" in backup.error
+
+
+def test_workers_of_an_older_release_are_asked_for_their_rings(cluster: Cluster) -> None:
+    """They report no digest; what they see is compared all the same."""
+    for number in cluster.nodes:
+        cluster.workers.restart(f"worker-{number}", OlderWork(cluster.work(number)))
+    whole = cluster.backup()
+    assert (whole.status, whole.error) == (BackupStatus.CREATED, "")
+    _blind(cluster, 2, 3)
+    backup = cluster.backup()
+    assert "node 127.0.0.2 does not see the ring of the census: it lacks" in backup.error
+
+
+# Tables.
+
+
+def _create(cluster: Cluster, keyspace: str, name: str) -> TableDescription:
+    made = table(keyspace, name, 70 + len(cluster.nodes[1].tables))
+    for node in cluster.nodes.values():
+        if made not in node.tables:
+            node.tables.append(made)
+            node.schema = fake_changes.schema_text(node.tables, node.replication)
+            node.write(made, "nb-1-big-Data.db", b"rows of the new table")
+    return made
+
+
+def test_table_that_is_created_while_the_nodes_are_prepared(cluster: Cluster) -> None:
+    """It is in the stored schema, so it must be in the backup."""
+
+    def create() -> None:
+        if len(cluster.nodes[1].tables) == 2:
+            _create(cluster, "ks", "v")
+
+    cluster.nodes[1].on_flush = create
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
+    assert "v" in {name for name, _ in cluster.restored(backup, 1)}
+
+
+@pytest.mark.parametrize("hook", ["on_flush", "on_snapshot"])
+def test_tables_in_other_keyspaces_do_not_matter(cluster: Cluster, hook: str) -> None:
+    """Tests, migrations and a busy MagnetoDB make tables all day."""
+    setattr(cluster.nodes[1], hook, lambda: _create(cluster, "other", f"t{len(cluster.did(''))}"))
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 1)
+
+
+def test_keyspace_that_is_created_during_a_snapshot_of_all(cluster: Cluster) -> None:
+    """Its tables would be selected now, though no selected keyspace has changed."""
+
+    def create() -> None:
+        if len(cluster.nodes[1].tables) == 2:
+            _create(cluster, "other", "t")
+
+    cluster.nodes[1].on_snapshot = create
+    backup = cluster.backup(scope={"type": "all"})
+    assert backup.status is BackupStatus.CREATED
+    assert cluster.job(backup).round == 2
+    keyspaces = {
+        t.keyspace for t in cluster.repository.node_manifest(backup.id, cluster.nodes[1].me.host_id)
+    }
+    assert keyspaces == {"ks", "other"}
+
+
+def test_node_that_has_not_seen_a_change_of_the_schema(cluster: Cluster) -> None:
+    """The schema is read on one node; each node reports its own with its snapshot."""
+    cluster.nodes[3].schema = cluster.nodes[3].schema.rstrip() + " -- changed\n"
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "node 127.0.0.3 has another schema of the selected keyspaces" in backup.error
+
+
+# What is in memory.
+
+
+def test_adopted_snapshot_has_the_rows_of_its_own_moment(cluster: Cluster) -> None:
+    """The flush was part of an earlier step: rows of the time in between were missing."""
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.PREPARE))
+    node = cluster.nodes[2]
+    node.unflushed.append(node.tables[0])
+    files = len(cluster.contents(2))
+    assert cluster.run(backup, owner="conductor-2").status is BackupStatus.CREATED
+    assert len(cluster.contents(2)) == files + 1
+    assert cluster.restored(backup, 2) == cluster.contents(2)
+    assert cluster.workers.starts(TaskKind.PREPARE.value)["worker-2"] == 1
