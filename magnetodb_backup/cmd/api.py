@@ -29,7 +29,7 @@ def make_application(conf: cfg.ConfigOpts, database: Database, transport: Any) -
     enforcer.register_defaults(list_rules())
     return create_app(
         database=database,
-        requests=make_requests(database, transport),
+        requests=make_requests(conf, database, transport),
         enforcer=enforcer,
         version=configuration.version(),
         max_limit=conf.api.max_limit,

@@ -82,7 +82,7 @@ def make_services(arguments: Sequence[str]) -> Services:
         from magnetodb_backup.cmd.requests import make_requests
         from magnetodb_backup.messaging.bus import make_transport
 
-        return make_requests(database(), make_transport(conf()))
+        return make_requests(conf(), database(), make_transport(conf()))
 
     @cache
     def storage() -> StorageDriver:

@@ -4,17 +4,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Job
-from magnetodb_backup.errors import BackupError, Cancelled, SchemaChanged, Unexpected
+from magnetodb_backup.errors import (
+    BackupError,
+    Cancelled,
+    DatabaseUnavailable,
+    OwnershipLost,
+    SchemaChanged,
+    Unexpected,
+)
 from magnetodb_backup.tasks.codec import decode, encode
 from magnetodb_backup.tasks.kinds import Encoded
 
 LOG = logging.getLogger(__name__)
+_LONGEST_TEXT = 10_000  # characters of an error in a record
 StepResult = TypeVar("StepResult")
 
 
@@ -151,4 +160,22 @@ class StepRunner:
 def describe(error: BackupError) -> str:
     """Return the text that a record shows for ``error``."""
     text = "cancelled on request" if isinstance(error, Cancelled) else str(error)
-    return text.replace("\0", "\\0")  # no database takes it
+    text = text.replace("\0", "\\0")  # no database takes it
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
+
+
+@contextmanager
+def tolerated(what: str) -> Iterator[None]:
+    """Log an error of a part of a clean-up, so that it keeps no other part from being done.
+
+    An outage of the database, or the loss of the job to another conductor, ends the clean-up: it
+    is repeated.
+    """
+    try:
+        yield
+    except (DatabaseUnavailable, OwnershipLost):
+        raise
+    except BackupError as error:
+        LOG.warning("%s failed: %s: %s", what, error.code, error)
+    except Exception:
+        LOG.exception("%s failed", what)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from magnetodb_backup.conductor.definition import JobContext, JobDefinition, RunnerSettings
 from magnetodb_backup.conductor.fanout import Workers, still_unavailable
-from magnetodb_backup.conductor.job import describe
+from magnetodb_backup.conductor.job import describe, tolerated
 from magnetodb_backup.conductor.registry import DEFINITIONS
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Fence, Job, JobStatus
@@ -138,7 +138,8 @@ class _Run:
     def _fail(self, error: BackupError) -> None:
         jobs = self._context.database.jobs
         job = jobs.current(self._id)  # in its latest round
-        self._definition.fail(job, error, self._context)
+        with tolerated(f"the clean-up of job {job.id}"):
+            self._definition.fail(job, error, self._context)
         status = JobStatus.CANCELLED if isinstance(error, Cancelled) else JobStatus.FAILED
         jobs.finish(job.id, status, error=describe(error), error_code=error.code)
         LOG.warning("job %s (%s): %s: %s", job.id, job.kind, status.value, error)

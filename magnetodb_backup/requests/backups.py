@@ -6,6 +6,7 @@ from __future__ import annotations
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import Conflict, InvalidValue
+from magnetodb_backup.repository.format.names import cluster_container
 
 
 def check_request(request: BackupRequest) -> None:
@@ -20,6 +21,14 @@ def check_request(request: BackupRequest) -> None:
         )
     if request.on_corrupt not in ("fail", "mark"):
         raise InvalidValue(f"on_corrupt is {request.on_corrupt!r}; use fail or mark")
+
+
+def check_cluster(cluster: str, prefix: str) -> None:
+    """Check that the store can have containers of the cluster.
+
+    :raises InvalidValue: if their names would be too long.
+    """
+    cluster_container(prefix, cluster)
 
 
 def check_cancellable(backup: Backup) -> None:

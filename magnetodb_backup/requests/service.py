@@ -22,7 +22,8 @@ LOG = logging.getLogger(__name__)
 class RecordedRequests:
     """Records requests in the database; the bus only makes the conductor look sooner.
 
-    ``known_within``: seconds since a worker's last report for which its cluster counts as known.
+    ``known_within``: seconds since a worker's last report for which its cluster counts as known;
+    ``prefix`` is that of all containers.
     """
 
     def __init__(
@@ -32,19 +33,22 @@ class RecordedRequests:
         wake: Callable[[], None],
         *,
         known_within: float,
+        prefix: str,
     ) -> None:
         self._database, self._check_scope, self._wake = database, check_scope, wake
-        self._known_within = known_within
+        self._known_within, self._prefix = known_within, prefix
 
     def create_backup(self, request: BackupRequest) -> Backup:
         """Record a backup and its job.
 
-        :raises InvalidValue: for a scope, a type or an option that does not exist.
+        :raises InvalidValue: for a scope, a type or an option that does not exist, or a cluster
+            name that no container can have.
         :raises NotFound: for a cluster that no worker reports.
         """
         self._check_scope(request.scope)
         backups.check_request(request)
         cluster = choose_cluster(request.cluster, self._clusters())
+        backups.check_cluster(cluster, self._prefix)
         backup = self._database.backups.create(request, str(uuid.uuid4()), cluster)
         self._wake_conductor()
         return backup

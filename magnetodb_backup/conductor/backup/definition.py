@@ -11,7 +11,7 @@ from magnetodb_backup.conductor.backup.damaged_packs import damaged_packs
 from magnetodb_backup.conductor.backup.job import BackupJob
 from magnetodb_backup.conductor.backup.nodes import BackupTools
 from magnetodb_backup.conductor.definition import JobContext
-from magnetodb_backup.conductor.job import Results, StepRunner, describe
+from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolerated
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
@@ -38,6 +38,8 @@ class BackupDefinition:
         stored = Results(database.jobs.step_results(job.id, job.round))
         if (decided := stored.find(JobFailed)) is not None:
             raise from_record(encode(decided))
+        if backup.status is not BackupStatus.CREATING:
+            return None  # committed, and deleted before the job was ended
         steps = _steps(job, backup, context)
 
         def entered(phase: str) -> None:
@@ -59,8 +61,12 @@ class BackupDefinition:
         database, cancelled = context.database, isinstance(error, Cancelled)
         database.jobs.save_step(job.id, job.round, JobFailed.step, error.as_record())
         backup = database.backups.get(job.backup_id)
-        _drop_snapshots(job, backup, context)
-        _withdraw_manifest(job, backup, context)
+        if backup.status in (BackupStatus.DELETING, BackupStatus.DELETED):
+            return  # its deletion removes the manifests
+        with tolerated(f"the removal of the snapshots of backup {backup.id}"):
+            _drop_snapshots(job, backup, context)
+        with tolerated(f"the removal of the manifest of backup {backup.id}"):
+            _withdraw_manifest(job, backup, context)
         status = BackupStatus.CANCELLED if cancelled else BackupStatus.CREATE_FAILED
         database.backups.set_status(backup.id, status, error=describe(error))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from magnetodb_backup.conductor.definition import RunnerSettings
 from magnetodb_backup.conductor.fanout import Fanout, Workers
-from magnetodb_backup.conductor.job import Results, StepRunner, describe
+from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolerated
 from magnetodb_backup.conductor.restore.job import RestoreJob
 from magnetodb_backup.conductor.restore.nodes import RestoreTools
 from magnetodb_backup.database import Database
@@ -77,13 +77,14 @@ class RestoreRunner:
         self._database.jobs.save_step(job.id, job.round, Failure.step, error.as_record())
         restore = self._database.restores.get(job.id)
         steps = RestoreJob(job, restore, self._tools(restore.source_cluster, lambda: None))
-        for outcome in steps.undo(self._fanout(lambda: None, _CLEANING)):
-            if outcome.error is not None:
-                LOG.warning(
-                    "staged files on %s stay until its worker reports again: %s",
-                    outcome.call.host,
-                    outcome.error,
-                )
+        with tolerated(f"the removal of the staged files of restore {job.id}"):
+            for outcome in steps.undo(self._fanout(lambda: None, _CLEANING)):
+                if outcome.error is not None:
+                    LOG.warning(
+                        "staged files on %s stay until its worker reports again: %s",
+                        outcome.call.host,
+                        outcome.error,
+                    )
         cancelled = isinstance(error, Cancelled)
         states = steps.table_states()
         self._database.restores.update(job.id, tables=states)

@@ -76,7 +76,9 @@ class Shell:
         self.services = Services(
             database=lambda: database,
             unchecked_database=lambda: database,
-            requests=lambda: RecordedRequests(database, load_scope, self._wake, known_within=60),
+            requests=lambda: RecordedRequests(
+                database, load_scope, self._wake, known_within=60, prefix="p"
+            ),
             repository=self._repository,
             catalogue=lambda: self.catalogue,
             poll_interval=0.05,

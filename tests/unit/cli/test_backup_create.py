@@ -147,7 +147,7 @@ def test_end_is_the_exit_code(
             return backup
 
     def requests() -> RecordedRequests:
-        return Requests(shell.database, load_scope, lambda: None, known_within=60)
+        return Requests(shell.database, load_scope, lambda: None, known_within=60, prefix="p")
 
     meanwhile(conduct)
     waiting = ["--wait", "--timeout", "30", "-f", "json"]

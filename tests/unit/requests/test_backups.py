@@ -52,7 +52,7 @@ def conductor() -> Conductor:
 
 @pytest.fixture
 def requests(database: Database, conductor: Conductor) -> RecordedRequests:
-    return RecordedRequests(database, load_scope, conductor.wake, known_within=60)
+    return RecordedRequests(database, load_scope, conductor.wake, known_within=60, prefix="p")
 
 
 def brought_to(database: Database, backup: Backup, *path: BackupStatus) -> None:
@@ -276,3 +276,14 @@ def test_unknown_backups_are_named(requests: RecordedRequests) -> None:
     ):
         with pytest.raises(NotFound, match=rf"there is no backup '{BACKUP_ID}'; see backup list"):
             ask(BACKUP_ID)
+
+
+def test_cluster_whose_name_no_container_can_have(
+    requests: RecordedRequests, database: Database
+) -> None:
+    """It is refused at once; it used to become a job that could neither work nor end."""
+    name = "\u6771" * 30
+    database.nodes.report(replace(REPORT, worker_id="other", cluster=name))
+    with pytest.raises(InvalidValue, match="too long for Swift"):
+        requests.create_backup(replace(ALL, cluster=name))
+    assert pending(database) == []

@@ -36,7 +36,9 @@ def woken() -> list[str]:
 
 @pytest.fixture
 def requests(database: Database, woken: list[str]) -> RecordedRequests:
-    return RecordedRequests(database, lambda _: None, lambda: woken.append(""), known_within=60)
+    return RecordedRequests(
+        database, lambda _: None, lambda: woken.append(""), known_within=60, prefix="p"
+    )
 
 
 def of(database: Database, cluster: str = REPORT.cluster) -> Backup:
