@@ -318,11 +318,14 @@ def _problems(job: Job) -> Iterator[str]:
     if job.status is not JobStatus.DONE:
         yield f"the verification is {job.status.value}: {job.error}"
         return
-    problems = (job.result or {}).get("problems", [])
+    result = job.result or {}
+    problems = result.get("problems", [])
     for problem in problems:
         where = f"node {problem['host_id']}" if problem["host_id"] else "cluster"
         affected = f"; {problem['file_count']} files" if problem["file_count"] else ""
         yield f"{where}: {problem['kind']} {problem['pack']}: {problem['detail']}{affected}"
+    if (more := result.get("problem_count", 0) - len(problems)) > 0:
+        yield f"there are {more} more problems"
     if problems:
         yield "make a new backup: it uploads again what is missing"
 

@@ -23,7 +23,7 @@ from magnetodb_backup.tasks.codec import decode, encode
 from magnetodb_backup.tasks.kinds import Encoded
 
 LOG = logging.getLogger(__name__)
-_LONGEST_TEXT = 10_000  # characters of an error in a record
+_LONGEST_TEXT = 1_000_000  # characters of an error in a record
 StepResult = TypeVar("StepResult")
 
 

@@ -30,6 +30,7 @@ class Verification:
                 context.storage(), context.settings.prefix, backup.cluster, host_id
             ),
             backup.id,
+            manifest_sha256=backup.manifest_sha256,
             read_data=bool(job.parameters.get("read_data")),
             progress=lambda *_: None,
             raise_if_cancelled=context.raise_if_cancelled,

@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
 from magnetodb_backup.domain.jobs import Job, JobStatus, Subject, SubjectKind
+from magnetodb_backup.errors import InvalidValue
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -40,8 +41,15 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=timezone.utc) if value else None
 
 
+_LONGEST_DOCUMENT = 12_000_000  # bytes
+
+
 class Document(TypeDecorator[Any]):
-    """A JSON document of up to 16 MB."""
+    """A JSON document of up to 12 MB.
+
+    More than 16 MB has no room in MariaDB's MEDIUMTEXT, nor in its usual ``max_allowed_packet``,
+    and a statement that is too large looks like an outage.
+    """
 
     impl = Text
     cache_ok = True
@@ -54,7 +62,15 @@ class Document(TypeDecorator[Any]):
 
     @override
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        if value is None:
+            return None
+        text = json.dumps(value, separators=(",", ":"))  # ASCII
+        if len(text) > _LONGEST_DOCUMENT:
+            raise InvalidValue(
+                f"a document of {len(text):,} bytes is too large for the database, which takes "
+                f"{_LONGEST_DOCUMENT:,}; back up fewer tables or nodes at once"
+            )
+        return text
 
     @override
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:

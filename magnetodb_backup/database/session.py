@@ -20,6 +20,7 @@ from magnetodb_backup.errors import BackupError, DatabaseUnavailable, InvalidVal
 
 Result = TypeVar("Result")
 _RETRIED = (db_errors.DBDeadlock, db_errors.DBDuplicateEntry, exc.IntegrityError)
+_PACKET_TOO_LARGE = 1153  # MariaDB's and MySQL's code, which the library takes for an outage
 _NOT_SERIALIZABLE = "40001"  # PostgreSQL's code for a conflict between transactions
 _SQLITE_PATIENCE = 10.0  # seconds to wait for another connection's lock
 # Seconds, except tcp_user_timeout. A server that vanished must not hold a process for ever; a
@@ -147,10 +148,18 @@ def _reason(error: BaseException) -> str:
 def _translated(error: Exception) -> BackupError | db_errors.DBError | None:
     """Return what an error of a driver means, None if it means nothing that we know."""
     inner = getattr(error, "inner_exception", None) or error
+    cause = getattr(inner, "orig", None)
     if isinstance(error, db_errors.DBDeadlock):
         return error
-    if getattr(getattr(inner, "orig", None), "pgcode", None) == _NOT_SERIALIZABLE:
+    if isinstance(cause, BackupError):  # a type of ours refused a value
+        return cause
+    if getattr(cause, "pgcode", None) == _NOT_SERIALIZABLE:
         return db_errors.DBDeadlock(inner)
+    if getattr(cause, "args", ())[:1] == (_PACKET_TOO_LARGE,):
+        return InvalidValue(
+            f"the database refuses a statement of this size ({_reason(error)}); set its "
+            "max_allowed_packet to 16M or more"
+        )
     if isinstance(error, db_errors.DBInvalidUnicodeParameter) or isinstance(
         inner, exc.DataError | ValueError
     ):

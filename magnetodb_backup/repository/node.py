@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
@@ -16,6 +18,8 @@ from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
 _SLICE = 1024 * 1024
+_HEADS = 16  # requests at once
+_BATCH = 256
 
 
 class NodeRepository:
@@ -42,6 +46,21 @@ class NodeRepository:
         """Return the size of a pack in bytes by a HEAD request; None if it does not exist."""
         info = self._driver.head(self._container, layout.pack_name(sha256))
         return info.size if info else None
+
+    def pack_sizes(
+        self, packs: Iterable[str], raise_if_cancelled: Callable[[], None]
+    ) -> Iterator[tuple[str, int | None]]:
+        """Yield each pack with its size in bytes, None if it does not exist, in the given order.
+
+        Each pack has a HEAD request of its own, many at once: the object itself answers, while a
+        listing may have an object that is lost for good. ``raise_if_cancelled`` is called once a
+        batch.
+        """
+        remaining = iter(packs)
+        with ThreadPoolExecutor(_HEADS, thread_name_prefix="head") as pool:
+            while batch := list(itertools.islice(remaining, _BATCH)):
+                raise_if_cancelled()
+                yield from zip(batch, pool.map(self.pack_size, batch), strict=True)
 
     def put_pack(self, sha256: str, body: bytes | memoryview, md5: str) -> None:
         """Store a pack under the SHA-256 of its bytes."""

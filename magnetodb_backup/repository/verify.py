@@ -7,46 +7,14 @@ import hashlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest, Extent, NodeShare
 from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.findings import Findings, Problem, VerificationReport
 from magnetodb_backup.repository.node import NodeRepository
 
-# The report with its file names is stored in the database: when thousands of packs are lost, not
-# all files fit.
-_NAMED, _PROBLEMS_WITH_NAMES = 20, 200
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A finding. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
-
-    Or schema or figures (fingerprints), which belong to no node: their ``host_id`` is empty.
-    ``files`` names the first affected files, unless there are many problems; ``file_count`` counts
-    all of them.
-    """
-
-    host_id: str
-    kind: str
-    pack: str
-    detail: str
-    files: tuple[str, ...] = ()
-    file_count: int = 0
-
-
-@dataclass(frozen=True)
-class VerificationReport:
-    """The checked amounts and the problems found. Sizes in bytes."""
-
-    backup_id: str
-    read_data: bool
-    files: int
-    bytes: int
-    packs: int
-    bytes_read: int
-    problems: tuple[Problem, ...]
+_NAMED, _PROBLEMS_WITH_NAMES = 20, 200  # affected files; they are not all stored
 
 
 class _Extents:
@@ -157,36 +125,38 @@ class _NodeCheck:
         return True
 
     def _packs(self, extents: _Extents) -> None:
-        listed = self._repository.packs()
+        packs = extents.packs()
+        self.packs = len(packs)
+        if not self._read_data:
+            sizes = self._repository.pack_sizes((p for p, _ in packs), self._raise_if_cancelled)
+            for (pack, least), (_, size) in zip(packs, sizes, strict=True):
+                self._is_whole(pack, least, size, extents)
+            return
         damaged = set()
-        for pack, least in extents.packs():
+        for pack, least in packs:
             self._raise_if_cancelled()
-            self.packs += 1
-            size = listed.get(pack)
-            if size is None or size < least:
-                size = self._repository.pack_size(pack)
-            if size is None:
+            if not self._read_pack(pack, least, extents):
                 damaged.add(pack)
-                self._problem("missing", "the pack is not in the store", pack, of=extents)
-            elif size < least:
-                damaged.add(pack)
-                detail = f"the pack has {size} bytes, at least {least} are needed"
-                self._problem("size", detail, pack, of=extents)
-            elif self._read_data and not self._read_pack(pack, extents):
-                damaged.add(pack)
-        if self._read_data:
-            for path, sha256, parts in extents.spanned():
-                if not damaged & {e.pack for e in parts}:
-                    self._read_spanned(path, sha256, parts)
+        for path, sha256, parts in extents.spanned():
+            if not damaged & {e.pack for e in parts}:
+                self._read_spanned(path, sha256, parts)
 
-    def _read_pack(self, pack: str, extents: _Extents) -> bool:
+    def _is_whole(self, pack: str, least: int, size: int | None, extents: _Extents) -> bool:
+        if size is None:
+            self._problem("missing", "the pack is not in the store", pack, of=extents)
+        elif size < least:
+            detail = f"the pack has {size} bytes, at least {least} are needed"
+            self._problem("size", detail, pack, of=extents)
+        return size is not None and size >= least
+
+    def _read_pack(self, pack: str, least: int, extents: _Extents) -> bool:
         try:
             body = b"".join(self._repository.read_pack(pack))
         except NotFound:
-            # The listing lags behind a deletion.
-            self._problem("missing", "the pack is listed, but not in the store", pack, of=extents)
-            return False
+            return self._is_whole(pack, least, None, extents)
         self.bytes_read += len(body)
+        if not self._is_whole(pack, least, len(body), extents):
+            return False
         digest = hashlib.sha256(body).hexdigest()
         if digest != pack:
             detail = f"the pack's bytes have SHA-256 {digest}"
@@ -235,19 +205,31 @@ def verify_backup(
     node_repository_of: Callable[[str], NodeRepository],
     backup_id: str,
     *,
+    manifest_sha256: str,
     read_data: bool,
     progress: Callable[[int, int], None],
     raise_if_cancelled: Callable[[], None],
 ) -> VerificationReport:
     """Check that every pack of a backup is stored; with ``read_data`` read back every byte.
 
-    ``progress`` is called after each node with the number of checked files and bytes.
+    ``manifest_sha256`` is the digest of the backup manifest in the backup's record, empty if it has
+    none. ``progress`` is called after each node with the number of checked files and bytes.
 
     :raises NotFound: if the backup has no manifest.
     """
-    manifest = cluster.read_backup(backup_id)
-    totals: dict[str, int] = defaultdict(int)
-    problems = _schema_problems(cluster, manifest) + _fingerprint_problems(cluster, manifest)
+    found, totals = Findings(), defaultdict[str, int](int)
+    try:
+        manifest, stored = cluster.read_commit(backup_id)
+    except FormatProblem as error:
+        found.add([Problem("", "manifest", "", str(error))])
+        return found.report(backup_id, read_data, totals)
+    if manifest_sha256 not in ("", stored.sha256):
+        detail = (
+            f"{stored.name} has SHA-256 {stored.sha256}, the record of the backup has "
+            f"{manifest_sha256}: another program has written it since"
+        )
+        found.add([Problem("", "manifest", "", detail)])
+    found.add(_schema_problems(cluster, manifest) + _fingerprint_problems(cluster, manifest))
     for share in manifest.nodes:
         check = _NodeCheck(
             node_repository_of(share.host_id),
@@ -258,14 +240,6 @@ def verify_backup(
         check.run(cluster, backup_id)
         for name in ("files", "bytes", "packs", "bytes_read"):
             totals[name] += getattr(check, name)
-        problems += check.problems
+        found.add(check.problems)
         progress(totals["files"], totals["bytes"])
-    return VerificationReport(
-        backup_id,
-        read_data,
-        totals["files"],
-        totals["bytes"],
-        totals["packs"],
-        totals["bytes_read"],
-        tuple(problems),
-    )
+    return found.report(backup_id, read_data, totals)

@@ -271,6 +271,14 @@ def test_value_that_has_no_room_is_refused(database: Database, database_url: str
     assert database.backups.list() == ()
 
 
+def test_document_that_is_too_large_is_refused_before_it_is_sent(database: Database) -> None:
+    """A server that breaks the connection for it looks as if it were away, for ever."""
+    backup = create(database)
+    with pytest.raises(InvalidValue, match=r"12,500,\d{3} bytes is too large for the database"):
+        database.backups.update(backup.id, selection={"tables": ["x" * 12_500_000]})
+    assert database.backups.get(backup.id).selection == backup.selection
+
+
 def test_node_backups(database: Database) -> None:
     backup, other = create(database), create(database)
     first = replace(NODE_BACKUP, backup_id=backup.id, host_id="a" * 8)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -30,6 +30,13 @@ class _Verification:
 
     problems: tuple[_Problem, ...]
     read_data: bool
+    further_packs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def packs(self) -> Iterator[tuple[str, str]]:
+        """Yield host ID and pack of each problem that has one."""
+        yield from ((p.host_id, p.pack) for p in self.problems if p.pack)
+        for host_id, packs in self.further_packs.items():
+            yield from ((host_id, pack) for pack in packs)
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,8 @@ def damaged_packs(database: Database, cluster: str) -> DamagedPacks:
         if job.result is None or job.backup_id in read_later:
             continue
         verification = decode(_Verification, job.result)
-        for problem in verification.problems:
-            if problem.pack:
-                packs = findings.setdefault(problem.host_id, {})
-                packs.setdefault(problem.pack, []).append(job.id)
+        for host_id, pack in verification.packs():
+            findings.setdefault(host_id, {}).setdefault(pack, []).append(job.id)
         if verification.read_data:
             read_later.add(job.backup_id)
     return _not_replaced(database, cluster, findings)

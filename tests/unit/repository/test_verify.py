@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from magnetodb_backup.domain.backup.manifest import FileEntry, StoredObject
 from magnetodb_backup.errors import Cancelled, NotFound
+from magnetodb_backup.repository.findings import Findings, Problem
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.manifests import NodeManifestWriter
 from magnetodb_backup.repository.node import NodeRepository
@@ -48,7 +51,12 @@ def _verify(disk: Disk, *, read_data: bool, **callbacks: Any) -> VerificationRep
         lambda host_id: NodeRepository(disk.store, PREFIX, CLUSTER, host_id),
         backup_id(1),
         read_data=read_data,
-        **{"progress": lambda *_: None, "raise_if_cancelled": lambda: None, **callbacks},
+        **{
+            "manifest_sha256": "",
+            "progress": lambda *_: None,
+            "raise_if_cancelled": lambda: None,
+            **callbacks,
+        },
     )
 
 
@@ -242,14 +250,47 @@ def test_lagging_listing_is_asked_again(disks: tuple[Disk, Disk], read_data: boo
     assert _verify(disks[0], read_data=read_data).problems == ()
 
 
-def test_listing_that_still_has_a_lost_pack(disks: tuple[Disk, Disk]) -> None:
-    """Reading does not believe the listing."""
+@READING
+def test_listing_that_still_has_a_lost_pack(disks: tuple[Disk, Disk], read_data: bool) -> None:
+    """A container may list an object for weeks that is lost: the object itself is asked for."""
     pack = _pack_of(disks[0], "f00")
     disks[0].lose(pack)
     disks[0].store.ghosts[layout.pack_name(pack)] = PACK_SIZE
-    (problem,) = _verify(disks[0], read_data=True).problems
+    (problem,) = _verify(disks[0], read_data=read_data).problems
     assert (problem.kind, problem.pack) == ("missing", pack)
     assert problem.file_count == 10
+
+
+@READING
+def test_backup_manifest_that_is_not_the_recorded_one(
+    disks: tuple[Disk, Disk], read_data: bool
+) -> None:
+    """Every restore refuses such a backup, and its verification found nothing."""
+    _, stored = disks[0].cluster.read_commit(backup_id(1))
+    whole = _verify(disks[0], read_data=read_data, manifest_sha256=stored.sha256)
+    assert whole.problems == ()
+    (problem,) = _verify(disks[0], read_data=read_data, manifest_sha256="0" * 64).problems
+    assert (problem.host_id, problem.kind) == ("", "manifest")
+    assert stored.sha256 in problem.detail
+
+
+def test_backup_manifest_that_cannot_be_read(disks: tuple[Disk, Disk]) -> None:
+    container = layout.cluster_container(PREFIX, CLUSTER)
+    disks[0].store.change(container, layout.manifest_name(backup_id(1)), lambda body: body[:-9])
+    (problem,) = _verify(disks[0], read_data=False).problems
+    assert (problem.host_id, problem.kind) == ("", "manifest")
+
+
+def test_report_of_very_many_problems_is_bounded() -> None:
+    """It was larger than the database takes, and the job was repeated for ever."""
+    findings = Findings()
+    packs = [f"{n:064x}" for n in range(150_000)]
+    findings.add(Problem("h", "missing", pack, "the pack is not in the store") for pack in packs)
+    report = findings.report(backup_id(1), False, Counter())
+    assert report.problem_count == 150_000
+    assert [p.pack for p in report.problems] == packs[:1000]
+    assert list(report.further_packs["h"]) == packs[1000:101_000]
+    assert len(json.dumps(asdict(report))) < 8_000_000
 
 
 def test_backup_that_was_never_committed(disk: Disk) -> None:
@@ -265,8 +306,9 @@ def test_progress_is_told_after_each_node(disks: tuple[Disk, Disk]) -> None:
     assert told == [(SMALL + 2, report.bytes // 2), (report.files, report.bytes)]
 
 
-@READING
-@pytest.mark.parametrize("after", [0, 3, 8])
+@pytest.mark.parametrize(
+    ("read_data", "after"), [(False, 0), (False, 1), (True, 0), (True, 3), (True, 8)]
+)
 def test_cancelling_ends_it(disks: tuple[Disk, Disk], read_data: bool, after: int) -> None:
     left = [after]
 

@@ -87,6 +87,7 @@ def _verify(disk: Disk) -> VerificationReport:
         disk.cluster,
         lambda host_id: disk.repository,
         backup_id(1),
+        manifest_sha256="",
         read_data=False,
         progress=lambda *_: None,
         raise_if_cancelled=lambda: None,
