@@ -164,7 +164,9 @@ class TakeSnapshot(BackupTask[SnapshotTaken]):
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A stored node backup; sizes in bytes, ``corrupt_files`` are paths.
+    """A stored node backup; sizes in bytes, ``corrupt_files`` are the paths of the first ones.
+
+    ``corrupt_count`` is the number of all corrupt files; older releases name all and count none.
 
     ``replaced`` has the damaged packs that were uploaded again, with the IDs of the verifications
     that found them damaged. ``unrestorable`` has by SSTable version, which a restore of this
@@ -179,6 +181,12 @@ class Uploaded:
     member: Member
     replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unrestorable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    corrupt_count: int = 0
+
+    @property
+    def corrupt(self) -> int:
+        """The number of corrupt files."""
+        return max(self.corrupt_count, len(self.corrupt_files))
 
 
 @dataclass(frozen=True, kw_only=True)

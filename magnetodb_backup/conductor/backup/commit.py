@@ -198,7 +198,7 @@ def _share(
         manifest=upload.manifest,
         files=upload.files,
         bytes=upload.bytes,
-        corrupt_files=len(upload.corrupt_files),
+        corrupt_files=upload.corrupt,
         snapshot_started_at=snapshot.started_at,
         snapshot_finished_at=snapshot.finished_at,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -13,6 +14,7 @@ from magnetodb_backup.domain.jobs import JobKind
 from magnetodb_backup.tasks.backup_steps import UploadDone
 from magnetodb_backup.tasks.codec import decode
 
+_MOST_PACKS = 50_000
 _LOOKED_AT = 200  # newest jobs of each kind
 # By host ID and pack: the IDs of the verification jobs that found it damaged.
 DamagedPacks = dict[str, dict[str, list[str]]]
@@ -71,6 +73,20 @@ def damaged_packs(database: Database, cluster: str) -> DamagedPacks:
         if verification.read_data:
             read_later.add(job.backup_id)
     return _not_replaced(database, cluster, findings)
+
+
+def bounded(packs: DamagedPacks) -> DamagedPacks:
+    """Return as many packs as one backup replaces; the others are left to the next one.
+
+    So the arguments of a task, and the results of all nodes in one row, stay small enough.
+    """
+    left, chosen = _MOST_PACKS, DamagedPacks()
+    for host_id, found in sorted(packs.items()):
+        taken = dict(itertools.islice(sorted(found.items()), left))
+        left -= len(taken)
+        if taken:
+            chosen[host_id] = taken
+    return chosen
 
 
 def _not_replaced(database: Database, cluster: str, findings: DamagedPacks) -> DamagedPacks:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of, plan_commit
+from magnetodb_backup.conductor.backup.damaged_packs import bounded
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups
 from magnetodb_backup.conductor.backup.nodes import BackupNodes, BackupTools, hosts_in
@@ -185,7 +186,7 @@ class _Round:
     def _upload(self, results: Results) -> backup_steps.UploadDone:
         tables = results.of(backup_steps.ResolveDone).selection.tables
         snapshots = results.of(backup_steps.SnapshotDone).results
-        damaged = self._tools.damaged_packs(self._backup.cluster)
+        damaged = bounded(self._tools.damaged_packs(self._backup.cluster))
 
         def task(host_id: str) -> Upload:
             snapshot, packs = snapshots[host_id], damaged.get(host_id, {})

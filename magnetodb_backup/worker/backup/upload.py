@@ -26,6 +26,7 @@ from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import TaskContext
 
+_NAMED = 1000  # corrupt files; the node manifest marks all
 _LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
 _NAMED = 100  # tables with SSTables of an odd version
 
@@ -95,7 +96,8 @@ class UploadWork:
             manifest=uploaded.manifest,
             files=uploaded.files,
             bytes=uploaded.bytes,
-            corrupt_files=uploaded.corrupt_files,
+            corrupt_files=uploaded.corrupt_files[:_NAMED],
+            corrupt_count=len(uploaded.corrupt_files),
             progress=replace(uploaded.progress, files_total=files, bytes_total=size),
             member=Member.of(source.member),
             replaced={pack: task.distrusted[pack] for pack in uploaded.replaced},

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from magnetodb_backup.conductor.backup.damaged_packs import damaged_packs
+from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.jobs import JobKind, Subject
+from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.errors import StorageRefused
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from tests.unit.conductor.cluster import Cluster
@@ -167,3 +167,19 @@ def test_missing_pack_is_found_without_reading(cluster: Cluster) -> None:
     assert (problem["kind"], problem["pack"]) == ("missing", pack)
     cluster.backup()
     assert _distrusted(cluster) == {}
+
+
+def test_packs_of_others_than_the_described_problems_count(cluster: Cluster) -> None:
+    """A report describes the first problems; the packs of all are damaged."""
+    backup = cluster.backup()
+    job = cluster.database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, {})
+    report = {"problems": [], "read_data": False, "further_packs": {"h": ["p", "q"]}}
+    cluster.database.jobs.finish(job.id, JobStatus.DONE, result=report)
+    assert damaged_packs(cluster.database, CLUSTER) == {"h": {"p": [job.id], "q": [job.id]}}
+
+
+def test_one_backup_replaces_so_many_packs() -> None:
+    """What a step stores of all nodes has to fit into the database."""
+    packs = {host: {f"{n:064x}": ["job"] for n in range(30_000)} for host in ("a", "b", "c")}
+    chosen = bounded(packs)
+    assert {host: len(found) for host, found in chosen.items()} == {"a": 30_000, "b": 20_000}
