@@ -59,6 +59,10 @@ class WorkerUnavailable(Transient):
     """A worker does not answer."""
 
 
+class TaskStalled(Transient):
+    """A task of a worker makes no progress."""
+
+
 class DatabaseUnavailable(Transient):
     """The database does not answer."""
 

@@ -59,6 +59,7 @@ def make_conductor(
         builds=BuildBounds(
             conf.conductor.build_stall_timeout, longest=conf.conductor.build_timeout
         ),
+        stall_deadline=conf.conductor.stall_deadline,
     )
     loop = JobLoop(
         database,

@@ -35,6 +35,7 @@ class RunnerSettings:
     outage_deadline: float
     rounds: int
     builds: BuildBounds = BuildBounds()
+    stall_deadline: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class JobContext:
             poll_interval=self.settings.poll_interval,
             outage_deadline=self.settings.outage_deadline,
             raise_if_cancelled=self.raise_if_cancelled,
+            stall_deadline=self.settings.stall_deadline,
         )
 
     def cleaning_fanout(self) -> Fanout:

@@ -8,9 +8,11 @@ a thousand tasks start at once and none waits for another one's end.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from magnetodb_backup.conductor.followed import Answer, Ended, Followed
 from magnetodb_backup.conductor.outcomes import (
     Call,
     Outcome,
@@ -33,6 +36,7 @@ from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
     StillUnavailable,
+    TaskStalled,
     Transient,
     WorkerUnavailable,
     from_record,
@@ -51,13 +55,17 @@ class _Settings:
     poll_interval: float
     outage_deadline: float
     raise_if_cancelled: Callable[[], None]
+    stall_deadline: float
 
     def patience(self) -> Patience:
         return Patience(self.outage_deadline, self.poll_interval)
 
 
 class Fanout:
-    """Runs calls side by side. ``outage_deadline`` and ``poll_interval`` in seconds.
+    """Runs calls side by side; deadlines and ``poll_interval`` in seconds.
+
+    A task that must get on all the time and does not for ``stall_deadline`` is cancelled and
+    started again, as after an outage.
 
     ``raise_if_cancelled`` is called at the start, once per poll interval and at the end. It
     raises to give everything up (Cancelled, lost ownership). While it raises a Transient error,
@@ -71,8 +79,11 @@ class Fanout:
         poll_interval: float,
         outage_deadline: float,
         raise_if_cancelled: Callable[[], None],
+        stall_deadline: float = math.inf,
     ) -> None:
-        self._settings = _Settings(workers, poll_interval, outage_deadline, raise_if_cancelled)
+        self._settings = _Settings(
+            workers, poll_interval, outage_deadline, raise_if_cancelled, stall_deadline
+        )
 
     def run(
         self,
@@ -95,42 +106,6 @@ class Fanout:
         return _Loop(self._settings, calls, progress, ended).run(stop_at_first_error)
 
 
-class _Followed:
-    """A call that the loop follows; one RPC at a time is on its way."""
-
-    def __init__(self, call: Call, patience: Patience, pause: float) -> None:
-        self.call, self.patience = call, patience
-        self.attempt, self.started, self.in_flight = 1, False, False
-        self.ask_at_once = False  # a message asks for it while another RPC is on its way
-        self.pause = self.due = pause
-        self.stopping: BackupError | None = None
-        self.cancelled = False
-        self.outcome: Outcome | None = None
-
-    @property
-    def task_id(self) -> str:
-        return f"{self.call.task_id}:{self.attempt}"
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What came of an RPC: a status, None or an error."""
-
-    followed: _Followed
-    task_id: str
-    status: TaskStatus | None
-    error: BaseException | None
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """A worker's message that a task ended."""
-
-    worker_id: str
-    task_id: str
-    status: TaskStatus | None
-
-
 class _Loop:
     """One run of a Fanout: handles answers, messages and timers in the caller's thread."""
 
@@ -145,12 +120,12 @@ class _Loop:
         self._poll_interval = settings.poll_interval
         self._progress, self._ended = progress, ended
         self._all = [
-            _Followed(call, settings.patience(), settings.poll_interval / 10) for call in calls
+            Followed(call, settings.patience(), settings.poll_interval / 10) for call in calls
         ]
         self._by_call = {(f.call.worker_id, f.call.task_id): f for f in self._all}
         self._left = len(calls)
-        self._events: queue.SimpleQueue[_Answer | _Ended] = queue.SimpleQueue()
-        self._timers: list[tuple[float, int, _Followed]] = []
+        self._events: queue.SimpleQueue[Answer | Ended] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int, Followed]] = []
         self._numbers = itertools.count()
         self._checking, self._check_at = True, 0.0
         self._check_patience = settings.patience()
@@ -219,7 +194,7 @@ class _Loop:
             if followed.outcome is None:
                 self._finish(followed, {}, self._gave_up(error))
 
-    def _schedule(self, followed: _Followed, pause: float) -> None:
+    def _schedule(self, followed: Followed, pause: float) -> None:
         followed.due = time.monotonic() + pause
         heapq.heappush(self._timers, (followed.due, next(self._numbers), followed))
 
@@ -240,14 +215,14 @@ class _Loop:
                 )
             self._send(followed, rpc)
 
-    def _send(self, followed: _Followed, rpc: Callable[[], TaskStatus | None]) -> None:
+    def _send(self, followed: Followed, rpc: Callable[[], TaskStatus | None]) -> None:
         followed.in_flight, task_id = True, followed.task_id
 
         def carry() -> None:
             try:
-                answer = _Answer(followed, task_id, rpc(), None)
+                answer = Answer(followed, task_id, rpc(), None)
             except BaseException as error:  # noqa: BLE001 - raised in the loop's thread
-                answer = _Answer(followed, task_id, None, error)
+                answer = Answer(followed, task_id, None, error)
             self._events.put(answer)
 
         self._pool.submit(carry)
@@ -255,7 +230,7 @@ class _Loop:
     def _hear(self, worker_id: str, task_id: str, status: TaskStatus | None) -> None:
         """Take a message, in any thread."""
         if (worker_id, task_id.rpartition(":")[0]) in self._by_call:
-            self._events.put(_Ended(worker_id, task_id, status))
+            self._events.put(Ended(worker_id, task_id, status))
 
     def _take_next(self) -> None:
         moments = [self._timers[0][0]] if self._timers else []
@@ -266,14 +241,14 @@ class _Loop:
             event = self._events.get(timeout=timeout)
         except queue.Empty:
             return
-        if isinstance(event, _Answer):
+        if isinstance(event, Answer):
             self._take_answer(event)
         else:
             self._take_message(event)
 
     # What happened.
 
-    def _take_message(self, message: _Ended) -> None:
+    def _take_message(self, message: Ended) -> None:
         followed = self._by_call[message.worker_id, message.task_id.rpartition(":")[0]]
         if followed.outcome or followed.stopping or message.task_id != followed.task_id:
             return
@@ -285,7 +260,7 @@ class _Loop:
         else:
             self._schedule(followed, 0.0)
 
-    def _take_answer(self, answer: _Answer) -> None:
+    def _take_answer(self, answer: Answer) -> None:
         followed = answer.followed
         followed.in_flight = False
         if followed.outcome:
@@ -307,7 +282,7 @@ class _Loop:
             else:  # started by a worker that does not report the end
                 self._schedule(followed, followed.pause)
 
-    def _judge(self, followed: _Followed, status: TaskStatus, *, announced: bool = False) -> None:
+    def _judge(self, followed: Followed, status: TaskStatus, *, announced: bool = False) -> None:
         try:
             self._judge_status(followed, status, announced)
         except Transient as error:
@@ -315,7 +290,7 @@ class _Loop:
         except BackupError as error:
             self._stop(followed, error)
 
-    def _judge_status(self, followed: _Followed, status: TaskStatus, announced: bool) -> None:
+    def _judge_status(self, followed: Followed, status: TaskStatus, announced: bool) -> None:
         if status.state is TaskState.DONE:
             self._finish(followed, status.result, None)
         elif status.state is TaskState.FAILED:
@@ -328,6 +303,8 @@ class _Loop:
         elif status.state is TaskState.UNKNOWN:
             followed.started = False
             raise WorkerUnavailable("the worker was restarted and has lost its task")
+        elif followed.stands_still(status, self._settings.stall_deadline):
+            self._abandon(followed)
         else:
             followed.patience.runs(status.progress)
             self._progress(followed.call, status.progress)
@@ -336,7 +313,24 @@ class _Loop:
             self._schedule(followed, 0.0 if followed.ask_at_once else followed.pause)
             followed.ask_at_once = False
 
-    def _trouble(self, followed: _Followed, error: Transient) -> None:
+    def _abandon(self, followed: Followed) -> None:
+        """Cancel a task without waiting for its end; it is started again as after an outage."""
+        worker_id, task_id = followed.call.worker_id, followed.task_id
+
+        def cancel() -> None:
+            with contextlib.suppress(BackupError):
+                self._workers.cancel(worker_id, task_id)
+
+        self._pool.submit(cancel)
+        followed.attempt += 1
+        followed.started = False
+        raise TaskStalled(
+            f"the {followed.call.kind.value} task made no progress for [conductor] stall_deadline "
+            f"= {self._settings.stall_deadline:g} s; see the worker's log, and look for a disk or "
+            "an object store that does not answer"
+        )
+
+    def _trouble(self, followed: Followed, error: Transient) -> None:
         call = followed.call
         LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
         followed.pause = followed.patience.pause_after_trouble()
@@ -347,7 +341,7 @@ class _Loop:
 
     # Ends.
 
-    def _stop(self, followed: _Followed, error: BackupError) -> None:
+    def _stop(self, followed: Followed, error: BackupError) -> None:
         """Cancel the task, after the answer to what is on its way, and end the call."""
         if followed.outcome or followed.stopping:
             return
@@ -355,13 +349,13 @@ class _Loop:
         if not followed.in_flight:
             self._cancel(followed)
 
-    def _cancel(self, followed: _Followed) -> None:
+    def _cancel(self, followed: Followed) -> None:
         followed.cancelled = True
         self._send(
             followed, partial(self._workers.cancel, followed.call.worker_id, followed.task_id)
         )
 
-    def _take_answer_while_stopping(self, followed: _Followed, error: BaseException | None) -> None:
+    def _take_answer_while_stopping(self, followed: Followed, error: BaseException | None) -> None:
         if not followed.cancelled:
             self._cancel(followed)
             return
@@ -372,7 +366,7 @@ class _Loop:
         self._finish(followed, {}, followed.stopping)
 
     def _finish(
-        self, followed: _Followed, result: Mapping[str, Any], error: BackupError | None
+        self, followed: Followed, result: Mapping[str, Any], error: BackupError | None
     ) -> None:
         if error is not None:
             error = with_host(followed.call, error)

@@ -47,6 +47,15 @@ OPTS = [
         "make progress. 0 means that it waits for as long as they make progress.",
     ),
     cfg.FloatOpt(
+        "stall_deadline",
+        default=3600.0,
+        min=60,
+        max=604800,
+        help="Time in seconds without any progress after which a task of a backup is cancelled and "
+        "started again, as after an outage. A disk or an object store that does not answer must "
+        "not keep a job, and the later ones of its cluster, for ever.",
+    ),
+    cfg.FloatOpt(
         "ownership_timeout",
         default=30.0,
         min=1,

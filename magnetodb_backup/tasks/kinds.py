@@ -66,6 +66,22 @@ WITHOUT_CASSANDRA = frozenset(
 TAKES_ROOM = frozenset({TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD})
 
 
+# What must get on all the time; the others wait for Cassandra's own long work.
+STALLING = frozenset(
+    {
+        TaskKind.RESOLVE,
+        TaskKind.DESCRIBE,
+        TaskKind.PREPARE,
+        TaskKind.SCHEMA,
+        TaskKind.SNAPSHOT,
+        TaskKind.UPLOAD,
+        TaskKind.RELEASE,
+        TaskKind.FIGURES_BEFORE,
+        TaskKind.FIGURES_AFTER,
+    }
+)
+
+
 # A dataclass as a JSON object: arguments and results on the bus, step results in the database.
 Encoded = Mapping[str, Any]
 Result = TypeVar("Result", covariant=True)
@@ -92,12 +108,17 @@ class TaskState(str, enum.Enum):
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """A worker's answer about one task; ``error`` is ``BackupError.as_record()``."""
+    """A worker's answer about one task; ``error`` is ``BackupError.as_record()``.
+
+    ``activity`` grows while the task gets on, also where its progress shows nothing; None from
+    older releases.
+    """
 
     state: TaskState
     progress: Mapping[str, int] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     error: Mapping[str, str] = field(default_factory=dict)
+    activity: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that travels on the bus."""
@@ -106,12 +127,19 @@ class TaskStatus:
             "progress": dict(self.progress),
             "result": dict(self.result),
             "error": dict(self.error),
+            "activity": self.activity,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TaskStatus:
         """Read what ``as_json()`` returned."""
-        return cls(TaskState(data["state"]), data["progress"], data["result"], data["error"])
+        return cls(
+            TaskState(data["state"]),
+            data["progress"],
+            data["result"],
+            data["error"],
+            data.get("activity"),
+        )
 
 
 def snapshot_tag(backup_id: str, round_: int) -> str:

@@ -170,6 +170,7 @@ class Reporter:
                 # Other tasks free no room by ending: an import renames files, and a restore that
                 # ends in the middle leaves tables empty.
                 self._tasks.cancel_all(error, TAKES_ROOM)
+        problem = problem or self._tasks.stuck()
         return NodeReport(
             worker_id=self._settings.worker_id,
             cluster=self._cluster,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
@@ -13,10 +14,11 @@ from typing import Any, Protocol
 from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.errors import BackupError, Cancelled, Unexpected
-from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
+from magnetodb_backup.tasks.kinds import STALLING, TaskKind, TaskState, TaskStatus
 
 LOG = logging.getLogger(__name__)
 _REMEMBERED = 1000
+_STUCK = 900.0  # seconds; a request to the object store may be repeated for some minutes
 
 
 class TaskContext:
@@ -25,15 +27,27 @@ class TaskContext:
     def __init__(self) -> None:
         self._cancelled = threading.Event()
         self._reason: BackupError | None = None
+        self._cancelled_at = 0.0
         self.progress: Progress | RestoreProgress = Progress()
+        self.activity = 0
 
     def report(self, progress: Progress | RestoreProgress) -> None:
         """Publish how far the task is."""
         self.progress = progress
+        self.get_on()
+
+    def get_on(self) -> None:
+        """Note that the task gets on, where its progress does not show it."""
+        self.activity += 1
+
+    def cancelled_for(self) -> float:
+        """Return since how many seconds the task is cancelled; 0 if it is not."""
+        return time.monotonic() - self._cancelled_at if self._cancelled_at else 0.0
 
     def cancel(self, reason: BackupError | None = None) -> None:
         """Make the task's next ``raise_if_cancelled()`` raise ``reason`` (Cancelled if None)."""
-        self._reason = reason
+        if not self._cancelled.is_set():
+            self._reason, self._cancelled_at = reason, time.monotonic()
         self._cancelled.set()
 
     def raise_if_cancelled(self) -> None:
@@ -69,13 +83,16 @@ class _Task:
         self.conductor = ""
 
     def status(self) -> TaskStatus:
-        return TaskStatus(self.state, asdict(self.context.progress), self.result, self.error)
+        context = self.context
+        progress = asdict(context.progress)
+        return TaskStatus(self.state, progress, self.result, self.error, context.activity)
 
 
 class Tasks:
     """The table of tasks by ID. The oldest finished ones are forgotten beyond a thousand.
 
     ``announce`` sends the end of a task to the conductor that started it; it may raise BackupError.
+    A cancelled task that has not ended after ``stuck_after`` seconds is stuck.
     """
 
     def __init__(
@@ -83,7 +100,10 @@ class Tasks:
         work: NodeWork,
         spawn: Callable[[Callable[[], None], str], None],
         announce: Announce = lambda conductor, task_id, status: None,
+        *,
+        stuck_after: float = _STUCK,
     ) -> None:
+        self._stuck_after = stuck_after
         self._work = work
         self._spawn = spawn
         self._announce = announce
@@ -143,6 +163,26 @@ class Tasks:
             return frozenset(
                 t.tag for t in self._tasks.values() if t.state is TaskState.RUNNING and t.tag
             )
+
+    def stuck(self) -> str:
+        """Return a text that names a task which does not end though it is cancelled, or nothing.
+
+        Its thread may hang in a read from a disk; a later task of its kind waits for it.
+        """
+        with self._lock:
+            for task_id, task in self._tasks.items():
+                seconds = task.context.cancelled_for()
+                if (
+                    task.state is TaskState.RUNNING
+                    and task.kind in STALLING
+                    and seconds > self._stuck_after
+                ):
+                    return (
+                        f"task {task_id} was cancelled {seconds / 60:.0f} minutes ago and does not "
+                        "end; look for a disk or an object store that does not answer, then "
+                        "restart this worker"
+                    )
+        return ""
 
     def cancel_tagged(self, tag: str) -> None:
         """End the running tasks that work with a snapshot or a restore that is over."""

@@ -122,7 +122,12 @@ def _stall_and_adopt(
     """
     database, stall = cluster.database, Stall(reached, late)
     settings = RunnerSettings(
-        prefix=PREFIX, poll_interval=0.01, worker_timeout=0.05, outage_deadline=10, rounds=3
+        prefix=PREFIX,
+        poll_interval=0.01,
+        worker_timeout=0.05,
+        outage_deadline=10,
+        rounds=3,
+        stall_deadline=60,
     )
     stalling = JobRunner(
         database,

@@ -124,7 +124,7 @@ class Engine:
             for file in unit.files:
                 part = view[used : used + file.size]
                 with opened(file) as descriptor:
-                    fill(file, descriptor, part, 0)
+                    self._fill(file, descriptor, part, 0)
                 sha256 = hashlib.sha256(part).hexdigest()
                 known = self._judged(file, sha256, zlib.crc32(part))
                 stored = self._stored(sha256)
@@ -172,7 +172,7 @@ class Engine:
                 buffer = self._take_buffer()
                 try:
                     view = memoryview(buffer)[: min(self._pack_size, file.size - offset)]
-                    fill(file, descriptor, view, offset)
+                    self._fill(file, descriptor, view, offset)
                     sha256.update(view)
                     crc32 = zlib.crc32(view, crc32)
                     pack = hashlib.sha256(view).hexdigest()
@@ -207,7 +207,7 @@ class Engine:
             with opened(file) as descriptor:
                 for offset in range(0, file.size, self._pack_size):
                     view = memoryview(buffer)[: min(self._pack_size, file.size - offset)]
-                    fill(file, descriptor, view, offset)
+                    self._fill(file, descriptor, view, offset)
                     sha256.update(view)
                     crc32 = zlib.crc32(view, crc32)
                     self._go_on()
@@ -220,6 +220,10 @@ class Engine:
         return True
 
     # What both share.
+
+    def _fill(self, file: SnapshotFile, descriptor: int, view: memoryview, offset: int) -> None:
+        fill(file, descriptor, view, offset)
+        self._recorder.read()
 
     def _judged(self, file: SnapshotFile, sha256: str, crc32: int) -> Known:
         expected = expected_crc32(file)

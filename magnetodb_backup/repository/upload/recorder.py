@@ -26,12 +26,18 @@ class Recorder:
         index: FileIndex,
         packs: StoredPacks,
         report: Callable[[Progress], None],
+        get_on: Callable[[], None],
     ) -> None:
         self._writer, self._index, self._packs, self._report = writer, index, packs, report
+        self._get_on = get_on
         self._lock = threading.Lock()
         self._reported = 0.0
         self.progress = Progress()
         self.corrupt_files: list[str] = []
+
+    def read(self) -> None:
+        """Note that a buffer was read, which may be all that happens for hours."""
+        self._get_on()
 
     def reuse(self, file: SnapshotFile, known: Known) -> None:
         """Record a file whose content was in the store before this backup."""

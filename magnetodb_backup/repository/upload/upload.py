@@ -42,10 +42,14 @@ class NodeSnapshot:
 
 @dataclass(frozen=True)
 class Caller:
-    """Receives the progress; ``raise_if_cancelled`` raises to end the upload."""
+    """Receives the progress; ``raise_if_cancelled`` raises to end the upload.
+
+    ``get_on`` is called for each buffer that is read, also where that changes no progress.
+    """
 
     progress: Callable[[Progress], None]
     raise_if_cancelled: Callable[[], None]
+    get_on: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def upload_node(
     with tempfile.TemporaryFile(dir=spool_directory) as spool:
         file = cast(BinaryIO, spool)
         writer = NodeManifestWriter(file, snapshot.header)
-        recorder = Recorder(writer, index, packs, caller.progress)
+        recorder = Recorder(writer, index, packs, caller.progress, caller.get_on)
 
         def check_corrupt(path: str) -> None:
             if settings.on_corrupt != "mark":

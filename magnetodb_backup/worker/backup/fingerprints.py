@@ -124,7 +124,12 @@ class FingerprintWork:
         context: TaskContext,
     ) -> Iterator[RangeFingerprint]:
         """Read ranges; ``reasons`` gets for each table that cannot be read the error."""
-        reader = self._node.cql().row_reader(context.raise_if_cancelled)
+
+        def before_page() -> None:
+            context.raise_if_cancelled()
+            context.get_on()
+
+        reader = self._node.cql().row_reader(before_page)
 
         def read(what: tuple[TableName, TokenRange]) -> Fingerprint | None:
             table, range_ = what

@@ -141,7 +141,7 @@ class UploadWork:
                 NodeSnapshot(header, lambda: odd.seen(tree.files(task.tag, tables))),
                 replace(self._settings, on_corrupt=task.on_corrupt),
                 spool_directory=self._state_dir,
-                caller=Caller(report, context.raise_if_cancelled),
+                caller=Caller(report, context.raise_if_cancelled, context.get_on),
                 distrusted=frozenset(task.distrusted),
             )
         finally:

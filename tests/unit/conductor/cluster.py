@@ -98,6 +98,7 @@ class Cluster:
             "worker_timeout": 0.05,
             "outage_deadline": 10.0,
             "rounds": 3,
+            "stall_deadline": 60.0,
             **settings,
         }
         return JobRunner(

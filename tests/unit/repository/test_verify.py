@@ -17,11 +17,11 @@ import pytest
 
 from magnetodb_backup.domain.backup.manifest import FileEntry, StoredObject
 from magnetodb_backup.errors import Cancelled, NotFound
-from magnetodb_backup.repository.findings import Findings, Problem
+from magnetodb_backup.repository.findings import Findings, Problem, VerificationReport
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.manifests import NodeManifestWriter
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.verify import VerificationReport, verify_backup
+from magnetodb_backup.repository.verify import verify_backup
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, PACK_SIZE, PREFIX, Disk, backup_id, header, noise
 from tests.unit.repository.stores import Store

@@ -57,7 +57,7 @@ class Worker:
 
     def __init__(self, root: Path, **settings: Any) -> None:
         self.node, self.conductor = FakeNode(root), Conductor()
-        self.tasks = Tasks(Waiting(), spawn)
+        self.tasks = settings.pop("tasks", None) or Tasks(Waiting(), spawn)
         self.released: list[str] = []
         self.unstaged: list[str] = []
         self.reporter = Reporter(

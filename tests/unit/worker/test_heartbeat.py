@@ -6,16 +6,19 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, snapshot_tag
-from magnetodb_backup.worker.service import WorkerService
+from magnetodb_backup.worker.service import WorkerService, spawn
+from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
 from tests.unit.cassandra.tree import table
 from tests.unit.worker.fake_node import CLUSTER, HOST, member
@@ -275,3 +278,27 @@ def test_stopping_does_not_wait_for_a_conductor(worker: Worker) -> None:
     _wait_reports(worker, 1)
     stop()
     assert worker.conductor.reports[-1].stopping
+
+
+class _Hanging:
+    """Work that does not hear that it is cancelled."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+
+    def perform(
+        self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
+    ) -> Mapping[str, Any]:
+        self.end.wait(30)
+        return {}
+
+
+def test_stuck_task_is_a_problem_of_the_node(tmp_path: Path) -> None:
+    """A backup names it at its begin, instead of waiting behind it."""
+    work = _Hanging()
+    worker = Worker(tmp_path, tasks=Tasks(work, spawn, stuck_after=0.0))
+    worker.tasks.start("job:1:upload:1", TaskKind.UPLOAD, {})
+    assert worker.reporter.look().problem == ""
+    worker.tasks.cancel("job:1:upload:1")
+    assert "does not end; look for a disk" in worker.reporter.look().problem
+    work.end.set()

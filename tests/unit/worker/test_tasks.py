@@ -266,3 +266,26 @@ def test_bus_that_is_away_loses_the_announcement_only(
     later.go()
     assert tasks.status("x").state is TaskState.DONE
     assert "by its next poll: no broker" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [(TaskKind.UPLOAD, True), (TaskKind.RESTORE_IMPORT, False)]
+)
+def test_cancelled_task_that_does_not_end_is_stuck(kind: TaskKind, named: bool) -> None:
+    """All later uploads wait for it; Cassandra's own work may take its time."""
+    hang = threading.Event()
+
+    def deed(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        hang.wait(30)
+        return {}
+
+    tasks = Tasks(Work(deed), spawn, stuck_after=0.0)
+    tasks.start("job:1:upload:1", kind, {})
+    assert tasks.stuck() == ""
+    tasks.cancel("job:1:upload:1")
+    assert ("task job:1:upload:1 was cancelled 0 minutes ago" in tasks.stuck()) is named
+    hang.set()
+    wait_for(
+        lambda: tasks.status("job:1:upload:1").state is TaskState.DONE, deadline=20, what="the end"
+    )
+    assert tasks.stuck() == ""

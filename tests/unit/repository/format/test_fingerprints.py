@@ -17,9 +17,10 @@ from magnetodb_backup.domain.fingerprints import (
 )
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CorruptObject, InvalidValue, NotFound
+from magnetodb_backup.repository.findings import VerificationReport
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.fingerprints import FingerprintsWriter
-from magnetodb_backup.repository.verify import VerificationReport, verify_backup
+from magnetodb_backup.repository.verify import verify_backup
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, PREFIX, Disk, backup_id, noise
 
