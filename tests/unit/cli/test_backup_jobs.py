@@ -10,7 +10,7 @@ import pytest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
-from magnetodb_backup.repository.verify import Problem, VerificationReport
+from magnetodb_backup.repository.findings import Problem, VerificationReport
 from tests.lab.catalogue import MISSING
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import Meanwhile, Shell
