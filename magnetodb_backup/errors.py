@@ -24,7 +24,12 @@ class BackupError(Exception):
 
 
 class Transient(BackupError):
-    """May pass without intervention: retried with back-off inside a deadline."""
+    """May pass without intervention: retried with back-off inside a deadline.
+
+    ``retry_after`` is how many seconds the other side asked to wait, 0 if it did not.
+    """
+
+    retry_after: float = 0.0
 
 
 class Permanent(BackupError):

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import falcon
 from oslo_context.context import RequestContext
 from oslo_middleware import healthcheck
 
+from magnetodb_backup.api.guard import Guard
 from magnetodb_backup.api.handlers.backups import Backup, backups
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.nodes import Nodes
@@ -106,18 +108,24 @@ def create_app(
     enforcer: Any,
     version: str,
     max_limit: int,
+    host_names: Iterable[str] = (),
 ) -> Any:
     """Return the WSGI callable, with /healthcheck beside it.
 
-    ``enforcer`` is an oslo.policy Enforcer with our rules; ``max_limit`` bounds a page.
+    ``enforcer`` is an oslo.policy Enforcer with our rules; ``max_limit`` bounds a page;
+    ``host_names`` are names of the API beside its addresses.
     """
-    return _with_healthcheck(make_routes(Tools(database, requests, enforcer, version, max_limit)))
+    tools = Tools(database, requests, enforcer, version, max_limit)
+    return _with_healthcheck(make_routes(tools, host_names))
 
 
-def make_routes(tools: Tools) -> falcon.App[falcon.Request, falcon.Response]:
+def make_routes(
+    tools: Tools, host_names: Iterable[str] = ()
+) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the application with all routes of the OpenAPI document except /healthcheck."""
     app = falcon.App(middleware=[_NoAuthentication()])
     app.add_middleware(_Log())
+    app.add_middleware(Guard(host_names))
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, _on_unexpected)
     app.add_error_handler(BackupError, _on_backup_error)

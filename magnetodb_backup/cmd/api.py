@@ -6,6 +6,7 @@ from __future__ import annotations
 import magnetodb_backup.cmd.threading_backend  # noqa: F401 - before oslo_messaging
 
 # isort: split
+import ipaddress
 import sys
 import threading
 from typing import Any
@@ -33,6 +34,7 @@ def make_application(conf: cfg.ConfigOpts, database: Database, transport: Any) -
         enforcer=enforcer,
         version=configuration.version(),
         max_limit=conf.api.max_limit,
+        host_names=conf.api.host_names,
     )
 
 
@@ -61,8 +63,24 @@ class ApiService:
         self._server.stop()
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def make_api_service(conf: cfg.ConfigOpts, database: Database, transport: Any) -> ApiService:
-    """Compose the API and its server."""
+    """Compose the API and its server.
+
+    :raises InvalidValue: if it would serve other machines without authentication.
+    """
+    if not (conf.api.noauth_remote or _is_loopback(conf.api.host)):
+        raise InvalidValue(
+            f"[api] host {conf.api.host} can be reached by other machines, and with auth_strategy "
+            "noauth every caller is an administrator; set host to 127.0.0.1, or noauth_remote to "
+            "true"
+        )
     application = make_application(conf, database, transport)
     return ApiService(application, conf.api.host, conf.api.port, conf.api.threads)
 

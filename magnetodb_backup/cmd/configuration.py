@@ -12,6 +12,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
+from magnetodb_backup.cmd.references import check_references
 from magnetodb_backup.conf import opts
 from magnetodb_backup.errors import BackupError, InvalidValue
 from magnetodb_backup.plugins.loading import check_plugins
@@ -49,6 +50,7 @@ def load(
     )
     try:
         _read(conf, arguments)
+        check_references(conf)
         _check_values(conf, arguments)
         check(conf)
     except (cfg.ConfigFilesNotFoundError, cfg.ConfigDirNotFoundError) as error:

@@ -14,6 +14,19 @@ OPTS = [
         choices=[("noauth", "every caller is an administrator: bind to loopback")],
         help="How callers are authenticated.",
     ),
+    cfg.BoolOpt(
+        "noauth_remote",
+        default=False,
+        help="Allow auth_strategy = noauth with a host other than a loopback address: every caller "
+        "that reaches it is an administrator.",
+    ),
+    cfg.ListOpt(
+        "host_names",
+        default=[],
+        help="Host names under which clients reach the API, for example that of a proxy. Requests "
+        "to other names are refused, except to addresses, localhost and the machine's own name: "
+        "web pages could otherwise use the API through a browser.",
+    ),
     cfg.IntOpt(
         "max_limit", default=1000, min=1, help="Maximum number of records on one page of a list."
     ),

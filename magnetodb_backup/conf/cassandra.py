@@ -15,7 +15,18 @@ OPTS = [
     cfg.PortOpt("native_port", default=9042, help="Port of the node for CQL."),
     cfg.StrOpt("username", help="CQL role, if Cassandra requires authentication."),
     cfg.StrOpt("password", secret=True, help="Password of the CQL role."),
-    cfg.StrOpt("ca_file", help="CA certificates for CQL over TLS; TLS is used when this is set."),
+    cfg.StrOpt(
+        "ca_file",
+        help="File with CA certificates for CQL. TLS is used when this or cert_file is set.",
+    ),
+    cfg.StrOpt(
+        "cert_file",
+        help="File with the client certificate for CQL, if Cassandra requires one "
+        "(require_client_auth).",
+    ),
+    cfg.StrOpt(
+        "key_file", help="File with the unencrypted key of cert_file, if it is not in that file."
+    ),
     cfg.ListOpt(
         "data_directories",
         default=[],

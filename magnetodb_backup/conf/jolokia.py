@@ -14,6 +14,10 @@ OPTS = [
     cfg.StrOpt("username", help="User, if the agent requires one."),
     cfg.StrOpt("password", secret=True, help="Password of the user."),
     cfg.StrOpt("ca_file", help="File with CA certificates for https."),
+    cfg.StrOpt("cert_file", help="File with the client certificate, if the agent requires one."),
+    cfg.StrOpt(
+        "key_file", help="File with the unencrypted key of cert_file, if it is not in that file."
+    ),
     cfg.FloatOpt("timeout", default=600.0, min=1, help="Maximum time of one request in seconds."),
     cfg.FloatOpt(
         "repair_timeout",

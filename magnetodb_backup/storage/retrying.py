@@ -16,6 +16,19 @@ from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 _T = TypeVar("_T")
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 20.0
+_LONGEST_RETRY_AFTER = 120.0  # seconds; a store that asks for more is asked again earlier
+
+
+_BACK_OFF = tenacity.wait_exponential(
+    multiplier=_FIRST_WAIT, max=_LONGEST_WAIT
+) + tenacity.wait_random(0, _FIRST_WAIT)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Return the seconds to wait: the back-off, or longer if the store asked for it."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, Transient) else 0.0
+    return max(_BACK_OFF(state), min(asked, _LONGEST_RETRY_AFTER))
 
 
 class Retrying(StorageDriver):
@@ -23,7 +36,8 @@ class Retrying(StorageDriver):
 
     An interrupted read or listing resumes where it stopped, and each received piece restarts the
     deadline. ``on_retry`` is called with the text of each failure that will be retried; an error
-    that it raises ends the operation.
+    that it raises ends the operation. A store's Retry-After is waited for, up to 120 seconds and
+    within the deadline.
     """
 
     def __init__(
@@ -137,8 +151,7 @@ class Retrying(StorageDriver):
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
-            wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
-            + tenacity.wait_random(0, _FIRST_WAIT),
+            wait=_wait,
             stop=lambda _: time.monotonic() - started >= self._deadline,
             before_sleep=self._before_sleep,
             sleep=self._sleep_within(started),

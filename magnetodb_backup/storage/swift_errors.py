@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import requests
 import urllib3
@@ -66,9 +66,19 @@ def from_answer(error: ClientException, what: str, who: str) -> BackupError:
             "size is reached: add room, raise it or lower [worker] pack_size"
         )
     if status in _PASSING or status >= 500 or status == 0:
-        return StorageUnavailable(f"{said}{transaction}")
+        return _unavailable(f"{said}{transaction}", error.http_response_headers)
     detail = "" if content.startswith("<") else f": {content[:_TEXT].strip()}"
     return StorageRefused(f"{said}{detail}{transaction}")
+
+
+def _unavailable(text: str, headers: Mapping[str, str] | None) -> StorageUnavailable:
+    """Return the error with the time of the header Retry-After (RFC 9110: seconds or a date)."""
+    error = StorageUnavailable(text)
+    asked = {name.lower(): value for name, value in (headers or {}).items()}.get("retry-after")
+    if asked:
+        with contextlib.suppress(urllib3.exceptions.InvalidHeader):
+            error.retry_after = urllib3.Retry().parse_retry_after(asked)
+    return error
 
 
 def from_connection(error: Exception, what: str, where: str) -> BackupError:
@@ -78,6 +88,12 @@ def from_connection(error: Exception, what: str, where: str) -> BackupError:
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
         return StorageUnavailable(f"{what}: no answer from {where} in time: {error}")
     return StorageUnavailable(f"{what}: the connection to {where} failed: {error}")
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """Return the headers of the answer, if the identity service gave one."""
+    answer = getattr(error, "response", None)
+    return {} if answer is None else dict(answer.headers)
 
 
 @contextlib.contextmanager
@@ -93,10 +109,10 @@ def identity_errors(where: str, who: str) -> Iterator[None]:
     except (auth_errors.ConnectionError, auth_errors.HttpServerError) as error:
         if refused_certificate(error):
             raise _certificate_problem(error, where) from error
-        raise StorageUnavailable(f"no token from {where}: {error}") from error
+        raise _unavailable(f"no token from {where}: {error}", _headers(error)) from error
     except auth_errors.HttpError as error:
         if error.http_status in _PASSING:
-            raise StorageUnavailable(f"no token from {where}: {error}") from error
+            raise _unavailable(f"no token from {where}: {error}", _headers(error)) from error
         raise AccessDenied(
             f"no token for {who} from {where}: {error}; check auth_url and auth_type in [swift]"
         ) from error

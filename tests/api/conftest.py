@@ -63,6 +63,7 @@ class Api:
     database: Database
 
     def call(self, method: str, path: str, **arguments: Any) -> testing.Result:
+        arguments.setdefault("host", "127.0.0.1")
         answer = self.client.simulate_request(method, path, **arguments)
         check_against_document(method, path.partition("?")[0].rstrip("/") or "/", answer)
         return answer

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from falcon import testing
@@ -205,7 +206,13 @@ class TestBodies:
         ):
             headers = {"Content-Type": media_type}
             message = api.refused(415, "POST", path, body="x=y", headers=headers)
-            assert message == "send application/json"
+            assert media_type in message
+            assert "send the body with Content-Type: application/json" in message
+
+    def test_no_type(self, api: Api, path: str) -> None:
+        """A web page may send a body without a type to any site."""
+        message = api.refused(415, "POST", path, body='{"scope": {"type": "all"}}')
+        assert message.startswith("Content-Type is missing")
 
     def test_without_a_length(self, api: Api, path: str) -> None:
         headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
@@ -216,3 +223,28 @@ def test_type_may_name_a_character_set(api: Api) -> None:
     arguments = as_json({"scope": {"type": "all"}})
     arguments["headers"] = {"Content-Type": "application/json; charset=utf-8"}
     assert api.call("POST", BACKUPS, **arguments).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example"]
+)
+def test_other_host_names_are_refused(api: Api, host: str) -> None:
+    """A name that resolves to the API's address lets a foreign page read answers."""
+    for method, path in (("GET", BACKUPS), ("DELETE", f"{BACKUPS}/{MISSING}")):
+        message = api.refused(403, method, path, host=host)
+        assert f"Host '{host}' is not a name of this API" in message
+        assert "[api] host_names" in message
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST", "192.0.2.7", "::1", gethostname()])
+def test_addresses_and_own_names_are_hosts(api: Api, host: str) -> None:
+    assert api.call("GET", BACKUPS, host=host).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:8080", "null"])
+def test_requests_of_foreign_pages_are_refused(api: Api, origin: str) -> None:
+    arguments = as_json({"scope": {"type": "all"}})
+    arguments["headers"] = {**arguments["headers"], "Origin": origin}
+    message = api.refused(403, "POST", BACKUPS, **arguments)
+    assert f"Origin '{origin}' is another site" in message
+    assert api.get(BACKUPS)["backups"] == []

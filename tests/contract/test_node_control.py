@@ -16,6 +16,7 @@ from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
 from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
 from magnetodb_backup.cassandra.cql.node import CqlNode
 from magnetodb_backup.cassandra.cql.session import PinnedSession
+from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, BackupError, CassandraUnavailable
 from tests.contract import promises
@@ -43,7 +44,7 @@ class Secured:
     other: TableName = _OTHER
 
     def session(self) -> PinnedSession:
-        return PinnedSession(self.node.address, 9042, "cassandra", "cassandra", "")
+        return PinnedSession(self.node.address, 9042, "cassandra", "cassandra")
 
     def nodetool(self, password: str = _PASSWORD, port: int = 0) -> NodetoolControl:
         file = self.directory / f"jmx-{secrets.token_hex(4)}"
@@ -63,7 +64,7 @@ class Secured:
             f"https://{self.node.address}:{port}/jolokia",
             username=_USER,
             password=password,
-            ca_file=str(self.ca_file),
+            tls=TlsFiles(str(self.ca_file)),
             timeout=60,
         )
 

@@ -45,8 +45,12 @@ def read_body(request: falcon.Request, path: str, method: str = "post") -> dict[
     text = request.bounded_stream.read(_LONGEST_BODY + 1)
     if not text and not operation.get("required"):
         return {}
-    if not (request.content_type or "application/json").startswith("application/json"):
-        raise falcon.HTTPUnsupportedMediaType(description="send application/json")
+    # A page may send any other type to a foreign site without asking that site first.
+    if falcon.parse_header(request.content_type or "")[0] != falcon.MEDIA_JSON:
+        raise falcon.HTTPUnsupportedMediaType(
+            description=f"Content-Type is {request.content_type or 'missing'}; send the body with "
+            f"Content-Type: {falcon.MEDIA_JSON}"
+        )
     try:
         body: Any = json.loads(text)
     except (ValueError, RecursionError) as error:

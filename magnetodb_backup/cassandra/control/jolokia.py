@@ -14,6 +14,7 @@ import requests
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.control.service_commands import takes_connections
+from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     AccessDenied,
@@ -48,7 +49,7 @@ def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
         options.url,
         username=options.username or "",
         password=options.password or "",
-        ca_file=options.ca_file or "",
+        tls=TlsFiles.from_options(options),
         timeout=options.timeout,
         repair=RepairWaits(options.repair_timeout),
     )
@@ -79,7 +80,7 @@ class JolokiaControl:
         *,
         username: str = "",
         password: str = "",
-        ca_file: str = "",
+        tls: TlsFiles | None = None,
         timeout: float = 600.0,
         repair: RepairWaits = _REPAIR_WAITS,
     ) -> None:
@@ -91,8 +92,10 @@ class JolokiaControl:
         self._session.trust_env = False
         if username:
             self._session.auth = (username, password)
-        if ca_file:
-            self._session.verify = ca_file
+        self._tls = tls or TlsFiles()
+        if self._tls.ca:
+            self._session.verify = self._tls.ca
+        self._session.cert = self._tls.client()
 
     def host_id(self) -> str:
         """Return the attribute LocalHostId."""
@@ -260,6 +263,18 @@ class JolokiaControl:
             timeout or self._timeout,
         )
 
+    def _tls_problem(self, error: Exception) -> BackupError:
+        """Return what ended the TLS handshake: our files, the agent's certificate, or the agent."""
+        self._tls.context("jolokia")
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return AccessDenied(
+                f"the certificate of {self._at} is not trusted; set [jolokia] ca_file"
+            )
+        return AccessDenied(
+            f"no TLS connection to {self._at} ({error}); if the agent wants a client certificate, "
+            "set [jolokia] cert_file and key_file"
+        )
+
     def _post(
         self,
         body: dict[str, Any],
@@ -272,17 +287,15 @@ class JolokiaControl:
             answer = self._session.post(
                 self._url, json=body, timeout=(5.0, timeout or self._timeout)
             )
-        except requests.exceptions.SSLError:
-            raise AccessDenied(
-                f"the certificate of {self._at} is not trusted; set [jolokia] ca_file"
-            ) from None
+        except requests.exceptions.SSLError as error:
+            raise self._tls_problem(error) from None
         except requests.RequestException as error:
             raise CassandraUnavailable(
                 f"{what}: Jolokia at {self._at} does not answer ({type(error).__name__}); is "
                 "Cassandra running with the agent?"
             ) from None
-        except OSError as error:
-            raise AccessDenied(f"[jolokia] ca_file cannot be used: {error}") from None
+        except OSError as error:  # a file of certificates
+            raise self._tls_problem(error) from None
         if answer.status_code in (401, 403):
             raise AccessDenied(
                 f"Jolokia at {self._at} refuses {what}; check [jolokia] username and password"

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
 from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
+from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.ring import RingMember, peer_remedy
 from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text, unquoted
 from magnetodb_backup.domain.tables import (
@@ -45,7 +46,7 @@ def from_conf(conf: cfg.ConfigOpts) -> CqlNode:
         options.native_port,
         options.username or "",
         options.password or "",
-        options.ca_file or "",
+        TlsFiles.from_options(options),
     )
 
 
@@ -53,9 +54,14 @@ class CqlNode:
     """One node over CQL. Every method raises CassandraUnavailable or AccessDenied."""
 
     def __init__(
-        self, address: str, port: int, username: str = "", password: str = "", ca_file: str = ""
+        self,
+        address: str,
+        port: int,
+        username: str = "",
+        password: str = "",
+        tls: TlsFiles | None = None,
     ) -> None:
-        self._session = PinnedSession(address, port, username, password, ca_file)
+        self._session = PinnedSession(address, port, username, password, tls)
         self._without_gossip_info = self._without_pending_hints = False
 
     def close(self) -> None:

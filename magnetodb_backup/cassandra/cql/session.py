@@ -8,12 +8,12 @@ extension or asyncore otherwise; the connection class is therefore chosen here.
 from __future__ import annotations
 
 import logging
-import ssl
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.errors import (
     AccessDenied,
     BackupError,
@@ -69,15 +69,6 @@ def _connection_class() -> Any:
     return LibevConnection
 
 
-def _context(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise AccessDenied(
-            f"[cassandra] ca_file {ca_file} cannot be used ({error.strerror or error})"
-        ) from None
-
-
 @dataclass(frozen=True)
 class Page:
     """Some rows of an answer, and the paging state of the next ones; None after the last."""
@@ -89,9 +80,16 @@ class Page:
 class PinnedSession:
     """A CQL session with exactly one node, whose local and virtual tables it reads."""
 
-    def __init__(self, address: str, port: int, username: str, password: str, ca_file: str) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        username: str = "",
+        password: str = "",
+        tls: TlsFiles | None = None,
+    ) -> None:
         self._where = f"{address}:{port}"
-        context = _context(ca_file) if ca_file else None
+        context = tls.context("cassandra") if tls else None
         profile = ExecutionProfile(
             load_balancing_policy=WhiteListRoundRobinPolicy([address]),
             request_timeout=_REQUEST,

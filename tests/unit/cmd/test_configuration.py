@@ -112,6 +112,52 @@ def test_wrong_values_are_named_with_group_and_file(
 
 
 @pytest.mark.parametrize(
+    ("group", "option", "value"),
+    [
+        ("swift", "password", "pa$word"),
+        ("swift", "password", "pa$region_name"),
+        ("swift", "password", "x${username}y"),
+        ("swift", "username", "us$er"),
+        ("cassandra", "password", "te$sting"),
+        ("cassandra", "password", "a$address"),
+        ("jolokia", "password", "$$a$url"),
+        ("database", "connection", "mysql+pymysql://u:p$w@host/d"),
+        ("DEFAULT", "transport_url", "rabbit://u:pa$word@host"),
+        ("storage", "prefix", "a$unknown"),
+        ("storage", "prefix", "a${nothing.there}"),
+    ],
+)
+def test_references_by_accident_are_refused(
+    file: Path, group: str, option: str, value: str
+) -> None:
+    """A dollar sign in a password must neither end in a traceback nor change the password."""
+    file.write_text(f"[{group}]\n{option} = {value}\n")
+    text = refusal("--config-file", file)
+    assert f"[{group}] {option} in {file}" in text
+    assert "write $$" in text
+    assert value not in text
+
+
+def test_reference_in_the_environment_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_CASSANDRA__PASSWORD", "pa$word")
+    assert "[cassandra] password in OS_CASSANDRA__PASSWORD" in refusal("--config-file", file)
+
+
+def test_literal_dollars_and_meant_references_are_read(file: Path) -> None:
+    file.write_text(
+        "[DEFAULT]\nstate_dir = /srv\n[database]\nconnection = sqlite:///$state_dir/x.sqlite\n"
+        "[filesystem]\npath = $state_dir/store\n"
+        "[cassandra]\npassword = a$$b\n[jolokia]\npassword = 5$\nca_file = ${database.connection}\n"
+    )
+    conf = load("--config-file", file)
+    assert conf.database.connection == "sqlite:////srv/x.sqlite"
+    assert conf.filesystem.path == "/srv/store"
+    assert (conf.cassandra.password, conf.jolokia.password) == ("a$b", "5$")
+
+
+@pytest.mark.parametrize(
     ("group", "option", "installed"),
     [
         ("storage", "driver", "filesystem, swift"),

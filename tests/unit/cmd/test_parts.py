@@ -11,8 +11,9 @@ import pytest
 from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts
-from magnetodb_backup.cmd.api import ApiService
+from magnetodb_backup.cmd.api import ApiService, make_api_service
 from magnetodb_backup.errors import AccessDenied, InvalidValue
+from tests.lab.catalogue import catalogue
 from tests.lab.ports import free_port, listens
 
 
@@ -82,3 +83,15 @@ def test_an_address_that_is_taken_is_told() -> None:
             second.start()
     finally:
         first.stop()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "backup.example", "::"])
+def test_the_api_does_not_serve_other_machines_without_authentication(
+    tmp_path: Path, host: str
+) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text(f"[api]\nhost = {host}\n")
+    conf = configuration.load([f"--config-file={file}"], cfg.ConfigOpts())
+    with catalogue(tmp_path) as database, pytest.raises(InvalidValue, match="noauth_remote") as why:
+        make_api_service(conf, database, None)
+    assert f"[api] host {host}" in str(why.value)

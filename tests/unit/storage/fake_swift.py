@@ -25,6 +25,7 @@ class Fault:
     status: int = 0
     deed: str = ""
     times: int = 1
+    retry_after: str = ""
 
 
 @dataclass
@@ -106,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault is not None and fault.status:
-            self._answer(fault.status, b"told to fail")
+            asked = {"Retry_After": fault.retry_after} if fault.retry_after else {}
+            self._answer(fault.status, b"told to fail", **asked)
             return
         if self.headers.get("X-Auth-Token") != store.token:
             self._answer(401, b"no such token")

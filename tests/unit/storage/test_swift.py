@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 import pytest
 
@@ -154,6 +156,30 @@ def test_passing_statuses(driver: SwiftDriver, store: FakeSwift, status: int) ->
     with pytest.raises(StorageUnavailable, match=f"storing c/o .*{status}"):
         _put(driver)
     _put(driver)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [("7", (7, 8)), ("7200", (120, 121)), ("soon", (0, 1)), ("", (0, 1)), ("date", (50, 60))],
+)
+def test_a_store_that_asks_to_wait_is_asked_later(
+    driver: SwiftDriver, store: FakeSwift, asked: str, waits: tuple[float, float]
+) -> None:
+    """Up to two minutes; what is no time is ignored."""
+    if asked == "date":
+        asked = formatdate(time.time() + 60, usegmt=True)
+    store.faults.append(Fault("PUT", status=503, retry_after=asked))
+    slept: list[float] = []
+    _put(Retrying(driver, deadline=1000, sleep=slept.append))
+    (wait,) = slept
+    assert waits[0] <= wait <= waits[1]
+
+
+def test_a_wait_ends_with_the_deadline(driver: SwiftDriver, store: FakeSwift) -> None:
+    store.faults.append(Fault("PUT", status=503, retry_after="100"))
+    slept: list[float] = []
+    _put(Retrying(driver, deadline=5, sleep=slept.append))
+    assert 0 < slept[0] <= 5
 
 
 @pytest.mark.parametrize("status", [413, 507])

@@ -13,10 +13,11 @@ import pytest
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.control.jolokia import JolokiaControl, from_conf
+from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.conf import jolokia as options
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
-from tests.lab.certificates import server_context
+from tests.lab.certificates import self_signed, server_context
 from tests.unit.cassandra.control.fake_agent import FakeAgent, fake_agent
 
 STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
@@ -241,12 +242,43 @@ def test_tls_with_a_ca_file(certified: tuple[Path, ssl.SSLContext]) -> None:
     certificate, context = certified
     with fake_agent(context) as agent:
         control = JolokiaControl(
-            agent.url, username="u", password="p", ca_file=str(certificate), timeout=30
+            agent.url, username="u", password="p", tls=TlsFiles(str(certificate)), timeout=30
         )
         agent.value("NORMAL")
         assert control.operation_mode() == control.operation_mode() == "NORMAL"
         assert agent.connections == 1
         control.close()
+
+
+def test_client_certificate_that_the_agent_requires(
+    certified: tuple[Path, ssl.SSLContext], tmp_path: Path
+) -> None:
+    """A connection without it, or with a key that does not belong to it, is refused by name."""
+    authority, context = certified
+    own = tmp_path / "client"
+    own.mkdir()
+    certificate, key = self_signed(own)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificate)
+    with fake_agent(context) as agent:
+        agent.value("NORMAL")
+        known = JolokiaControl(
+            agent.url, tls=TlsFiles(str(authority), str(certificate), str(key)), timeout=30
+        )
+        assert known.operation_mode() == "NORMAL"
+        known.close()
+        for tls, refusal in (
+            (TlsFiles(str(authority)), r"set \[jolokia\] cert_file and key_file"),
+            (
+                TlsFiles(str(authority), str(certificate), str(tmp_path / "key.pem")),
+                r"cert_file .* cannot be used",
+            ),
+            (TlsFiles(str(authority), str(own / "none.pem")), r"cert_file .* cannot be used"),
+        ):
+            control = JolokiaControl(agent.url, tls=tls, timeout=30)
+            with pytest.raises(AccessDenied, match=refusal):
+                control.operation_mode()
+            control.close()
 
 
 def test_unknown_certificate_sees_no_password(
@@ -270,7 +302,7 @@ def test_ca_file_that_is_none(
     if content is not None:
         wrong.write_text(content)
     with fake_agent(certified[1]) as agent:
-        control = JolokiaControl(agent.url, ca_file=str(wrong))
+        control = JolokiaControl(agent.url, tls=TlsFiles(str(wrong)))
         with pytest.raises(AccessDenied, match=r"\[jolokia\] ca_file"):
             control.host_id()
         control.close()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.cassandra.cql.node import CqlNode, _member, _path_list
+from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, RingDiffers
 
@@ -110,7 +111,7 @@ def test_ca_file_that_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         wrong.write_text(content)
     with pytest.raises(AccessDenied, match=rf"\[cassandra\] ca_file {wrong} cannot be used"):
-        CqlNode("127.0.0.1", 9042, ca_file=str(wrong))
+        CqlNode("127.0.0.1", 9042, tls=TlsFiles(str(wrong)))
 
 
 class _Disagreeing:
