@@ -65,7 +65,7 @@ def backup(rig: Rig) -> dict[str, Any]:
 
 def test_figures_are_those_of_the_rows(rig: Rig, backup: dict[str, Any]) -> None:
     """By their definition, read by another client."""
-    assert (backup["figures"], backup["error"]) == (True, "")
+    assert (backup["figures"], backup["error"], backup["notes"]) == (True, "", [])
     figures = _figures(rig, backup["id"])
     assert {f["state"] for f in figures} == {"steady"}
     assert {f["table"] for f in figures} == _TABLES
