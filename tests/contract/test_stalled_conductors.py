@@ -8,7 +8,7 @@ at the job. In tests/faults it is a process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -22,19 +22,30 @@ from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.jobs import JobStatus
-from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restore.records import (
+    OFFLINE_PHASES,
+    Existing,
+    Restore,
+    RestorePhase,
+    RestoreStatus,
+)
+from magnetodb_backup.domain.tables import TableName
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
-from tests.unit.conductor.restoring import Restoring, T
+from tests.unit.conductor.offline import ROLES, STOPPED, Offline
+from tests.unit.conductor.restoring import Restoring, T, U
+from tests.unit.worker import fake_changes
 from tests.unit.worker.working import PREFIX
 
 _TIMEOUT = 0.3  # seconds without a heartbeat; the stalled conductor has none
 _SERVERS = ("mariadb", "postgresql")
 _DAILY = (Phase.UPLOAD.value, Phase.COMMIT.value, RestorePhase.IMPORT.value)  # on each database
-_RESTORE = (
-    *(RestorePhase.SELECT, RestorePhase.CENSUS, RestorePhase.PREFLIGHT, RestorePhase.DOWNLOAD),
-    *(RestorePhase.SCHEMA, RestorePhase.TRUNCATE, RestorePhase.IMPORT, RestorePhase.CLEANUP),
-)
+_VIEW = fake_changes.view_text(TableName("ks", "v"), T)
+_ONLINE = set(RestorePhase) - OFFLINE_PHASES - {RestorePhase.REPAIR}
+# The steps before these do the same as online.
+_OFFLINE = OFFLINE_PHASES | {
+    *(RestorePhase.TRUNCATE, RestorePhase.VIEWS, RestorePhase.CHECK, RestorePhase.CLEANUP),
+}
 _TABLES = ("backups", "node_backups", "jobs", "job_steps", "restores", "node_restores")
 
 
@@ -169,7 +180,7 @@ def _stall_and_adopt(
     assert cluster.workers.cancelled == []
 
 
-def _cases(phases: list[str]) -> list[Any]:
+def _cases(phases: Iterable[str]) -> list[Any]:
     """Return each step on each database; most of those on a server run nightly."""
     return [
         pytest.param(
@@ -182,7 +193,7 @@ def _cases(phases: list[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("database_url", "phase"), _cases([p.value for p in Phase]), indirect=["database_url"]
+    ("database_kind", "phase"), _cases(p.value for p in Phase), indirect=["database_kind"]
 )
 def test_backup_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
     backup = cluster.request(figures=True)
@@ -219,22 +230,55 @@ def _assert_whole(cluster: Cluster, backup: Backup) -> None:
     assert cluster.verify(backup)["problems"] == []
 
 
-@pytest.mark.parametrize(
-    ("database_url", "phase"),
-    _cases(
-        ["select", "census", "preflight", "download", "schema", "truncate", "import", "cleanup"]
-    ),
-    indirect=["database_url"],
-)
-def test_restore_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
-    restoring = Restoring(cluster)
-    restoring.truncate(T)
-    restore = restoring.request(existing=Existing.REPLACE)
+def _stall_restore(restoring: Restoring, restore: Restore, phase: str) -> None:
+    """Let the conductor of a restore stall; the adopter ends it, and leaves nothing behind."""
+    restores = restoring.cluster.database.restores
 
     def reached() -> bool:
-        return cluster.database.restores.get(restore.id).phase == phase
+        return restores.get(restore.id).phase == phase
 
-    _stall_and_adopt(cluster, restore.id, reached)
-    assert cluster.database.restores.get(restore.id).status is RestoreStatus.RESTORED
-    assert restoring.rows() == restoring.saved
+    _stall_and_adopt(restoring.cluster, restore.id, reached)
+    kept = restores.get(restore.id)
+    assert (kept.status, set(kept.tables.values())) == (RestoreStatus.RESTORED, {"restored"})
     assert restoring.staged() == []
+
+
+def _of(phases: Collection[RestorePhase]) -> list[Any]:
+    return _cases(p.value for p in RestorePhase if p in phases)
+
+
+@pytest.mark.parametrize(("database_kind", "phase"), _of(_ONLINE), indirect=["database_kind"])
+def test_restore_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
+    """The restore drops a view and makes it again, and compares the rows with fingerprints."""
+    restoring = Restoring(cluster, figures=True)
+    cluster.nodes[1].connect().execute(_VIEW)
+    restoring.truncate(T)
+    restore = restoring.request(existing=Existing.REPLACE, check=True)
+    _stall_restore(restoring, restore, phase)
+    assert restoring.rows(T, U) == restoring.saved
+    assert restoring.told("cql CREATE MATERIALIZED VIEW") == [f"cql {_VIEW}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("database_kind", "phase"), _of([RestorePhase.REPAIR]), indirect=["database_kind"]
+)
+def test_restore_of_a_node_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
+    """Only the restore of a single node repairs, where all nodes own everything."""
+    restoring = Restoring(cluster)
+    restoring.truncate(T)
+    address = cluster.nodes[2].me.address
+    restore = restoring.request(existing=Existing.MERGE, node=address, tables=("ks.t",))
+    _stall_restore(restoring, restore, phase)
+    assert restoring.rows(T)[2, T] == restoring.saved[2, T]
+    assert restoring.told("repair") == ["repair ks t"]
+
+
+@pytest.mark.parametrize(("database_kind", "phase"), _of(_OFFLINE), indirect=["database_kind"])
+def test_offline_restore_whose_conductor_stalls(cluster: Cluster, phase: str) -> None:
+    offline = Offline(cluster, figures=True)
+    cluster.nodes[1].connect().execute(_VIEW)
+    restore = offline.request(check=True)
+    _stall_restore(offline, restore, phase)
+    assert offline.rows(T, U, ROLES) == offline.saved
+    assert offline.runs() == [True, True]
+    assert all(offline.commands(number) == [*STOPPED, "start"] for number in cluster.nodes)
