@@ -109,6 +109,7 @@ class PinnedSession:
             token_metadata_enabled=False,
             connect_timeout=_CONNECT,
             control_connection_timeout=_CONNECT,
+            max_schema_agreement_wait=0,  # callers wait by themselves where they need it
         )
         try:
             self._session = self._mapped(self._cluster.connect)

@@ -31,6 +31,7 @@ from magnetodb_backup.tasks.restore import (
 )
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.view_creation import settle_schema, unsettle_schema
 from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
@@ -108,20 +109,25 @@ class SchemaWork:
         self._refuse_differences(task, [t for t in targets if t.target not in planned], backup)
         present = self._present()
         made = []
-        for statement in statements:
-            context.raise_if_cancelled()
-            _refuse_other_id(statement, present)
-            if is_carried_out(statement, present):
-                continue
-            LOG.info("schema: %s", statement.text)
-            self._execute(statement)
-            made.append(statement.text[:_SHOWN])
+        try:
+            for statement in statements:
+                context.raise_if_cancelled()
+                _refuse_other_id(statement, present)
+                if is_carried_out(statement, present):
+                    continue
+                LOG.info("schema: %s", statement.text)
+                self._execute(statement)
+                made.append(statement.text[:_SHOWN])
+        finally:
+            settle_schema(self._node.cql(), [s.keyspace for s in statements if s.kind == "view"])
         self._node.cql().await_schema_agreement(_AGREEMENT)  # on what an earlier attempt made
         self._refuse_differences(task, [t for t in targets if t.target in planned], backup)
         return SchemaMade(tuple(made))
 
     def _execute(self, statement: Statement) -> None:
         cql = self._node.cql()
+        if statement.kind == "view":
+            unsettle_schema(cql, statement.keyspace)
         try:
             cql.execute(statement.text)
         except CommandFailed:

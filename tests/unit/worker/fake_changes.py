@@ -66,7 +66,7 @@ def execute(nodes: Sequence[FakeNode], text: str) -> None:
                 raise CommandFailed(f"InvalidRequest: table {words[-1]} does not exist")
             for path in table_files(node, _name(words[-1])):
                 path.unlink()
-    elif words[:3] == ["DROP", "MATERIALIZED", "VIEW"]:
+    elif word == "DROP":
         drop(nodes, _name(words[-1]))
     elif word == "CREATE":
         (made,) = split_statements(text if text.rstrip().endswith(";") else f"{text};")

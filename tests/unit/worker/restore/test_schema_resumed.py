@@ -50,7 +50,7 @@ class Schema(FakeCql):
 
     def execute(self, statement: str) -> None:
         self.executed.append(statement)
-        if statement.startswith("DROP INDEX"):
+        if statement.startswith("DROP"):
             _, _, name = statement.rpartition(".")
             self._node.schema = "\n".join(s for s in self.statements if name not in s)
             return
