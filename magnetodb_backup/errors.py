@@ -108,6 +108,10 @@ class DataDirectoryProblem(Permanent):
     """A data directory is wrong, missing or unreadable."""
 
 
+class UnsupportedPartitioner(Permanent):
+    """The cluster uses a partitioner whose tokens are no numbers."""
+
+
 class CommandFailed(Permanent):
     """Cassandra refused a command."""
 

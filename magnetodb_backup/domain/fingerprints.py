@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from magnetodb_backup.domain.partitioners import MURMUR3, Partitioner
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableName
 
-# Murmur3Partitioner gives no key the lowest token: a range that begins there has all keys.
-LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
 MOST_RANGES = 64
 _SHOWN = 20  # ranges that differ, by table, that a record has room for
 
@@ -32,7 +31,7 @@ class TokenRange:
     end: int
 
     def as_json(self) -> list[str]:
-        """Return the two tokens as text, since they have 64 bits."""
+        """Return the two tokens as text, since they have up to 128 bits."""
         return [str(self.start), str(self.end)]
 
     @classmethod
@@ -45,17 +44,20 @@ class TokenRange:
         return f"({self.start}, {self.end}]"
 
 
-def split_ring(tokens: Iterable[int], most: int = MOST_RANGES) -> tuple[TokenRange, ...]:
+def split_ring(
+    tokens: Iterable[int], most: int = MOST_RANGES, partitioner: Partitioner = MURMUR3
+) -> tuple[TokenRange, ...]:
     """Return at most ``most`` (at least 2) ranges with each token of the ring once, in order.
 
-    They end where the ranges of the ring end, or divide those evenly.
+    They end where the ranges of the ring end, or divide those evenly. Together they have all keys.
     """
-    ends = sorted({t for t in tokens if t != LOWEST} | {HIGHEST})
+    lowest, highest = partitioner.lowest, partitioner.highest
+    ends = sorted({t for t in tokens if t != lowest} | {highest})
     if len(ends) > most:
         step = -(-len(ends) // most)
-        ends = [*ends[step - 1 : -1 : step], HIGHEST]
+        ends = [*ends[step - 1 : -1 : step], highest]
     parts = max(most // len(ends), 1)
-    ranges, start = [], LOWEST
+    ranges, start = [], lowest
     for end in ends:
         width = end - start
         bounds = sorted({start + width * n // parts for n in range(parts + 1)})

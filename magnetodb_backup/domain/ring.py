@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RingMember:
-    """One Cassandra node: ``tokens`` are Murmur3 tokens (signed 64 bit), sorted."""
+    """One Cassandra node: ``tokens`` are sorted."""
 
     host_id: str
     address: str

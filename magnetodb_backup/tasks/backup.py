@@ -41,12 +41,16 @@ class ReadTask(Task[Result]):
 
 @dataclass(frozen=True)
 class NodeDescription:
-    """A node as it sees itself, and the ring as it sees that; ``mode`` is NORMAL or another."""
+    """A node as it sees itself, and the ring as it sees that; ``mode`` is NORMAL or another.
+
+    ``partitioner`` is the name of its class, empty from workers of older releases.
+    """
 
     member: Member
     ring: tuple[Member, ...]
     data_directories: tuple[str, ...]
     mode: str
+    partitioner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ class CensusTaken:
     ring: tuple[Member, ...]
     present: tuple[PresentMember, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
+    partitioner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,18 @@ class CqlConnection(Protocol):
     def ring(self) -> tuple[RingMember, ...]:
         """Return all members of the ring that own tokens, the node itself first."""
 
+    def partitioner(self) -> str:
+        """Return the name of the partitioner's class.
+
+        Raises UnsupportedPartitioner if its tokens are no numbers; so does what reads the ring.
+        """
+
+    def native_addresses(self) -> Mapping[str, tuple[str, int | None]]:
+        """Return where the members of the ring serve clients, by their address in the ring.
+
+        An address and a port; the port is None where Cassandra does not show it.
+        """
+
     def generation(self) -> int | None:
         """Return a number that grows with each start of Cassandra; None before it is known."""
 

@@ -9,10 +9,12 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.fingerprints import HIGHEST, LOWEST, assign_ranges, split_ring
+from magnetodb_backup.domain.fingerprints import assign_ranges, split_ring
+from magnetodb_backup.domain.partitioners import MURMUR3
 from magnetodb_backup.domain.ring import RingMember
 from tests.property.manifests import tokens
 
+LOWEST, HIGHEST = MURMUR3.lowest, MURMUR3.highest
 _rings = st.lists(tokens, max_size=200, unique=True)
 _most = st.integers(2, 100)
 

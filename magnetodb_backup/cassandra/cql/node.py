@@ -16,6 +16,7 @@ from oslo_config import cfg
 from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
 from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
 from magnetodb_backup.cassandra.tls import TlsFiles
+from magnetodb_backup.domain.partitioners import find_partitioner
 from magnetodb_backup.domain.ring import RingMember, peer_remedy
 from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text, unquoted
 from magnetodb_backup.domain.tables import (
@@ -72,13 +73,25 @@ class CqlNode:
         """Return the cluster's name."""
         return str(self._session.rows("SELECT cluster_name FROM system.local")[0].cluster_name)
 
+    def partitioner(self) -> str:
+        """Return the name of the partitioner's class, without its package.
+
+        :raises UnsupportedPartitioner: if its tokens are no numbers.
+        """
+        rows = self._session.rows("SELECT partitioner FROM system.local")
+        return find_partitioner(str(rows[0].partitioner)).name
+
     def local(self) -> RingMember:
-        """Return the node itself."""
+        """Return the node itself.
+
+        :raises UnsupportedPartitioner: if the cluster's tokens are no numbers.
+        """
         rows = self._session.rows(
             "SELECT host_id, broadcast_address, data_center, rack, release_version, tokens, "
-            "schema_version FROM system.local"
+            "schema_version, partitioner FROM system.local"
         )
         row = rows[0]
+        find_partitioner(str(row.partitioner))
         if row.host_id is None:
             raise CassandraUnavailable("the node has no host ID yet; wait until it has joined")
         return _member(row, str(row.broadcast_address))
@@ -131,6 +144,18 @@ class CqlNode:
             "SELECT peer, host_id, data_center, rack, release_version, tokens, schema_version "
             "FROM system.peers_v2"
         )
+
+    def native_addresses(self) -> Mapping[str, tuple[str, int | None]]:
+        """Return where the members of the ring serve clients, by their address in the ring.
+
+        The port is None for the node itself: it is the one of this connection.
+        """
+        peers = self._session.rows("SELECT peer, native_address, native_port FROM system.peers_v2")
+        (own,) = self._session.rows("SELECT broadcast_address, rpc_address FROM system.local")
+        found = {
+            str(r.peer): (str(r.native_address), r.native_port) for r in peers if r.native_address
+        }
+        return {str(own.broadcast_address): (str(own.rpc_address), None), **found}
 
     def cluster_schema(self) -> ClusterSchema:
         """Return all keyspaces, tables and materialized views; virtual ones are marked."""

@@ -20,6 +20,7 @@ from magnetodb_backup.domain.fingerprints import (
     assign_ranges,
     split_ring,
 )
+from magnetodb_backup.domain.partitioners import find_partitioner
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import Cancelled
 from magnetodb_backup.tasks.backup import FingerprintsAfter, FingerprintsBefore, FingerprintsStored
@@ -123,7 +124,9 @@ def _own_ranges(census: CensusTaken) -> Mapping[str, tuple[TokenRange, ...]]:
     ring: list[RingMember] = [m.ring_member() for m in census.ring]
     present = {p.member.host_id for p in census.present}
     tokens = [token for member in ring for token in member.tokens]
-    return assign_ranges(split_ring(tokens, max(MOST_RANGES, len(present))), ring, present)
+    most = max(MOST_RANGES, len(present))
+    ranges = split_ring(tokens, most, find_partitioner(census.partitioner))
+    return assign_ranges(ranges, ring, present)
 
 
 def _errors(outcomes: list[Outcome]) -> str:

@@ -136,6 +136,7 @@ class _Round:
             ring=seen.ring,
             present=tuple(PresentMember(Member.of(m), worker) for m, worker in census.present),
             missing={m.host_id: f"{m.address}: {reason}" for m, reason in census.missing},
+            partitioner=seen.partitioner,
         )
 
     def _fingerprints_before(self, results: Results) -> backup_steps.FingerprintsBeforeDone:

@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 
 from magnetodb_backup.domain.backup.manifest import FORMAT, StoredObject
 from magnetodb_backup.domain.fingerprints import (
-    LOWEST,
     Fingerprint,
     RangeFingerprint,
     RangeState,
     TokenRange,
 )
+from magnetodb_backup.domain.partitioners import MURMUR3, RANDOM
 from magnetodb_backup.domain.tables import TableName, check_name
 from magnetodb_backup.errors import FormatProblem
 from magnetodb_backup.repository.format.expected import ExpectedChunks
@@ -142,7 +142,10 @@ def _range_fingerprint(data: Mapping[str, Any]) -> RangeFingerprint:
 def _token(text: Any) -> int:
     if not isinstance(text, str) or str(int(text)) != text:
         raise ValueError(f"{text!r} is not a token")
-    return number(int(text), least=LOWEST)
+    token = int(text)
+    if not MURMUR3.lowest <= token <= RANDOM.highest:
+        raise ValueError(f"{text} is not a token")
+    return token
 
 
 def _follows(last: RangeFingerprint, fingerprint: RangeFingerprint) -> bool:

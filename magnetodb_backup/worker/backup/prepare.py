@@ -50,6 +50,7 @@ class PrepareWork:
             ring=tuple(Member.of(m) for m in self._node.cql().ring()),
             data_directories=self._node.data_directories(),
             mode=self._node.operation_mode(),
+            partitioner=self._node.cql().partitioner(),
         )
 
     def _resolve(self, task: Resolve, context: TaskContext) -> Resolved:

@@ -63,10 +63,11 @@ class StreamWork:
         wanted = targets_of(parts)
         staged = {t: s for t, s in staging.sstables(sources_of(parts)).items() if t in wanted}
         self._refuse_sai(set(staged))
+        contacts = self._native(task.contacts) if staged else []
         sent = 0
         for table, sstables in sorted(staged.items()):
             for batch in _batches(sstables):
-                size, reasons = self._send(staging, table, batch, task.contacts, context)
+                size, reasons = self._send(staging, table, batch, contacts, context)
                 sent += size
                 for sstable, reason in reasons.items():
                     known = refused.setdefault(str(table), [])
@@ -81,6 +82,11 @@ class StreamWork:
         return Streamed(
             bytes_sent=sent, refused={t: tuple(reasons) for t, reasons in refused.items()}
         )
+
+    def _native(self, contacts: Sequence[str]) -> list[str]:
+        """Return where these members of the ring serve clients, as sstableloader reads it."""
+        native = self._node.cql().native_addresses()
+        return [_endpoint(*native.get(contact, (contact, None))) for contact in contacts]
 
     def _send(
         self,
@@ -142,6 +148,12 @@ class StreamWork:
                 "Cassandra takes no streamed SSTables next to them; drop them, and repeat the "
                 "restore"
             )
+
+
+def _endpoint(address: str, port: int | None) -> str:
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _batches(sstables: Sequence[StagedSSTable]) -> Iterator[list[StagedSSTable]]:

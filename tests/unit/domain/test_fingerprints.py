@@ -6,10 +6,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from itertools import pairwise
+
+import pytest
 
 from magnetodb_backup.domain.fingerprints import (
-    HIGHEST,
-    LOWEST,
     Fingerprint,
     RangeFingerprint,
     RangeState,
@@ -24,10 +25,12 @@ from magnetodb_backup.domain.fingerprints import (
     settled,
     split_ring,
 )
+from magnetodb_backup.domain.partitioners import MURMUR3, RANDOM
 from magnetodb_backup.domain.tables import TableName
 from tests.unit.worker.fake_node import member
 
 TABLE = TableName("ks", "t")
+LOWEST, HIGHEST = MURMUR3.lowest, MURMUR3.highest
 RANGE = TokenRange(-5, 10)
 DIGEST = "ab" * 32
 
@@ -73,7 +76,10 @@ def test_what_one_look_could_not_read_is_unread() -> None:
 
 def test_lines() -> None:
     steady = RangeFingerprint(
-        TABLE, TokenRange(LOWEST, HIGHEST), RangeState.STEADY, Fingerprint(3, DIGEST)
+        TABLE,
+        TokenRange(LOWEST, HIGHEST),
+        RangeState.STEADY,
+        Fingerprint(3, DIGEST),
     )
     assert steady.as_json() == {
         "keyspace": "ks",
@@ -110,7 +116,19 @@ def test_a_large_ring_is_divided_where_some_of_its_ranges_end() -> None:
 
 def test_the_lowest_token_ends_no_range() -> None:
     """Cassandra gives it to no key, and nothing precedes it."""
-    assert split_ring([LOWEST], 2) == (TokenRange(LOWEST, -1), TokenRange(-1, HIGHEST))
+    assert split_ring([LOWEST], 2) == (
+        TokenRange(LOWEST, -1),
+        TokenRange(-1, HIGHEST),
+    )
+
+
+@pytest.mark.parametrize("tokens", [[0], [0, 1 << 127], [(1 << 127) // 17 * n for n in range(16)]])
+def test_ranges_have_all_keys_of_an_old_partitioner(tokens: list[int]) -> None:
+    """RandomPartitioner's tokens reach from 0 to 2^127: no row is above the last range."""
+    ranges = split_ring(tokens, 64, RANDOM)
+    assert (ranges[0].start, ranges[-1].end) == (-1, 1 << 127)
+    assert all(a.end == b.start for a, b in pairwise(ranges))
+    assert 2 <= len(ranges) <= 64
 
 
 def test_a_range_is_read_by_the_owner_of_its_end() -> None:

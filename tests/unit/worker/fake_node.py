@@ -82,6 +82,8 @@ class FakeNode:
         self.batches: list[float] = []  # times of what is in the batch log
         self.hints: list[float] = []  # times of hints for other nodes
         self.now = 1000.0
+        self.partitioner = "Murmur3Partitioner"
+        self.native: dict[str, tuple[str, int | None]] = {}  # by the address in the ring
         self.on_look: Callable[[], None] = lambda: None  # at what the node still has to do
         self.has_no_commands = False
         self.refused: set[str] = set()  # commands that fail: stop, start
@@ -145,6 +147,12 @@ class FakeCql:
 
     def local(self) -> RingMember:
         return self._answer().me
+
+    def partitioner(self) -> str:
+        return self._answer().partitioner
+
+    def native_addresses(self) -> Mapping[str, tuple[str, int | None]]:
+        return self._answer().native
 
     def generation(self) -> int | None:
         return self._answer().boots

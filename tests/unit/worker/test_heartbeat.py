@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.ring import NodeReport
-from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable
+from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable, UnsupportedPartitioner
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, snapshot_tag
 from magnetodb_backup.worker.service import WorkerService, spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
 from tests.unit.cassandra.tree import table
-from tests.unit.worker.fake_node import CLUSTER, HOST, member
+from tests.unit.worker.fake_node import CLUSTER, HOST, FakeCql, FakeNode, member
 from tests.unit.worker.reported import DEAD, LIVE, T, Worker, wait_failed
 
 
@@ -58,6 +58,19 @@ def test_cassandra_that_was_never_up(worker: Worker) -> None:
     (report,) = worker.conductor.reports
     assert (report.member, report.cluster, report.directories) == (None, "", ())
     assert report.problem
+
+
+def test_a_partitioner_that_is_not_supported_is_named(worker: Worker) -> None:
+    """``status check`` shows the reported problem; the worker does not stay silent."""
+
+    def refuse(_: FakeNode) -> FakeCql:
+        raise UnsupportedPartitioner("the cluster uses ByteOrderedPartitioner, which is not")
+
+    worker.node.make_cql = refuse
+    worker.reporter.report_once()
+    (report,) = worker.conductor.reports
+    assert "ByteOrderedPartitioner" in report.problem
+    assert not report.down
 
 
 def _gone(path: Path) -> None:

@@ -17,7 +17,12 @@ import pytest
 from magnetodb_backup.cassandra.cql.node import CqlNode, _member, _path_list
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.ring import RingMember
-from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, RingDiffers
+from magnetodb_backup.errors import (
+    AccessDenied,
+    CassandraUnavailable,
+    RingDiffers,
+    UnsupportedPartitioner,
+)
 
 HOST_ID = uuid.UUID("11111111-1111-4111-8111-111111111111")
 SCHEMA = uuid.UUID("22222222-2222-4222-8222-222222222222")
@@ -49,6 +54,7 @@ def _row(**values: Any) -> SimpleNamespace:
         "release_version": "5.0.9",
         "tokens": {"9223372036854775807", "-9223372036854775808", "0"},
         "schema_version": SCHEMA,
+        "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
     }
     return SimpleNamespace(**{**whole, **values})
 
@@ -63,6 +69,39 @@ def test_ring_member() -> None:
         tokens=(-(2**63), 0, 2**63 - 1),
         schema_version=str(SCHEMA),
     )
+
+
+class _Ordered:
+    """A session with a node whose tokens are no numbers."""
+
+    def rows(self, query: str, *_: object, **__: object) -> list[SimpleNamespace]:
+        name = "org.apache.cassandra.dht.ByteOrderedPartitioner"
+        return [_row(tokens={"6a6f686e"}, partitioner=name, broadcast_address="10.0.0.1")]
+
+
+def test_a_partitioner_without_numbers_is_refused_by_name() -> None:
+    """Not by a traceback of int()."""
+    with pytest.raises(UnsupportedPartitioner, match="uses ByteOrderedPartitioner"):
+        _node(_Ordered()).local()
+    with pytest.raises(UnsupportedPartitioner, match="uses ByteOrderedPartitioner"):
+        _node(_Ordered()).partitioner()
+
+
+class _Addresses:
+    """A session with a ring of two, whose clients use another network."""
+
+    def rows(self, query: str, *_: object, **__: object) -> list[SimpleNamespace]:
+        if "system.local" in query:
+            return [_row(broadcast_address="10.0.0.1", rpc_address="192.0.2.1")]
+        peer = _row(peer="10.0.0.2", native_address="192.0.2.2", native_port=9142)
+        return [peer, _row(peer="10.0.0.3", native_address=None, native_port=None)]
+
+
+def test_addresses_for_clients_are_not_those_of_the_ring() -> None:
+    assert _node(_Addresses()).native_addresses() == {
+        "10.0.0.1": ("192.0.2.1", None),
+        "10.0.0.2": ("192.0.2.2", 9142),
+    }
 
 
 def test_ring_member_that_just_joins() -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from magnetodb_backup.cassandra.cql.rows import RowReader, range_query
 from magnetodb_backup.cassandra.cql.session import Page
-from magnetodb_backup.domain.fingerprints import HIGHEST, LOWEST, TokenRange
+from magnetodb_backup.domain.fingerprints import TokenRange
+from magnetodb_backup.domain.partitioners import MURMUR3
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import Cancelled, CassandraUnavailable, CommandFailed, UnknownTable
 
-TABLE, RANGE = TableName("ks", "t"), TokenRange(LOWEST, HIGHEST)
+TABLE, RANGE = TableName("ks", "t"), TokenRange(MURMUR3.lowest, MURMUR3.highest)
 
 
 class FakeSession:

@@ -11,12 +11,11 @@ import pytest
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.fingerprints import (
-    HIGHEST,
-    LOWEST,
     RangeFingerprint,
     RangeState,
     TokenRange,
 )
+from magnetodb_backup.domain.partitioners import MURMUR3, RANDOM
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CommandFailed
 from magnetodb_backup.repository.format.names import cluster_container
@@ -56,9 +55,25 @@ def test_every_row_is_in_a_steady_range(filled: Cluster) -> None:
     assert rows == {T: 200, U: 1}
     for table in (T, U):
         ranges = sorted(f.range for f in figures if f.table == table)
-        assert (ranges[0].start, ranges[-1].end) == (LOWEST, HIGHEST)
+        assert (ranges[0].start, ranges[-1].end) == (MURMUR3.lowest, MURMUR3.highest)
         assert all(a.end == b.start for a, b in pairwise(ranges))
     assert filled.verify(backup)["problems"] == []
+
+
+def test_rows_of_an_old_partitioner_are_all_read(cluster: Cluster) -> None:
+    """Tokens of RandomPartitioner reach far above those of the default partitioner."""
+    for node in cluster.nodes.values():
+        node.partitioner = "RandomPartitioner"
+    cluster.rows[T] = [((1 << 127) // 100 * n, f"row {n}") for n in range(101)]
+    cluster.rows[U] = [(0, "lowest"), (1 << 127, "highest")]
+    figures = _figures(cluster, cluster.backup(figures=True))
+    rows: Counter[TableName] = Counter()
+    for figure in figures:
+        assert figure.fingerprint is not None
+        rows[figure.table] += figure.fingerprint.rows
+    assert rows == {T: 101, U: 2}
+    assert {f.range.start for f in figures} >= {RANDOM.lowest}
+    assert {f.range.end for f in figures} >= {RANDOM.highest}
 
 
 def test_each_node_reads_what_it_owns(filled: Cluster) -> None:

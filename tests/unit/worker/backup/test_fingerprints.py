@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.fingerprints import (
-    HIGHEST,
-    LOWEST,
     RangeFingerprint,
     RangeState,
     RowDigest,
     TableFingerprints,
     TokenRange,
 )
+from magnetodb_backup.domain.partitioners import MURMUR3
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     Cancelled,
@@ -37,7 +36,7 @@ from tests.unit.worker.fake_node import CLUSTER
 from tests.unit.worker.working import BACKUP, PREFIX, Working
 
 T, U = TableName("ks", "t"), TableName("ks", "u")
-LEFT, RIGHT = TokenRange(LOWEST, 0), TokenRange(0, HIGHEST)
+LEFT, RIGHT = TokenRange(MURMUR3.lowest, 0), TokenRange(0, MURMUR3.highest)
 RANGES = [LEFT.as_json(), RIGHT.as_json()]
 ROWS = [(-9, "a"), (-5, "b"), (-5, "c"), (7, "d")]
 
@@ -211,7 +210,7 @@ def test_other_rows_are_found_with_their_range(
     found = _check(worker, figures)["ks.copy"]
     assert (found["equal"], found["different"]) == (1, 1)
     assert (found["rows_expected"], found["rows_found"]) == (4, 3)
-    difference = {"start": str(LOWEST), "end": "0", "rows_expected": 3, "rows_found": 2}
+    difference = {"start": str(MURMUR3.lowest), "end": "0", "rows_expected": 3, "rows_found": 2}
     assert found["differences"] == [difference]
 
 

@@ -83,6 +83,20 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_PAUSE", 0.001)
 
 
+def test_the_loader_gets_addresses_for_clients(stream: Streaming) -> None:
+    """CQL may be served on another network than the ring's, and on ports of its own."""
+    served: list[tuple[dict[str, tuple[str, int | None]], str]] = [
+        ({}, "10.0.0.1"),
+        ({"10.0.0.1": ("192.0.2.1", None)}, "192.0.2.1"),
+        ({"10.0.0.1": ("192.0.2.1", 9142)}, "192.0.2.1:9142"),
+        ({"10.0.0.1": ("2001:db8::1", 9142)}, "[2001:db8::1]:9142"),
+    ]
+    for stream.node.native, contact in served:
+        stream.stage(SOURCES[0], "nb-1-big", b"one")
+        stream.stream()
+        assert stream.loader.loaded[-1][1] == (contact,)
+
+
 def test_all_nodes_and_disks_at_once(stream: Streaming) -> None:
     stream.stage(SOURCES[0], "nb-1-big", b"one")
     stream.stage(SOURCES[0], "nb-2-big", b"two", disk=1)
