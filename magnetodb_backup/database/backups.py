@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from datetime import datetime, timezone
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
+from magnetodb_backup.database.records import NodeParts, Page, Rows, now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import (
     Backup,
@@ -25,22 +24,22 @@ from magnetodb_backup.domain.backup.records import (
 from magnetodb_backup.domain.backup.status import BackupStatus, check_transition
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import RestoreStatus
-from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
+from magnetodb_backup.errors import Conflict, InvalidValue
 
 _SORT_KEYS = ("created_at", "updated_at", "name", "status")
-_UPDATABLE = frozenset(
-    {
-        "phase", "selection", "coverage", "skew_ms", "files", "bytes",
-        "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures", "notes",
-    }
+BACKUPS = Rows(
+    BackupRow,
+    "backup",
+    BackupStatus,
+    frozenset(
+        {
+            "phase", "selection", "coverage", "skew_ms", "files", "bytes",
+            "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures", "notes",
+        }
+    ),
 )  # fmt: skip
 UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
-
-
-def now() -> datetime:
-    """Return the time, aware, in UTC."""
-    return datetime.now(timezone.utc)
 
 
 def _backup(row: BackupRow) -> Backup:
@@ -57,21 +56,6 @@ def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
             "corrupt_files": tuple(record["corrupt_files"]),
         }
     )
-
-
-def _node_row(node: NodeBackup) -> NodeBackupRow:
-    return NodeBackupRow(backup_id=node.backup_id, host_id=node.host_id, record=asdict(node))
-
-
-def row_of(session: Session, backup_id: str, *, lock: bool = False) -> BackupRow:
-    """Return the row, locked until the transaction ends if asked.
-
-    :raises NotFound: naming the ID.
-    """
-    row = session.get(BackupRow, backup_id, with_for_update=lock or None)
-    if row is None:
-        raise NotFound(f"there is no backup {backup_id!r}; see backup list")
-    return row
 
 
 def unfinished_about(session: Session, subject: Subject) -> list[JobRow]:
@@ -95,22 +79,12 @@ def _refuse_while_restoring(session: Session, backup_id: str) -> None:
         )
 
 
-def _check_updatable(values: Mapping[str, Any]) -> None:
-    if unknown := set(values) - _UPDATABLE:
-        raise InvalidValue(f"not to be set this way: {', '.join(sorted(unknown))}")
-
-
-def _set(row: BackupRow, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(row, name, value)
-    row.updated_at = now()
-
-
 class BackupStore:
     """Reads and writes backups; each method is one transaction."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._nodes = NodeParts(transactions, NodeBackupRow, "backup_id", _node_backup)
 
     def create(self, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
         """Record a backup that is CREATING, and its job.
@@ -166,14 +140,14 @@ class BackupStore:
             values = {f.name: getattr(backup, f.name) for f in fields(Backup)}
             session.add(BackupRow(**{**values, "status": backup.status.value}))
             for node in nodes:
-                session.merge(_node_row(node))
+                self._nodes.merge(session, node)
             return True
 
         return self._transactions.write(work, serializable=True)
 
     def get(self, backup_id: str) -> Backup:
         """Return the backup with exactly this ID; NotFound otherwise."""
-        return self._transactions.run(lambda s: _backup(row_of(s, backup_id)))
+        return self._transactions.run(lambda s: _backup(BACKUPS.get(s, backup_id)))
 
     def find(self, id_or_name: str) -> Backup:
         """Return the backup by ID, by name (not deleted), or by 8 or more digits of its ID.
@@ -183,19 +157,10 @@ class BackupStore:
         """
 
         def work(session: Session) -> Backup:
-            row = session.get(BackupRow, id_or_name)
-            rows = [row] if row else self._named(session, id_or_name) if id_or_name else []
-            if not rows and re.fullmatch("[0-9a-f-]{8,36}", id_or_name):
-                query = select(BackupRow).where(
-                    BackupRow.id.startswith(id_or_name, autoescape=True)
-                )
-                rows = list(session.scalars(query))
-            if not rows:
-                raise NotFound(f"there is no backup {id_or_name!r}; see backup list")
-            if len(rows) > 1:
-                ids = ", ".join(r.id for r in rows)
-                raise Conflict(f"{id_or_name!r} may be any of {ids}; name one of them")
-            return _backup(rows[0])
+            def named() -> list[BackupRow]:
+                return self._named(session, id_or_name) if id_or_name else []
+
+            return _backup(BACKUPS.find(session, id_or_name, named))
 
         return self._transactions.run(work)
 
@@ -220,41 +185,19 @@ class BackupStore:
         :raises InvalidValue: for a sort key, status or marker that does not exist, or a limit
             below 1.
         """
-        if limit is not None and limit < 1:
-            raise InvalidValue(f"limit is {limit}; use 1 or more")
+        page = Page(limit, marker, status, cluster)
+        BACKUPS.check_page(page)
         key, _, direction = sort.partition(":")
         if key not in _SORT_KEYS or direction not in ("", "asc", "desc"):
             raise InvalidValue(
                 f"sort is {sort!r}; use one of {', '.join(_SORT_KEYS)}, with :asc or :desc"
             )
-        if status is not None and status not in set(BackupStatus):
-            known = ", ".join(s.value for s in BackupStatus)
-            raise InvalidValue(f"status is {status!r}; use one of {known}")
-        column, descending = getattr(BackupRow, key), direction == "desc"
+        hidden = status is None and not include_deleted
+        others = [BackupRow.status != BackupStatus.DELETED.value] if hidden else []
 
         def work(session: Session) -> tuple[Backup, ...]:
-            query = select(BackupRow)
-            if status is not None:
-                query = query.where(BackupRow.status == status)
-            elif not include_deleted:
-                query = query.where(BackupRow.status != BackupStatus.DELETED.value)
-            if cluster is not None:
-                query = query.where(BackupRow.cluster == cluster)
-            if marker is not None:
-                last = session.get(BackupRow, marker)
-                if last is None:
-                    raise InvalidValue(f"marker {marker!r} is no backup; use the last one's ID")
-                value = getattr(last, key)
-                if descending:
-                    after = or_(column < value, and_(column == value, BackupRow.id < last.id))
-                else:
-                    after = or_(column > value, and_(column == value, BackupRow.id > last.id))
-                query = query.where(after)
-            if descending:
-                query = query.order_by(column.desc(), BackupRow.id.desc())
-            else:
-                query = query.order_by(column, BackupRow.id)
-            return tuple(_backup(row) for row in session.scalars(query.limit(limit)))
+            rows = BACKUPS.page(session, page, *others, key=key, descending=direction == "desc")
+            return tuple(_backup(row) for row in rows)
 
         return self._transactions.run(work)
 
@@ -267,13 +210,13 @@ class BackupStore:
 
         :raises Conflict: if the transition table does not have it.
         """
-        _check_updatable(values)
+        BACKUPS.check_updatable(values)
 
         def work(session: Session) -> Backup:
-            row = row_of(session, backup_id, lock=True)
+            row = BACKUPS.get(session, backup_id, lock=True)
             check_transition(backup_id, BackupStatus(row.status), status)
             row.status, row.error = status.value, error
-            _set(row, values)
+            BACKUPS.set(row, values)
             if status in _ENDS:
                 row.finished_at = row.updated_at
             session.flush()
@@ -283,11 +226,11 @@ class BackupStore:
 
     def update(self, backup_id: str, **values: Any) -> Backup:
         """Set fields that carry no state."""
-        _check_updatable(values)
+        BACKUPS.check_updatable(values)
 
         def work(session: Session) -> Backup:
-            row = row_of(session, backup_id, lock=True)
-            _set(row, values)
+            row = BACKUPS.get(session, backup_id, lock=True)
+            BACKUPS.set(row, values)
             session.flush()
             return _backup(row)
 
@@ -304,7 +247,9 @@ class BackupStore:
         """
 
         def work(session: Session) -> Job:
-            backup = row_of(session, backup_id, lock=True)  # serialises requests about one backup
+            backup = BACKUPS.get(
+                session, backup_id, lock=True
+            )  # serialises requests about one backup
             _refuse_while_restoring(session, backup_id)
             for other in unfinished_about(session, Subject.backup(backup_id)):
                 if other.kind == JobKind.DELETION:
@@ -329,29 +274,12 @@ class BackupStore:
 
     def node_backups(self, backup_id: str) -> tuple[NodeBackup, ...]:
         """Return the backup's node backups, by host ID."""
-
-        def work(session: Session) -> tuple[NodeBackup, ...]:
-            query = select(NodeBackupRow).where(NodeBackupRow.backup_id == backup_id)
-            rows = session.scalars(query.order_by(NodeBackupRow.host_id))
-            return tuple(_node_backup(row.record) for row in rows)
-
-        return self._transactions.run(work)
+        return self._nodes.of(backup_id)
 
     def put_node_backup(self, node: NodeBackup) -> None:
-        """Write a node backup over what was there."""
-
-        def work(session: Session) -> None:
-            session.merge(_node_row(node))
-
-        self._transactions.write(work)
+        """Write a node backup over the stored one."""
+        self._nodes.put(node)
 
     def live_ids(self, cluster: str) -> tuple[str, ...]:
         """Return the IDs of the cluster's backups that are CREATING."""
-
-        def work(session: Session) -> tuple[str, ...]:
-            creating = BackupStatus.CREATING.value
-            query = select(BackupRow.id)
-            query = query.where(BackupRow.cluster == cluster, BackupRow.status == creating)
-            return tuple(session.scalars(query))
-
-        return self._transactions.run(work)
+        return self._transactions.run(lambda s: BACKUPS.ids(s, cluster, BackupStatus.CREATING))

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import ownership
-from magnetodb_backup.database.backups import UNFINISHED, now, row_of, unfinished_about
+from magnetodb_backup.database.backups import BACKUPS, UNFINISHED, unfinished_about
 from magnetodb_backup.database.models import JobRow, JobStepRow
+from magnetodb_backup.database.records import now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.jobs import Fence, Job, JobStatus, Resource, Subject, SubjectKind
 from magnetodb_backup.errors import Conflict, NotFound
@@ -50,7 +51,7 @@ class JobStore:
 
         def work(session: Session) -> Job:
             if has_row:
-                row_of(session, subject.id, lock=True)  # serialises requests about one backup
+                BACKUPS.get(session, subject.id, lock=True)  # serialises requests about one backup
             if subject.kind is SubjectKind.NONE:
                 others: list[JobRow] = []
             else:

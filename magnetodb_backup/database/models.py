@@ -91,7 +91,31 @@ class Base(DeclarativeBase):
     }
 
 
-class BackupRow(Base):
+class RecordRow(Base):
+    """What the rows of backups and restores have in common."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    phase: Mapped[str] = mapped_column(String(32), default="")
+    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
+
+
+class NodeRecordRow(Base):
+    """What the rows of the nodes' parts of backups and restores have in common."""
+
+    __abstract__ = True
+
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    record: Mapped[Any] = mapped_column(Document)
+
+
+class BackupRow(RecordRow):
     """One backup."""
 
     __tablename__ = "backups"
@@ -101,19 +125,11 @@ class BackupRow(Base):
         Base.__table_args__,
     )
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
-    cluster: Mapped[str] = mapped_column(String(255))
-    status: Mapped[str] = mapped_column(String(16))
     scope: Mapped[Any] = mapped_column(Document)
     type: Mapped[str] = mapped_column(String(16))
     allow_partial: Mapped[bool] = mapped_column(Boolean)
     on_corrupt: Mapped[str] = mapped_column(String(8))
-    created_at: Mapped[datetime] = mapped_column(UtcTime)
-    updated_at: Mapped[datetime] = mapped_column(UtcTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
-    phase: Mapped[str] = mapped_column(String(32), default="")
-    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
     selection: Mapped[Any] = mapped_column(Document, nullable=True)
     coverage: Mapped[Any] = mapped_column(Document, nullable=True)
     skew_ms: Mapped[int | None] = mapped_column(BigInteger, nullable=True)
@@ -126,14 +142,12 @@ class BackupRow(Base):
     notes: Mapped[Any] = mapped_column(Document, nullable=True)
 
 
-class NodeBackupRow(Base):
+class NodeBackupRow(NodeRecordRow):
     """One node's share of a backup."""
 
     __tablename__ = "node_backups"
 
     backup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    record: Mapped[Any] = mapped_column(Document)
 
 
 class JobRow(Base):
@@ -207,7 +221,7 @@ class JobStepRow(Base):
     finished_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class RestoreRow(Base):
+class RestoreRow(RecordRow):
     """One restore; its job has the same ID."""
 
     __tablename__ = "restores"
@@ -217,30 +231,20 @@ class RestoreRow(Base):
         Base.__table_args__,
     )
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True)
     backup_id: Mapped[str] = mapped_column(String(36))
     source_cluster: Mapped[str] = mapped_column(String(255))
-    cluster: Mapped[str] = mapped_column(String(255))
-    status: Mapped[str] = mapped_column(String(16))
     request: Mapped[Any] = mapped_column(Document)
-    created_at: Mapped[datetime] = mapped_column(UtcTime)
-    updated_at: Mapped[datetime] = mapped_column(UtcTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
-    phase: Mapped[str] = mapped_column(String(32), default="")
-    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
     plan: Mapped[Any] = mapped_column(Document, nullable=True)
     tables: Mapped[Any] = mapped_column(Document)
     checks: Mapped[Any] = mapped_column(Document, nullable=True)
 
 
-class NodeRestoreRow(Base):
+class NodeRestoreRow(NodeRecordRow):
     """One target node's part of a restore."""
 
     __tablename__ = "node_restores"
 
     restore_id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    record: Mapped[Any] = mapped_column(Document)
 
 
 class NodeRow(Base):

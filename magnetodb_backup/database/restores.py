@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.backups import now, row_of
+from magnetodb_backup.database.backups import BACKUPS
 from magnetodb_backup.database.models import JobRow, NodeRestoreRow, RestoreRow
+from magnetodb_backup.database.records import NodeParts, Page, Rows, now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
 from magnetodb_backup.domain.jobs import JobKind, Subject
@@ -24,9 +23,13 @@ from magnetodb_backup.domain.restore.records import (
     RestoreStatus,
     check_restore_transition,
 )
-from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
-_UPDATABLE = frozenset({"phase", "error", "plan", "tables", "checks"})
+RESTORES = Rows(
+    RestoreRow,
+    "restore",
+    RestoreStatus,
+    frozenset({"phase", "error", "plan", "tables", "checks"}),
+)
 
 
 def _restore(row: RestoreRow) -> Restore:
@@ -39,18 +42,12 @@ def _node_restore(record: Mapping[str, Any]) -> NodeRestore:
     return NodeRestore(**{**record, "progress": RestoreProgress(**record["progress"])})
 
 
-def _row(session: Session, restore_id: str, *, lock: bool = False) -> RestoreRow:
-    row = session.get(RestoreRow, restore_id, with_for_update=lock or None)
-    if row is None:
-        raise NotFound(f"there is no restore {restore_id!r}; see restore list")
-    return row
-
-
 class RestoreStore:
     """Reads and writes restores; each method is one transaction."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._nodes = NodeParts(transactions, NodeRestoreRow, "restore_id", _node_restore)
 
     def create(
         self, request: RestoreRequest, restore_id: str, source_cluster: str, cluster: str
@@ -62,7 +59,7 @@ class RestoreStore:
         """
 
         def work(session: Session) -> Restore:
-            backup = row_of(session, request.backup_id, lock=True)  # against its deletion
+            backup = BACKUPS.get(session, request.backup_id, lock=True)  # against its deletion
             check_restorable(backup.id, BackupStatus(backup.status))
             created = now()
             row = RestoreRow(
@@ -88,7 +85,7 @@ class RestoreStore:
 
     def get(self, restore_id: str) -> Restore:
         """Return the restore with exactly this ID; NotFound otherwise."""
-        return self._transactions.run(lambda s: _restore(_row(s, restore_id)))
+        return self._transactions.run(lambda s: _restore(RESTORES.get(s, restore_id)))
 
     def find(self, text: str) -> Restore:
         """Return the restore by its ID or by 8 or more digits of it.
@@ -96,19 +93,7 @@ class RestoreStore:
         :raises NotFound: if there is none.
         :raises Conflict: if several match, naming them.
         """
-
-        def work(session: Session) -> Restore:
-            row = session.get(RestoreRow, text)
-            rows = [row] if row else []
-            if not rows and re.fullmatch("[0-9a-f-]{8,36}", text):
-                query = select(RestoreRow).where(RestoreRow.id.startswith(text, autoescape=True))
-                rows = list(session.scalars(query))
-            if len(rows) > 1:
-                ids = ", ".join(r.id for r in rows)
-                raise Conflict(f"{text!r} may be any of {ids}; name one of them")
-            return _restore(rows[0] if rows else _row(session, text))
-
-        return self._transactions.run(work)
+        return self._transactions.run(lambda s: _restore(RESTORES.find(s, text)))
 
     def list(
         self,
@@ -122,40 +107,22 @@ class RestoreStore:
 
         :raises InvalidValue: for a status or marker that does not exist, or a limit below 1.
         """
-        if limit is not None and limit < 1:
-            raise InvalidValue(f"limit is {limit}; use 1 or more")
-        if status is not None and status not in set(RestoreStatus):
-            known = ", ".join(s.value for s in RestoreStatus)
-            raise InvalidValue(f"status is {status!r}; use one of {known}")
+        page = Page(limit, marker, status, cluster)
+        RESTORES.check_page(page)
 
         def work(session: Session) -> tuple[Restore, ...]:
-            query, created = select(RestoreRow), RestoreRow.created_at
-            if status is not None:
-                query = query.where(RestoreRow.status == status)
-            if cluster is not None:
-                query = query.where(RestoreRow.cluster == cluster)
-            if marker is not None:
-                last = session.get(RestoreRow, marker)
-                if last is None:
-                    raise InvalidValue(f"marker {marker!r} is no restore; use the last one's ID")
-                same_time = and_(created == last.created_at, RestoreRow.id < last.id)
-                query = query.where(or_(created < last.created_at, same_time))
-            query = query.order_by(created.desc(), RestoreRow.id.desc())
-            return tuple(_restore(row) for row in session.scalars(query.limit(limit)))
+            rows = RESTORES.page(session, page, key="created_at", descending=True)
+            return tuple(_restore(row) for row in rows)
 
         return self._transactions.run(work)
 
     def update(self, restore_id: str, **values: Any) -> Restore:
         """Set ``phase``, ``error``, ``plan``, ``tables`` or ``checks``."""
-        unknown = set(values) - _UPDATABLE
-        if unknown:
-            raise InvalidValue(f"not to be set this way: {', '.join(sorted(unknown))}")
+        RESTORES.check_updatable(values)
 
         def work(session: Session) -> Restore:
-            row = _row(session, restore_id, lock=True)
-            for name, value in values.items():
-                setattr(row, name, value)
-            row.updated_at = now()
+            row = RESTORES.get(session, restore_id, lock=True)
+            RESTORES.set(row, values)
             session.flush()
             return _restore(row)
 
@@ -168,7 +135,7 @@ class RestoreStore:
         """
 
         def work(session: Session) -> Restore:
-            row = _row(session, restore_id, lock=True)
+            row = RESTORES.get(session, restore_id, lock=True)
             check_restore_transition(restore_id, RestoreStatus(row.status), status)
             row.status, row.error, row.updated_at = status.value, error, now()
             if status is not RestoreStatus.RESTORING:
@@ -180,30 +147,12 @@ class RestoreStore:
 
     def node_restores(self, restore_id: str) -> tuple[NodeRestore, ...]:
         """Return the nodes' parts of the restore, by host ID."""
-
-        def work(session: Session) -> tuple[NodeRestore, ...]:
-            query = select(NodeRestoreRow).where(NodeRestoreRow.restore_id == restore_id)
-            rows = session.scalars(query.order_by(NodeRestoreRow.host_id))
-            return tuple(_node_restore(row.record) for row in rows)
-
-        return self._transactions.run(work)
+        return self._nodes.of(restore_id)
 
     def put_node_restore(self, node: NodeRestore) -> None:
-        """Write a node's part over what was there."""
-
-        def work(session: Session) -> None:
-            key = {"restore_id": node.restore_id, "host_id": node.host_id}
-            session.merge(NodeRestoreRow(**key, record=asdict(node)))
-
-        self._transactions.write(work)
+        """Write a node's part over the stored one."""
+        self._nodes.put(node)
 
     def live_ids(self, cluster: str) -> tuple[str, ...]:
         """Return the IDs of the restores into the cluster that are RESTORING."""
-
-        def work(session: Session) -> tuple[str, ...]:
-            restoring = RestoreStatus.RESTORING.value
-            query = select(RestoreRow.id)
-            query = query.where(RestoreRow.cluster == cluster, RestoreRow.status == restoring)
-            return tuple(session.scalars(query))
-
-        return self._transactions.run(work)
+        return self._transactions.run(lambda s: RESTORES.ids(s, cluster, RestoreStatus.RESTORING))

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.database.backups import row_of
+from magnetodb_backup.database.backups import BACKUPS
 from magnetodb_backup.database.session import Transactions, make_engine
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -160,11 +160,11 @@ def deadlock(database: Database, transactions: Transactions) -> int:
 
     def work(session: Session, first: str, second: str) -> None:
         calls.append(first)
-        row_of(session, first, lock=True).bytes += 1
+        BACKUPS.get(session, first, lock=True).bytes += 1
         session.flush()
         if len(calls) <= 2 and session.get_bind().dialect.name != "sqlite":
             both.wait(30)  # each holds what the other wants; SQLite lets in one at a time
-        row_of(session, second, lock=True).bytes += 1
+        BACKUPS.get(session, second, lock=True).bytes += 1
 
     with ThreadPoolExecutor(2) as pool:
         pairs = [(one.id, other.id), (other.id, one.id)]
