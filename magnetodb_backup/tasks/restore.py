@@ -169,12 +169,17 @@ class NodePreflight:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPreflight(PartsTask[NodePreflight]):
-    """Look at everything that the node would need; ``room`` as of ``Download``."""
+    """Look at everything that the node would need, and rehearse the delivery.
+
+    ``room`` as of ``Download``; ``contacts`` are the nodes' addresses in the ring, empty if
+    nothing is to be rehearsed.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_PREFLIGHT
     result: ClassVar[type[Any]] = NodePreflight
 
     room: tuple[int, ...] | UnsetType = UNSET
+    contacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

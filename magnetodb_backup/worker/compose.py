@@ -30,6 +30,7 @@ from magnetodb_backup.worker.restore.import_ import ImportWork
 from magnetodb_backup.worker.restore.offline import OfflineWork, Process
 from magnetodb_backup.worker.restore.preflight import PreflightWork, RestoreSettings
 from magnetodb_backup.worker.restore.queue import RestoreQueue
+from magnetodb_backup.worker.restore.rehearsal import Rehearsal
 from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.restore.stream import Loader, StreamWork
 from magnetodb_backup.worker.service import spawn
@@ -95,7 +96,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
     snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
     one_by_one = RestoreQueue().one_by_one(
         [
-            *PreflightWork(node, storage, restoring).handlers(),
+            *PreflightWork(node, storage, restoring, Rehearsal(node, parts.loader)).handlers(),
             *downloads.handlers(),
             *ImportWork(node).handlers(),
             *SchemaWork(node, storage, prefix).handlers(),

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,6 +171,24 @@ class Staging:
     def _gathered(self, table: TableName) -> Path:
         return self._roots[0] / "gathered" / table.keyspace / table.table
 
+    @contextmanager
+    def rehearsal(self, table: TableName) -> Iterator[list[Path]]:
+        """Lend an empty directory of a table in each data directory, made as those of files are."""
+        self.prepare()
+        made = []
+        try:
+            for root in self._roots:
+                path = root
+                for name in ("rehearsal", table.keyspace, table.table):
+                    path /= name
+                    _make(path)
+                made.append(path)
+            yield made
+        finally:
+            for root in self._roots:
+                shutil.rmtree(root / "rehearsal", ignore_errors=True)
+                _remove_empty(root)
+
     def remove(self) -> None:
         """Remove the files of the restore; missing ones are no error."""
         for root in self._roots:
@@ -223,6 +242,12 @@ def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:
         except OSError as error:
             raise DataDirectoryProblem(f"{directory}/{ROOT}: {error.strerror}") from None
     return frozenset(found)
+
+
+def _remove_empty(root: Path) -> None:
+    with suppress(OSError):  # a file of the restore is there
+        root.rmdir()
+        root.parent.rmdir()
 
 
 def _refuse_link(path: Path) -> None:

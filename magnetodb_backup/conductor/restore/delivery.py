@@ -51,6 +51,9 @@ class Delivery(Protocol):
         :raises NotFound: if the only node to be restored has no node backup.
         """
 
+    def contacts(self, ring: Sequence[RingMember]) -> tuple[str, ...]:
+        """Return the addresses with which preflight rehearses; empty if it cannot."""
+
     def receivers(self, results: Results, parts: Mapping[str, Sequence[Part]]) -> list[str]:
         """Return the host IDs of the nodes that preflight looks at."""
 

@@ -126,7 +126,8 @@ class RestoreJob:
         routing, misrouted = self._delivery.route(source, ring, compared, selected)
         work = source.parts(routing, selected)
         receivers = self._delivery.receivers(results, work)
-        asked = {h: RunPreflight(parts=work.get(h, ())) for h in receivers}
+        contacts = self._delivery.contacts(ring)
+        asked = {h: RunPreflight(parts=work.get(h, ()), contacts=contacts) for h in receivers}
         nodes = self._nodes.run(results, "preflight", asked)
         steps = source.schema(routing, compared, selected)
         rehearsal = self._delivery.rehearse(results, routing, steps)

@@ -100,6 +100,10 @@ class PlaceDelivery:
         )
         return routing, tuple(problems)
 
+    def contacts(self, ring: Sequence[RingMember]) -> tuple[str, ...]:
+        """Return nothing: Cassandra takes no part in this delivery, and may be down."""
+        return ()
+
     def receivers(self, results: Results, parts: Mapping[str, Sequence[Part]]) -> list[str]:
         """Return all nodes that are stopped, also those that download nothing."""
         return [m.host_id for m in self._nodes.targets(results)]

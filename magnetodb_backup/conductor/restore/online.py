@@ -66,12 +66,16 @@ class OnlineDelivery:
         )
         return routing, ()
 
+    def contacts(self, ring: Sequence[RingMember]) -> tuple[str, ...]:
+        """Return the addresses that the bulk loader is given."""
+        return tuple(member.address for member in ring)
+
     def receivers(self, results: Results, parts: Mapping[str, Sequence[Part]]) -> list[str]:
         """Return the nodes that download something."""
         return list(parts)
 
     def rehearse(self, results: Results, routing: Routing, schema: SchemaSteps) -> Rehearsal:
-        """Return the warning of a merge; everything else is known from preflight."""
+        """Return the warning of a merge; the nodes rehearse with preflight."""
         if self._request.existing is not Existing.MERGE:
             return Rehearsal()
         return Rehearsal(
@@ -99,7 +103,7 @@ class OnlineDelivery:
     def _deliver(self, results: Results) -> RowsDelivered:
         members = self._nodes.members(results)
         addresses = {m.host_id: m.address for m in members}
-        contacts = tuple(addresses.values())
+        contacts = self.contacts(members)
         work = results.of(Prepared).work
         refused: dict[str, list[str]] = {}
         for method, task in _TASKS.items():

@@ -28,6 +28,7 @@ from magnetodb_backup.tasks.restore import FileTotals, NodePreflight, RunPreflig
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.directories import directory_of
+from magnetodb_backup.worker.restore.rehearsal import Rehearsal
 from magnetodb_backup.worker.tasks import TaskContext
 
 _PROBE = 8 * 1024 * 1024  # bytes that are read to measure the store's rate
@@ -68,8 +69,15 @@ class _Found:
 class PreflightWork:
     """Looks at parts of backups, the store and the disks."""
 
-    def __init__(self, node: LocalNode, storage: StorageDriver, settings: RestoreSettings) -> None:
+    def __init__(
+        self,
+        node: LocalNode,
+        storage: StorageDriver,
+        settings: RestoreSettings,
+        rehearsal: Rehearsal,
+    ) -> None:
         self._node, self._storage, self._settings = node, storage, settings
+        self._rehearsal = rehearsal
 
     def handlers(self) -> list[TaskHandler]:
         """Return the handler of each kind of task."""
@@ -82,6 +90,10 @@ class PreflightWork:
         for parts in by_source(task.own_parts()):
             context.raise_if_cancelled()
             self._look(task, parts, known.member.version, found)
+        if task.contacts:
+            found.problems += self._rehearsal.problems(
+                task.restore_id, task.own_parts(), task.contacts, context.raise_if_cancelled
+            )
         free = self._free(found.needed, found.problems)
         return NodePreflight(
             tables=found.tables,

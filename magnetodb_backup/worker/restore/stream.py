@@ -63,7 +63,7 @@ class StreamWork:
         wanted = targets_of(parts)
         staged = {t: s for t, s in staging.sstables(sources_of(parts)).items() if t in wanted}
         self._refuse_sai(set(staged))
-        contacts = self._native(task.contacts) if staged else []
+        contacts = client_addresses(self._node, task.contacts) if staged else []
         sent = 0
         for table, sstables in sorted(staged.items()):
             for batch in _batches(sstables):
@@ -82,11 +82,6 @@ class StreamWork:
         return Streamed(
             bytes_sent=sent, refused={t: tuple(reasons) for t, reasons in refused.items()}
         )
-
-    def _native(self, contacts: Sequence[str]) -> list[str]:
-        """Return where these members of the ring serve clients, as sstableloader reads it."""
-        native = self._node.cql().native_addresses()
-        return [_endpoint(*native.get(contact, (contact, None))) for contact in contacts]
 
     def _send(
         self,
@@ -148,6 +143,12 @@ class StreamWork:
                 "Cassandra takes no streamed SSTables next to them; drop them, and repeat the "
                 "restore"
             )
+
+
+def client_addresses(node: LocalNode, contacts: Sequence[str]) -> list[str]:
+    """Return where these members of the ring serve clients, as sstableloader reads it."""
+    native = node.cql().native_addresses()
+    return [_endpoint(*native.get(contact, (contact, None))) for contact in contacts]
 
 
 def _endpoint(address: str, port: int | None) -> str:

@@ -74,6 +74,8 @@ class FakeNode:
         self.ring: Sequence[FakeNode] = (self,)  # who hears of schema changes
         self.generation = 100  # of the last SSTable that was imported
         self.malformed: set[bytes] = set()  # contents that Cassandra refuses
+        self.refuses_loader: Exception | None = None
+        self.takes_nothing_over = False  # Cassandra may not change the worker's directories
         self.passed_over: set[bytes] = set()  # contents that Cassandra leaves without a word
         self.unbuilt: set[TableName] = set()  # views
         self.indexes: list[IndexDescription] = []
@@ -324,6 +326,9 @@ class FakeControl:
                 shutil.rmtree(path)
 
     def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+        if table.keyspace == "system_traces":  # Cassandra's own
+            fake_changes.import_nothing(self._do("rehearse"), directories)
+            return
         node = self._do(f"import {table} {len(directories)}")
         node.on_import(table)
         fake_changes.import_sstables(node, table, directories)
