@@ -100,8 +100,8 @@ class NodeRepository:
             )
         return StoredObject(name, size, sha256.hexdigest())
 
-    def latest_manifests(self, count: int) -> Iterator[NodeManifestReader]:
-        """Yield readers of this node's newest manifests, the latest snapshot first.
+    def latest_manifests(self, count: int | None = None) -> Iterator[NodeManifestReader]:
+        """Yield readers of this node's newest manifests, or of all, the latest snapshot first.
 
         Manifests with an unreadable header are left out and logged.
         """

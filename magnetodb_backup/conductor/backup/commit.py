@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 
 from magnetodb_backup.conductor.backup.fingerprints import fingerprint_notes
+from magnetodb_backup.conductor.backup.lost_packs import lost_packs_notes
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.from_manifest import notes_of
@@ -115,7 +116,12 @@ def commit_backup(
     database.backups.set_status(
         backup.id,
         BackupStatus(manifest.status),
-        notes=(*notes_of(manifest), *_odd_sstables(results), *fingerprint_notes(results)),
+        notes=(
+            *notes_of(manifest),
+            *_odd_sstables(results),
+            *lost_packs_notes(results.of(UploadDone).results),
+            *fingerprint_notes(results),
+        ),
         coverage=dict(manifest.coverage),
         skew_ms=manifest.skew_ms,
         files=sum(n.files for n in manifest.nodes),

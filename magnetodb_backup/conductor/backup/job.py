@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of, plan_commit
 from magnetodb_backup.conductor.backup.damaged_packs import bounded
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
+from magnetodb_backup.conductor.backup.lost_packs import note_lost_packs
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups
 from magnetodb_backup.conductor.backup.nodes import BackupNodes, BackupTools, hosts_in
 from magnetodb_backup.conductor.backup.one_ring import (
@@ -205,6 +206,7 @@ class _Round:
         done = self._nodes.on_all(results, Phase.UPLOAD, task)
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
+        note_lost_packs(self._tools.database, self._backup.id, done.results)
         return backup_steps.UploadDone(done.results, done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:

@@ -200,13 +200,10 @@ def summarise(
 
 
 def missing_packs(repository: NodeRepository, packs: Mapping[str, int]) -> tuple[str, ...]:
-    """Return a text for each pack that is missing or too short."""
-    listed = repository.packs() if packs else {}
+    """Return a text for each pack that is missing or too short; each object itself is asked for."""
     problems = []
-    for pack, least in packs.items():
-        size: int | None = listed.get(pack, -1)
-        if size is None or size < least:
-            size = repository.pack_size(pack)
+    for pack, size in repository.pack_sizes(packs, lambda: None):
+        least = packs[pack]
         if size is None:
             problems.append(f"pack {pack}: missing")
         elif size < least:

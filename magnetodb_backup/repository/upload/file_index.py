@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,16 +131,25 @@ class FileIndex:
         return _extents(row[0]) if row else None
 
     def pack_size(self, sha256: str) -> int | None:
-        """Return the size in bytes that a pack had when it was stored; None if unknown."""
+        """Return the size in bytes that a pack had when it was stored; None if unknown.
+
+        0 if it is known to be lost.
+        """
         with self._lock:
             query = "SELECT size FROM packs WHERE sha256 = ?"
             row = self._db.execute(query, (sha256,)).fetchone()
         return int(row[0]) if row else None
 
-    def packs(self) -> list[str]:
-        """Return the SHA-256 of every recorded pack."""
+    def pack_sizes(self) -> dict[str, int]:
+        """Return the size of every recorded pack that is not known to be lost, by SHA-256."""
         with self._lock:
-            return [row[0] for row in self._db.execute("SELECT sha256 FROM packs")]
+            return dict(self._db.execute("SELECT sha256, size FROM packs WHERE size > 0"))
+
+    def mark_lost(self, packs: Iterable[str]) -> None:
+        """Remember packs as lost, so that their loss is reported once."""
+        with self._lock:
+            for pack in packs:
+                self._write("INSERT OR REPLACE INTO packs VALUES (?, 0)", (pack,))
 
     def learn_pack(self, sha256: str, size: int) -> None:
         """Record a stored pack."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.errors import CorruptSSTable, FormatProblem
 from magnetodb_backup.repository.format.manifests import NodeManifestWriter
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.upload.file_index import FileIndex
+from magnetodb_backup.repository.upload.file_index import FileIndex, Known
 from magnetodb_backup.repository.upload.pipeline import Engine
 from magnetodb_backup.repository.upload.recorder import Recorder
 from magnetodb_backup.repository.upload.settings import UploadSettings
@@ -29,6 +30,7 @@ from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
 LOG = logging.getLogger(__name__)
 _LEARNED_FROM = 3
+_BATCH = 1000  # files whose packs are proved together
 _FORGOTTEN_AFTER = 90 * 86400
 
 
@@ -56,7 +58,8 @@ class Caller:
 class NodeUpload:
     """A finished upload; sizes in bytes, ``corrupt_files`` are paths.
 
-    ``replaced`` names the distrusted packs that were uploaded again.
+    ``replaced`` names the distrusted packs that were uploaded again, ``lost`` those that the store
+    has lost and that the snapshot could not make again; an earlier backup has not reported them.
     """
 
     manifest: StoredObject
@@ -65,6 +68,7 @@ class NodeUpload:
     bytes: int
     corrupt_files: tuple[str, ...]
     replaced: tuple[str, ...]
+    lost: frozenset[str]
 
 
 def upload_node(
@@ -86,72 +90,137 @@ def upload_node(
     :raises FileVanished: if a hard link disappears.
     :raises FileChanged: if a file is written while it is read.
     """
-    files, raise_if_cancelled = snapshot.files, caller.raise_if_cancelled
     if index.is_empty():
         with index.all_or_nothing():  # a partial index would count as complete the next time
             rebuild(index, repository)
     packs = StoredPacks(repository, index, distrusted)
-    with tempfile.TemporaryFile(dir=spool_directory) as spool:
-        file = cast(BinaryIO, spool)
-        writer = NodeManifestWriter(file, snapshot.header)
-        recorder = Recorder(writer, index, packs, caller.progress, caller.get_on)
+    upload = _Upload(repository, index, packs, snapshot, settings, caller)
+    while True:
+        try:
+            return upload.run(spool_directory)
+        except _FoundLost:
+            # Listed, but lost: they are to be made again before their contents go elsewhere.
+            packs.prove(upload.needed(), caller.raise_if_cancelled)
+            LOG.warning("the store lists packs that it has lost; the upload begins again")
 
-        def check_corrupt(path: str) -> None:
-            if settings.on_corrupt != "mark":
-                raise CorruptSSTable(
-                    f"{path} does not match its Digest.crc32; repair it with nodetool scrub or "
-                    "nodetool repair, or ask for --on-corrupt mark"
-                )
 
-        def changed(leaving_out: frozenset[str]) -> Iterator[SnapshotFile]:
-            for found in files():
-                if found.path in leaving_out:
-                    continue
-                known = index.by_identity(found)
-                if known is None or not packs.confirm(known.extents):
+class _FoundLost(Exception):
+    """The store does not have a pack that it lists."""
+
+
+class _Upload:
+    """The upload of one snapshot; ``run`` may be repeated."""
+
+    def __init__(
+        self,
+        repository: NodeRepository,
+        index: FileIndex,
+        packs: StoredPacks,
+        snapshot: NodeSnapshot,
+        settings: UploadSettings,
+        caller: Caller,
+    ) -> None:
+        self._repository, self._index, self._packs = repository, index, packs
+        self._snapshot, self._settings, self._caller = snapshot, settings, caller
+
+    def run(self, spool_directory: Path) -> NodeUpload:
+        """Store what is missing, and the manifest.
+
+        :raises _FoundLost: if packs turn out to be lost that the listing has.
+        """
+        raise_if_cancelled, size = self._caller.raise_if_cancelled, self._settings.pack_size
+        with tempfile.TemporaryFile(dir=spool_directory) as spool:
+            file = cast(BinaryIO, spool)
+            writer = NodeManifestWriter(file, self._snapshot.header)
+            recorder = Recorder(
+                writer, self._index, self._packs, self._caller.progress, self._caller.get_on
+            )
+            engine = Engine(
+                self._repository,
+                self._packs,
+                recorder,
+                self._index,
+                self._settings,
+                check_corrupt=self._check_corrupt,
+                raise_if_cancelled=raise_if_cancelled,
+            )
+            lost = self._packs.lost(raise_if_cancelled)
+            again = list(group_again(self._held_by(lost), size))
+            engine.run(again)
+            remade = frozenset(file.path for unit in again for file in unit.files)
+            engine.run(group(self._changed(remade, recorder), size))
+            raise_if_cancelled()
+            recorder.report(force=True)
+            trailer = writer.finish()
+            stored = self._repository.put_node_manifest(self._snapshot.header.backup_id, file)
+        self._index.prune(_FORGOTTEN_AFTER)
+        return NodeUpload(
+            stored,
+            recorder.progress,
+            trailer.files,
+            trailer.bytes,
+            tuple(recorder.corrupt_files),
+            tuple(sorted(self._packs.replaced)),
+            self._packs.unrepaired(),
+        )
+
+    def needed(self) -> Iterator[str]:
+        """Yield the packs that have the contents of unchanged files."""
+        for found in self._snapshot.files():
+            known = self._index.by_identity(found)
+            yield from (extent.pack for extent in known.extents) if known else ()
+
+    def _changed(self, leaving_out: frozenset[str], recorder: Recorder) -> Iterator[SnapshotFile]:
+        """Yield the files to be read; record the others."""
+        for batch in self._in_batches(leaving_out):
+            extents = (extent for _, known in batch if known for extent in known.extents)
+            if not self._packs.prove((e.pack for e in extents), self._caller.raise_if_cancelled):
+                raise _FoundLost
+            for found, known in batch:
+                if known is None or not self._packs.confirm(known.extents):
                     yield found
                     continue
                 if known.corrupt:
-                    check_corrupt(found.path)
+                    self._check_corrupt(found.path)
                 recorder.reuse(found, known)
 
-        engine = Engine(
-            repository,
-            packs,
-            recorder,
-            index,
-            settings,
-            check_corrupt=check_corrupt,
-            raise_if_cancelled=raise_if_cancelled,
-        )
-        lost = packs.lost(raise_if_cancelled)
-        again = list(group_again(_held_by(lost, files, index), settings.pack_size))
-        engine.run(again)
-        remade = frozenset(file.path for unit in again for file in unit.files)
-        engine.run(group(changed(remade), settings.pack_size))
-        raise_if_cancelled()
-        recorder.report(force=True)
-        trailer = writer.finish()
-        stored = repository.put_node_manifest(snapshot.header.backup_id, file)
-    index.prune(_FORGOTTEN_AFTER)
-    return NodeUpload(
-        stored,
-        recorder.progress,
-        trailer.files,
-        trailer.bytes,
-        tuple(recorder.corrupt_files),
-        tuple(sorted(packs.replaced)),
-    )
+    def _in_batches(
+        self, leaving_out: frozenset[str]
+    ) -> Iterator[list[tuple[SnapshotFile, Known | None]]]:
+        files = (found for found in self._snapshot.files() if found.path not in leaving_out)
+        while batch := list(itertools.islice(files, _BATCH)):
+            yield [(found, self._index.by_identity(found)) for found in batch]
+
+    def _held_by(self, lost: frozenset[str]) -> Iterator[tuple[SnapshotFile, tuple[Extent, ...]]]:
+        """Yield the files stored in lost packs, with their extents; usually none."""
+        for found in self._snapshot.files() if lost else ():
+            known = self._index.by_identity(found)
+            if known is not None and lost & {extent.pack for extent in known.extents}:
+                yield found, known.extents
+
+    def _check_corrupt(self, path: str) -> None:
+        if self._settings.on_corrupt != "mark":
+            raise CorruptSSTable(
+                f"{path} does not match its Digest.crc32; repair it with nodetool scrub or "
+                "nodetool repair, or ask for --on-corrupt mark"
+            )
 
 
-def _held_by(
-    lost: frozenset[str], files: Callable[[], Iterator[SnapshotFile]], index: FileIndex
-) -> Iterator[tuple[SnapshotFile, tuple[Extent, ...]]]:
-    """Yield the files stored in lost packs, with their extents; usually none."""
-    for found in files() if lost else ():
-        known = index.by_identity(found)
-        if known is not None and lost & {extent.pack for extent in known.extents}:
-            yield found, known.extents
+def harmed_backups(
+    repository: NodeRepository, lost: frozenset[str], get_on: Callable[[], None]
+) -> dict[str, int]:
+    """Return how many files of each of this node's stored backups are in lost packs, by its ID."""
+    harmed: dict[str, int] = {}
+    for manifest in repository.latest_manifests():
+        try:
+            count = sum(any(e.pack in lost for e in entry.extents) for entry in manifest)
+        except FormatProblem as error:
+            LOG.warning("cannot look for lost packs in a node manifest: %s", error)
+            continue
+        if count:
+            harmed[manifest.header.backup_id] = count
+        get_on()
+    return harmed
 
 
 def rebuild(index: FileIndex, repository: NodeRepository) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +19,13 @@ from magnetodb_backup.errors import Cancelled, FileVanished, Transient
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
 from magnetodb_backup.repository.upload.settings import UploadSettings
-from magnetodb_backup.repository.upload.upload import Caller, NodeSnapshot, NodeUpload, upload_node
+from magnetodb_backup.repository.upload.upload import (
+    Caller,
+    NodeSnapshot,
+    NodeUpload,
+    harmed_backups,
+    upload_node,
+)
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.backup import Upload, Uploaded
 from magnetodb_backup.tasks.cluster import Member
@@ -26,6 +34,8 @@ from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import TaskContext
 
+LOG = logging.getLogger(__name__)
+_NAMED_PACKS, _NAMED_BACKUPS = 20, 1000
 _NAMED = 1000  # corrupt files; the node manifest marks all
 _LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
 _NAMED = 100  # tables with SSTables of an odd version
@@ -98,6 +108,9 @@ class UploadWork:
             bytes=uploaded.bytes,
             corrupt_files=uploaded.corrupt_files[:_NAMED],
             corrupt_count=len(uploaded.corrupt_files),
+            lost=tuple(sorted(uploaded.lost)[:_NAMED_PACKS]),
+            lost_count=len(uploaded.lost),
+            harmed=self._harmed(task, uploaded.lost, context),
             progress=replace(uploaded.progress, files_total=files, bytes_total=size),
             member=Member.of(source.member),
             replaced={pack: task.distrusted[pack] for pack in uploaded.replaced},
@@ -105,6 +118,10 @@ class UploadWork:
         )
         context.report(result.progress)
         self._finished.keep(task.tag, result)
+        if uploaded.lost:
+            index = self._index(task)
+            index.mark_lost(uploaded.lost)
+            index.close()
         self._snapshots.drop(task.tag)
         return result
 
@@ -133,10 +150,10 @@ class UploadWork:
             snapshot_started_at=task.snapshot_started_at,
             snapshot_finished_at=task.snapshot_finished_at,
         )
-        index = FileIndex(self._state_dir / f"files-{task.host_id}.sqlite")
+        index = self._index(task)
         try:
             return upload_node(
-                NodeRepository(self._storage, self._prefix, task.cluster, task.host_id),
+                self._repository(task),
                 index,
                 NodeSnapshot(header, lambda: odd.seen(tree.files(task.tag, tables))),
                 replace(self._settings, on_corrupt=task.on_corrupt),
@@ -146,6 +163,26 @@ class UploadWork:
             )
         finally:
             index.close()
+
+    def _index(self, task: Upload) -> FileIndex:
+        return FileIndex(self._state_dir / f"files-{task.host_id}.sqlite")
+
+    def _repository(self, task: Upload) -> NodeRepository:
+        return NodeRepository(self._storage, self._prefix, task.cluster, task.host_id)
+
+    def _harmed(self, task: Upload, lost: frozenset[str], context: TaskContext) -> dict[str, int]:
+        """Return the newest earlier backups that need lost packs, with the numbers of files."""
+        if not lost:
+            return {}
+        LOG.warning("the store has lost %d packs that only earlier backups need", len(lost))
+
+        def get_on() -> None:
+            context.raise_if_cancelled()
+            context.get_on()
+
+        harmed = harmed_backups(self._repository(task), lost, get_on)
+        harmed.pop(task.backup_id, None)
+        return dict(itertools.islice(harmed.items(), _NAMED_BACKUPS))
 
 
 class _OddVersions:

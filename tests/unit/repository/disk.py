@@ -16,7 +16,13 @@ from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
 from magnetodb_backup.repository.upload.settings import UploadSettings
-from magnetodb_backup.repository.upload.upload import Caller, NodeSnapshot, NodeUpload, upload_node
+from magnetodb_backup.repository.upload.upload import (
+    Caller,
+    NodeSnapshot,
+    NodeUpload,
+    harmed_backups,
+    upload_node,
+)
 from tests.unit.repository.stores import Store
 
 PREFIX, CLUSTER = "backups", "test cluster"
@@ -120,6 +126,16 @@ class Disk:
             )
         finally:
             index.close()
+
+    def mark_lost(self, packs: set[str]) -> None:
+        """Note in the index that the loss of packs is reported."""
+        index = FileIndex(self.index_path)
+        index.mark_lost(packs)
+        index.close()
+
+    def harmed(self, lost: set[str]) -> dict[str, int]:
+        """Return the stored backups that need lost packs, with the numbers of files."""
+        return harmed_backups(self.repository, frozenset(lost), lambda: None)
 
     def lose_index(self) -> None:
         self.index_path.unlink()

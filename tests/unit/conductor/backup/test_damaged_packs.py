@@ -183,3 +183,26 @@ def test_one_backup_replaces_so_many_packs() -> None:
     packs = {host: {f"{n:064x}": ["job"] for n in range(30_000)} for host in ("a", "b", "c")}
     chosen = bounded(packs)
     assert {host: len(found) for host, found in chosen.items()} == {"a": 30_000, "b": 20_000}
+
+
+def test_backups_that_need_lost_packs_get_a_note(cluster: Cluster) -> None:
+    """The worker knew, and nothing was said: the older backup stayed CREATED without a word."""
+    first = cluster.backup()
+    for pack in cluster.packs(2).packs():
+        cluster.lose_pack(2, pack)
+    node = cluster.nodes[2]
+    for each in node.tables:  # a compaction: nothing is left of the files of before
+        for number in range(2):
+            for path in node.data.table_directory(number, each).glob("*.db"):
+                path.unlink()
+        node.write(each, "nb-9-big-Data.db", f"compacted {each.name}".encode())
+    second = cluster.backup()
+    assert second.status is BackupStatus.CREATED
+    (note,) = second.notes
+    assert "the store has lost 1 packs of node 127.0.0.2" in note
+    assert f"backups that need them: {first.id}" in note
+    (found,) = cluster.database.backups.get(first.id).notes
+    assert "files of node 127.0.0.2 are in packs that the store has lost" in found
+    assert second.id in found
+    assert cluster.backup().notes == ()  # said once
+    assert len(cluster.database.backups.get(first.id).notes) == 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -119,9 +120,79 @@ def test_lagging_listing_is_asked_again_by_head(stored: Disk) -> None:
     assert uploaded.progress.packs_replaced == 0
 
 
-def test_listed_packs_cost_no_request_each(stored: Disk) -> None:
+def test_each_pack_is_asked_for_once(stored: Disk) -> None:
+    """Whatever the number of its files, and of the files of other packs."""
     stored.upload(2)
-    assert stored.store.heads == []
+    assert sorted(stored.store.heads) == sorted(pack_name(p) for p in stored.repository.packs())
+
+
+def test_packs_that_only_older_backups_need_cost_no_request_each(stored: Disk) -> None:
+    (stored.root / "large").unlink()
+    stored.upload(2)
+    assert len(stored.store.heads) == 2
+
+
+@pytest.mark.parametrize("name", ["f00", "f15", "large"])
+@pytest.mark.parametrize("index_lost", [False, True])
+def test_pack_that_is_listed_but_lost(stored: Disk, name: str, index_lost: bool) -> None:
+    """A container may list an object for weeks that is lost: no backup may refer to it."""
+    pack = _pack_of(stored, name)
+    size = stored.repository.packs()[pack]
+    stored.lose(pack)
+    stored.store.ghosts[pack_name(pack)] = size
+    if index_lost:
+        stored.lose_index()
+    uploaded = stored.upload(2, **ONE_BY_ONE)
+    assert stored.restored(2) == stored.contents()
+    if not index_lost:
+        assert stored.store.packs_put() == [pack_name(pack)]
+        assert stored.restored(1) == stored.contents()  # the older backup is whole again, too
+        assert uploaded.progress.packs_replaced == 1
+    assert uploaded.lost == frozenset()
+
+
+def test_new_content_in_a_pack_that_is_listed_but_lost(stored: Disk) -> None:
+    """The store lists a pack of just this name, from an upload that no backup refers to."""
+    content = noise(700, PACK_SIZE)
+    stored.store.ghosts[pack_name(hashlib.sha256(content).hexdigest())] = PACK_SIZE
+    stored.write("new", content)
+    stored.upload(2)
+    assert stored.restored(2) == stored.contents()
+
+
+def test_lost_packs_that_cannot_be_made_again_are_returned_once(stored: Disk) -> None:
+    """Only older backups need them, and nothing said that these are damaged."""
+    lost = {_pack_of(stored, "f00"), *(e.pack for e in stored.entries()["large"].extents)}
+    for name in ("large", *(f"f{n:02d}" for n in range(10))):
+        (stored.root / name).unlink()
+    for pack in lost:
+        stored.lose(pack)
+    uploaded = stored.upload(2)
+    assert uploaded.lost == lost
+    assert uploaded.progress.packs_replaced == 0
+    assert stored.harmed(lost) == {backup_id(1): 11}
+    stored.mark_lost(lost)
+    assert stored.upload(3).lost == frozenset()
+    assert stored.restored(3) == stored.contents()
+
+
+def test_lost_pack_that_was_reported_is_made_again_when_it_can_be(stored: Disk) -> None:
+    pack, content = _pack_of(stored, "large"), (stored.root / "large").read_bytes()
+    (stored.root / "large").unlink()
+    stored.lose(pack)
+    assert stored.upload(2).lost == {pack}
+    stored.mark_lost({pack})
+    stored.write("large", content)
+    assert stored.upload(3).lost == frozenset()
+    assert stored.restored(3) == stored.contents()
+    assert stored.restored(1)["large"] == content
+
+
+def test_distrusted_pack_is_not_reported_as_lost(stored: Disk) -> None:
+    pack = _pack_of(stored, "large")
+    (stored.root / "large").unlink()
+    stored.damage(pack, lambda body: bytes(len(body)))
+    assert stored.upload(2, distrusted=frozenset({pack})).lost == frozenset()
 
 
 def test_lost_index_is_rebuilt_from_the_manifests(stored: Disk) -> None:
@@ -139,7 +210,7 @@ def test_rebuilt_index_is_as_good_as_the_lost_one(stored: Disk) -> None:
     stored.upload(2)
     stored.store.heads.clear()
     stored.upload(3)
-    assert stored.store.heads == []
+    assert len(stored.store.heads) == 5
 
 
 def test_lost_index_after_three_backups_knows_the_newest_place(stored: Disk) -> None:
