@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,14 @@ def _delete(rig: Rig, where: tuple[str, str]) -> None:
     rig.reader.store.delete(*where)
 
 
+def _lose(rig: Rig, where: tuple[str, str]) -> None:
+    """Remove the object's file below the object server: the container still lists the object."""
+    pack = where[1].rpartition("/")[2]
+    files = rig.swift.data_directory.glob("*/objects/**/*.data")
+    (file,) = (f for f in files if hashlib.sha256(f.read_bytes()).hexdigest() == pack)
+    file.unlink()
+
+
 def _truncate(rig: Rig, where: tuple[str, str]) -> None:
     rig.reader.store.put(*where, rig.reader.store.get(*where)[:-1])
 
@@ -39,12 +48,13 @@ def _alter(rig: Rig, where: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind", "options"),
     [
-        (_delete, "missing", ()),
+        (_lose, "missing", ()),
+        pytest.param(_delete, "missing", (), marks=pytest.mark.nightly),
         # unit/repository/test_verify proves each kind.
         pytest.param(_truncate, "size", (), marks=pytest.mark.nightly),
         (_alter, "corrupt", ("--read-data",)),
     ],
-    ids=["deleted", "cut", "altered"],
+    ids=["lost", "deleted", "cut", "altered"],
 )
 def test_damaged_pack_is_found_and_healed(
     broken: Rig,
@@ -64,6 +74,9 @@ def test_damaged_pack_is_found_and_healed(
     assert any(path.endswith(name) for path in problem["files"])
     assert pack in verified.err
     assert "make a new backup" in verified.err
+    if kind == "missing":
+        planned = broken.deployment.restore(first["id"], "--dry-run", "--existing", "replace")
+        assert f"pack {pack}: missing" in planned.out + planned.err
     second = broken.created(*_SELECTION)
     assert sum(node["packs_replaced"] for node in second["nodes"]) == 1
     compare(broken, second, ["faults.t"])
