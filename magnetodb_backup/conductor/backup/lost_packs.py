@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packs that uploads found lost and could not make again: who is told of them."""
+"""Notes on packs that uploads found lost and could not make again."""
 
 from __future__ import annotations
 
