@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
-from magnetodb_backup.errors import NotFound
+from magnetodb_backup.domain.schema.reading import rows_of
+from magnetodb_backup.domain.schema.rows import SchemaRow
+from magnetodb_backup.errors import FormatProblem, NotFound
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.fingerprints import FingerprintsReader
 from magnetodb_backup.repository.format.manifests import (
@@ -15,7 +18,10 @@ from magnetodb_backup.repository.format.manifests import (
     backup_manifest_bytes,
     parse_backup_manifest,
 )
+from magnetodb_backup.repository.format.schema_rows import parse_schema_rows, schema_rows_bytes
 from magnetodb_backup.storage.driver import StorageDriver
+
+LOG = logging.getLogger(__name__)
 
 
 class ClusterRepository:
@@ -33,8 +39,28 @@ class ClusterRepository:
         """Store the schema of a backup."""
         return self._put(layout.schema_name(backup_id), text.encode())
 
+    def put_schema_rows(self, backup_id: str, rows: Iterable[SchemaRow]) -> StoredObject:
+        """Store the schema of a backup as rows, beside its text."""
+        return self._put(layout.schema_rows_name(backup_id), schema_rows_bytes(backup_id, rows))
+
+    def schema_rows(self, backup_id: str) -> tuple[SchemaRow, ...]:
+        """Return the schema of a backup as rows.
+
+        A backup of an older release, or one whose rows do not fit its text, has the text split.
+
+        :raises NotFound: if the store has no schema.
+        """
+        text, name = self.read_schema(backup_id), layout.schema_rows_name(backup_id)
+        try:
+            return parse_schema_rows(self._read(name), name, text)
+        except NotFound:
+            LOG.info("backup %s has its schema as text only, which is split", backup_id)
+        except FormatProblem as error:
+            LOG.warning("the text of the schema is split instead: %s", error)
+        return rows_of(text)
+
     def read_schema(self, backup_id: str) -> str:
-        """Return the schema of a backup.
+        """Return the schema of a backup as text.
 
         :raises NotFound: if the store has none.
         """
@@ -129,7 +155,7 @@ class ClusterRepository:
         first = layout.manifest_name(backup_id)
         prefix = layout.backup_prefix(backup_id)
         names = {info.name for info in self._driver.list(self._container, prefix)}
-        names |= {first, layout.schema_name(backup_id)}
+        names |= {first, layout.schema_name(backup_id), layout.schema_rows_name(backup_id)}
         for host_id in host_ids:
             names.add(layout.node_manifest_name(backup_id, host_id))
             if figures:

@@ -49,7 +49,8 @@ class Compared:
     ``create`` and ``views`` are statements that would be executed; ``present_views`` and
     ``present_indexes`` make what exists now; ``differences`` refuse the restore, ``notes`` do not.
     ``replication`` is that of all keyspaces; ``gc_grace_seconds`` of the target's tables and
-    ``default_time_to_live`` of the backup's (0 for none) are in seconds, by target.
+    ``default_time_to_live`` of the backup's (0 for none) are in seconds, by target. ``grown`` are
+    tables whose rows have columns or fields that the backup's lack.
     """
 
     create: tuple[str, ...]
@@ -63,11 +64,15 @@ class Compared:
     replication: Mapping[str, Mapping[str, str]]
     gc_grace_seconds: Mapping[str, int]
     default_time_to_live: Mapping[str, int] = field(default_factory=dict)
+    grown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(RestoreTask[Compared]):
-    """Compare the schemas; of ``own_tables``, which Cassandra creates, look for rows only."""
+    """Compare the schemas; of ``own_tables``, which Cassandra creates, look for rows only.
+
+    ``skip`` has the objects to leave out, as ``kind=name``.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_COMPARE
     result: ClassVar[type[Any]] = Compared
@@ -75,6 +80,7 @@ class Compare(RestoreTask[Compared]):
     tables: tuple[TableRef, ...]
     whole_keyspaces: tuple[str, ...]
     own_tables: tuple[TableName, ...] = ()
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,10 @@ class SchemaMade:
 
 @dataclass(frozen=True, kw_only=True)
 class MakeSchema(RestoreTask[SchemaMade]):
-    """Execute the statements that are not in effect; refuse what differs in ``tables`` by now."""
+    """Execute the statements that are not in effect; refuse what differs in ``tables`` by now.
+
+    ``skip`` as of ``Compare``.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_SCHEMA
     result: ClassVar[type[Any]] = SchemaMade
@@ -94,6 +103,7 @@ class MakeSchema(RestoreTask[SchemaMade]):
     statements: tuple[str, ...]
     tables: tuple[TableRef, ...] = ()
     whole_keyspaces: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

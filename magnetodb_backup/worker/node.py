@@ -61,9 +61,6 @@ class CqlConnection(Protocol):
     def cluster_schema(self) -> ClusterSchema:
         """Return all keyspaces, tables and materialized views."""
 
-    def schema_text(self) -> str:
-        """Return the statements that create the schema, with internals."""
-
     def schema_rows(self) -> tuple[SchemaRow, ...]:
         """Return the same statements as rows, each with its keyspace."""
 

@@ -17,6 +17,7 @@ from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
 from magnetodb_backup.cassandra.cql.node import CqlNode
 from magnetodb_backup.cassandra.cql.session import PinnedSession
 from magnetodb_backup.cassandra.tls import TlsFiles
+from magnetodb_backup.domain.schema.rows import schema_text
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import AccessDenied, BackupError, CassandraUnavailable
 from tests.contract import promises
@@ -232,7 +233,7 @@ def test_role_needs_one_grant(secured: Secured) -> None:
         assert node.local().host_id == node.ring()[0].host_id
         names = {str(t.name) for t in node.cluster_schema().tables}
         assert {'shop."Orders"', "shop.orders", "system_auth.roles"} <= names
-        assert 'CREATE TABLE shop."Orders"' in node.schema_text()
+        assert 'CREATE TABLE shop."Orders"' in schema_text(node.schema_rows())
     finally:
         node.close()
         session.close()

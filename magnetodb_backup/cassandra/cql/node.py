@@ -18,7 +18,7 @@ from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.partitioners import find_partitioner
 from magnetodb_backup.domain.ring import RingMember, peer_remedy
-from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text, unquoted
+from magnetodb_backup.domain.schema.rows import SchemaRow, unquoted
 from magnetodb_backup.domain.tables import (
     ClusterSchema,
     IndexDescription,
@@ -185,10 +185,6 @@ class CqlNode:
             tuple(sorted(keyspaces, key=lambda k: k.name)),
             tuple(sorted(tables, key=lambda t: t.name)),
         )
-
-    def schema_text(self) -> str:
-        """Return ``DESCRIBE SCHEMA WITH INTERNALS``: statements that create the schema."""
-        return schema_text(self.schema_rows())
 
     def schema_rows(self) -> tuple[SchemaRow, ...]:
         """Return the rows of ``DESCRIBE SCHEMA WITH INTERNALS``, in Cassandra's order."""

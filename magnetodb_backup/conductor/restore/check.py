@@ -27,7 +27,7 @@ from magnetodb_backup.errors import (
     RestoreDiffers,
     SSTableRefused,
 )
-from magnetodb_backup.tasks.restore import CheckRows
+from magnetodb_backup.tasks.restore import CheckRows, Compared
 from magnetodb_backup.tasks.restore_steps import CheckBasis, RowsCompared, RowsDelivered
 
 _MOST_RANGES = 100_000
@@ -48,13 +48,18 @@ def with_check(
     source: SourceBackup,
     request: RestoreRequest,
     tables: Sequence[TableRef],
-    has_rows: Mapping[str, bool],
+    compared: Compared,
 ) -> tuple[Plan, CheckBasis]:
     """Return the plan with what a check of ``tables`` adds, and what its tasks need."""
-    found = _plan_check(source, request, tables, has_rows)
+    found = _plan_check(source, request, tables, compared.has_rows)
+    grown = (
+        f"table {name} has columns or fields that were added since the backup, so its rows cannot "
+        "have the backup's fingerprints; leave --check out, or restore it under another name"
+        for name in compared.grown
+    )
     extended = replace(
         plan,
-        problems=(*plan.problems, *found.problems),
+        problems=(*plan.problems, *found.problems, *grown),
         warnings=(*plan.warnings, *found.warnings),
         figures=found.tables,
     )

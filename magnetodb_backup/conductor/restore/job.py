@@ -135,9 +135,7 @@ class RestoreJob:
         plan = _with_rehearsal(make_plan(self._restore, source, found), misrouted, rehearsal)
         basis = CheckBasis()
         if self._request.check:
-            plan, basis = with_check(
-                plan, source, self._request, selected.users(), compared.has_rows
-            )
+            plan, basis = with_check(plan, source, self._request, selected.users(), compared)
         self._tools.database.restores.update(self._restore.id, plan=plan.as_json())
         if plan.problems and not self._request.dry_run:
             raise RestoreRefused("; ".join(plan.problems))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -76,6 +76,12 @@ class Token(NamedTuple):
     def is_word(self, *words: str) -> bool:
         """Return whether the token is one of these keywords (upper case) or signs."""
         return self.kind in (TokenKind.WORD, TokenKind.OTHER) and self.text.upper() in words
+
+
+def token_spans(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the text and the position of each token; of one without an end, its beginning."""
+    for match in _TOKEN.finditer(text):
+        yield match[0], match.start()
 
 
 def tokenize(text: str) -> tuple[Token, ...]:
@@ -276,6 +282,20 @@ def _parse(tokens: tuple[Token, ...]) -> Parsed:
             return Parsed(tokens)
         rest = cursor.at
     return Parsed(tokens, kind, name, table, rest)
+
+
+def parse_beginning(text: str) -> Parsed:
+    """Parse as much of a statement as has complete tokens; the kind may be ``other``."""
+    tokens: list[Token] = []
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind == "open":
+            break
+        tokens.append(Token(TokenKind(kind), match[0]))
+    try:
+        return _parse(tuple(tokens))
+    except FormatProblem:
+        return Parsed(tuple(tokens))
 
 
 def as_statement(parsed: Parsed) -> Statement:

@@ -5,10 +5,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from magnetodb_backup.domain.schema.cql_structure import Structure, read_fields, read_options
-from magnetodb_backup.domain.schema.cql_text import Statement, scan, split_statements
+from magnetodb_backup.domain.schema.cql_structure import (
+    Column,
+    DroppedColumn,
+    Structure,
+    read_fields,
+    read_options,
+)
+from magnetodb_backup.domain.schema.cql_text import Statement, split_statements
+from magnetodb_backup.domain.schema.reading import Unreadable, read_row, rows_of, unreadable
+from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.errors import FormatProblem
 
@@ -20,7 +28,8 @@ class Schema:
     """The statements of a schema, by the objects that they create.
 
     ``commented`` are tables that Cassandra shows only in a comment, because CQL cannot create them;
-    ``ids`` has the tables and views by their IDs.
+    ``ids`` has the tables and views by their IDs. ``statements`` are all in their order, but those
+    of ``unreadable`` objects.
     """
 
     keyspaces: dict[str, Statement] = field(default_factory=dict)
@@ -33,20 +42,35 @@ class Schema:
     triggers: dict[TableName, list[Statement]] = field(default_factory=dict)
     views: dict[TableName, Statement] = field(default_factory=dict)
     ids: dict[str, TableName] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     @classmethod
-    def read(cls, text: str) -> Schema:
-        """Read what DESCRIBE SCHEMA returned.
-
-        :raises FormatProblem: if it is damaged.
-        """
+    def read(cls, source: str | Iterable[SchemaRow]) -> Schema:
+        """Read the rows that DESCRIBE SCHEMA returned, or their joined text."""
         schema = cls()
-        statements, comments = scan(text)
-        for statement in statements:
-            schema._add(statement)
-        for table in _tables_in(comments):
-            schema.commented[TableName(table.keyspace, table.name)] = table
+        for row in rows_of(source) if isinstance(source, str) else source:
+            try:
+                schema._add_row(row)
+            except FormatProblem as error:
+                schema.unreadable.append(unreadable(row, error))
         return schema
+
+    def _add_row(self, row: SchemaRow) -> None:
+        statements, comments = read_row(row)
+        for statement in statements:
+            self._add(statement)
+            self.statements.append(statement)
+        for table in _tables_in(comments):
+            self.commented[TableName(table.keyspace, table.name)] = table
+
+    def lost(self, kind: str, keyspace: str, name: str) -> Unreadable | None:
+        """Return the object of this kind and name if its statement cannot be read."""
+        for found in self.unreadable:
+            of = found.of
+            if (of.kind, of.keyspace, of.name) == (kind, keyspace, name):
+                return found
+        return None
 
     def _add(self, statement: Statement) -> None:
         name = (statement.keyspace, statement.name)
@@ -100,16 +124,57 @@ def _diff(title: str, backup: Sequence[str], present: Sequence[str]) -> str:
 
 
 def type_difference(name: str, backup: Statement, present: Statement) -> str:
-    """Return the differences of a type's fields as text; empty if there are none."""
+    """Return the differences of a type's fields that forbid its values; empty if there are none.
+
+    Fields that were appended since do not: values without them are valid.
+    """
     one, other = ([str(f) for f in read_fields(s)[0]] for s in (backup, present))
-    if one == other:
+    if other[: len(one)] == one:
         return ""
-    return _diff(f"type {name} has other fields than in the backup:", one, other)
+    return _diff(
+        f"type {name} has other fields than in the backup; restore the tables under another "
+        "keyspace name (--to-keyspace):",
+        one,
+        other,
+    )
+
+
+def appended_fields(backup: Statement, present: Statement) -> list[str]:
+    """Return the names of the fields that a type got since the backup."""
+    count = len(read_fields(backup)[0])
+    return [quote(f.name) for f in read_fields(present)[0][count:]]
+
+
+def added_columns(backup: Structure, present: Structure) -> list[Column]:
+    """Return the columns that a table got since the backup; SSTables without them are valid."""
+    return [
+        column
+        for name, column in sorted(present.columns.items())
+        if name not in backup.columns and not _may_have_cells(backup, present, column)
+    ]
+
+
+def _may_have_cells(backup: Structure, present: Structure, column: Column) -> bool:
+    """Return whether the backup's SSTables may have cells that a column must not show.
+
+    It had been dropped when the backup was made: its cells come back unless the drop is on record
+    here too, and cannot be read as another type.
+    """
+    dropped = backup.dropped.get(column.name)
+    if dropped is None:
+        return False
+    return (
+        column.name not in present.dropped
+        or _is_other_type(dropped, column)
+        or dropped.column.is_static != column.is_static
+    )
 
 
 def table_difference(name: TableName, backup: Structure, present: Structure) -> str:
     """Return the differences of two tables that forbid the backup's SSTables; empty if none."""
-    one, other = backup.lines(), present.lines()
+    added = {column.name for column in added_columns(backup, present)}
+    columns = {n: c for n, c in present.columns.items() if n not in added}
+    one, other = backup.lines(), replace(present, columns=columns).lines()
     for column in sorted({*backup.dropped, *present.dropped}):
         here, there = backup.dropped.get(column), present.dropped.get(column)
         # Dropped on one side only does not hinder, unless SSTables of the time before the drop
@@ -119,13 +184,20 @@ def table_difference(name: TableName, backup: Structure, present: Structure) -> 
             other += [f"dropped column {there.column}"] if there else []
     if one == other:
         return ""
-    return _diff(f"table {name} has another structure than in the backup:", one, other)
+    return _diff(
+        f"table {name} has another structure than in the backup; restore it under another name "
+        "(--to-table):",
+        one,
+        other,
+    )
 
 
 def _has_other_type(structure: Structure, name: str) -> bool:
     dropped, column = structure.dropped.get(name), structure.columns.get(name)
-    if dropped is None or column is None:
-        return False
+    return dropped is not None and column is not None and _is_other_type(dropped, column)
+
+
+def _is_other_type(dropped: DroppedColumn, column: Column) -> bool:
     # Cassandra records a dropped user-defined type as the tuple of its fields.
     return dropped.column.type != column.type and "tuple<" not in dropped.column.type
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from magnetodb_backup.domain.schema.cql_structure import (
@@ -20,12 +21,17 @@ from magnetodb_backup.domain.schema.cql_text import Statement, rewritten, split_
 from magnetodb_backup.domain.schema.parts import (
     Named,
     Schema,
+    added_columns,
+    appended_fields,
     dropped_notes,
     option_notes,
     table_difference,
     type_difference,
 )
+from magnetodb_backup.domain.schema.reading import Unreadable
+from magnetodb_backup.domain.schema.skips import KINDS, Skips
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName, check_name, quote
+from magnetodb_backup.errors import FormatProblem
 
 __all__ = [
     "SchemaPlan",
@@ -54,13 +60,15 @@ class SchemaPlan:
     ``create`` are statements to execute in this order, with the target's names: keyspaces, types,
     functions, aggregates, tables each with its alters, indexes. ``views`` are those of the
     tables. ``differences`` forbid the restore, each with the name of a table or type and mostly
-    a unified diff; ``notes`` do not.
+    a unified diff; ``notes`` do not. ``grown`` are target tables whose rows have columns or fields
+    that the backup's lack.
     """
 
     create: tuple[Statement, ...]
     views: tuple[Statement, ...]
     differences: tuple[str, ...]
     notes: tuple[str, ...]
+    grown: tuple[TableName, ...] = ()
 
 
 def table_options(statements: Iterable[Statement], table: TableName) -> Mapping[str, str]:
@@ -72,20 +80,24 @@ def table_options(statements: Iterable[Statement], table: TableName) -> Mapping[
 
 
 def plan_schema(
-    backup: str, present: str, targets: Sequence[Target], whole_keyspaces: Collection[str] = ()
+    backup: Schema | str,
+    present: Schema | str,
+    targets: Sequence[Target],
+    whole_keyspaces: Collection[str] = (),
+    skips: Skips | None = None,
 ) -> SchemaPlan:
     """Compare two results of DESCRIBE SCHEMA WITH INTERNALS for the tables to be restored.
 
     ``whole_keyspaces`` (names in the backup) are created even without tables, with all their
-    types, functions and aggregates.
+    types, functions and aggregates. ``skips`` are not missed where they cannot be read.
 
-    :raises FormatProblem: if a schema is damaged.
     :raises InvalidValue: for a target name that is not valid in Cassandra.
     """
     for target in targets:
         check_name(target.target.keyspace, "keyspace")
         check_name(target.target.table, "table")
-    return _Planner(Schema.read(backup), Schema.read(present), targets, whole_keyspaces).plan()
+    ours, there = (Schema.read(s) if isinstance(s, str) else s for s in (backup, present))
+    return _Planner(ours, there, targets, whole_keyspaces, skips or Skips()).plan()
 
 
 class _Planner:
@@ -95,8 +107,9 @@ class _Planner:
         present: Schema,
         targets: Sequence[Target],
         whole_keyspaces: Collection[str],
+        skips: Skips,
     ) -> None:
-        self._backup, self._present = backup, present
+        self._backup, self._present, self._skips = backup, present, skips
         self._targets, self._whole = targets, whole_keyspaces
         self._differences: list[str] = []
         self._notes: list[str] = []
@@ -107,6 +120,8 @@ class _Planner:
         self._indexes: list[Statement] = []
         self._views: list[Statement] = []
         self._compared: set[tuple[Named, str]] = set()
+        self._appended: set[Named] = set()  # types that have more fields in the target
+        self._grown: set[TableName] = set()
         self._index_names = {
             (table.keyspace, index.name): table
             for table, indexes in present.indexes.items()
@@ -119,7 +134,8 @@ class _Planner:
             if target.target in taken:
                 self._differences.append(f"table {target.target} is the target of several tables")
             else:
-                self._place(target)
+                with self._reading(f"table {target.source}"):
+                    self._place(target)
             taken.add(target.target)
         for keyspace in self._whole:
             goals = {t.target.keyspace for t in self._targets if t.source.keyspace == keyspace}
@@ -127,6 +143,7 @@ class _Planner:
                 self._place_keyspace(keyspace, goal)
         for target in self._targets:
             self._place_views(target)
+        self._refuse_unreadable()
         functions = sorted(self._functions, key=lambda s: s.kind != "function")
         create = (
             *self._keyspaces.values(),
@@ -136,8 +153,52 @@ class _Planner:
             *self._indexes,
         )
         return SchemaPlan(
-            create, tuple(self._views), tuple(self._differences), tuple(dict.fromkeys(self._notes))
+            create,
+            tuple(self._views),
+            tuple(self._differences),
+            tuple(dict.fromkeys(self._notes)),
+            tuple(sorted(self._grown)),
         )
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Turn a statement that cannot be read into a difference of the object it belongs to."""
+        try:
+            yield
+        except FormatProblem as error:
+            self._differences.append(f"{what} cannot be compared or created: {error}")
+
+    def _refuse_unreadable(self) -> None:
+        """Name what belongs to the restored tables and keyspaces and cannot be created."""
+        keyspaces = {t.source.keyspace: t.target.keyspace for t in self._targets}
+        keyspaces |= {name: keyspaces.get(name, name) for name in self._whole}
+        tables = {t.source for t in self._targets}
+        for lost in self._backup.unreadable:
+            of = lost.of
+            of_table = of.kind in KINDS and TableName(of.keyspace, of.table) in tables
+            of_keyspace = of.kind in ("function", "aggregate", "type") and (
+                of.keyspace in self._whole or (of.kind == "type" and of.keyspace in keyspaces)
+            )
+            if not (of_table or of_keyspace):
+                continue
+            goal = keyspaces.get(of.keyspace, of.keyspace)
+            if self._skips.has(of.kind, goal, of.name) or self._is_present(of, goal):
+                self._notes.append(f"{lost.label} is not made: {lost.reason}")
+            else:
+                self._differences.append(_unread(lost))
+
+    def _is_present(self, of: Statement, goal: str) -> bool:
+        present = self._present
+        match of.kind:
+            case "function" | "aggregate":
+                return (goal, of.name) in present.functions
+            case "type":
+                return (goal, of.name) in present.types
+            case "view":
+                return TableName(goal, of.name) in present.views
+            case "index":
+                return (goal, of.name) in self._index_names
+        return False
 
     # Tables.
 
@@ -148,6 +209,8 @@ class _Planner:
         present = self._present.table(name)
         if source is None and present is None and _is_system(name) and target.source == name:
             self._notes.append(f"table {name} is Cassandra's own; its structure is not compared")
+        elif source is None and (lost := self._backup.lost("table", *target.source)):
+            self._differences.append(_unread(lost))
         elif source is None:
             what = "a materialized view in" if target.source in self._backup.views else "not in"
             self._differences.append(f"table {target.source} is {what} the backup's schema")
@@ -195,6 +258,12 @@ class _Planner:
         difference = table_difference(name, one, other)
         if difference:
             self._differences.append(difference)
+        elif added := added_columns(one, other):
+            self._grown.add(name)
+            self._notes.append(
+                f"table {name}: columns added since the backup are null in restored rows: "
+                f"{', '.join(str(column) for column in added)}"
+            )
         self._notes += dropped_notes(name, one, other)
         self._notes += option_notes(f"table {name}", ours, present)
         found = {tail(s) for s in self._present.indexes.get(name, ())}
@@ -210,11 +279,27 @@ class _Planner:
         source, goal = target.source.keyspace, target.target.keyspace
         for name in sorted(structure.types):
             self._place_type(source, goal, name)
+        if any(
+            (goal, name) in self._appended for name in self._with_parts(source, structure.types)
+        ):
+            self._grown.add(target.target)
         for column in structure.columns.values():
             if column.mask and not column.mask.startswith("system."):
                 mask = _function_name(column.mask)
                 for function in self._backup.functions.get((source, mask), ()):
                     self._place_function(source, goal, function)
+
+    def _with_parts(self, keyspace: str, names: Collection[str]) -> set[str]:
+        """Return the names of types and of all types that these consist of."""
+        found: set[str] = set()
+        left = list(names)
+        while left:
+            name = left.pop()
+            statement = self._backup.types.get((keyspace, name))
+            if statement is not None and name not in found:
+                found.add(name)
+                left += read_fields(statement)[1]
+        return found
 
     def _renamed(
         self, target: Target, statement: Statement, *, keep_id: bool = True, index: str = ""
@@ -249,10 +334,12 @@ class _Planner:
         self._make_keyspace(source, goal)
         for keyspace, name in self._backup.types:
             if keyspace == source:
-                self._place_type(source, goal, name)
+                with self._reading(f"type {keyspace}.{name}"):
+                    self._place_type(source, goal, name)
         for (keyspace, _), functions in self._backup.functions.items():
             for function in functions if keyspace == source else ():
-                self._place_function(source, goal, function)
+                with self._reading(f"{function.kind} {keyspace}.{function.name}"):
+                    self._place_function(source, goal, function)
         ours, present = self._backup.keyspaces.get(source), self._present.keyspaces.get(goal)
         if ours and present:
             self._notes += option_notes(f"keyspace {quote(goal)}", ours, present)
@@ -282,6 +369,12 @@ class _Planner:
             self._types[goal, name] = statement
         elif difference := type_difference(f"{quote(goal)}.{quote(name)}", statement, present):
             self._differences.append(difference)
+        elif appended := appended_fields(statement, present):
+            self._appended.add((goal, name))
+            self._notes.append(
+                f"type {quote(goal)}.{quote(name)}: fields added since the backup are null in "
+                f"restored values: {', '.join(appended)}"
+            )
 
     def _place_function(self, source: str, goal: str, function: Statement) -> None:
         for name in sorted(names_in(function)):
@@ -321,6 +414,15 @@ class _Planner:
                 owner = self._present.ids.get(read_options(view).get("id", ""), name)
                 keep_id = goal == name and owner == name
                 self._views.append(self._renamed(target, view, keep_id=keep_id))
+
+
+def _unread(lost: Unreadable) -> str:
+    kind = "function" if lost.of.kind == "aggregate" else lost.of.kind
+    name = f"{lost.of.keyspace}.{lost.of.name}"
+    remedy = "choose other tables by --table"
+    if kind in KINDS:
+        remedy = f"restore without it by --skip {kind}={name}"
+    return f"{lost.label} cannot be made: {lost.reason}; {remedy}"
 
 
 def _function_name(mask: str) -> str:

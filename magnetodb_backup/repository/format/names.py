@@ -86,6 +86,11 @@ def schema_name(backup_id: str) -> str:
     return f"{backup_prefix(backup_id)}schema.cql"
 
 
+def schema_rows_name(backup_id: str) -> str:
+    """Return the name of the schema as rows."""
+    return f"{backup_prefix(backup_id)}schema.jsonl"
+
+
 def node_manifest_name(backup_id: str, host_id: str) -> str:
     """Return the name of a node manifest."""
     return f"{backup_prefix(backup_id)}nodes/{check_uuid(host_id, 'node')}.jsonl.zst"

@@ -48,6 +48,7 @@ class SchemaReadWork:
         stored = None
         if task.store:
             repository = ClusterRepository(self._storage, self._prefix, task.cluster)
+            repository.put_schema_rows(task.backup_id, rows)
             stored = repository.put_schema(task.backup_id, text)
         return SchemaSeen(
             sha256=hashlib.sha256(text.encode()).hexdigest(),

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from magnetodb_backup.domain.restore.parts import checked_name
 from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.planner import (
-    SchemaPlan,
     Statement,
     Target,
     plan_schema,
     split_statements,
     table_options,
 )
+from magnetodb_backup.domain.schema.skips import Skips
 from magnetodb_backup.domain.schema.steps import has_other_id, is_carried_out, is_sai
 from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.errors import CommandFailed, SchemaDiffers
@@ -60,11 +60,11 @@ class SchemaWork:
         """
         targets = _targets(task)
         backup = self._backup_schema(task)
-        plan, present = self._plan(task, targets, backup)
+        present = self._present()
+        plan = plan_schema(backup, present, targets, task.whole_keyspaces, Skips.parse(task.skip))
         cql = self._node.cql()
         schema = cql.cluster_schema()
         existing = {t.name for t in schema.tables}
-        statements = split_statements(backup)
         names = [t.target for t in targets]
         known = [*names, *(checked_name(t) for t in task.own_tables)]
         indexes = [s for s in _of_tables(present, "index", names) if is_sai(s)]
@@ -84,16 +84,17 @@ class SchemaWork:
             gc_grace_seconds={
                 str(t.target): _seconds(
                     "gc_grace_seconds",
-                    present if t.target in existing else statements,
+                    present if t.target in existing else backup,
                     t.target if t.target in existing else t.source,
                     default=864000,
                 )
                 for t in targets
             },
             default_time_to_live={
-                str(t.target): _seconds("default_time_to_live", statements, t.source, default=0)
+                str(t.target): _seconds("default_time_to_live", backup, t.source, default=0)
                 for t in targets
             },
+            grown=tuple(str(name) for name in plan.grown),
         )
 
     def _make(self, task: MakeSchema, context: TaskContext) -> SchemaMade:
@@ -105,7 +106,7 @@ class SchemaWork:
         statements = [s for text in task.statements for s in split_statements(text)]
         targets = _targets(task)
         planned = {TableName(s.keyspace, s.name) for s in statements if s.kind == "table"}
-        backup = self._backup_schema(task) if targets else ""
+        backup = self._backup_schema(task) if targets else Schema()
         self._refuse_differences(task, [t for t in targets if t.target not in planned], backup)
         present = self._present()
         made = []
@@ -137,13 +138,18 @@ class SchemaWork:
         cql.await_schema_agreement(_AGREEMENT)
 
     def _present(self) -> Schema:
-        return Schema.read(self._node.cql().schema_text())
+        return Schema.read(self._node.cql().schema_rows())
 
     def _refuse_differences(
-        self, task: Compare | MakeSchema, targets: Sequence[Target], backup: str
+        self, task: MakeSchema, targets: Sequence[Target], backup: Schema
     ) -> None:
-        if targets and (differences := self._plan(task, targets, backup)[0].differences):
-            raise SchemaDiffers("\n".join(differences))
+        if not targets:
+            return
+        plan = plan_schema(
+            backup, self._present(), targets, task.whole_keyspaces, Skips.parse(task.skip)
+        )
+        if plan.differences:
+            raise SchemaDiffers("\n".join(plan.differences))
 
     def _truncate(self, task: Truncate, context: TaskContext) -> Truncated:
         """Truncate if requested; drop materialized views and the indexes that block streaming.
@@ -157,7 +163,7 @@ class SchemaWork:
             cql.await_schema_agreement(_AGREEMENT)
         tables = [checked_name(t) for t in task.tables]
         existing = {t.name for t in cql.cluster_schema().tables}
-        for statement in _of_tables(split_statements(cql.schema_text()), "view", tables):
+        for statement in _of_tables(self._present(), "view", tables):
             context.raise_if_cancelled()
             name = TableName(statement.keyspace, statement.name)
             cql.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
@@ -170,19 +176,9 @@ class SchemaWork:
                 truncated.append(str(table))
         return Truncated(tuple(truncated))
 
-    # Parts.
-
-    def _plan(
-        self, task: Compare | MakeSchema, targets: Sequence[Target], backup: str
-    ) -> tuple[SchemaPlan, tuple[Statement, ...]]:
-        present = self._node.cql().schema_text()
-        return plan_schema(backup, present, targets, task.whole_keyspaces), split_statements(
-            present
-        )
-
-    def _backup_schema(self, task: Compare | MakeSchema) -> str:
+    def _backup_schema(self, task: Compare | MakeSchema) -> Schema:
         repository = ClusterRepository(self._storage, self._prefix, task.source_cluster)
-        return repository.read_schema(task.backup_id)
+        return Schema.read(repository.schema_rows(task.backup_id))
 
 
 def _targets(task: Compare | MakeSchema) -> list[Target]:
@@ -193,11 +189,11 @@ def _texts(statements: Iterable[Statement]) -> tuple[str, ...]:
     return tuple(statement.text for statement in statements)
 
 
-def _of_tables(
-    statements: Sequence[Statement], kind: str, tables: Sequence[TableName]
-) -> list[Statement]:
+def _of_tables(schema: Schema, kind: str, tables: Sequence[TableName]) -> list[Statement]:
     wanted = set(tables)
-    return [s for s in statements if s.kind == kind and TableName(s.keyspace, s.table) in wanted]
+    return [
+        s for s in schema.statements if s.kind == kind and TableName(s.keyspace, s.table) in wanted
+    ]
 
 
 def _refuse_other_id(statement: Statement, present: Schema) -> None:
@@ -209,6 +205,6 @@ def _refuse_other_id(statement: Statement, present: Schema) -> None:
         )
 
 
-def _seconds(option: str, statements: Sequence[Statement], table: TableName, default: int) -> int:
-    text = table_options(statements, table).get(option, "")
+def _seconds(option: str, schema: Schema, table: TableName, default: int) -> int:
+    text = table_options(schema.statements, table).get(option, "")
     return int(text) if text.isdigit() else default

@@ -12,7 +12,7 @@ from typing import Protocol
 from magnetodb_backup.cassandra.control.sstableloader import Loaded
 from magnetodb_backup.cassandra.files.staging import StagedSSTable, Staging
 from magnetodb_backup.domain.restore.records import RestoreProgress
-from magnetodb_backup.domain.schema.planner import split_statements
+from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.steps import is_sai
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
@@ -134,7 +134,7 @@ class StreamWork:
         """Raise if there is a storage-attached index: nodes would refuse every SSTable."""
         found = [
             f"{s.name} of {TableName(s.keyspace, s.table)}"
-            for s in (split_statements(self._node.cql().schema_text()) if tables else ())
+            for s in (Schema.read(self._node.cql().schema_rows()).statements if tables else ())
             if is_sai(s) and TableName(s.keyspace, s.table) in tables
         ]
         if found:

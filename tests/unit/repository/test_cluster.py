@@ -86,7 +86,7 @@ def test_manifest_that_is_none(
 
 def test_deletion_removes_manifests_and_no_pack(backed_up: Disk) -> None:
     packs = backed_up.repository.packs()
-    assert backed_up.cluster.delete_backup(backup_id(1)) == 3
+    assert backed_up.cluster.delete_backup(backup_id(1)) == 4
     assert _names(backed_up, 1) == []
     assert backed_up.repository.packs() == packs
     assert list(backed_up.cluster.backup_ids()) == [backup_id(2)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from magnetodb_backup.cassandra.control.sstableloader import Loaded
 from magnetodb_backup.cassandra.files.staging import sstable_of
 from magnetodb_backup.domain.schema.planner import split_statements
+from magnetodb_backup.domain.schema.reading import rows_of
 from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import TableDescription, TableName, quote
 from magnetodb_backup.errors import CommandFailed, SSTableRefused, StreamFailed, UnknownTable
@@ -47,14 +48,8 @@ def schema_text(tables: Iterable[TableDescription], replication: Mapping[str, st
 
 
 def schema_rows(text: str) -> tuple[SchemaRow, ...]:
-    """Return a schema as the rows of DESCRIBE; what is between two statements is the first's."""
-    rows = []
-    for part in re.split(r"(?m)^(?=CREATE )", text):
-        if part.strip():
-            made, *_ = split_statements(part)
-            keyspace = made.name if made.kind == "keyspace" else made.keyspace
-            rows.append(SchemaRow(keyspace, made.kind, made.name, part.strip()))
-    return tuple(rows)
+    """Return a schema as the rows of DESCRIBE."""
+    return rows_of(re.sub(r";\n+(?=CREATE )", ";\n\n", text))
 
 
 def execute(nodes: Sequence[FakeNode], text: str) -> None:

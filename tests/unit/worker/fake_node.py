@@ -172,9 +172,6 @@ class FakeCql:
         keyspaces = tuple(KeyspaceDescription(n, self._node.replication) for n in names)
         return ClusterSchema(keyspaces, tuple(tables))
 
-    def schema_text(self) -> str:
-        return self._answer().schema
-
     def schema_rows(self) -> tuple[SchemaRow, ...]:
         return fake_changes.schema_rows(self._answer().schema)
 

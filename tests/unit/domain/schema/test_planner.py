@@ -13,7 +13,7 @@ from magnetodb_backup.domain.schema.planner import (
     table_options,
 )
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import FormatProblem, InvalidValue
+from magnetodb_backup.errors import InvalidValue
 from tests.unit.domain.describes import (
     ALTERS,
     CASSANDRA_41,
@@ -207,8 +207,6 @@ def test_names_and_schemas_from_outside_are_checked() -> None:
     wrong = Target(TableName("shop", "orders"), TableName("shop", 'x" (a int); DROP'))
     with pytest.raises(InvalidValue, match="is not a table name"):
         plan_schema(CASSANDRA_41, "", [wrong])
-    with pytest.raises(FormatProblem, match="without an end"):
-        plan_schema(CASSANDRA_41[:-100], "", [target("shop.orders")])
 
 
 def test_options_of_a_table() -> None:

@@ -70,8 +70,6 @@ def test_ids_blanks_and_the_order_of_columns_do_not_matter() -> None:
         ("frozen<list<int>>>", "frozen<list<text>>>",
          ['-column "order" map<text, frozen<list<int>>>',
           '+column "order" map<text, frozen<list<text>>>']),
-        ("    gone int,", "    gone int,\n    more vector<float, 3>,",
-         ["+column more vector<float, 3>"]),
         ("    address frozen<\"Address\">,\n", "", ['-column address frozen<"Address">']),
         (f"ID = {ORDERS_ID}", "COMPACT STORAGE", ["+compact storage"]),
     ],
@@ -81,7 +79,8 @@ def test_another_structure_is_shown_as_a_diff(old: str, new: str, lines: list[st
     (difference,) = result.differences
     shown = difference.split("\n")
     assert shown[:3] == [
-        "table shop.orders has another structure than in the backup:",
+        "table shop.orders has another structure than in the backup; restore it under another "
+        "name (--to-table):",
         "--- backup",
         "+++ present",
     ]
@@ -160,18 +159,59 @@ def test_a_dropped_user_defined_type_is_a_tuple_and_no_difference() -> None:
 
 
 def test_other_fields_of_a_type_are_a_difference() -> None:
-    present = changed("    value varint\n", "    value varint,\n    more int\n")
+    present = changed("    value varint\n", "    more int,\n    value varint\n")
     (difference,) = plan(CASSANDRA_41, present).differences
     assert difference.split("\n") == [
-        "type shop.line has other fields than in the backup:",
+        "type shop.line has other fields than in the backup; restore the tables under another "
+        "keyspace name (--to-keyspace):",
         "--- backup",
         "+++ present",
         "@@ -1,2 +1,3 @@",
         " shop text",
-        " value varint",
         "+more int",
+        " value varint",
     ]
+    fewer = changed("text,\n    value varint\n", "text\n")
+    assert "-value varint" in plan(CASSANDRA_41, fewer).differences[0]
     assert plan(CASSANDRA_41, changed("    a int\n", "    a text\n")).differences == ()  # unused
+
+
+def test_a_column_added_since_the_backup_is_a_note() -> None:
+    """SSTables without a column are valid; the restored rows have null there."""
+    present = changed(
+        "    gone int,", "    gone int,\n    more vector<float, 3>,\n    s int static,"
+    )
+    result = plan(CASSANDRA_41, present)
+    assert (result.create, result.differences, result.grown) == ((), (), (NAME,))
+    assert result.notes == (
+        "table shop.orders: columns added since the backup are null in restored rows: more "
+        "vector<float, 3>, s int static",
+    )
+    back = plan(present, CASSANDRA_41)
+    assert "-column more vector<float, 3>" in back.differences[0]
+    assert "(--to-table)" in back.differences[0]
+
+
+@pytest.mark.parametrize(
+    "added", ["note text static", "note blob"], ids=["static", "of another type"]
+)
+def test_a_column_added_again_otherwise_is_a_difference(added: str) -> None:
+    """The backup's SSTables may have its cells from the time before the drop."""
+    backup = changed("\nALTER TABLE shop.orders ADD note text;", "")
+    present = changed("ADD note text", f"ADD {added}")
+    (difference,) = plan(backup, present).differences
+    assert f"+column {added}" in difference
+    assert plan(backup, CASSANDRA_41).differences == ()
+
+
+def test_a_field_appended_to_a_type_since_the_backup_is_a_note() -> None:
+    """Values of a user-defined type with fewer fields are valid, also within other types."""
+    present = changed("    value varint\n", "    value varint,\n    more int\n")
+    result = plan(CASSANDRA_41, present)
+    assert (result.create, result.differences, result.grown) == ((), (), (NAME,))
+    assert result.notes == (
+        "type shop.line: fields added since the backup are null in restored values: more",
+    )
 
 
 def test_two_keyspaces_with_different_types_do_not_fit_into_one() -> None:
@@ -182,7 +222,8 @@ def test_two_keyspaces_with_different_types_do_not_fit_into_one() -> None:
     ]
     result = plan_schema(CASSANDRA_41 + second, "", targets)
     assert [d.split("\n")[0] for d in result.differences] == [
-        "type c.line has other fields than in the backup:"
+        "type c.line has other fields than in the backup; restore the tables under another "
+        "keyspace name (--to-keyspace):"
     ]
 
 

@@ -241,5 +241,6 @@ def test_cluster_name_is_part_of_the_container(working: Working) -> None:
     assert list(working.store.list("backups.test%20cluster")) == []
     working.do(TaskKind.SCHEMA, store=True)
     assert [i.name for i in working.store.list("backups.test%20cluster")] == [
-        f"backups/{BACKUP}/schema.cql"
+        f"backups/{BACKUP}/schema.cql",
+        f"backups/{BACKUP}/schema.jsonl",
     ]

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.domain.schema.planner import split_statements
+from magnetodb_backup.domain.schema.reading import rows_of
+from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.errors import (
     Cancelled,
     CassandraUnavailable,
@@ -61,11 +63,11 @@ class Schema(FakeCql):
         if len(self.statements) >= self.dies_after:
             raise CassandraUnavailable("the connection is lost")
 
-    def schema_text(self) -> str:
+    def schema_rows(self) -> tuple[SchemaRow, ...]:
         if self.hidden:  # a moment before another attempt's statement
             self.hidden = False
-            return "\n".join(self.statements[:-1])
-        return super().schema_text()
+            return rows_of("\n".join(self.statements[:-1]))
+        return super().schema_rows()
 
     def await_schema_agreement(self, seconds: float) -> None:
         self.agreed = True
