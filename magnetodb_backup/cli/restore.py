@@ -169,6 +169,7 @@ class Create(_RestoreCommand):
             check=parsed_args.check,
             offline=parsed_args.offline,
             system_auth=parsed_args.system_auth,
+            skip=tuple(parsed_args.skip),
         )
         restore = self.services.requests().create_restore(request)
         wait = parsed_args.dry_run if parsed_args.wait is None else parsed_args.wait
@@ -213,6 +214,15 @@ def _add_choice(parser: ArgumentParser) -> None:
         choices=[existing.value for existing in Existing],
         help="if a table has data: refuse the restore (the default), replace the data by the "
         "backup's, or merge both: the newest write of each cell wins",
+    )
+    parser.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="KIND=NAME",
+        help="do not create this object of the schema: index=NAME, view=NAME, function=NAME (also "
+        "for aggregates) or trigger=NAME, with KEYSPACE.NAME for one keyspace; an existing view of "
+        "that name is dropped and not created again; may be repeated",
     )
     parser.add_argument(
         "--cluster", help="target cluster; by default the backup's own cluster, or the only one"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
 from magnetodb_backup.domain.schema.reading import rows_of
-from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.errors import FormatProblem, NotFound
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.fingerprints import FingerprintsReader
@@ -18,7 +17,11 @@ from magnetodb_backup.repository.format.manifests import (
     backup_manifest_bytes,
     parse_backup_manifest,
 )
-from magnetodb_backup.repository.format.schema_rows import parse_schema_rows, schema_rows_bytes
+from magnetodb_backup.repository.format.schema_rows import (
+    StoredSchema,
+    parse_schema_rows,
+    schema_rows_bytes,
+)
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
@@ -39,12 +42,12 @@ class ClusterRepository:
         """Store the schema of a backup."""
         return self._put(layout.schema_name(backup_id), text.encode())
 
-    def put_schema_rows(self, backup_id: str, rows: Iterable[SchemaRow]) -> StoredObject:
+    def put_schema_rows(self, backup_id: str, schema: StoredSchema) -> StoredObject:
         """Store the schema of a backup as rows, beside its text."""
-        return self._put(layout.schema_rows_name(backup_id), schema_rows_bytes(backup_id, rows))
+        return self._put(layout.schema_rows_name(backup_id), schema_rows_bytes(backup_id, schema))
 
-    def schema_rows(self, backup_id: str) -> tuple[SchemaRow, ...]:
-        """Return the schema of a backup as rows.
+    def schema_rows(self, backup_id: str) -> StoredSchema:
+        """Return the schema of a backup as rows, with its grants.
 
         A backup of an older release, or one whose rows do not fit its text, has the text split.
 
@@ -57,7 +60,7 @@ class ClusterRepository:
             LOG.info("backup %s has its schema as text only, which is split", backup_id)
         except FormatProblem as error:
             LOG.warning("the text of the schema is split instead: %s", error)
-        return rows_of(text)
+        return StoredSchema(rows_of(text))
 
     def read_schema(self, backup_id: str) -> str:
         """Return the schema of a backup as text.

@@ -14,6 +14,7 @@ from magnetodb_backup.domain.restore.records import (
     RestoreStatus,
 )
 from magnetodb_backup.domain.restore.routing import select_tables
+from magnetodb_backup.domain.schema.skips import Skips
 from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     Selection,
@@ -48,6 +49,7 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
             "once, so the rows of the others would be lost; use merge"
         )
     _check_fingerprints(request, backup)
+    Skips.parse(request.skip)  # refuses what does not name an object
     request = replace(
         request,
         keyspaces=tuple(parse_name(k) for k in request.keyspaces),

@@ -50,7 +50,9 @@ class Compared:
     ``present_indexes`` make what exists now; ``differences`` refuse the restore, ``notes`` do not.
     ``replication`` is that of all keyspaces; ``gc_grace_seconds`` of the target's tables and
     ``default_time_to_live`` of the backup's (0 for none) are in seconds, by target. ``grown`` are
-    tables whose rows have columns or fields that the backup's lack.
+    tables whose rows have columns or fields that the backup's lack. ``skipped`` are the options
+    ``skip`` that matched; ``grants`` the statements that give the grants on what is created, None
+    if the backup does not know them.
     """
 
     create: tuple[str, ...]
@@ -65,6 +67,8 @@ class Compared:
     gc_grace_seconds: Mapping[str, int]
     default_time_to_live: Mapping[str, int] = field(default_factory=dict)
     grown: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    grants: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +167,8 @@ class NodePreflight:
     """What a node would download, by target table as in CQL, what refuses it, and what may fail.
 
     ``packs`` counts objects to read; ``bytes_per_second`` is the measured rate of one stream from
-    the store, 0 if there was nothing to read; ``version`` is Cassandra's.
+    the store, 0 if there was nothing to read; ``version`` is Cassandra's; ``settings`` are those of
+    its cassandra.yaml that a restore looks at.
     """
 
     tables: Mapping[str, FileTotals]
@@ -175,6 +180,7 @@ class NodePreflight:
     problems: tuple[str, ...]
     version: str
     warnings: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

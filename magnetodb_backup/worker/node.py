@@ -10,6 +10,7 @@ from typing import Protocol
 from magnetodb_backup.cassandra.control.interface import NodeControl
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.grants import Granted
 from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import ClusterSchema, IndexDescription, TableName
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
@@ -63,6 +64,9 @@ class CqlConnection(Protocol):
 
     def schema_rows(self) -> tuple[SchemaRow, ...]:
         """Return the same statements as rows, each with its keyspace."""
+
+    def grants(self) -> tuple[Granted, ...] | None:
+        """Return all grants to roles, None if they cannot be read."""
 
     def data_directories(self) -> tuple[str, ...]:
         """Return the data directories, in Cassandra's order."""

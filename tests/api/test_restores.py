@@ -91,6 +91,7 @@ def test_creating(api: Api) -> None:
         "offline": False,
         "system_auth": False,
         "check": True,
+        "skip": ["view=shop.by_name", "function=f"],
     }
     answer = api.call("POST", "/v1/restores", **as_json(body))
     assert answer.status_code == 202
@@ -127,6 +128,7 @@ def test_defaults_of_a_new_restore(api: Api) -> None:
         ({"existing": "replace", "node": "10.0.0.1"}, 400, "use merge"),
         ({"source_replicas": "two"}, 400, "body['source_replicas']"),
         ({"dry_run": "yes"}, 400, "body['dry_run']"),
+        ({"skip": ["table=shop.orders"]}, 400, "does not say what to skip; write index=NAME"),
         ({"cluster": ""}, 400, "body['cluster']"),
         ({"cluster": "other"}, 404, f"reports a cluster 'other'; known: '{CLUSTER}"),
         ({"speed": 9}, 400, "'speed' was unexpected"),

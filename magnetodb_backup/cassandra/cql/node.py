@@ -18,6 +18,7 @@ from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.partitioners import find_partitioner
 from magnetodb_backup.domain.ring import RingMember, peer_remedy
+from magnetodb_backup.domain.schema.grants import Granted
 from magnetodb_backup.domain.schema.rows import SchemaRow, unquoted
 from magnetodb_backup.domain.tables import (
     ClusterSchema,
@@ -27,6 +28,7 @@ from magnetodb_backup.domain.tables import (
     TableName,
 )
 from magnetodb_backup.errors import (
+    AccessDenied,
     CassandraUnavailable,
     CommandFailed,
     DataDirectoryProblem,
@@ -193,6 +195,17 @@ class CqlNode:
             SchemaRow(unquoted(r.keyspace_name), r.type, unquoted(r.name), r.create_statement)
             for r in rows
         )
+
+    def grants(self) -> tuple[Granted, ...] | None:
+        """Return all grants to roles, None if they cannot be read."""
+        try:
+            rows = self._session.rows(
+                "SELECT role, resource, permissions FROM system_auth.role_permissions"
+            )
+        except (AccessDenied, CommandFailed, CassandraUnavailable) as error:
+            LOG.info("grants are not recorded: %s", error)
+            return None
+        return tuple(Granted(r.role, r.resource, tuple(r.permissions or ())) for r in rows)
 
     def data_directories(self) -> tuple[str, ...]:
         """Return the data directories that Cassandra uses, in its order."""

@@ -9,16 +9,18 @@ from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, Step, typed_step
 from magnetodb_backup.conductor.restore.check import check_tasks, with_check
 from magnetodb_backup.conductor.restore.delivery import Delivery, Rehearsal
+from magnetodb_backup.conductor.restore.findings import Findings, LeftOut
 from magnetodb_backup.conductor.restore.nodes import RestoreTools, TargetNodes
 from magnetodb_backup.conductor.restore.offline import PlaceDelivery
 from magnetodb_backup.conductor.restore.online import OnlineDelivery
-from magnetodb_backup.conductor.restore.plan import Findings, make_plan
+from magnetodb_backup.conductor.restore.plan import make_plan
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.fingerprints import merged_checks
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.plan import Plan
 from magnetodb_backup.domain.restore.records import Restore
 from magnetodb_backup.domain.restore.routing import Method
+from magnetodb_backup.domain.schema.skips import Skips, leave_out
 from magnetodb_backup.domain.schema.steps import names_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import RestoreRefused
@@ -125,13 +127,18 @@ class RestoreJob:
         compared = self._compare(selected)
         routing, misrouted = self._delivery.route(source, ring, compared, selected)
         work = source.parts(routing, selected)
-        receivers = self._delivery.receivers(results, work)
+        skips = Skips.parse(self._request.skip)
+        steps, left_out = leave_out(source.schema(routing, compared, selected), skips)
         contacts = self._delivery.contacts(ring)
-        asked = {h: RunPreflight(parts=work.get(h, ()), contacts=contacts) for h in receivers}
+        # Nodes that download nothing have settings, too.
+        asked = {m.host_id: RunPreflight(parts=()) for m in self._nodes.members(results)}
+        for host_id in self._delivery.receivers(results, work):
+            asked[host_id] = RunPreflight(parts=work.get(host_id, ()), contacts=contacts)
         nodes = self._nodes.run(results, "preflight", asked)
-        steps = source.schema(routing, compared, selected)
         rehearsal = self._delivery.rehearse(results, routing, steps)
-        found = Findings(ring, selected, compared, routing, steps, nodes)
+        found = Findings(
+            ring, selected, compared, routing, steps, nodes, LeftOut(left_out, skips.unused())
+        )
         plan = _with_rehearsal(make_plan(self._restore, source, found), misrouted, rehearsal)
         basis = CheckBasis()
         if self._request.check:
@@ -155,6 +162,7 @@ class RestoreJob:
             tables=selected.users(),
             whole_keyspaces=selected.user_keyspaces(),
             own_tables=tuple(ref.target for ref in selected.own()),
+            skip=self._request.skip,
         )
         return self._nodes.run_on_any("compare", task)
 
@@ -176,6 +184,7 @@ class RestoreJob:
             statements=results.of(Prepared).schema.before,
             tables=selected.users(),
             whole_keyspaces=selected.user_keyspaces(),
+            skip=self._request.skip,
         )
         return SchemaReady(self._nodes.run_on_first(results, "schema", task).made)
 

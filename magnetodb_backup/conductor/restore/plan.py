@@ -3,34 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
+from magnetodb_backup.conductor.restore.findings import Findings
+from magnetodb_backup.conductor.restore.plan_schema import schema_problems, schema_warnings
 from magnetodb_backup.conductor.restore.preflight import SourceBackup, newest_version, release
 from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.domain.restore.plan import Plan, PlannedNode, PlannedSchema, PlannedTable
 from magnetodb_backup.domain.restore.records import Existing, Restore
-from magnetodb_backup.domain.restore.routing import Method, Routing, copies, factors
+from magnetodb_backup.domain.restore.routing import Method, copies, factors
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of
 from magnetodb_backup.domain.tables import TableName, quote
-from magnetodb_backup.tasks.restore import Compared, FileTotals, NodePreflight
+from magnetodb_backup.tasks.restore import Compared, FileTotals
 from magnetodb_backup.tasks.restore_steps import Selected
 
 _SHOWN = 120  # characters of a statement in a plan
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What preflight found; ``nodes`` by host ID."""
-
-    ring: Sequence[RingMember]
-    selected: Selected
-    compared: Compared
-    routing: Routing
-    steps: SchemaSteps
-    nodes: Mapping[str, NodePreflight]
 
 
 def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
@@ -55,7 +44,7 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
             notes=(*compared.notes, *_dropped_meanwhile(compared, steps)),
         ),
         problems=tuple(_problems(restore, source, found)),
-        warnings=(*found.routing.notes, *_warnings(source, found)),
+        warnings=(*found.routing.notes, *_warnings(source, found), *schema_warnings(found)),
     )
 
 
@@ -104,6 +93,7 @@ def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[s
         *_existing_problems(restore, found.compared),
         *_view_problems(found.selected, found.compared),
         *_version_problems(source, found.ring),
+        *schema_problems(found),
         *_datacentre_problems(source, found),
     ]
 

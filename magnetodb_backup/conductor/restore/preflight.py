@@ -101,7 +101,10 @@ class SourceBackup:
         return TableName(self._keyspace(source.keyspace), table)
 
     def schema(self, routing: Routing, compared: Compared, selected: Selected) -> SchemaSteps:
-        """Return the statements to execute, in full: later steps execute exactly these."""
+        """Return the statements to execute, in full: later steps execute exactly these.
+
+        What the request skips is still among them; see ``leave_out()``.
+        """
         streamed = {
             ref.target
             for ref in selected.tables

@@ -93,7 +93,8 @@ class RestoreRequest:
     restored, empty for all. ``source_replicas`` is ``all`` or ``one``: which copies of a range
     are sent to another ring. ``offline`` exchanges the files of nodes that are stopped for it;
     with ``system_auth`` those of Cassandra's roles and grants too. With ``check`` the restored
-    rows are compared with the backup's fingerprints.
+    rows are compared with the backup's fingerprints. ``skip`` has objects of the schema that are
+    left out, as ``index|view|function|trigger=[keyspace.]name``.
     """
 
     backup_id: str
@@ -110,6 +111,7 @@ class RestoreRequest:
     offline: bool = False
     system_auth: bool = False
     check: bool = False
+    skip: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as records and the REST API have it."""
@@ -128,13 +130,14 @@ class RestoreRequest:
             "offline": self.offline,
             "system_auth": self.system_auth,
             "check": self.check,
+            "skip": list(self.skip),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RestoreRequest:
         """Read what ``as_json()`` returned; absent members have their default."""
         values = dict(data)
-        for name in ("keyspaces", "tables"):
+        for name in ("keyspaces", "tables", "skip"):
             values[name] = tuple(values.get(name, ()))
         values["existing"] = Existing(values.get("existing", Existing.REFUSE))
         return cls(**values)

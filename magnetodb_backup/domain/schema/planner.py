@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from magnetodb_backup.domain.schema.cql_structure import (
     names_in,
@@ -28,8 +27,9 @@ from magnetodb_backup.domain.schema.parts import (
     table_difference,
     type_difference,
 )
-from magnetodb_backup.domain.schema.reading import Unreadable
-from magnetodb_backup.domain.schema.skips import KINDS, Skips
+from magnetodb_backup.domain.schema.plan import SchemaPlan, Target, table_options
+from magnetodb_backup.domain.schema.skips import Skips
+from magnetodb_backup.domain.schema.unreadable import cannot_be_made, judge_unreadable
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName, check_name, quote
 from magnetodb_backup.errors import FormatProblem
 
@@ -43,40 +43,6 @@ __all__ = [
 ]
 
 _LONGEST_INDEX_NAME = 221
-
-
-@dataclass(frozen=True)
-class Target:
-    """The source and the target name of a table."""
-
-    source: TableName
-    target: TableName
-
-
-@dataclass(frozen=True)
-class SchemaPlan:
-    """The changes needed before tables can be restored.
-
-    ``create`` are statements to execute in this order, with the target's names: keyspaces, types,
-    functions, aggregates, tables each with its alters, indexes. ``views`` are those of the
-    tables. ``differences`` forbid the restore, each with the name of a table or type and mostly
-    a unified diff; ``notes`` do not. ``grown`` are target tables whose rows have columns or fields
-    that the backup's lack.
-    """
-
-    create: tuple[Statement, ...]
-    views: tuple[Statement, ...]
-    differences: tuple[str, ...]
-    notes: tuple[str, ...]
-    grown: tuple[TableName, ...] = ()
-
-
-def table_options(statements: Iterable[Statement], table: TableName) -> Mapping[str, str]:
-    """Return the options in a table's WITH, as CQL; empty for an unknown table."""
-    for statement in statements:
-        if statement.kind == "table" and TableName(statement.keyspace, statement.name) == table:
-            return read_options(statement)
-    return {}
 
 
 def plan_schema(
@@ -143,7 +109,12 @@ class _Planner:
                 self._place_keyspace(keyspace, goal)
         for target in self._targets:
             self._place_views(target)
-        self._refuse_unreadable()
+        tables = {t.source: t.target for t in self._targets}
+        differences, notes = judge_unreadable(
+            self._backup, self._present, tables, self._whole, self._skips
+        )
+        self._differences += differences
+        self._notes += notes
         functions = sorted(self._functions, key=lambda s: s.kind != "function")
         create = (
             *self._keyspaces.values(),
@@ -168,38 +139,6 @@ class _Planner:
         except FormatProblem as error:
             self._differences.append(f"{what} cannot be compared or created: {error}")
 
-    def _refuse_unreadable(self) -> None:
-        """Name what belongs to the restored tables and keyspaces and cannot be created."""
-        keyspaces = {t.source.keyspace: t.target.keyspace for t in self._targets}
-        keyspaces |= {name: keyspaces.get(name, name) for name in self._whole}
-        tables = {t.source for t in self._targets}
-        for lost in self._backup.unreadable:
-            of = lost.of
-            of_table = of.kind in KINDS and TableName(of.keyspace, of.table) in tables
-            of_keyspace = of.kind in ("function", "aggregate", "type") and (
-                of.keyspace in self._whole or (of.kind == "type" and of.keyspace in keyspaces)
-            )
-            if not (of_table or of_keyspace):
-                continue
-            goal = keyspaces.get(of.keyspace, of.keyspace)
-            if self._skips.has(of.kind, goal, of.name) or self._is_present(of, goal):
-                self._notes.append(f"{lost.label} is not made: {lost.reason}")
-            else:
-                self._differences.append(_unread(lost))
-
-    def _is_present(self, of: Statement, goal: str) -> bool:
-        present = self._present
-        match of.kind:
-            case "function" | "aggregate":
-                return (goal, of.name) in present.functions
-            case "type":
-                return (goal, of.name) in present.types
-            case "view":
-                return TableName(goal, of.name) in present.views
-            case "index":
-                return (goal, of.name) in self._index_names
-        return False
-
     # Tables.
 
     def _place(self, target: Target) -> None:
@@ -210,7 +149,7 @@ class _Planner:
         if source is None and present is None and _is_system(name) and target.source == name:
             self._notes.append(f"table {name} is Cassandra's own; its structure is not compared")
         elif source is None and (lost := self._backup.lost("table", *target.source)):
-            self._differences.append(_unread(lost))
+            self._differences.append(cannot_be_made(lost))
         elif source is None:
             what = "a materialized view in" if target.source in self._backup.views else "not in"
             self._differences.append(f"table {target.source} is {what} the backup's schema")
@@ -246,6 +185,7 @@ class _Planner:
         self._notes += [
             f"table {name}: trigger {quote(trigger.name)} is not restored; make it by hand"
             for trigger in self._backup.triggers.get(target.source, ())
+            if not self._skips.has("trigger", name.keyspace, trigger.name)
         ]
 
     def _compare(self, target: Target, source: Statement, present: Statement) -> None:
@@ -414,15 +354,6 @@ class _Planner:
                 owner = self._present.ids.get(read_options(view).get("id", ""), name)
                 keep_id = goal == name and owner == name
                 self._views.append(self._renamed(target, view, keep_id=keep_id))
-
-
-def _unread(lost: Unreadable) -> str:
-    kind = "function" if lost.of.kind == "aggregate" else lost.of.kind
-    name = f"{lost.of.keyspace}.{lost.of.name}"
-    remedy = "choose other tables by --table"
-    if kind in KINDS:
-        remedy = f"restore without it by --skip {kind}={name}"
-    return f"{lost.label} cannot be made: {lost.reason}; {remedy}"
 
 
 def _function_name(mask: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from magnetodb_backup.domain.schema.cql_structure import names_in, read_structure
 from magnetodb_backup.domain.schema.cql_text import Statement, split_statements
+from magnetodb_backup.domain.schema.steps import SchemaSteps
 from magnetodb_backup.domain.tables import parse_name
 from magnetodb_backup.errors import InvalidValue
 
@@ -84,9 +85,22 @@ class Skips:
             if self.has(s.kind, s.keyspace, s.name)
         )
 
+    def used(self) -> tuple[str, ...]:
+        """Return the options that matched an object so far."""
+        return tuple(str(s) for s in self._wanted if s in self._found)
+
     def unused(self) -> tuple[str, ...]:
         """Return the options that matched no object so far."""
         return tuple(str(s) for s in self._wanted if s not in self._found)
+
+
+def leave_out(steps: SchemaSteps, skips: Skips) -> tuple[SchemaSteps, tuple[Statement, ...]]:
+    """Return the statements without those to skip, and these.
+
+    What blocks the delivery is dropped in any case.
+    """
+    kept = SchemaSteps(skips.kept(steps.before), skips.kept(steps.after), steps.drop)
+    return kept, skips.left_out((*steps.before, *steps.after))
 
 
 def broken_without(left_out: Sequence[Statement], kept: Iterable[str]) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import hashlib
 
+from magnetodb_backup.domain.schema.grants import grant_rows
 from magnetodb_backup.domain.schema.rows import SchemaRow, keyspaces_digest, schema_text
 from magnetodb_backup.errors import CassandraUnavailable
 from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.format.schema_rows import StoredSchema
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.backup import ReadSchema, SchemaSeen
 from magnetodb_backup.tasks.cluster import SelectedTables
@@ -48,7 +50,9 @@ class SchemaReadWork:
         stored = None
         if task.store:
             repository = ClusterRepository(self._storage, self._prefix, task.cluster)
-            repository.put_schema_rows(task.backup_id, rows)
+            granted = cql.grants()
+            grants = None if granted is None else grant_rows(granted)
+            repository.put_schema_rows(task.backup_id, StoredSchema(rows, grants))
             stored = repository.put_schema(task.backup_id, text)
         return SchemaSeen(
             sha256=hashlib.sha256(text.encode()).hexdigest(),

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.plan import DirectoryRoom
+from magnetodb_backup.domain.restore.target_settings import SETTINGS
 from magnetodb_backup.domain.sstables import unknown, unreadable
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CassandraUnavailable, CorruptObject
@@ -105,7 +106,15 @@ class PreflightWork:
             problems=tuple(found.problems),
             version=known.member.version,
             warnings=tuple(found.warnings),
+            settings=self._settings_of_node(),
         )
+
+    def _settings_of_node(self) -> Mapping[str, str]:
+        """Return what the node's cassandra.yaml has; nothing where Cassandra does not run."""
+        try:
+            return dict(self._node.cql().settings(*SETTINGS))
+        except CassandraUnavailable:
+            return {}
 
     def _look(self, task: RunPreflight, parts: Sequence[Part], version: str, found: _Found) -> None:
         """Add what the parts of one node backup need; its node manifest is read once."""
@@ -141,7 +150,7 @@ class PreflightWork:
         for number, space in enumerate(spaces):
             beside = sum(n for n, d in zip(needed, devices, strict=True) if d == devices[number])
             keep = int(space.total * self._settings.head_room_percent / 100)
-            if space.free - beside < keep and devices.index(devices[number]) == number:
+            if beside and space.free - beside < keep and devices.index(devices[number]) == number:
                 problems.append(
                     f"data directory {space.path} has {space.free >> 20} MiB free; the restore "
                     f"needs {_mib(beside)} MiB on its file system and [worker] head_room_percent "

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from magnetodb_backup.domain.restore.parts import checked_name
+from magnetodb_backup.domain.schema.grants import lost_grants
 from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.planner import (
     Statement,
@@ -20,6 +21,7 @@ from magnetodb_backup.domain.schema.steps import has_other_id, is_carried_out, i
 from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.format.schema_rows import StoredSchema
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.restore import (
     Compare,
@@ -59,9 +61,10 @@ class SchemaWork:
         The statements are returned in full: later steps execute exactly these.
         """
         targets = _targets(task)
-        backup = self._backup_schema(task)
-        present = self._present()
-        plan = plan_schema(backup, present, targets, task.whole_keyspaces, Skips.parse(task.skip))
+        stored = self._stored_schema(task)
+        backup, present = Schema.read(stored.rows), self._present()
+        skips = Skips.parse(task.skip)
+        plan = plan_schema(backup, present, targets, task.whole_keyspaces, skips)
         cql = self._node.cql()
         schema = cql.cluster_schema()
         existing = {t.name for t in schema.tables}
@@ -95,6 +98,8 @@ class SchemaWork:
                 for t in targets
             },
             grown=tuple(str(name) for name in plan.grown),
+            skipped=skips.used(),
+            grants=None if stored.grants is None else lost_grants(stored.grants, plan.create),
         )
 
     def _make(self, task: MakeSchema, context: TaskContext) -> SchemaMade:
@@ -106,7 +111,7 @@ class SchemaWork:
         statements = [s for text in task.statements for s in split_statements(text)]
         targets = _targets(task)
         planned = {TableName(s.keyspace, s.name) for s in statements if s.kind == "table"}
-        backup = self._backup_schema(task) if targets else Schema()
+        backup = Schema.read(self._stored_schema(task).rows) if targets else Schema()
         self._refuse_differences(task, [t for t in targets if t.target not in planned], backup)
         present = self._present()
         made = []
@@ -176,9 +181,9 @@ class SchemaWork:
                 truncated.append(str(table))
         return Truncated(tuple(truncated))
 
-    def _backup_schema(self, task: Compare | MakeSchema) -> Schema:
+    def _stored_schema(self, task: Compare | MakeSchema) -> StoredSchema:
         repository = ClusterRepository(self._storage, self._prefix, task.source_cluster)
-        return Schema.read(repository.schema_rows(task.backup_id))
+        return repository.schema_rows(task.backup_id)
 
 
 def _targets(task: Compare | MakeSchema) -> list[Target]:

@@ -69,6 +69,10 @@ def backup(shell: Shell) -> Backup:
         ),
         (["--dry-run", "--no-wait"], {"dry_run": True}),
         (["--check"], {"check": True}),
+        (
+            ["--skip", "view=shop.by_name", "--skip", "index=by_v"],
+            {"skip": ("view=shop.by_name", "index=by_v")},
+        ),
     ],
 )
 def test_requests(shell: Shell, backup: Backup, arguments: list[str], asked: Any) -> None:

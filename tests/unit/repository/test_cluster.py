@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text
 from magnetodb_backup.errors import FormatProblem, NotFound, StorageRefused
 from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.schema_rows import StoredSchema
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, PREFIX, Disk, backup_id, noise
 
@@ -82,6 +84,48 @@ def test_manifest_that_is_none(
     with pytest.raises(FormatProblem, match=told) as failure:
         backed_up.cluster.read_backup(backup_id(1))
     assert name in str(failure.value)
+
+
+ROWS = (
+    SchemaRow("ks", "keyspace", "ks", "CREATE KEYSPACE ks WITH x = 1;"),
+    SchemaRow("ks", "function", "f(int)", "CREATE FUNCTION ks.f(a int) AS $$it's\u2028$$ here$$;"),
+)
+GRANTS = (SchemaRow("ks", "grant", "t", "GRANT SELECT ON TABLE ks.t TO app;"),)
+
+
+@pytest.mark.parametrize("grants", [GRANTS, (), None])
+def test_schema_is_kept_as_rows_with_the_grants(
+    disk: Disk, grants: tuple[SchemaRow, ...] | None
+) -> None:
+    schema = StoredSchema(ROWS, grants)
+    disk.cluster.put_schema(backup_id(1), schema_text(ROWS))
+    disk.cluster.put_schema_rows(backup_id(1), schema)
+    assert disk.cluster.schema_rows(backup_id(1)) == schema
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,  # a backup of an older release
+        lambda body: body[:-9],
+        lambda body: body.replace(b"x = 1", b"x = 2"),
+        lambda body: b"".join(body.splitlines(keepends=True)[:-1]),
+        lambda body: body.replace(b'"format": 1', b'"format": 2'),
+        lambda body: body.replace(b'"type"', b'"kind"'),
+        lambda body: b"",
+    ],
+)
+def test_schema_without_fitting_rows_is_split(
+    disk: Disk, change: Callable[[bytes], bytes] | None
+) -> None:
+    """Only the text is proved by the backup manifest."""
+    disk.cluster.put_schema(backup_id(1), schema_text(ROWS))
+    if change is not None:
+        disk.cluster.put_schema_rows(backup_id(1), StoredSchema(ROWS))
+        disk.store.change(CONTAINER, layout.schema_rows_name(backup_id(1)), change)
+    found = disk.cluster.schema_rows(backup_id(1))
+    assert found.grants is None
+    assert schema_text(found.rows) == schema_text(ROWS)
 
 
 def test_deletion_removes_manifests_and_no_pack(backed_up: Disk) -> None:

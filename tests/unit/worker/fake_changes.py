@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from magnetodb_backup.cassandra.control.sstableloader import Loaded
 from magnetodb_backup.cassandra.files.staging import sstable_of
+from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.planner import split_statements
 from magnetodb_backup.domain.schema.reading import rows_of
 from magnetodb_backup.domain.schema.rows import SchemaRow
@@ -68,7 +69,7 @@ def execute(nodes: Sequence[FakeNode], text: str) -> None:
         if made.kind == "other":
             raise CommandFailed(f"SyntaxException: {text}")
         for node in nodes:
-            known = split_statements(node.schema)
+            known = Schema.read(node.schema).statements
             if made.kind != "keyspace" and made.keyspace not in {s.keyspace for s in known}:
                 raise CommandFailed(f"InvalidRequest: keyspace {made.keyspace} does not exist")
             there = [(s.kind, s.keyspace, s.name) for s in known]
@@ -92,7 +93,7 @@ def drop(nodes: Sequence[FakeNode], name: TableName) -> None:
         node.tables = [t for t in node.tables if t.name != name]
         kept = [
             s.text
-            for s in split_statements(node.schema)
+            for s in Schema.read(node.schema).statements
             if (s.keyspace, s.name) != (name.keyspace, name.table)
         ]
         node.schema = "\n\n".join(kept) + "\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
+from magnetodb_backup.domain.schema.grants import Granted
 from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import (
     ClusterSchema,
@@ -62,6 +63,8 @@ class FakeNode:
         self.tables = list(tables or [table("ks", "t", 1), table("ks", "u", 2)])
         self.replication = dict(SIMPLE)
         self.schema = fake_changes.schema_text(self.tables, SIMPLE)
+        self.granted: tuple[Granted, ...] | None = ()  # to roles
+        self.settings: dict[str, str] = {}  # of cassandra.yaml, beside the directories
         self.mode = "NORMAL"
         self.boots: int | None = 1  # grows with each start
         self.shows_gossip = True  # over CQL, since Cassandra 4.1
@@ -175,6 +178,9 @@ class FakeCql:
     def schema_rows(self) -> tuple[SchemaRow, ...]:
         return fake_changes.schema_rows(self._answer().schema)
 
+    def grants(self) -> tuple[Granted, ...] | None:
+        return self._answer().granted
+
     def data_directories(self) -> tuple[str, ...]:
         return self._answer().data.names
 
@@ -220,8 +226,10 @@ class FakeCql:
         return index.name not in self._answer().unready
 
     def settings(self, *names: str) -> Mapping[str, str]:
-        root = self._answer().data.paths[0].parent
-        return {name: str(root / name.removesuffix("_directory")) for name in names}
+        node = self._answer()
+        root = node.data.paths[0].parent
+        known = {n: str(root / n.removesuffix("_directory")) for n in names if "_directory" in n}
+        return known | {name: node.settings[name] for name in names if name in node.settings}
 
     def row_reader(self, raise_if_cancelled: Callable[[], None]) -> FakeRows:
         return FakeRows(self._answer(), raise_if_cancelled)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a plan about objects that cannot be created, are left out, or lose grants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from magnetodb_backup.conductor.restore.findings import Findings
+from magnetodb_backup.domain.restore.target_settings import has_authorization, setting_problems
+from magnetodb_backup.domain.schema.skips import broken_without
+from magnetodb_backup.domain.schema.steps import names_of
+from magnetodb_backup.domain.tables import TableName
+
+_GRANTS = 100  # statements in a plan
+
+
+def schema_problems(found: Findings) -> list[str]:
+    """Return what the target's settings forbid to create, and what cannot be left out."""
+    steps = found.steps
+    statements = (*steps.before, *steps.after)
+    present = [TableName(*v) for v in names_of(found.compared.present_views, "view")]
+    return [
+        *setting_problems(found.target_nodes(), statements, present),
+        *broken_without(found.left_out.statements, statements),
+    ]
+
+
+def schema_warnings(found: Findings) -> list[str]:
+    """Return what the target lacks after the restore: skipped objects, grants."""
+    present = set(names_of(found.compared.present_views, "view"))
+    dropped = set(found.steps.drop)
+    warnings = []
+    for statement in found.left_out.statements:
+        name = (statement.keyspace, statement.name)
+        what = f"{statement.kind} {TableName(*name)}"
+        if (statement.kind == "view" and name in present) or name in dropped:
+            warnings.append(
+                f"{what} is dropped and not created again, as --skip says; queries by it fail"
+            )
+        else:
+            warnings.append(f"{what} is not created, as --skip says")
+    warnings += [
+        f"--skip {option} names nothing that this restore would create"
+        for option in found.left_out.unused
+        if option not in found.compared.skipped
+    ]
+    return [*warnings, *_grant_warnings(found)]
+
+
+def _grant_warnings(found: Findings) -> list[str]:
+    tables = [str(TableName(*t)) for t in names_of(found.steps.before, "table")]
+    if not tables or not has_authorization(found.target_nodes()):
+        return []
+    created = _some(tables)
+    grants = found.compared.grants
+    if grants is None:
+        lost = "the backup does not know which grants they had, give them again"
+    elif grants:
+        lost = f"their grants are lost, give them again: {_some(grants, ' ', _GRANTS)}"
+    else:
+        lost = "they had no grants"
+    return [f"{created}: created by the role of this service, which owns them; {lost}"]
+
+
+def _some(names: Sequence[str], joint: str = ", ", most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return joint.join(names[:most]) + more
