@@ -99,8 +99,11 @@ def leave_out(steps: SchemaSteps, skips: Skips) -> tuple[SchemaSteps, tuple[Stat
 
     What blocks the delivery is dropped in any case.
     """
-    kept = SchemaSteps(skips.kept(steps.before), skips.kept(steps.after), steps.drop)
-    return kept, skips.left_out((*steps.before, *steps.after))
+    left_out = skips.left_out((*steps.before, *steps.after))
+    skipped = tuple(statement.text for statement in left_out)
+    return SchemaSteps(
+        skips.kept(steps.before), skips.kept(steps.after), steps.drop, skipped
+    ), left_out
 
 
 def broken_without(left_out: Sequence[Statement], kept: Iterable[str]) -> list[str]:

@@ -27,11 +27,13 @@ class SchemaSteps:
     """The statements of a restore: ``before`` and ``after`` the delivery of rows.
 
     ``drop`` are existing indexes of ``after``, by keyspace and name, that block the delivery.
+    ``skipped`` are those statements that the request leaves out, of existing objects too.
     """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     drop: tuple[tuple[str, str], ...]
+    skipped: tuple[str, ...] = ()
 
 
 def is_sai(statement: Statement) -> bool:
