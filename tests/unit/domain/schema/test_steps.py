@@ -99,6 +99,7 @@ def test_what_a_step_keeps_is_json() -> None:
         "before": list(steps.before),
         "after": list(steps.after),
         "drop": [["shop", "By_Note"]],
+        "skipped": [],
     }
 
 
