@@ -16,7 +16,6 @@ from magnetodb_backup.domain.schema.grants import GRANT
 from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text
 from magnetodb_backup.errors import FormatProblem
 
-
 _MEMBERS = ("keyspace", "type", "name", "statement")
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from magnetodb_backup.domain.schema.parts import Schema
@@ -83,7 +81,7 @@ def test_a_function_with_dollars_in_its_body_is_made(
 @pytest.mark.parametrize("body", ["a$", "$$;", "$", "x$$y$$z", "$$;\n\nCREATE'", "''$$"])
 def test_bodies_with_dollars(body: str) -> None:
     """Whatever a body holds, the rows beside it are read."""
-    odd = replace(STRIP, statement=f"CREATE FUNCTION k.f(a text) LANGUAGE java AS $${body}$$;")
+    odd = STRIP._replace(statement=f"CREATE FUNCTION k.f(a text) LANGUAGE java AS $${body}$$;")
     schema = Schema.read((*ROWS[:2], odd, *ROWS[3:]))
     assert schema.unreadable == []
     (function,) = schema.functions["k", "f"]
@@ -99,7 +97,7 @@ BROKEN = "CREATE INDEX broken ON k.t (v) WITH OPTIONS = {'a': 'it's'};"
 def test_what_cannot_be_read_is_named_with_the_remedy(as_text: bool) -> None:
     """The other tables of the backup are restored all the same."""
     other = SchemaRow("o", "table", "t", "CREATE TABLE o.t (k int PRIMARY KEY);")
-    rows = (*ROWS, SchemaRow("k", "index", "broken", BROKEN), replace(ROWS[0]), other)
+    rows = (*ROWS, SchemaRow("k", "index", "broken", BROKEN), ROWS[0], other)
     backup = Schema.read(schema_text(rows) if as_text else rows)
     present = "CREATE KEYSPACE o WITH x = 1;\n\nCREATE KEYSPACE k WITH x = 1;"
     name = TableName("o", "t")
