@@ -40,6 +40,10 @@ class CassandraUnavailable(Transient):
     """The local Cassandra node does not answer."""
 
 
+class ImportRuns(Transient):
+    """Cassandra may still be importing the files that are to be removed."""
+
+
 class StreamFailed(Transient):
     """Nodes did not accept all streamed SSTables."""
 

@@ -23,7 +23,8 @@ OPTS = [
         "repair_timeout",
         default=86_400.0,
         min=1,
-        help="Maximum time in seconds for the repair of one keyspace, and for building the "
-        "secondary indexes of one table, after a restore.",
+        help="Maximum time in seconds for what takes long in Cassandra during a restore: the "
+        "import of SSTables into one table, the repair of one keyspace, and building the "
+        "secondary indexes of one table.",
     ),
 ]

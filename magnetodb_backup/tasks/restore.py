@@ -221,12 +221,19 @@ class Download(PartsTask[Downloaded]):
     room: tuple[int, ...] | UnsetType = UNSET
 
 
+@dataclass(frozen=True)
+class StagingRemoved:
+    """The tables whose imports were waited for, as in CQL: they ran when their task had ended."""
+
+    awaited: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
-class CleanUp(RestoreTask[Done]):
-    """Remove what the restore has staged."""
+class CleanUp(RestoreTask[StagingRemoved]):
+    """Remove what the restore has staged, after the end of imports that still run."""
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_CLEANUP
-    result: ClassVar[type[Any]] = Done
+    result: ClassVar[type[Any]] = StagingRemoved
 
 
 # Delivering.

@@ -31,6 +31,7 @@ from magnetodb_backup.worker.restore.offline import OfflineWork, Process
 from magnetodb_backup.worker.restore.preflight import PreflightWork, RestoreSettings
 from magnetodb_backup.worker.restore.queue import RestoreQueue
 from magnetodb_backup.worker.restore.rehearsal import Rehearsal
+from magnetodb_backup.worker.restore.running_imports import EndedRestores
 from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.restore.stream import Loader, StreamWork
 from magnetodb_backup.worker.service import spawn
@@ -72,11 +73,11 @@ class NodeParts:
 
 @dataclass(frozen=True)
 class Work:
-    """Performs every kind of task; ``snapshots`` and ``downloads`` also remove left-overs."""
+    """Performs every kind of task; ``snapshots`` and ``ended`` also remove left-overs."""
 
     tasks: Dispatcher
     snapshots: SnapshotWork
-    downloads: DownloadWork
+    ended: EndedRestores
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,12 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
     """Return what performs the tasks of one node."""
     node, storage, prefix = parts.node, parts.storage, settings.prefix
     restoring = RestoreSettings(prefix, settings.download, settings.head_room_percent)
-    downloads = DownloadWork(node, storage, restoring)
     finished = FinishedUploads(settings.state_dir)
     snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
     one_by_one = RestoreQueue().one_by_one(
         [
             *PreflightWork(node, storage, restoring, Rehearsal(node, parts.loader)).handlers(),
-            *downloads.handlers(),
+            *DownloadWork(node, storage, restoring).handlers(),
             *ImportWork(node).handlers(),
             *SchemaWork(node, storage, prefix).handlers(),
             *StreamWork(node, parts.loader).handlers(),
@@ -120,7 +120,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         *one_by_one,
         *CheckWork(node, storage, prefix, concurrency).handlers(),
     ]  # fmt: skip
-    return Work(Dispatcher(node, handlers), snapshots, downloads)
+    return Work(Dispatcher(node, handlers), snapshots, EndedRestores(node))
 
 
 def compose_worker(
@@ -138,7 +138,7 @@ def compose_worker(
         conductor,
         tasks,
         work.snapshots.remove,
-        work.downloads.remove_staging,
+        work.ended.remove_staging,
         report,
     )
     return Worker(tasks, reporter)

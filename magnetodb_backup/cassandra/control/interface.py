@@ -38,15 +38,25 @@ class NodeControl(Protocol):
         Cassandra may report success without removing them: check the directories afterwards.
         """
 
-    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+    def import_sstables(
+        self,
+        table: TableName,
+        directories: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+    ) -> None:
         """Move the directories' SSTables into the table, without a check of their tokens.
 
         Cassandra verifies them, resets their level and repaired time, and builds secondary
-        indexes, but not materialized views. Can be repeated.
+        indexes, but not materialized views; that may take hours. Can be repeated. The imports of
+        a table follow one another: that of an empty directory returns after the earlier ones.
+
+        ``raise_if_cancelled`` is called regularly; an error that it raises ends the waiting. The
+        import continues in Cassandra, which has no command to end it.
 
         :raises SSTableRefused: naming the directories that Cassandra refuses. It moved nothing
             from these and everything from the others. Only Cassandra's log has the reason.
         :raises UnknownTable: if there is no such table.
+        :raises CommandFailed: if it takes too long; then it continues in Cassandra.
         """
 
     def repair(

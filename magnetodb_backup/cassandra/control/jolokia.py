@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,9 +60,10 @@ def from_conf(conf: cfg.ConfigOpts) -> JolokiaControl:
 
 @dataclass(frozen=True)
 class RepairWaits:
-    """Times of waiting for a repair, in seconds.
+    """Times of waiting for long work in Cassandra, in seconds.
 
-    A repair may take ``timeout``; its status is requested every ``poll``. The waiting ends if the
+    A repair, an import or a build of indexes may take ``timeout``; a repair's status is requested
+    every ``poll``. The waiting ends if the
     agent does not answer for ``silence``.
     """
 
@@ -122,17 +126,24 @@ class JolokiaControl:
         """Clear the tag in all keyspaces."""
         self._execute(_CLEAR, [tag, []])
 
-    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+    def import_sstables(
+        self,
+        table: TableName,
+        directories: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+    ) -> None:
         """Import all directories by one request."""
         if not directories:
             return
         mbean = f"org.apache.cassandra.db:type=Tables,keyspace={table.keyspace},table={table.table}"
         self.operation_mode()  # raises while Cassandra starts: then no table is known yet
-        refused = self._execute(
+        refused = self._execute_long(
             _IMPORT,
             [list(directories), *_IMPORT_OPTIONS],
+            still=f"the import into {table} still runs",
             mbean=mbean,
             missing=UnknownTable(f"Cassandra has no table {table}"),
+            raise_if_cancelled=raise_if_cancelled,
         )
         if refused:
             raise SSTableRefused(
@@ -222,19 +233,11 @@ class JolokiaControl:
         """Rebuild the indexes by one request."""
         if not indexes:
             return
-        try:
-            self._execute(
-                _REBUILD,
-                [table.keyspace, table.table, list(indexes)],
-                timeout=self._repair.timeout,
-            )
-        except CassandraUnavailable as error:
-            if not isinstance(error.__context__, requests.exceptions.ReadTimeout):
-                raise
-            raise CommandFailed(
-                f"the indexes of {table} are still being built after {self._repair.timeout:g} s "
-                "([jolokia] repair_timeout)"
-            ) from None
+        self._execute_long(
+            _REBUILD,
+            [table.keyspace, table.table, list(indexes)],
+            still=f"the indexes of {table} are still being built",
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -262,6 +265,43 @@ class JolokiaControl:
             missing,
             timeout or self._timeout,
         )
+
+    def _execute_long(
+        self,
+        operation: str,
+        arguments: list[Any],
+        *,
+        still: str,
+        mbean: str = _STORAGE_SERVICE,
+        missing: BackupError | None = None,
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+    ) -> Any:
+        """Execute what takes its time in Cassandra; ``still`` says what runs if it takes too long.
+
+        One request waits for the end, in a thread of its own, which stays if the waiting is
+        cancelled. Repeated ones would each take one of the agent's few threads until then.
+        """
+        request = partial(
+            self._execute,
+            operation,
+            arguments,
+            mbean=mbean,
+            missing=missing,
+            timeout=self._repair.timeout,
+        )
+        future = _in_a_thread(request)
+        while not future.done():
+            wait([future], timeout=self._repair.poll)
+            if not future.done():
+                raise_if_cancelled()
+        try:
+            return future.result()
+        except CassandraUnavailable as error:
+            if not isinstance(error.__context__, requests.exceptions.ReadTimeout):
+                raise
+            raise CommandFailed(
+                f"{still} after {self._repair.timeout:g} s ([jolokia] repair_timeout)"
+            ) from None
 
     def _tls_problem(self, error: Exception) -> BackupError:
         """Return what ended the TLS handshake: our files, the agent's certificate, or the agent."""
@@ -321,3 +361,17 @@ class JolokiaControl:
                 f"{what}: Cassandra at {self._at} is still starting"
             )
         raise CommandFailed(f"{what}: {str(document.get('error'))[:500]}")
+
+
+def _in_a_thread(request: Callable[[], Any]) -> Future[Any]:
+    """Begin a request; the process may end before it does."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(request())
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="jolokia", daemon=True).start()
+    return future

@@ -54,7 +54,10 @@ def from_conf(conf: cfg.ConfigOpts) -> NodetoolControl:
 
 
 class NodetoolControl:
-    """Runs nodetool; ``timeout`` in seconds for one run, but ``repair_timeout`` for a repair."""
+    """Runs nodetool; ``timeout`` in seconds for one run, ``repair_timeout`` for long ones.
+
+    Those are imports, repairs, and builds of indexes.
+    """
 
     def __init__(
         self,
@@ -106,12 +109,19 @@ class NodetoolControl:
         """Clear the tag in all keyspaces."""
         self._run("clearsnapshot", "-t", tag)
 
-    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+    def import_sstables(
+        self,
+        table: TableName,
+        directories: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+    ) -> None:
         """Import all directories by one command."""
         if not directories:
             return
         names = [table.keyspace, table.table, *directories]
-        code, output = self._call(["import", "--no-tokens", "--", *names], self._timeout)
+        command = ["import", "--no-tokens", "--", *names]
+        still = f"the import into {table} still runs"
+        code, output = self._call_long(command, still, raise_if_cancelled)
         if code == 0:
             return
         if refused := _IMPORT_REFUSED.search(output):
@@ -132,13 +142,8 @@ class NodetoolControl:
     ) -> None:
         """Repair the tables by one command."""
         command = ["repair", "--full", "--ignore-unreplicated-keyspaces", "--", keyspace, *tables]
-        try:
-            code, output = self._call(command, self._repair_timeout, raise_if_cancelled)
-        except CassandraUnavailable:
-            raise CommandFailed(
-                f"the repair of {keyspace} still runs after {self._repair_timeout:g} s ([nodetool] "
-                "repair_timeout)"
-            ) from None
+        still = f"the repair of {keyspace} still runs"
+        code, output = self._call_long(command, still, raise_if_cancelled)
         # After the begin of a repair "timed out" is a failure of a replica, not of JMX.
         if code and re.search(r"repair (command|job)", output, re.I):
             raise CommandFailed(f"nodetool repair of {keyspace}: {_summary(output)}")
@@ -173,14 +178,8 @@ class NodetoolControl:
         """Rebuild the indexes by one command."""
         if not indexes:
             return
-        names = ["--", table.keyspace, table.table, *indexes]
-        try:
-            code, output = self._call(["rebuild_index", *names], self._repair_timeout)
-        except CassandraUnavailable:
-            raise CommandFailed(
-                f"the indexes of {table} are still being built after {self._repair_timeout:g} s "
-                "([nodetool] repair_timeout)"
-            ) from None
+        command = ["rebuild_index", "--", table.keyspace, table.table, *indexes]
+        code, output = self._call_long(command, f"the indexes of {table} are still being built")
         if code:
             raise self._failure("rebuild_index", output)
 
@@ -192,6 +191,20 @@ class NodetoolControl:
         if code:
             raise self._failure(arguments[0], output)
         return output
+
+    def _call_long(
+        self,
+        arguments: Sequence[str],
+        still: str,
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+    ) -> tuple[int, str]:
+        """Run what takes its time in Cassandra; ``still`` says what runs if it takes too long."""
+        try:
+            return self._call(arguments, self._repair_timeout, raise_if_cancelled)
+        except CassandraUnavailable:
+            raise CommandFailed(
+                f"{still} after {self._repair_timeout:g} s ([nodetool] repair_timeout)"
+            ) from None
 
     def _call(
         self,

@@ -175,19 +175,16 @@ class Staging:
     def rehearsal(self, table: TableName) -> Iterator[list[Path]]:
         """Lend an empty directory of a table in each data directory, made as those of files are."""
         self.prepare()
-        made = []
         try:
-            for root in self._roots:
-                path = root
-                for name in ("rehearsal", table.keyspace, table.table):
-                    path /= name
-                    _make(path)
-                made.append(path)
-            yield made
+            yield [_make_empty(root, "rehearsal", table) for root in self._roots]
         finally:
             for root in self._roots:
                 shutil.rmtree(root / "rehearsal", ignore_errors=True)
                 _remove_empty(root)
+
+    def empty_directory(self, table: TableName) -> Path:
+        """Return a directory of a table without files, made as those of files are."""
+        return _make_empty(self._roots[0], "empty", table)
 
     def remove(self) -> None:
         """Remove the files of the restore; missing ones are no error."""
@@ -253,6 +250,15 @@ def _remove_empty(root: Path) -> None:
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
         raise DataDirectoryProblem(f"{path} is a symbolic link; remove it")
+
+
+def _make_empty(root: Path, name: str, table: TableName) -> Path:
+    """Make ``<root>/<name>/<keyspace>/<table>``: Cassandra imports from no other directories."""
+    path = root
+    for each in (name, table.keyspace, table.table):
+        path /= each
+        _make(path)
+    return path
 
 
 def _make(directory: Path) -> None:

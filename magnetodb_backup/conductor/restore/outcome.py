@@ -4,23 +4,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from magnetodb_backup.conductor.definition import RunnerSettings
-from magnetodb_backup.conductor.fanout import Fanout, Workers
+from magnetodb_backup.conductor.fanout import Fanout, Outcome, Workers
 from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolerated
 from magnetodb_backup.conductor.restore.job import RestoreJob
 from magnetodb_backup.conductor.restore.nodes import RestoreTools
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Job
-from magnetodb_backup.domain.restore.records import RestoreStatus
+from magnetodb_backup.domain.restore.records import RestorePhase, RestoreStatus
 from magnetodb_backup.domain.restore.table_states import RESTORED, UNTOUCHED
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.tasks.codec import decode
+from magnetodb_backup.tasks.restore import StagingRemoved
 from magnetodb_backup.tasks.restore_steps import Failure, Selected
 
 LOG = logging.getLogger(__name__)
 _CLEANING = 10.0  # seconds; workers remove what is left when they report next
+# What nothing can end in Cassandra, by the phase in which a restore ends.
+_CONTINUES = {
+    RestorePhase.VIEWS.value: ". Builds of views and indexes that have begun continue in Cassandra",
+    RestorePhase.REPAIR.value: ". A repair that has begun continues in Cassandra",
+}
+_WAITING = (
+    ". Waiting until Cassandra has ended the imports that have begun; after that the staged files "
+    "are removed"
+)
 
 
 class RestoreRunner:
@@ -77,21 +88,19 @@ class RestoreRunner:
         self._database.jobs.save_step(job.id, job.round, Failure.step, error.as_record())
         restore = self._database.restores.get(job.id)
         steps = RestoreJob(job, restore, self._tools(restore.source_cluster, lambda: None))
+        text = describe(error) + _CONTINUES.get(restore.phase, "")
+        if restore.phase == RestorePhase.IMPORT.value:
+            self._database.restores.update(job.id, error=text + _WAITING)
         with tolerated(f"the removal of the staged files of restore {job.id}"):
-            for outcome in steps.undo(self._fanout(lambda: None, _CLEANING)):
-                if outcome.error is not None:
-                    LOG.warning(
-                        "staged files on %s stay until its worker reports again: %s",
-                        outcome.call.host,
-                        outcome.error,
-                    )
+            outcomes = steps.undo(self._fanout(lambda: None, _CLEANING))
+            text += _removed(outcomes)
         cancelled = isinstance(error, Cancelled)
         states = steps.table_states()
         self._database.restores.update(job.id, tables=states)
         self._database.restores.set_status(
             job.id,
             RestoreStatus.CANCELLED if cancelled else RestoreStatus.RESTORE_FAILED,
-            error=describe(error) + "".join(_states_as_text(states)),
+            error=text + "".join(_states_as_text(states)),
         )
 
     def _tools(self, source_cluster: str, raise_if_cancelled: Callable[[], None]) -> RestoreTools:
@@ -112,6 +121,24 @@ class RestoreRunner:
             outage_deadline=min(outage_deadline, self._settings.outage_deadline),
             raise_if_cancelled=raise_if_cancelled,
         )
+
+
+def _removed(outcomes: Sequence[Outcome]) -> str:
+    """Return sentences on the imports that the removal of staged files had to wait for."""
+    text = ""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            LOG.warning(
+                "staged files on %s stay until its worker reports again: %s",
+                outcome.call.host,
+                outcome.error,
+            )
+        elif tables := decode(StagingRemoved, outcome.result).awaited:
+            text += (
+                f". On {outcome.call.host} the import into {', '.join(tables)} could not be ended, "
+                "and has ended by itself"
+            )
+    return text
 
 
 def _states_as_text(states: Mapping[str, str]) -> Iterator[str]:

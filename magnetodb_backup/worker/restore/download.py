@@ -16,16 +16,17 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import download_node, is_restored_component
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.restore import CleanUp, Done, Download, Downloaded
+from magnetodb_backup.tasks.restore import CleanUp, Download, Downloaded, StagingRemoved
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.directories import directory_of
 from magnetodb_backup.worker.restore.preflight import RestoreSettings, by_source
+from magnetodb_backup.worker.restore.running_imports import RunningImports, await_all
 from magnetodb_backup.worker.tasks import TaskContext
 
 
 class DownloadWork:
-    """Stages files beside the data, and removes them again."""
+    """Stages files beside the data, and removes them at the end."""
 
     def __init__(self, node: LocalNode, storage: StorageDriver, settings: RestoreSettings) -> None:
         self._node, self._storage, self._settings = node, storage, settings
@@ -34,12 +35,9 @@ class DownloadWork:
         """Return the handler of each kind of task."""
         return [handles(Download, self._download), handles(CleanUp, self._clean_up)]
 
-    def remove_staging(self, restore_id: str) -> None:
-        """Remove what a restore has left on this node."""
-        Staging(self._node.known().data_directories, restore_id).remove()
-
     def _download(self, task: Download, context: TaskContext) -> Downloaded:
         """Stage and verify the files of all parts; what an earlier attempt staged is kept."""
+        await_all(self._node, context.raise_if_cancelled)
         staging = Staging(self._node.known().data_directories, task.restore_id)
         staging.prepare()
         whole = RestoreProgress(files_total=task.files, bytes_total=task.bytes)
@@ -84,9 +82,12 @@ class DownloadWork:
         )
         return _added(before, done)
 
-    def _clean_up(self, task: CleanUp, context: TaskContext) -> Done:
-        self.remove_staging(task.restore_id)
-        return Done()
+    def _clean_up(self, task: CleanUp, context: TaskContext) -> StagingRemoved:
+        """Remove what the restore has staged, once Cassandra imports nothing of it any more."""
+        staging = Staging(self._node.known().data_directories, task.restore_id)
+        awaited = RunningImports(self._node, staging).await_end(context.raise_if_cancelled)
+        staging.remove()
+        return StagingRemoved(tuple(map(str, awaited)))
 
 
 def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgress:

@@ -21,6 +21,7 @@ from magnetodb_backup.errors import SSTableRefused
 from magnetodb_backup.tasks.restore import Imported, ImportParts
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.running_imports import RunningImports
 from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
@@ -39,10 +40,13 @@ class ImportWork:
     def _import(self, task: ImportParts, context: TaskContext) -> Imported:
         """Let Cassandra take over the staged files, table by table.
 
-        Imported files leave the staging directory, so a repeated task imports the rest.
+        Imported files leave the staging directory, so a repeated task imports the rest, after the
+        end of an import that an earlier one has left running.
         """
         parts = task.own_parts()
         staging = Staging(self._node.known().data_directories, task.restore_id)
+        running = RunningImports(self._node, staging)
+        running.await_end(context.raise_if_cancelled)
         refused: dict[str, list[str]] = noted(staging)
         tables = [
             (table, directories)
@@ -55,7 +59,9 @@ class ImportWork:
         for table, directories in tables:
             context.raise_if_cancelled()
             staged = _sstables(directories)
-            for reason in self._import_table(table, directories):
+            with running.noted(table):
+                reasons = self._import_table(table, directories, context)
+            for reason in reasons:
                 known = refused.setdefault(str(table), [])
                 if reason not in known:  # by an attempt that died
                     known.append(reason)
@@ -66,7 +72,9 @@ class ImportWork:
             sstables=total - left, refused={t: tuple(reasons) for t, reasons in refused.items()}
         )
 
-    def _import_table(self, table: TableName, directories: list[Path]) -> list[str]:
+    def _import_table(
+        self, table: TableName, directories: list[Path], context: TaskContext
+    ) -> list[str]:
         """Import a table's SSTables at once; if one is refused, import them one by one.
 
         Directories that an earlier attempt has split are imported one by one at once.
@@ -74,7 +82,7 @@ class ImportWork:
         single_ones = [d for d in directories if is_one_directory_each(d)]
         if whole := [d for d in directories if d not in single_ones]:
             try:
-                self._take_over(table, whole)
+                self._take_over(table, whole, context)
             except SSTableRefused as error:
                 LOG.warning("%s is imported SSTable by SSTable: %s", table, error)
                 single_ones = directories
@@ -82,17 +90,20 @@ class ImportWork:
         for directory in single_ones:
             for sstable, single in one_directory_each(directory).items():
                 try:
-                    self._take_over(table, [single])
+                    self._take_over(table, [single], context)
                 except SSTableRefused as error:
                     refused.append(f"{sstable} ({error})")
         return refused
 
-    def _take_over(self, table: TableName, directories: Sequence[Path]) -> None:
+    def _take_over(
+        self, table: TableName, directories: Sequence[Path], context: TaskContext
+    ) -> None:
         """Let Cassandra import the directories' SSTables.
 
         :raises SSTableRefused: if it refuses any, or leaves one in place without an error.
         """
-        self._node.control.import_sstables(table, [str(d) for d in directories])
+        names = [str(directory) for directory in directories]
+        self._node.control.import_sstables(table, names, context.raise_if_cancelled)
         if left := _sstables(directories):
             raise SSTableRefused(
                 f"Cassandra has left {left} SSTables for {table} in "

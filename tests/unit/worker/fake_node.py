@@ -95,6 +95,9 @@ class FakeNode:
         self.on_start: Callable[[], None] = lambda: None
         self.on_execute: Callable[[str], None] = lambda statement: None
         self.on_import: Callable[[TableName], None] = lambda table: None
+        self.slow_imports: set[TableName] = set()  # tables whose imports last until end_import()
+        self.importing: dict[TableName, list[str]] = {}  # the directories of imports that run
+        self.on_wait: Callable[[TableName], None] = self.end_import  # while an import runs
         # By table: token and JSON text of its rows, wherever their replicas are. What is not
         # there has one row for each SSTable.
         self.rows: dict[TableName, list[tuple[int, str]]] = {}
@@ -111,6 +114,9 @@ class FakeNode:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return path
+
+    def end_import(self, table: TableName) -> None:
+        fake_changes.import_sstables(self, table, self.importing.pop(table))
 
     def connect(self) -> FakeCql:
         self.connections += 1
@@ -330,13 +336,33 @@ class FakeControl:
             for path in node.snapshots(tag):
                 shutil.rmtree(path)
 
-    def import_sstables(self, table: TableName, directories: Sequence[str]) -> None:
+    def import_sstables(
+        self,
+        table: TableName,
+        directories: Sequence[str],
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+    ) -> None:
         if table.keyspace == "system_traces":  # Cassandra's own
             fake_changes.import_nothing(self._do("rehearse"), directories)
             return
+        if directories and all(os.path.isdir(d) and not os.listdir(d) for d in directories):
+            self._do(f"await {table}")
+            self._wait_for_import(table, raise_if_cancelled)
+            fake_changes.import_sstables(self._node, table, directories)
+            return
         node = self._do(f"import {table} {len(directories)}")
+        self._wait_for_import(table, raise_if_cancelled)  # one at a time
+        if table in node.slow_imports:
+            node.importing[table] = list(directories)
+            self._wait_for_import(table, raise_if_cancelled)
+            return
         node.on_import(table)
         fake_changes.import_sstables(node, table, directories)
+
+    def _wait_for_import(self, table: TableName, raise_if_cancelled: Callable[[], None]) -> None:
+        while table in self._node.importing:
+            self._node.on_wait(table)
+            raise_if_cancelled()
 
     def repair(
         self,

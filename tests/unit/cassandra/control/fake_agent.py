@@ -25,6 +25,7 @@ class FakeAgent:
     body: bytes = b'{"status": 200, "value": null}'
     status: int = 200
     deed: str = ""
+    slow: str = ""  # the operation that ends when ``released`` is set
     first: list[object] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
@@ -64,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         agent.authorizations.append(self.headers.get("Authorization"))
         agent.paths.append(self.path)
         if agent.deed == "silence":
+            agent.released.wait(30)
+        if agent.slow and agent.slow in agent.requests[-1].get("operation", ""):
             agent.released.wait(30)
         if agent.deed in ("hang up", "silence"):
             self.close_connection = True

@@ -61,6 +61,45 @@ def test_refused_directories_are_named(agent: FakeAgent, control: JolokiaControl
         control.import_sstables(TABLE, ["/a", "/b"])
 
 
+def test_import_that_takes_longer_than_other_requests(agent: FakeAgent) -> None:
+    """One request waits for it: more would take all threads of the agent."""
+    control = JolokiaControl(agent.url, timeout=0.05, repair=RepairWaits(poll=0.2))
+    agent.first, agent.slow = ["NORMAL", ["/b"]], "importNewSSTables"
+    control_looks: list[int] = []
+
+    def look() -> None:
+        control_looks.append(1)
+        if len(control_looks) == 2:
+            agent.released.set()
+
+    with pytest.raises(SSTableRefused, match="of /b"):
+        control.import_sstables(TABLE, ["/a", "/b"], look)
+    assert len(control_looks) == 2
+    assert len(agent.requests) == 2
+    control.close()
+
+
+def test_import_that_runs_beyond_its_own_time(agent: FakeAgent) -> None:
+    control = JolokiaControl(agent.url, repair=RepairWaits(timeout=0.2, poll=0.01))
+    agent.first, agent.slow = ["NORMAL"], "importNewSSTables"
+    with pytest.raises(
+        CommandFailed,
+        match=r'into "Shop"."order" still runs after 0.2 s \(\[jolokia\] repair_timeout',
+    ):
+        control.import_sstables(TABLE, ["/a"])
+    control.close()
+
+
+def test_cancelled_import(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first, agent.slow = ["NORMAL"], "importNewSSTables"
+
+    def cancelled() -> None:
+        raise Cancelled("on request")
+
+    with pytest.raises(Cancelled):
+        control.import_sstables(TABLE, ["/a"], cancelled)
+
+
 def test_import_into_an_unknown_table(agent: FakeAgent, control: JolokiaControl) -> None:
     agent.first = ["NORMAL"]
     agent.error(404, "no", "javax.management.InstanceNotFoundException")

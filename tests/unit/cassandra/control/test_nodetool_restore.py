@@ -73,6 +73,37 @@ def test_other_failures_of_an_import(
         control.import_sstables(TABLE, ["/a"])
 
 
+def test_import_that_takes_longer_than_other_commands(program: FakeNodetool) -> None:
+    program.answer(Answer(seconds=0.5))
+    control = NodetoolControl([str(program.path)], host="127.0.0.9", port=7199, timeout=0.05)
+    control.import_sstables(TABLE, ["/a"])
+    assert len(program.calls()) == 1
+
+
+def test_import_that_runs_beyond_its_own_time(program: FakeNodetool) -> None:
+    program.answer(Answer(seconds=60))
+    control = NodetoolControl(
+        [str(program.path)], host="127.0.0.9", port=7199, timeout=60, repair_timeout=0.5
+    )
+    with pytest.raises(
+        CommandFailed,
+        match=r'into "Shop"."order" still runs after 0.5 s \(\[nodetool\] repair_timeout',
+    ):
+        control.import_sstables(TABLE, ["/a"])
+
+
+def test_cancelled_import(program: FakeNodetool, control: NodetoolControl) -> None:
+    program.answer(Answer(seconds=60))
+
+    def cancelled() -> None:
+        if program.calls():
+            raise Cancelled("on request")
+
+    with pytest.raises(Cancelled):
+        control.import_sstables(TABLE, ["/a"], cancelled)
+    wait_for(lambda: not program.processes(), deadline=5, what="the end of nodetool")
+
+
 def test_repair_is_full(program: FakeNodetool, control: NodetoolControl) -> None:
     control.repair("Shop", ["a", "b"])
     (call,) = program.calls()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -313,6 +314,35 @@ def test_cancelling_at_any_step(restoring: Restoring, kind: TaskKind) -> None:
         assert restore.tables == UNTOUCHED
         assert restoring.rows() == before
         assert restoring.changes() == []
+
+
+def test_cancelling_while_cassandra_imports(restoring: Restoring) -> None:
+    """An import cannot be ended: its files stay, and the restore says what it waits for."""
+    restore = restoring.request(existing=Existing.REPLACE)
+    database, node = restoring.cluster.database, restoring.cluster.nodes[2]
+    seen: list[str] = []
+
+    def wait(table: TableName) -> None:
+        shown = database.restores.get(restore.id)
+        if restoring.job(restore).cancel_requested and "Waiting until" in shown.error:
+            assert shown.status is RestoreStatus.RESTORING
+            assert restoring.staged() != []
+            seen.append(shown.error)
+            node.end_import(table)
+        else:
+            database.jobs.request_cancel(restore.id)
+            time.sleep(0.01)  # other threads go on
+
+    node.slow_imports, node.on_wait = {T}, wait
+    ended = restoring.run(restore)
+    assert ended.status is RestoreStatus.CANCELLED
+    assert seen == [
+        "cancelled on request. Waiting until Cassandra has ended the imports that have begun; "
+        "after that the staged files are removed"
+    ]
+    assert "On 127.0.0.2 the import into ks.t could not be ended, and has ended" in ended.error
+    assert restoring.rows(T)[2, T] == restoring.saved_rows(T)[2, T]
+    assert restoring.staged() == []
 
 
 def test_cancelling_before_the_first_step(restoring: Restoring) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from magnetodb_backup.cassandra.files.staging import ROOT, Staging
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import Cancelled, CassandraUnavailable, UnknownTable
+from magnetodb_backup.errors import Cancelled, CassandraUnavailable, ImportRuns, UnknownTable
 from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.worker.restore.running_imports import EndedRestores
 from magnetodb_backup.worker.tasks import TaskContext
+from tests.lab.processes import wait_for
 from tests.unit.disk_calls import recorded_disk_calls
 from tests.unit.worker import fake_changes
 from tests.unit.worker.restoring_node import RESTORE, SAME, RestoringNode, T, U
@@ -137,7 +141,7 @@ def test_cleanup(staged: RestoringNode) -> None:
     other = Staging(staged.node.data.names, "e" * 8 + RESTORE[8:])
     other.prepare()
     for _ in range(2):
-        assert staged.do(TaskKind.RESTORE_CLEANUP) == {}
+        assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": []}
     for path in staged.node.data.paths:
         assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
     assert staged.node.log == []
@@ -157,3 +161,115 @@ def test_notes_are_durable(staged: RestoringNode) -> None:
             ("rename", str(root / name)),
             ("fsync", str(root)),
         ]
+
+
+# Imports that take long.
+
+
+def _cancel_in_a_slow_import(staged: RestoringNode) -> None:
+    """Leave an import of table t running in Cassandra."""
+    staged.node.slow_imports = {T}
+    staged.node.on_wait = lambda table: staged.context.cancel()
+    with pytest.raises(Cancelled):
+        staged.imported()
+    staged.context = TaskContext()
+    assert set(staged.node.importing) == {T}
+
+
+def test_import_that_another_task_has_left_running_is_waited_for(staged: RestoringNode) -> None:
+    """It moves the files after its task has ended: none is imported twice, none is missed."""
+    _cancel_in_a_slow_import(staged)
+    staged.node.slow_imports = set()
+    staged.node.on_wait = staged.node.end_import
+    staged.working.restart()
+    staged.node.log.clear()
+    assert staged.imported() == {"sstables": 4, "refused": {}}
+    assert staged.node.log[1:] == ["await ks.t", "import ks.u 2"]  # after the proof of the node
+    assert _rows(staged) == staged.saved
+
+
+def test_nothing_is_removed_below_a_running_import(staged: RestoringNode) -> None:
+    _cancel_in_a_slow_import(staged)
+    before = staged.staged()
+
+    def end(table: TableName) -> None:
+        assert staged.staged() == before
+        staged.node.end_import(table)
+
+    staged.node.on_wait = end
+    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"]}
+    assert _rows(staged)[T] == staged.saved[T]
+    assert not (staged.node.data.paths[0] / ROOT / RESTORE).exists()
+
+
+def test_cleanup_that_is_cancelled_while_an_import_runs(staged: RestoringNode) -> None:
+    _cancel_in_a_slow_import(staged)
+    before = staged.staged()
+    staged.node.on_wait = lambda table: staged.context.cancel()
+    with pytest.raises(Cancelled):
+        staged.do(TaskKind.RESTORE_CLEANUP)
+    assert staged.staged() == before
+
+
+def test_another_restore_waits_for_the_import_too(staged: RestoringNode) -> None:
+    """Its rows would come into a table that the other one has truncated."""
+    _cancel_in_a_slow_import(staged)
+    staged.node.slow_imports = set()
+    staged.node.on_wait = staged.node.end_import
+    staged.download(restore_id="e" * 8 + RESTORE[8:])
+    assert staged.node.importing == {}
+    assert _rows(staged)[T] == staged.saved[T]
+
+
+def test_imports_end_with_cassandra(staged: RestoringNode) -> None:
+    _cancel_in_a_slow_import(staged)
+    staged.node.importing.clear()
+    staged.node.control_down = staged.node.cql_down = True
+    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"]}
+    assert staged.staged() == {}
+
+
+def test_cassandra_that_runs_and_does_not_answer_may_still_import(staged: RestoringNode) -> None:
+    _cancel_in_a_slow_import(staged)
+
+    def silent(table: TableName) -> None:
+        raise CassandraUnavailable("JMX does not answer")
+
+    staged.node.on_wait = silent
+    with pytest.raises(CassandraUnavailable):
+        staged.do(TaskKind.RESTORE_CLEANUP)
+    assert len(staged.staged()) == 4
+
+
+def test_table_that_was_dropped_imports_nothing(staged: RestoringNode) -> None:
+    _cancel_in_a_slow_import(staged)
+    staged.node.importing.clear()
+    fake_changes.drop([staged.node], T)
+    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"]}
+    assert staged.staged() == {}
+
+
+def test_left_staging_is_removed_after_the_import_below_it(staged: RestoringNode) -> None:
+    """The reports of the worker do not wait for it."""
+    _cancel_in_a_slow_import(staged)
+    goes_on = threading.Event()
+
+    def end(table: TableName) -> None:
+        assert goes_on.wait(10)
+        staged.node.end_import(table)
+
+    staged.node.on_wait = end
+    ended = EndedRestores(staged.node.local())
+    for _ in range(2):
+        with pytest.raises(ImportRuns, match=r"until Cassandra has ended its imports into ks\.t"):
+            ended.remove_staging(RESTORE)
+    assert len(staged.staged()) == 4
+    goes_on.set()
+
+    def is_removed() -> bool:
+        with contextlib.suppress(ImportRuns):
+            ended.remove_staging(RESTORE)
+        return staged.staged() == {}
+
+    wait_for(is_removed, deadline=5, what="the removal")
+    assert _rows(staged)[T] == staged.saved[T]
