@@ -22,6 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Column, Table
+from rich.text import Text
 
 from magnetodb_backup.cli.steps import State, StepList
 from magnetodb_backup.cli.units import count, duration, size
@@ -102,6 +103,9 @@ class Display(Protocol):
         self, id_: str, phase: str, nodes: Sequence[NodeProgress], ended: State | None
     ) -> None:
         """Show the phase and the nodes; ``ended`` is how the job ended, None if it runs."""
+
+    def warn(self, text: str) -> None:
+        """Show a warning that stays."""
 
     def close(self) -> None:
         """End the display; what is shown stays."""
@@ -203,6 +207,10 @@ class LiveList:
             parts.append(self._hidden)
         return Group(*parts)
 
+    def warn(self, text: str) -> None:
+        """Write a warning above the list."""
+        self._console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+
     def close(self) -> None:
         """Leave the last state on the terminal."""
         self._live.stop()
@@ -236,6 +244,10 @@ class _Lines:
             if started and line != written and now - last >= _LINE_EVERY:
                 self._written[node.host_id] = (now, line)
                 sys.stderr.write(f"{line}{_pace(tasks[node.host_id])}\n")
+        sys.stderr.flush()
+
+    def warn(self, text: str) -> None:
+        sys.stderr.write(f"warning: {text}\n")
         sys.stderr.flush()
 
     def close(self) -> None:

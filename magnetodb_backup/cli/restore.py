@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import override
 
-from magnetodb_backup.cli.app import DONE, FAILED
+from magnetodb_backup.cli.app import DONE, FAILED, ExitWith
 from magnetodb_backup.cli.backup import add_backup
 from magnetodb_backup.cli.plan import check_lines, plan_text
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import follow_up, restore_fields, restore_summary, unusual
+from magnetodb_backup.cli.units import moment
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
 from magnetodb_backup.domain.restore.records import (
     Existing,
@@ -149,6 +151,12 @@ class Create(_RestoreCommand):
             help="read the restored rows and compare them with the backup's fingerprints, range "
             "by range; fails if they differ. Requires a backup made with --fingerprints",
         )
+        parser.add_argument(
+            "--yes",
+            action="store_true",
+            help="do not ask for confirmation before data is replaced; it is asked for only on a "
+            "terminal",
+        )
         add_waiting(parser, default=None)
         return parser
 
@@ -171,6 +179,8 @@ class Create(_RestoreCommand):
             system_auth=parsed_args.system_auth,
             skip=tuple(parsed_args.skip),
         )
+        if not parsed_args.yes:
+            self._confirm(request)
         restore = self.services.requests().create_restore(request)
         wait = parsed_args.dry_run if parsed_args.wait is None else parsed_args.wait
         if not wait:
@@ -184,6 +194,27 @@ class Create(_RestoreCommand):
             self._below = plan_text(restore.plan or {})
         self.ends(code_of(restore), *_complaints(restore))
         return self.restore_columns(parsed_args, restore, nodes)
+
+    def _confirm(self, request: RestoreRequest) -> None:
+        """Ask the person at the terminal before data is replaced.
+
+        :raises ExitWith: if the answer is no.
+        """
+        replaces = request.offline or request.existing is Existing.REPLACE
+        if request.dry_run or not replaces or not sys.stdin.isatty():
+            return
+        backup = self.services.database().backups.get(request.backup_id)
+        named = ", ".join((*request.keyspaces, *request.tables)) or "every table of the backup"
+        where = f"cluster {request.cluster or backup.cluster}"
+        if request.node:
+            where = f"node {request.node} of {where}"
+        sys.stderr.write(
+            f"This replaces the data of {named} in {where} by that of backup {backup.id}, created "
+            f"{moment(backup.created_at)}. Continue? [y/N] "
+        )
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise ExitWith(FAILED, "not confirmed; nothing was changed")
 
 
 def _add_choice(parser: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from magnetodb_backup.cli.app import FAILED, ExitWith
@@ -60,6 +60,17 @@ def add_waiting(parser: ArgumentParser, *, default: bool | None) -> None:
     )
 
 
+def _warnings(restore: Restore) -> Sequence[str]:
+    """Return the warnings of the plan of a restore that changes something.
+
+    They are known after preflight, before anything is changed. A dry run shows the whole plan.
+    """
+    if restore.request.dry_run:
+        return ()
+    found: Sequence[str] = (restore.plan or {}).get("warnings", ())
+    return found
+
+
 class _Record(Protocol):
     """A record that is waited for."""
 
@@ -110,6 +121,7 @@ class Waiter:
             read=lambda: restores.get(restore_id),
             nodes=lambda: [of_node_restore(n) for n in restores.node_restores(restore_id)],
             ended=lambda restore: _ENDS_OF_RESTORE.get(restore.status),
+            warnings=_warnings,
         )
 
     def _shown(
@@ -121,10 +133,12 @@ class Waiter:
         read: Callable[[], Watched],
         nodes: Callable[[], list[NodeProgress]],
         ended: Callable[[Watched], State | None],
+        warnings: Callable[[Watched], Sequence[str]] = lambda record: (),
     ) -> Watched:
-        """Show progress until the record has ended."""
+        """Show progress, and warnings as soon as they are known, until the record has ended."""
         what = f"{kind} {id_}"
         display: Display | None = None
+        warned: set[str] = set()
 
         def look() -> Watched | None:
             nonlocal display
@@ -132,6 +146,10 @@ class Waiter:
                 display = make_display(what.capitalize(), steps())
             record = read()
             end = ended(record)
+            for text in warnings(record):
+                if text not in warned:
+                    warned.add(text)
+                    display.warn(text)
             display.show(record.id, record.phase, nodes(), end)
             return record if end is not None else None
 

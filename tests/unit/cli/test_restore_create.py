@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +27,7 @@ from magnetodb_backup.domain.tables import (
     TableName,
 )
 from tests.lab.processes import wait_for
-from tests.unit.cli.conftest import CLUSTER, Meanwhile, Shell
+from tests.unit.cli.conftest import CLUSTER, Meanwhile, Shell, Terminal
 
 S, R = BackupStatus, RestoreStatus
 SELECTION = Selection(
@@ -221,3 +223,76 @@ def test_time_out_ends_only_the_waiting(shell: Shell, backup: Backup) -> None:
     (restore,) = shell.database.restores.list()
     assert message == f"restore {restore.id} is not finished after 0.2 s; it continues"
     assert restore.status is R.RESTORING
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_warnings_of_the_plan_are_shown_at_once_and_at_the_end(
+    shell: Shell, backup: Backup, conduct: Conduct, terminal: bool
+) -> None:
+    """While the restore downloads, an operator can still cancel it."""
+    shell.terminal = terminal
+    warning = "the rows of shop.orders have expired"
+
+    def work(restore: Restore) -> None:
+        database = shell.database.restores
+        database.update(restore.id, phase="download", plan={"warnings": [warning]})
+        shell.wait_told(f"warning: {warning}")
+        assert database.get(restore.id).status is R.RESTORING
+        database.set_status(restore.id, R.RESTORED)
+
+    conduct(work)
+    outcome = shell("restore", "create", backup.id, "--wait", "--timeout", "30")
+    assert outcome.code == 0
+    shown = outcome.err + outcome.out
+    assert shown.count(warning) == 2
+    assert warning in shown[-200:]
+
+
+# Confirmation
+
+REPLACE = ("restore", "create", "nightly", "--table", "shop.orders", "--existing", "replace")
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "yesterday\n"])
+def test_data_is_not_replaced_without_a_yes(
+    shell: Shell, backup: Backup, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    outcome = shell(*REPLACE)
+    assert outcome.code == 1
+    asked = f"replaces the data of shop.orders in cluster {CLUSTER} by that of backup {backup.id}"
+    assert asked in outcome.err
+    assert outcome.err.endswith("error: not confirmed; nothing was changed\n")
+    assert shell.database.restores.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "stdin"),
+    [
+        ([], Terminal("y\n")),
+        (["--yes"], Terminal()),
+        (["--dry-run", "--no-wait"], Terminal()),
+        ([], io.StringIO()),  # a script
+    ],
+    ids=["yes", "--yes", "dry run", "script"],
+)
+def test_confirmed_or_not_asked(
+    shell: Shell,
+    backup: Backup,
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    stdin: io.StringIO,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    outcome = shell(*REPLACE, *more)
+    assert outcome.code == 0
+    assert len(shell.database.restores.list()) == 1
+
+
+def test_offline_restores_replace_too(
+    shell: Shell, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    outcome = shell("restore", "create", "nightly", "--offline", "--node", "10.0.0.1")
+    assert outcome.code == 1
+    assert f"every table of the backup in node 10.0.0.1 of cluster {CLUSTER}" in outcome.err
