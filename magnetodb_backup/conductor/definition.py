@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from magnetodb_backup.conductor.any_worker import AnyWorker
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Job, SubjectKind
@@ -66,6 +67,18 @@ class JobContext:
             outage_deadline=self.settings.outage_deadline,
             raise_if_cancelled=self.raise_if_cancelled,
             stall_deadline=self.settings.stall_deadline,
+        )
+
+    def any_worker(self, cluster: str, *, try_others: bool) -> AnyWorker:
+        """Return what runs a task on any one live worker of a cluster."""
+        return AnyWorker(
+            self.database,
+            self.fanout(),
+            cluster,
+            raise_if_cancelled=self.raise_if_cancelled,
+            wait=self.wait,
+            worker_timeout=self.settings.worker_timeout,
+            try_others=try_others,
         )
 
     def cleaning_fanout(self) -> Fanout:

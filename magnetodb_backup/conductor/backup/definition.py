@@ -7,9 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from magnetodb_backup.conductor.backup.damaged_packs import damaged_packs
 from magnetodb_backup.conductor.backup.job import BackupJob
-from magnetodb_backup.conductor.backup.nodes import BackupTools
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolerated
 from magnetodb_backup.domain.backup.records import Backup
@@ -40,7 +38,7 @@ class BackupDefinition:
             raise from_record(encode(decided))
         if backup.status is not BackupStatus.CREATING:
             return None  # committed, and deleted before the job was ended
-        steps = _steps(job, backup, context)
+        steps = BackupJob(job, backup, context)
 
         def entered(phase: str) -> None:
             database.backups.update(backup.id, phase=phase)
@@ -71,21 +69,8 @@ class BackupDefinition:
         database.backups.set_status(backup.id, status, error=describe(error))
 
 
-def _steps(job: Job, backup: Backup, context: JobContext) -> BackupJob:
-    tools = BackupTools(
-        database=context.database,
-        fanout=context.fanout(),
-        repository=context.repository(backup.cluster),
-        raise_if_cancelled=context.raise_if_cancelled,
-        wait=context.wait,
-        worker_timeout=context.settings.worker_timeout,
-        damaged_packs=lambda cluster: damaged_packs(context.database, cluster),
-    )
-    return BackupJob(job, backup, tools)
-
-
 def _drop_snapshots(job: Job, backup: Backup, context: JobContext) -> None:
-    steps = _steps(job, backup, context)
+    steps = BackupJob(job, backup, context)
     for outcome in steps.drop_snapshots(job.round, context.cleaning_fanout()):
         if outcome.error is not None:
             LOG.warning(

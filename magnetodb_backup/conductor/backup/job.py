@@ -9,17 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of, plan_commit
-from magnetodb_backup.conductor.backup.damaged_packs import bounded
+from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
 from magnetodb_backup.conductor.backup.lost_packs import note_lost_packs
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups
-from magnetodb_backup.conductor.backup.nodes import BackupNodes, BackupTools, hosts_in
+from magnetodb_backup.conductor.backup.nodes import BackupNodes, hosts_in
 from magnetodb_backup.conductor.backup.one_ring import (
     require_one_ring,
     require_same_schema,
     require_same_tables,
 )
 from magnetodb_backup.conductor.census import require_all, require_in_ring, take_census
+from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, typed_step
 from magnetodb_backup.domain.backup.records import Backup
@@ -51,18 +52,18 @@ LOG = logging.getLogger(__name__)
 class BackupJob:
     """The steps of one backup."""
 
-    def __init__(self, job: Job, backup: Backup, tools: BackupTools) -> None:
-        self._job, self._backup, self._tools = job, backup, tools
-        self._records = NodeBackups(tools.database, backup.id)
+    def __init__(self, job: Job, backup: Backup, context: JobContext) -> None:
+        self._job, self._backup, self._context = job, backup, context
+        self._records = NodeBackups(context.database, backup.id)
 
     def steps(self, round_: int) -> Sequence[Step]:
         """Return the steps of a round, in order."""
-        return _Round(self._job, self._backup, self._tools, self._records, round_).steps()
+        return _Round(self._job, self._backup, self._context, self._records, round_).steps()
 
     def drop_snapshots(self, round_: int, fanout: Fanout | None = None) -> list[Outcome]:
         """Remove the round's snapshots from every node that may have one."""
-        nodes = BackupNodes(self._job, self._backup, self._tools, self._records, round_)
-        stored = Results(self._tools.database.jobs.step_results(self._job.id, round_))
+        nodes = BackupNodes(self._job, self._backup, self._context, self._records, round_)
+        stored = Results(self._context.database.jobs.step_results(self._job.id, round_))
         census = stored.find(backup_steps.CensusTaken)
         if census is None:
             return []
@@ -79,10 +80,10 @@ class _Round:
     """One round of a backup's steps; a change of the schema or the ring begins another."""
 
     def __init__(
-        self, job: Job, backup: Backup, tools: BackupTools, records: NodeBackups, round_: int
+        self, job: Job, backup: Backup, context: JobContext, records: NodeBackups, round_: int
     ) -> None:
-        self._backup, self._tools, self._records = backup, tools, records
-        self._nodes = BackupNodes(job, backup, tools, records, round_)
+        self._backup, self._context, self._records = backup, context, records
+        self._nodes = BackupNodes(job, backup, context, records, round_)
 
     def steps(self) -> Sequence[Step]:
         before = typed_step(backup_steps.FingerprintsBeforeDone, self._fingerprints_before)
@@ -107,7 +108,7 @@ class _Round:
 
     def _resolve(self, results: Results) -> backup_steps.ResolveDone:
         resolved = self._nodes.on_any(Phase.RESOLVE.value, self._resolve_task)
-        self._tools.database.backups.update(self._backup.id, selection=encode(resolved.selection))
+        self._context.database.backups.update(self._backup.id, selection=encode(resolved.selection))
         return backup_steps.ResolveDone(resolved.selection)
 
     def _census(self, results: Results) -> backup_steps.CensusTaken:
@@ -188,7 +189,7 @@ class _Round:
     def _upload(self, results: Results) -> backup_steps.UploadDone:
         tables = results.of(backup_steps.ResolveDone).selection.tables
         snapshots = results.of(backup_steps.SnapshotDone).results
-        damaged = bounded(self._tools.damaged_packs(self._backup.cluster))
+        damaged = bounded(damaged_packs(self._context.database, self._backup.cluster))
 
         def task(host_id: str) -> Upload:
             snapshot, packs = snapshots[host_id], damaged.get(host_id, {})
@@ -206,7 +207,7 @@ class _Round:
         done = self._nodes.on_all(results, Phase.UPLOAD, task)
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
-        note_lost_packs(self._tools.database, self._backup.id, done.results)
+        note_lost_packs(self._context.database, self._backup.id, done.results)
         return backup_steps.UploadDone(done.results, done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:
@@ -230,15 +231,15 @@ class _Round:
         )
 
     def _plan_commit(self, results: Results) -> backup_steps.CommitPlan:
-        return plan_commit(self._tools.repository, self._backup, results)
+        return plan_commit(self._context.repository(self._backup.cluster), self._backup, results)
 
     def _commit(self, results: Results) -> backup_steps.CommitDone:
         return commit_backup(
-            self._tools.database,
-            self._tools.repository,
+            self._context.database,
+            self._context.repository(self._backup.cluster),
             self._backup,
             results,
-            self._tools.raise_if_cancelled,
+            self._context.raise_if_cancelled,
         )
 
     # Parts.

@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TypedDict, TypeVar
 
-from magnetodb_backup.conductor.any_worker import AnyWorker
-from magnetodb_backup.conductor.backup.damaged_packs import DamagedPacks
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups
 from magnetodb_backup.conductor.calls import call_of, result_of
+from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
-from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import Phase
 from magnetodb_backup.domain.jobs import Job
-from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.tasks.backup_steps import (
     CensusTaken,
     NodeResults,
@@ -28,23 +24,6 @@ from magnetodb_backup.tasks.backup_steps import (
 from magnetodb_backup.tasks.kinds import Task, snapshot_tag
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class BackupTools:
-    """What a backup job works with. ``worker_timeout`` in seconds.
-
-    ``raise_if_cancelled`` raises if this process must stop the job; ``damaged_packs`` is called
-    with the cluster's name.
-    """
-
-    database: Database
-    fanout: Fanout
-    repository: ClusterRepository
-    raise_if_cancelled: Callable[[], None]
-    wait: Callable[[float], None]
-    worker_timeout: float
-    damaged_packs: Callable[[str], DamagedPacks]
 
 
 class TaskFields(TypedDict):
@@ -60,20 +39,12 @@ class BackupNodes:
     """Runs the tasks of one round of a backup and records how each node fares."""
 
     def __init__(
-        self, job: Job, backup: Backup, tools: BackupTools, records: NodeBackups, round_: int
+        self, job: Job, backup: Backup, context: JobContext, records: NodeBackups, round_: int
     ) -> None:
-        self._backup, self._fanout, self._records = backup, tools.fanout, records
+        self._backup, self._fanout, self._records = backup, context.fanout(), records
         self._prefix = f"{job.id}:{round_}"
         self._tag = snapshot_tag(backup.id, round_)
-        self.any_worker = AnyWorker(
-            tools.database,
-            tools.fanout,
-            backup.cluster,
-            raise_if_cancelled=tools.raise_if_cancelled,
-            wait=tools.wait,
-            worker_timeout=tools.worker_timeout,
-            try_others=backup.allow_partial,
-        )
+        self.any_worker = context.any_worker(backup.cluster, try_others=backup.allow_partial)
 
     def fields(self, host_id: str) -> TaskFields:
         """Return what each task for a node names."""

@@ -1,15 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The restore as a kind of job."""
+"""The restore as a kind of job: begins, resumes and ends it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from magnetodb_backup.conductor.definition import JobContext
-from magnetodb_backup.conductor.restore.outcome import RestoreRunner
+from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolerated
+from magnetodb_backup.conductor.restore.job import RestoreJob
+from magnetodb_backup.conductor.restore.outcome import (
+    CONTINUES,
+    WAITING,
+    removed,
+    states_as_text,
+)
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
-from magnetodb_backup.errors import BackupError
+from magnetodb_backup.domain.restore.records import RestorePhase, RestoreStatus
+from magnetodb_backup.errors import BackupError, Cancelled, from_record
+from magnetodb_backup.tasks.restore_steps import Failure, Selected
+
+_POLL_EVERY = 1.0  # seconds at most: records show how far long imports are
 
 
 class RestoreDefinition:
@@ -21,19 +33,54 @@ class RestoreDefinition:
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Take the restore's steps; return its status and the number of tables."""
-        restore = context.database.restores.get(job.id)
-        return _runner(context).run(job, restore.source_cluster, context.raise_if_cancelled)
+        database, restores = context.database, context.database.restores
+        restore = restores.get(job.id)
+        if restore.status is not RestoreStatus.RESTORING:
+            return None  # the process died between the last step and the end of the job
+        decided = Results(database.jobs.step_results(job.id, job.round)).find(Failure)
+        if decided is not None:
+            raise from_record({"code": decided.code, "message": decided.message})
+        steps = RestoreJob(job, restore, _polling_often(context))
+
+        def entered(phase: str) -> None:
+            restores.update(job.id, phase=phase)
+
+        results = StepRunner(
+            database, raise_if_cancelled=context.raise_if_cancelled, entered=entered, rounds=1
+        ).run(job, steps.steps, lambda _: None)
+        if restore.request.dry_run:
+            restores.set_status(job.id, RestoreStatus.PLANNED)
+            return {"status": RestoreStatus.PLANNED.value}
+        restores.update(job.id, tables=steps.table_states())
+        restores.set_status(job.id, RestoreStatus.RESTORED)
+        return {
+            "status": RestoreStatus.RESTORED.value,
+            "tables": len(results.of(Selected).tables),
+        }
 
     def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
         """Persist the failure, clean up, then publish the restore's final status."""
-        _runner(context).fail(job, error)
+        database, restores = context.database, context.database.restores
+        database.jobs.save_step(job.id, job.round, Failure.step, error.as_record())
+        # The cancellation that ends the job does not end its undoing.
+        undoing = replace(_polling_often(context), raise_if_cancelled=lambda: None)
+        restore = restores.get(job.id)
+        steps = RestoreJob(job, restore, undoing)
+        text = describe(error) + CONTINUES.get(restore.phase, "")
+        if restore.phase == RestorePhase.IMPORT.value:
+            restores.update(job.id, error=text + WAITING)
+        with tolerated(f"the removal of the staged files of restore {job.id}"):
+            text += removed(steps.undo(undoing.cleaning_fanout()))
+        cancelled = isinstance(error, Cancelled)
+        states = steps.table_states()
+        restores.update(job.id, tables=states)
+        restores.set_status(
+            job.id,
+            RestoreStatus.CANCELLED if cancelled else RestoreStatus.RESTORE_FAILED,
+            error=text + "".join(states_as_text(states)),
+        )
 
 
-def _runner(context: JobContext) -> RestoreRunner:
-    return RestoreRunner(
-        context.database,
-        context.workers,
-        context.repository,
-        context.wait,
-        context.settings,
-    )
+def _polling_often(context: JobContext) -> JobContext:
+    interval = min(context.settings.poll_interval, _POLL_EVERY)
+    return replace(context, settings=replace(context.settings, poll_interval=interval))

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, Step, typed_step
 from magnetodb_backup.conductor.restore.check import check_tasks, with_check
 from magnetodb_backup.conductor.restore.delivery import Delivery, Rehearsal
 from magnetodb_backup.conductor.restore.findings import Findings, LeftOut
-from magnetodb_backup.conductor.restore.nodes import RestoreTools, TargetNodes
+from magnetodb_backup.conductor.restore.nodes import TargetNodes
 from magnetodb_backup.conductor.restore.offline import PlaceDelivery
 from magnetodb_backup.conductor.restore.online import OnlineDelivery
 from magnetodb_backup.conductor.restore.plan import make_plan
@@ -60,10 +61,10 @@ def delivery_for(nodes: TargetNodes, restore: Restore) -> Delivery:
 class RestoreJob:
     """The steps of one restore; its delivery brings the rows into the tables."""
 
-    def __init__(self, job: Job, restore: Restore, tools: RestoreTools) -> None:
-        self._job, self._restore, self._tools = job, restore, tools
+    def __init__(self, job: Job, restore: Restore, context: JobContext) -> None:
+        self._job, self._restore, self._context = job, restore, context
         self._request = restore.request
-        self._nodes = TargetNodes(job, restore, tools)
+        self._nodes = TargetNodes(job, restore, context)
         self._delivery = delivery_for(self._nodes, restore)
 
     def steps(self, round_: int) -> Sequence[Step]:
@@ -103,10 +104,10 @@ class RestoreJob:
         return self._delivery.table_states(self._stored(), self._phase())
 
     def _stored(self) -> Results:
-        return Results(self._tools.database.jobs.step_results(self._job.id, self._job.round))
+        return Results(self._context.database.jobs.step_results(self._job.id, self._job.round))
 
     def _phase(self) -> str:
-        return self._tools.database.restores.get(self._restore.id).phase
+        return self._context.database.restores.get(self._restore.id).phase
 
     # The steps, in their order.
 
@@ -143,7 +144,7 @@ class RestoreJob:
         basis = CheckBasis()
         if self._request.check:
             plan, basis = with_check(plan, source, self._request, selected.users(), compared)
-        self._tools.database.restores.update(self._restore.id, plan=plan.as_json())
+        self._context.database.restores.update(self._restore.id, plan=plan.as_json())
         if plan.problems and not self._request.dry_run:
             raise RestoreRefused("; ".join(plan.problems))
         return Prepared(
@@ -238,7 +239,7 @@ class RestoreJob:
         tasks = check_tasks(results.of(Prepared).figures, members, results.of(Selected).users())
         found = self._nodes.run(results, "check", tasks)
         checks = merged_checks(of_node.checks for of_node in found.values())
-        self._tools.database.restores.update(
+        self._context.database.restores.update(
             self._restore.id, checks={table: check.as_json() for table, check in checks.items()}
         )
         return RowsCompared(checks)
@@ -248,8 +249,9 @@ class RestoreJob:
         return CleanedUp()
 
     def _source(self) -> SourceBackup:
-        backup = self._tools.database.backups.get(self._restore.backup_id)
-        return SourceBackup(self._tools.repository, self._restore, backup.manifest_sha256)
+        backup = self._context.database.backups.get(self._restore.backup_id)
+        repository = self._context.repository(self._restore.source_cluster)
+        return SourceBackup(repository, self._restore, backup.manifest_sha256)
 
 
 def _with_rehearsal(plan: Plan, problems: tuple[str, ...], rehearsal: Rehearsal) -> Plan:

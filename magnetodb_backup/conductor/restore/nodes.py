@@ -4,25 +4,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from magnetodb_backup.conductor.any_worker import AnyWorker
 from magnetodb_backup.conductor.calls import call_of
 from magnetodb_backup.conductor.census import Census, require_all, take_census
-from magnetodb_backup.conductor.definition import BuildBounds
+from magnetodb_backup.conductor.definition import BuildBounds, JobContext
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
-from magnetodb_backup.conductor.node_records import NodeRecords
-from magnetodb_backup.database import Database
+from magnetodb_backup.conductor.restore.node_restores import NodeRestores
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.restore.routing import find_member
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableDescription, TableName
-from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.tasks.backup import Describe, Resolve
 from magnetodb_backup.tasks.cluster import Member, PresentMember
 from magnetodb_backup.tasks.codec import decode
@@ -32,38 +29,13 @@ from magnetodb_backup.tasks.restore_steps import RingTaken
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class RestoreTools:
-    """What a restore job works with. ``repository`` is the source cluster's.
-
-    ``raise_if_cancelled`` raises if this process must stop the job; ``worker_timeout`` in seconds.
-    ``builds`` bounds the waits for views and indexes.
-    """
-
-    database: Database
-    fanout: Fanout
-    repository: ClusterRepository
-    raise_if_cancelled: Callable[[], None]
-    wait: Callable[[float], None]
-    worker_timeout: float
-    builds: BuildBounds
-
-
 class TargetNodes:
     """The nodes of the target cluster, with their workers and their records."""
 
-    def __init__(self, job: Job, restore: Restore, tools: RestoreTools) -> None:
-        self._job, self._restore, self._tools = job, restore, tools
-        self._records = NodeRecords(tools.database, restore.id)
-        self._any_worker = AnyWorker(
-            tools.database,
-            tools.fanout,
-            restore.cluster,
-            raise_if_cancelled=tools.raise_if_cancelled,
-            wait=tools.wait,
-            worker_timeout=tools.worker_timeout,
-            try_others=False,
-        )
+    def __init__(self, job: Job, restore: Restore, context: JobContext) -> None:
+        self._job, self._restore, self._context = job, restore, context
+        self._records = NodeRestores(context.database, restore.id)
+        self._any_worker = context.any_worker(restore.cluster, try_others=False)
 
     def take_census(self, *, down_allowed: bool) -> RingTaken:
         """Return the ring and its workers, waiting for missing ones until the worker timeout.
@@ -152,7 +124,7 @@ class TargetNodes:
         calls = [self._call(p, step, tasks[p.member.host_id]) for p in present]
         for each in present:
             self._records.enter(each.member.ring_member(), step)
-        outcomes = self._tools.fanout.run(
+        outcomes = self._context.fanout().run(
             calls,
             progress=self._records.write_progress,
             ended=lambda outcome: self._records.leave(outcome, step),
@@ -172,12 +144,12 @@ class TargetNodes:
         """Run tasks without records; errors of some nodes do not stop the others."""
         present = [p for p in results.of(RingTaken).present if p.member.host_id in tasks]
         calls = [self._call(p, step, tasks[p.member.host_id]) for p in present]
-        return (fanout or self._tools.fanout).run(calls, stop_at_first_error=False)
+        return (fanout or self._context.fanout()).run(calls, stop_at_first_error=False)
 
     @property
     def builds(self) -> BuildBounds:
         """Return the bounds of waits for views and indexes."""
-        return self._tools.builds
+        return self._context.settings.builds
 
     def members(self, results: Results) -> list[RingMember]:
         """Return the nodes of the census, the first one being that which changes the schema."""

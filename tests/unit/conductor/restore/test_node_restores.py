@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.conductor.fanout import Call, Outcome
-from magnetodb_backup.conductor.node_records import NodeRecords
+from magnetodb_backup.conductor.restore.node_restores import NodeRestores
 from magnetodb_backup.domain.restore.records import NodeRestore, RestorePhase
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import DatabaseUnavailable
@@ -62,7 +62,7 @@ def _outcome(number: int, kind: TaskKind, result: dict[str, Any]) -> Outcome:
 
 def test_a_step_of_a_thousand_nodes_reads_the_table_once() -> None:
     database: Any = FakeDatabase()
-    records = NodeRecords(database, "restore-1")
+    records = NodeRestores(database, "restore-1")
     for number in range(NODES):
         records.enter(_member(number), RestorePhase.IMPORT.value)
     for number in range(NODES):
@@ -76,8 +76,8 @@ def test_a_step_of_a_thousand_nodes_reads_the_table_once() -> None:
 
 def test_another_conductor_finds_what_was_written() -> None:
     database: Any = FakeDatabase()
-    NodeRecords(database, "restore-1").enter(_member(1), RestorePhase.CENSUS.value)
-    NodeRecords(database, "restore-1").leave(
+    NodeRestores(database, "restore-1").enter(_member(1), RestorePhase.CENSUS.value)
+    NodeRestores(database, "restore-1").leave(
         _outcome(1, TaskKind.RESTORE_CLEANUP, {}), RestorePhase.CLEANUP.value
     )
     assert database.restores.rows["host-1"].phase == "done"
@@ -85,7 +85,7 @@ def test_another_conductor_finds_what_was_written() -> None:
 
 def test_what_could_not_be_written_is_not_remembered() -> None:
     database: Any = FakeDatabase()
-    records = NodeRecords(database, "restore-1")
+    records = NodeRestores(database, "restore-1")
     records.enter(_member(1), RestorePhase.CENSUS.value)
     database.restores.away = True
     outcome = _outcome(1, TaskKind.RESTORE_IMPORT, {"sstables": 7})

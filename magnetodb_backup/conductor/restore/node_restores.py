@@ -22,7 +22,7 @@ _OWN_PROGRESS = {
 }
 
 
-class NodeRecords:
+class NodeRestores:
     """Writes the nodes' parts of one restore.
 
     Only the job's owner writes them, so they are read once: a step costs one write per node and
