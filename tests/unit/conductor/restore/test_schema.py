@@ -109,6 +109,22 @@ def test_a_view_is_left_out_as_requested(cluster: Cluster, there: bool) -> None:
     ]
 
 
+def test_settings_of_nodes_that_download_nothing(cluster: Cluster) -> None:
+    """Any node may execute a statement, so each one answers for its own cassandra.yaml."""
+    function = STRIP.replace("other.", "ks.")
+    _with_schema(cluster, function)
+    restoring = Restoring(cluster)
+    for node in cluster.nodes.values():
+        node.schema = node.schema.replace(function, "")
+    cluster.nodes[3].settings["user_defined_functions_enabled"] = "false"
+    request: dict[str, Any] = {"node": "127.0.0.1", "existing": Existing.MERGE, "dry_run": True}
+    (problem,) = _problems(restoring.restore(**request))
+    assert problem.startswith(
+        "function ks.strip cannot be created: user_defined_functions_enabled is false on 127.0.0.3;"
+    )
+    assert _problems(restoring.restore(**request, skip=("function=ks.strip",))) == []
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_grants_of_a_table_that_is_created_again(cluster: Cluster, known: bool) -> None:
     """Cassandra forgets the grants on a dropped table, and gives them all to who creates it."""
