@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from tests.functional.comparing import compare
 from tests.functional.sample import STILL, make_keyspace
+from tests.lab.processes import wait_for
 from tests.lab.rig import Rig
 
 _SHOP = {"again", "orders", "Orders", "people", "people_by_name", "untouched", "visits"}
@@ -78,6 +80,35 @@ def test_all(sample: Rig) -> None:
     compare(sample, backup, tables)
     verified = sample.deployment.manage("backup", "verify", backup["id"], "--read-data")
     assert verified.code == 0, verified.err
+
+
+def _make_tables_until(rig: Rig, keyspace: str, ended: threading.Event, made: list[str]) -> None:
+    with rig.cluster.session() as session:
+        while not ended.is_set():
+            name = f"{keyspace}.t{len(made)}"
+            session.execute(f"CREATE TABLE {name} (id int PRIMARY KEY)")
+            session.execute(f"DROP TABLE {name}")
+            made.append(name)
+            ended.wait(0.5)
+
+
+def test_tables_made_and_dropped_all_the_time_elsewhere(sample: Rig) -> None:
+    """The whole schema was compared, so that no backup of a busy cluster came to its end."""
+    make_keyspace(sample, "busy")
+    ended, made = threading.Event(), list[str]()
+    maker = threading.Thread(target=_make_tables_until, args=(sample, "busy", ended, made))
+    maker.start()
+    try:
+        wait_for(lambda: made, deadline=60, what="the first table")
+        backup = sample.created("--table", "shop.orders")
+        begun = len(made)
+        wait_for(lambda: len(made) > begun, deadline=60, what="another table")
+    finally:
+        ended.set()
+        maker.join()
+    assert len(made) > 1
+    assert sample.deployment.round_of(backup["id"]) == 1
+    compare(sample, backup, ["shop.orders"])
 
 
 def test_scope_of_a_third_party(sample: Rig) -> None:
