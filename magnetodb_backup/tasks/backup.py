@@ -44,6 +44,8 @@ class NodeDescription:
     """A node as it sees itself, and the ring as it sees that; ``mode`` is NORMAL or another.
 
     ``partitioner`` is the name of its class, empty from workers of older releases.
+    ``unsettled`` has, by address, the nodes that join, leave or move, as this node sees them; None
+    from older releases.
     """
 
     member: Member
@@ -51,14 +53,20 @@ class NodeDescription:
     data_directories: tuple[str, ...]
     mode: str
     partitioner: str = ""
+    unsettled: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Describe(ReadTask[NodeDescription]):
-    """Describe the node and the ring; backups and restores use it."""
+    """Describe the node and the ring; backups and restores use it.
+
+    A ring with the digest ``ring_sha256`` is left out of the description.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.DESCRIBE
     result: ClassVar[type[Any]] = NodeDescription
+
+    ring_sha256: str = ""
 
 
 @dataclass(frozen=True)

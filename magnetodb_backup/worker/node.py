@@ -59,6 +59,9 @@ class CqlConnection(Protocol):
     def gossip_status(self) -> str:
         """Return NORMAL, LEAVING … as gossip has it; empty where Cassandra does not show it."""
 
+    def unsettled_nodes(self) -> Mapping[str, str] | None:
+        """Return the nodes that are joining, leaving or moving, by address; None if not shown."""
+
     def cluster_schema(self) -> ClusterSchema:
         """Return all keyspaces, tables and materialized views."""
 
@@ -209,6 +212,11 @@ class LocalNode:
         :raises CassandraUnavailable: if the node does not answer.
         """
         return self.cql().gossip_status() or self.control.operation_mode()
+
+    def unsettled_nodes(self) -> Mapping[str, str]:
+        """Return the nodes that join, leave or move, by address, each with what it does."""
+        found = self.cql().unsettled_nodes()
+        return self.control.unsettled_nodes() if found is None else found
 
     def known(self) -> KnownNode:
         """Return the present state of the node, or the last known one if Cassandra is down.

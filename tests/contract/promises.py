@@ -60,6 +60,7 @@ def says_which_node_it_is(control: NodeControl, host_id: str) -> None:
     assert control.host_id() == host_id
     assert control.operation_mode() == "NORMAL"
     assert control.listens()
+    assert control.unsettled_nodes() == {}
 
 
 def flushes_and_snapshots_some_tables(control: NodeControl, node: Node) -> None:

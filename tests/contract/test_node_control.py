@@ -172,6 +172,7 @@ def test_cql_shows_the_start_and_the_mode(secured: Secured) -> None:
     node = CqlNode(secured.node.address, 9042, "cassandra", "cassandra")
     try:
         assert node.gossip_status() == "NORMAL"
+        assert node.unsettled_nodes() == {}
         generation = node.generation()
         assert generation is not None
         assert abs(generation - time.time()) < 86400

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from magnetodb_backup.domain.tables import TableName
@@ -20,6 +20,12 @@ class NodeControl(Protocol):
 
     def operation_mode(self) -> str:
         """Return NORMAL, JOINING, DRAINED … of the node that answers."""
+
+    def unsettled_nodes(self) -> Mapping[str, str]:
+        """Return the nodes that the answering node sees joining, leaving or moving.
+
+        By address, each with one of these words.
+        """
 
     def flush(self, tables: Sequence[TableName]) -> None:
         """Write the tables' memtables to disk."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -108,6 +108,14 @@ class JolokiaControl:
     def operation_mode(self) -> str:
         """Return the attribute OperationMode."""
         return str(self._read("OperationMode"))
+
+    def unsettled_nodes(self) -> Mapping[str, str]:
+        """Return those of the attributes JoiningNodes, LeavingNodes and MovingNodes."""
+        return {
+            str(address): state
+            for state in ("joining", "leaving", "moving")
+            for address in self._read(f"{state.capitalize()}Nodes") or ()
+        }
 
     def flush(self, tables: Sequence[TableName]) -> None:
         """Flush, keyspace by keyspace."""

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from oslo_config import cfg
@@ -36,6 +36,9 @@ _DENIED = re.compile(
     re.I,
 )
 _UNKNOWN_TABLE = re.compile(r"Unknown (keyspace|table)|couldn't find that bean|not found", re.I)
+# UJ  127.0.0.4  75.2 KiB  16  …: up or down, then the state.
+_UNSETTLED = {"J": "joining", "L": "leaving", "M": "moving"}
+_STATE = re.compile(r"^[UD?]([JLM])\s+(\S+)", re.M)
 _IMPORT_REFUSED = re.compile(r"^Some directories failed to import[^\n]*\n(.*)", re.M | re.S)
 
 
@@ -91,6 +94,11 @@ class NodetoolControl:
         if found is None:
             raise CommandFailed("nodetool netstats prints no Mode")
         return found[1]
+
+    def unsettled_nodes(self) -> Mapping[str, str]:
+        """Return those that ``nodetool status`` marks with J, L or M."""
+        found = _STATE.findall(self._run("status"))
+        return {address: _UNSETTLED[state] for state, address in found}
 
     def flush(self, tables: Sequence[TableName]) -> None:
         """Flush, keyspace by keyspace."""

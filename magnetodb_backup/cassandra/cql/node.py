@@ -38,6 +38,14 @@ from magnetodb_backup.errors import (
 LOG = logging.getLogger(__name__)
 _SCHEMA_TIMEOUT = 120.0  # seconds; a schema of thousands of tables takes a while
 _AGREEMENT_POLL = 0.2
+# Gossip's states in which the ring is about to change. LEFT and removed nodes are out of it.
+_UNSETTLED = {
+    "BOOT": "joining",
+    "BOOT_REPLACE": "joining",
+    "LEAVING": "leaving",
+    "removing": "leaving",
+    "MOVING": "moving",
+}
 _TRUNCATE = re.compile(r"\s*TRUNCATE\b", re.I)
 
 
@@ -121,6 +129,24 @@ class CqlNode:
             return ""
         status = (rows[0].status_with_port or rows[0].status or "") if rows else ""
         return str(status).partition(",")[0]
+
+    def unsettled_nodes(self) -> Mapping[str, str] | None:
+        """Return the nodes that are joining, leaving or moving, by address, as gossip has it.
+
+        None if Cassandra has no ``system_views.gossip_info`` (before 4.1).
+        """
+        if self._without_gossip_info:
+            return None
+        try:
+            rows = self._session.rows(
+                "SELECT address, status, status_with_port FROM system_views.gossip_info"
+            )
+        except CommandFailed:
+            self._without_gossip_info = True
+            return None
+        states = {str(r.address): str(r.status_with_port or r.status or "") for r in rows}
+        found = {a: _UNSETTLED.get(state.partition(",")[0]) for a, state in states.items()}
+        return {address: state for address, state in found.items() if state}
 
     def _broadcast_address(self) -> str:
         rows = self._session.rows("SELECT broadcast_address FROM system.local")

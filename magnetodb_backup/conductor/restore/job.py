@@ -16,6 +16,7 @@ from magnetodb_backup.conductor.restore.offline import PlaceDelivery
 from magnetodb_backup.conductor.restore.online import OnlineDelivery
 from magnetodb_backup.conductor.restore.plan import make_plan
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
+from magnetodb_backup.conductor.restore.ring_guard import RingGuard
 from magnetodb_backup.domain.fingerprints import merged_checks
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.plan import Plan
@@ -66,6 +67,7 @@ class RestoreJob:
         self._request = restore.request
         self._nodes = TargetNodes(job, restore, context)
         self._delivery = delivery_for(self._nodes, restore)
+        self._guard = RingGuard(self._nodes, self._show_waiting)
 
     def steps(self, round_: int) -> Sequence[Step]:
         """Return the steps, in order; a dry run ends after preflight. There is one round only."""
@@ -80,11 +82,11 @@ class RestoreJob:
             *finding_out,
             typed_step(FilesStaged, self._download),
             typed_step(SchemaReady, self._make_schema),
-            *self._delivery.deliver(),
+            *(self._guard.before(step) for step in self._delivery.deliver()),
             typed_step(ViewsReady, self._make_views),
             typed_step(TablesRepaired, self._repair),
             typed_step(RowsCompared, self._check),
-            typed_step(CleanedUp, self._clean_up),
+            self._guard.before(typed_step(CleanedUp, self._clean_up)),
         ]
 
     def undo(self, fanout: Fanout) -> Sequence[Outcome]:
@@ -102,6 +104,9 @@ class RestoreJob:
     def table_states(self) -> Mapping[str, str]:
         """Return what is known of each target table now, by the steps that are done."""
         return self._delivery.table_states(self._stored(), self._phase())
+
+    def _show_waiting(self, text: str) -> None:
+        self._context.database.restores.update(self._restore.id, error=text)
 
     def _stored(self) -> Results:
         return Results(self._context.database.jobs.step_results(self._job.id, self._job.round))

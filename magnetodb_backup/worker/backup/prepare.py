@@ -45,12 +45,15 @@ class PrepareWork:
         )
 
     def _describe(self, task: Describe, context: TaskContext) -> NodeDescription:
+        ring = self._node.cql().ring()
+        is_known = task.ring_sha256 == ring_digest(ring)
         return NodeDescription(
             member=Member.of(self._node.member()),
-            ring=tuple(Member.of(m) for m in self._node.cql().ring()),
+            ring=() if is_known else tuple(Member.of(m) for m in ring),
             data_directories=self._node.data_directories(),
             mode=self._node.operation_mode(),
             partitioner=self._node.cql().partitioner(),
+            unsettled=self._node.unsettled_nodes(),
         )
 
     def _resolve(self, task: Resolve, context: TaskContext) -> Resolved:

@@ -67,6 +67,8 @@ class FakeNode:
         self.settings: dict[str, str] = {}  # of cassandra.yaml, beside the directories
         self.mode = "NORMAL"
         self.boots: int | None = 1  # grows with each start
+        self.unsettled: dict[str, str] = {}  # nodes that join, leave or move, by address
+        self.on_ring_look: Callable[[], None] = lambda: None
         self.shows_gossip = True  # over CQL, since Cassandra 4.1
         self.cql_down = self.control_down = self.clears_nothing = False
         self.starting = False  # in normal operation, but not yet able to serve clients
@@ -174,6 +176,11 @@ class FakeCql:
 
     def ring(self) -> tuple[RingMember, ...]:
         return self._answer().members
+
+    def unsettled_nodes(self) -> Mapping[str, str] | None:
+        node = self._answer()
+        node.on_ring_look()
+        return dict(node.unsettled) if node.shows_gossip else None
 
     def cluster_schema(self) -> ClusterSchema:
         tables = self._answer().tables
@@ -288,6 +295,9 @@ class FakeControl:
 
     def operation_mode(self) -> str:
         return self._do("operation_mode").mode
+
+    def unsettled_nodes(self) -> Mapping[str, str]:
+        return dict(self._do("unsettled").unsettled)
 
     def _known(self, tables: Sequence[TableName]) -> None:
         unknown = set(tables) - {t.name for t in self._node.tables}

@@ -113,6 +113,14 @@ def test_import_while_cassandra_starts(agent: FakeAgent, control: JolokiaControl
         control.import_sstables(TABLE, ["/a"])
 
 
+def test_nodes_that_join_leave_or_move(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.first = [["127.0.0.2"], [], ["127.0.0.4"]]
+    assert control.unsettled_nodes() == {"127.0.0.2": "joining", "127.0.0.4": "moving"}
+    assert [r["attribute"] for r in agent.requests] == [
+        "JoiningNodes", "LeavingNodes", "MovingNodes"
+    ]  # fmt: skip
+
+
 def test_repair_waits_until_it_is_done(agent: FakeAgent, control: JolokiaControl) -> None:
     agent.first = [7, None, ["IN_PROGRESS"], ["IN_PROGRESS"], ["COMPLETED", "done"]]
     control.repair("Shop", ["a", "b"])

@@ -104,6 +104,26 @@ def test_cancelled_import(program: FakeNodetool, control: NodetoolControl) -> No
     wait_for(lambda: not program.processes(), deadline=5, what="the end of nodetool")
 
 
+def test_nodes_that_join_leave_or_move(program: FakeNodetool, control: NodetoolControl) -> None:
+    program.answer(
+        Answer("""\
+Datacenter: dc1
+===============
+Status=Up/Down
+|/ State=Normal/Leaving/Joining/Moving
+--  Address    Load       Tokens  Owns (effective)  Host ID                               Rack
+UN  127.0.0.1  75.2 KiB   16      51.2%             11111111-1111-4111-8111-111111111111  r1
+UJ  127.0.0.2  75.2 KiB   16      ?                 22222222-2222-4222-8222-222222222222  r1
+DL  127.0.0.3  ?          16      48.8%             33333333-3333-4333-8333-333333333333  r1
+UM  ::4        1.1 MiB    16      48.8%             44444444-4444-4444-8444-444444444444  r1
+
+""")
+    )
+    assert control.unsettled_nodes() == {
+        "127.0.0.2": "joining", "127.0.0.3": "leaving", "::4": "moving"
+    }  # fmt: skip
+
+
 def test_repair_is_full(program: FakeNodetool, control: NodetoolControl) -> None:
     control.repair("Shop", ["a", "b"])
     (call,) = program.calls()
