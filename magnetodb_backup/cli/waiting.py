@@ -120,9 +120,15 @@ class Waiter:
             steps=lambda: steps_of_restore(restores.get(restore_id)),
             read=lambda: restores.get(restore_id),
             nodes=lambda: [of_node_restore(n) for n in restores.node_restores(restore_id)],
-            ended=lambda restore: _ENDS_OF_RESTORE.get(restore.status),
+            ended=self._end_of_restore,
             warnings=_warnings,
         )
+
+    def _end_of_restore(self, restore: Restore) -> State | None:
+        end = _ENDS_OF_RESTORE.get(restore.status)
+        if end is None and restore.error:
+            self._write_once(f"restore {restore.id}: {restore.error}")
+        return end
 
     def _shown(
         self,

@@ -12,11 +12,13 @@ from typing import Protocol
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.jobs import Fence, Job
+from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, SubjectKind
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BackupError, Conflict
 
 LOG = logging.getLogger(__name__)
+_OWN_NAMES = (JobKind.BACKUP, JobKind.RESTORE)  # others are about a backup
 
 
 class JobLoop:
@@ -88,10 +90,25 @@ class JobLoop:
             exclusive = definition.exclusive and not job.cancel_requested
             with contextlib.suppress(Conflict):  # the job has ended since it was listed
                 claimed = self._ownership.claim(job, exclusive=exclusive)
-                if claimed is not None:
+                if claimed is None and exclusive:
+                    self._show_waiting(job)
+                elif claimed is not None:
                     otherwise.pop_all()
                     self._running.add(job.id)
                     self._pool.submit(self._run, *claimed)
+
+    def _show_waiting(self, job: Job) -> None:
+        """Show in a restore's record which other job of its cluster it waits for."""
+        if job.subject.kind is not SubjectKind.RESTORE or job.status is JobStatus.RUNNING:
+            return
+        for other in self._database.jobs.unfinished():
+            if other.id == job.id and other.status is JobStatus.RUNNING:
+                return  # another conductor has claimed it
+            definition = self._runner.definition(other.kind)
+            holds = other.status is JobStatus.RUNNING and other.cluster == job.cluster
+            if holds and definition is not None and definition.exclusive:
+                _show_waiting(self._database, job.subject.id, other)
+                return
 
     def _leave_unknown(self, job: Job) -> None:
         if job.id not in self._unknown:
@@ -118,6 +135,15 @@ class JobLoop:
             self._slots.release()
             if ended:  # what fails at once must not be tried again at once
                 self.wake()
+
+
+def _show_waiting(database: Database, restore_id: str, other: Job) -> None:
+    """Note in the record of a restore that it waits for ``other``."""
+    what = other.kind if other.kind in _OWN_NAMES else f"{other.kind} of backup"
+    text = f"waits for {what} {other.subject.id} of this cluster"
+    restore = database.restores.get(restore_id)
+    if restore.status is RestoreStatus.RESTORING and restore.error != text:
+        database.restores.update(restore_id, error=text)
 
 
 class Server(Protocol):

@@ -27,3 +27,19 @@ def choose_cluster(wanted: str | None, known: Sequence[str]) -> str:
     if len(known) > 1:
         raise InvalidValue(f"there are several clusters, name one: {names}")
     return known[0]
+
+
+def choose_target(wanted: str | None, own: str, known: Sequence[str]) -> str:
+    """Return the wanted cluster, or the one that the backup to be restored is of.
+
+    Another cluster is never chosen, even if it is the only one: its tables could be replaced.
+
+    :raises NotFound: if no worker reports the cluster, or any cluster.
+    :raises InvalidValue: if none is named, and no worker reports the backup's own.
+    """
+    if wanted is None and known and own not in known:
+        raise InvalidValue(
+            f"no worker reports the backup's own cluster {own!r}; name the cluster to restore "
+            f"into by --cluster (REST: cluster): {', '.join(repr(c) for c in known)}"
+        )
+    return choose_cluster(wanted or own, known) if known else choose_cluster(wanted, known)

@@ -14,7 +14,7 @@ from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.requests import backups, restores
-from magnetodb_backup.requests.clusters import choose_cluster
+from magnetodb_backup.requests.clusters import choose_cluster, choose_target
 
 LOG = logging.getLogger(__name__)
 
@@ -103,8 +103,7 @@ class RecordedRequests:
         backup = self._database.backups.get(request.backup_id)
         request = restores.checked_request(request, backup)
         clusters = self._clusters()
-        own = backup.cluster if backup.cluster in clusters else None
-        cluster = choose_cluster(request.cluster or own, clusters)
+        cluster = choose_target(request.cluster, backup.cluster, clusters)
         restore = self._database.restores.create(
             request, str(uuid.uuid4()), backup.cluster, cluster
         )

@@ -74,7 +74,9 @@ def make_source(rig: Rig, keyspace: str, *arguments: str, sai: bool = True) -> S
 
 def planned(ring: Rig, *arguments: str) -> dict[str, Any]:
     """Return the plan of a restore that would not be refused."""
-    outcome = ring.deployment.manage("restore", "create", *arguments, "--dry-run")
+    outcome = ring.deployment.manage(
+        "restore", "create", "--cluster", ring.cluster.name, *arguments, "--dry-run"
+    )
     assert outcome.code == 0, outcome.err
     assert outcome.json["status"] == "PLANNED"
     plan: dict[str, Any] = outcome.json["plan"]
@@ -91,7 +93,7 @@ def rebuild(ring: Rig, backup_id: str) -> None:
 
 def restored(ring: Rig, *arguments: str) -> dict[str, Any]:
     """Restore; return the restore's record."""
-    outcome = ring.deployment.restore(*arguments)
+    outcome = ring.deployment.restore("--cluster", ring.cluster.name, *arguments)
     assert outcome.code == 0, outcome.err
     return is_restored(ring, outcome.json)
 

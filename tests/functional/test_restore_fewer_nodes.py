@@ -96,7 +96,9 @@ def test_replaced_beside_a_storage_attached_index(source: Source, two: Rig) -> N
         "DROP INDEX fewer.parts_text",
         "CREATE INDEX own ON fewer.parts (text) USING 'sai'",
     )
-    refused = two.deployment.restore(source.id, "--table", "fewer.parts")
+    refused = two.deployment.restore(
+        "--cluster", two.cluster.name, source.id, "--table", "fewer.parts"
+    )
     assert refused.code == 1
     assert "fewer.parts has data" in refused.err
     record = restored(two, source.id, "--table", "fewer.parts", "--existing", "replace")
@@ -142,7 +144,7 @@ def test_backup_of_4_1_is_streamed_into_5_0(old_source: Source, two: Rig) -> Non
 @pytest.mark.nightly
 def test_backup_of_5_0_is_refused_by_4_1(source: Source, old: Rig) -> None:
     rebuild(old, source.id)
-    refused = old.deployment.restore(source.id)
+    refused = old.deployment.restore("--cluster", old.cluster.name, source.id)
     assert refused.code == 1
     record = refused.json
     assert (record["status"], record["phase"]) == ("RESTORE_FAILED", "preflight")

@@ -16,7 +16,12 @@ from magnetodb_backup.conductor.backup.lost_packs import lost_packs_notes
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.from_manifest import notes_of
-from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare, StoredObject
+from magnetodb_backup.domain.backup.manifest import (
+    BackupManifest,
+    MissingNode,
+    NodeShare,
+    StoredObject,
+)
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
@@ -74,6 +79,11 @@ def plan_commit(repository: ClusterRepository, backup: Backup, results: Results)
         _share(repository, backup.id, upload, snapshots[host_id])
         for host_id, upload in sorted(uploads.items())
     )
+    missing = tuple(
+        MissingNode(m.host_id, m.dc, m.rack, m.tokens)
+        for m in sorted(ring, key=lambda m: m.host_id)
+        if m.host_id not in uploads
+    )
     covered = coverage_of(ring, selection, uploads, require=True)
     whole = len(shares) == len(ring) and not any(s.corrupt_files for s in shares)
     manifest = BackupManifest(
@@ -90,7 +100,8 @@ def plan_commit(repository: ClusterRepository, backup: Backup, results: Results)
         skew_ms=_skew_ms(snapshots[host_id] for host_id in uploads),
         coverage={c.keyspace: asdict(c) | {"status": c.status} for c in covered},
         nodes=shares,
-        missing_nodes=tuple(sorted({m.host_id for m in ring} - set(uploads))),
+        missing_nodes=tuple(node.host_id for node in missing),
+        missing_ring=missing,
         figures=_fingerprints(repository, backup.id, results),
     )
     return CommitPlan(backup_manifest_bytes(manifest).decode())

@@ -92,7 +92,7 @@ class PlaceDelivery:
         """Return which node gets which node backup; rings must be equal."""
         routing, problems = choose_places(
             source.manifest.nodes,
-            source.manifest.missing_nodes,
+            source.manifest.missing(),
             ring,
             source.selection().keyspaces,
             compared.replication,

@@ -57,7 +57,7 @@ class OnlineDelivery:
         }
         routing = choose_routing(
             source.manifest.nodes,
-            source.manifest.missing_nodes,
+            source.manifest.missing(),
             ring,
             source.selection().keyspaces,
             present,

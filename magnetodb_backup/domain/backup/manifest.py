@@ -156,11 +156,30 @@ class NodeShare:
 
 
 @dataclass(frozen=True)
+class MissingNode:
+    """A ring member that took no part; without place and tokens from releases that kept none."""
+
+    host_id: str
+    dc: str = ""
+    rack: str = ""
+    tokens: tuple[int, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the node's members; tokens as text."""
+        return {**asdict(self), "tokens": [str(t) for t in self.tokens]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MissingNode:
+        """Read what ``as_json()`` returned; Python's own errors for anything else."""
+        return cls(**{**data, "tokens": tuple(int(t) for t in data["tokens"])})
+
+
+@dataclass(frozen=True)
 class BackupManifest:
     """The commit of a backup. ``coverage`` is per keyspace; ``skew_ms`` is in milliseconds.
 
     ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``. ``figures`` are the
-    objects with fingerprints, if any.
+    objects with fingerprints, if any. ``missing_ring`` has the places of ``missing_nodes``.
     """
 
     backup_id: str
@@ -177,18 +196,25 @@ class BackupManifest:
     coverage: Mapping[str, Any]
     nodes: tuple[NodeShare, ...]
     missing_nodes: tuple[str, ...] = ()
+    missing_ring: tuple[MissingNode, ...] = ()
     figures: tuple[StoredObject, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the stored document; without ``figures`` if there are none."""
+        """Return the stored document; optional members only if they are not empty."""
         data = {
             "format": FORMAT,
             **{k: getattr(self, k) for k in self.__dataclass_fields__},
             "schema": asdict(self.schema),
             "nodes": [n.as_json() for n in self.nodes],
             "missing_nodes": list(self.missing_nodes),
+            "missing_ring": [n.as_json() for n in self.missing_ring],
             "figures": [asdict(f) for f in self.figures],
         }
-        if not self.figures:
-            del data["figures"]
+        for optional in ("missing_ring", "figures"):
+            if not data[optional]:
+                del data[optional]
         return data
+
+    def missing(self) -> tuple[MissingNode, ...]:
+        """Return the nodes that took no part, with their places as far as they are known."""
+        return self.missing_ring or tuple(MissingNode(host_id) for host_id in self.missing_nodes)

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from magnetodb_backup.domain.backup.manifest import NodeShare
+from magnetodb_backup.domain.backup.manifest import MissingNode, NodeShare
 from magnetodb_backup.domain.restore.routing import (
     SYSTEM_AUTH,
     Assignment,
@@ -13,6 +13,7 @@ from magnetodb_backup.domain.restore.routing import (
     Routing,
     factors,
     same_tokens,
+    unlike,
 )
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
@@ -22,7 +23,7 @@ _ONLINE = "restore without --offline: then the rows are streamed to the nodes th
 
 def choose_places(
     sources: Sequence[NodeShare],
-    missing_sources: Collection[str],
+    missing_sources: Sequence[MissingNode],
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     present: Mapping[str, Mapping[str, str]],
@@ -70,14 +71,15 @@ def _no_source(member: RingMember, sources: Sequence[NodeShare]) -> str:
 
 def _ring_problems(
     sources: Sequence[NodeShare],
-    missing_sources: Collection[str],
+    missing_sources: Sequence[MissingNode],
     ring: Sequence[RingMember],
     by_tokens: Mapping[str, str],
 ) -> list[str]:
     """Name the nodes that do not fit; a PARTIAL backup lacks some, whose rows a repair brings."""
     homeless = [s.address for s in sources if s.host_id not in by_tokens]
     without = [m.address for m in ring if m.host_id not in by_tokens.values()]
-    if not homeless and len(without) == len(missing_sources):
+    unlike_any = unlike(missing_sources, ring, by_tokens)
+    if not homeless and not unlike_any and len(without) == len(missing_sources):
         return []
     differences = []
     if homeless:

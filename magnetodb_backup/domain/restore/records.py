@@ -148,6 +148,7 @@ class Restore:
     """A restore's record; its ID is also its job's.
 
     ``plan`` is what preflight found (``domain.restore.plan.Plan.as_json()``), None before.
+    ``error`` says why it failed or, while it runs, what it waits for.
     ``tables`` has each table's state by its target name, ``checks`` the results of the comparison
     with the backup's fingerprints (``domain.fingerprints.TableCheck.as_json()``), None without one.
     """

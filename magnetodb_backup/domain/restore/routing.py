@@ -7,7 +7,7 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.backup.manifest import NodeShare
+from magnetodb_backup.domain.backup.manifest import MissingNode, NodeShare
 from magnetodb_backup.domain.coverage import covering_nodes
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection, TableName
@@ -65,6 +65,26 @@ def same_tokens(sources: Sequence[NodeShare], ring: Sequence[RingMember]) -> Map
     return found
 
 
+def unlike(
+    missing: Sequence[MissingNode], ring: Sequence[RingMember], by_tokens: Mapping[str, str]
+) -> list[RingMember]:
+    """Return the members of the ring that are neither of a node backup nor one it lacks.
+
+    A node that has replaced a missing one with other tokens owns other ranges than that one, and
+    so do its neighbours.
+    """
+    places = {(tuple(sorted(m.tokens)), m.dc, m.rack) for m in missing if m.tokens}
+    unplaced = {m.host_id for m in missing if not m.tokens}
+    homes = set(by_tokens.values())
+    return [
+        m
+        for m in ring
+        if m.host_id not in homes
+        and m.host_id not in unplaced
+        and (tuple(sorted(m.tokens)), m.dc, m.rack) not in places
+    ]
+
+
 def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
     """Return the ring member with this host ID or address; NotFound naming the members."""
     for member in ring:
@@ -76,7 +96,7 @@ def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
 
 def choose_routing(
     sources: Sequence[NodeShare],
-    missing_sources: Collection[str],
+    missing_sources: Sequence[MissingNode],
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     present: Mapping[str, Mapping[str, str]],
@@ -94,7 +114,11 @@ def choose_routing(
     by_tokens = same_tokens(sources, ring)
     if only is not None:
         return _single(sources, only, keyspaces, by_tokens)
-    whole_ring = len(by_tokens) == len(sources) and len(ring) == len(sources) + len(missing_sources)
+    whole_ring = (
+        len(by_tokens) == len(sources)
+        and len(ring) == len(sources) + len(missing_sources)
+        and not unlike(missing_sources, ring, by_tokens)
+    )
     methods: dict[str, Method] = {}
     notes = []
     for keyspace in keyspaces:
@@ -152,7 +176,7 @@ def _single(
 
 def _streams(
     sources: Sequence[NodeShare],
-    missing_sources: Collection[str],
+    missing_sources: Sequence[MissingNode],
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     by_tokens: Mapping[str, str],

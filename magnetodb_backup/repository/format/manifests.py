@@ -14,6 +14,7 @@ from magnetodb_backup.domain.backup.manifest import (
     BackupManifest,
     Extent,
     FileEntry,
+    MissingNode,
     NodeManifestHeader,
     NodeManifestTrailer,
     NodeShare,
@@ -213,6 +214,9 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
                 "schema": StoredObject(**document["schema"]),
                 "nodes": tuple(NodeShare.from_json(n) for n in document["nodes"]),
                 "missing_nodes": texts(document["missing_nodes"]),
+                "missing_ring": tuple(
+                    MissingNode.from_json(n) for n in document.get("missing_ring", [])
+                ),
                 "figures": _stored_list(document.get("figures", [])),
             }
         )
@@ -243,6 +247,8 @@ def _check_backup(manifest: BackupManifest) -> None:
     check_sha256(manifest.schema.sha256)
     number(manifest.schema.size)
     number(manifest.skew_ms, least=-(1 << 63))
+    for missing in manifest.missing_ring:
+        texts([missing.host_id, missing.dc, missing.rack])
     _check_fingerprints(manifest)
     number(sum(node.files for node in manifest.nodes))
     number(sum(node.bytes for node in manifest.nodes))

@@ -13,6 +13,7 @@ import pytest
 from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import Meanwhile, Shell
 
@@ -134,3 +135,19 @@ def test_terminal_shows_a_bar_for_each_node(shell: Shell, meanwhile: Meanwhile) 
     assert outcome.code == 0
     assert "50/100 bytes" in outcome.err
     assert outcome.json["status"] == "CANCELLED"
+
+
+def test_what_a_restore_waits_for_is_shown_once(shell: Shell, meanwhile: Meanwhile) -> None:
+    backup = shell.backup(S.CREATED, "nightly")
+
+    def wait() -> None:
+        (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
+        text = "waits for backup 8c7a of this cluster"
+        shell.database.restores.update(job.subject.id, error=text)
+        shell.wait_told(f"restore {job.subject.id}: {text}")
+        shell.database.restores.set_status(job.subject.id, RestoreStatus.RESTORED)
+
+    meanwhile(wait)
+    outcome = shell("restore", "create", backup.id, "--wait", "--timeout", "60")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("waits for backup 8c7a of this cluster") == 1

@@ -161,6 +161,26 @@ def test_one_backup_of_a_cluster_at_a_time(cluster: Cluster, start: Start) -> No
     assert cluster.did("snapshot") == [2, 2, 2]
 
 
+def test_restore_shows_which_backup_it_waits_for(cluster: Cluster, start: Start) -> None:
+    """A dry run too needs the cluster for itself."""
+    backup = cluster.backup()
+    release = _hold_uploads(cluster)
+    running = cluster.request()
+    start("conductor-1")
+    _wait_uploading(cluster)
+    request = RestoreRequest(backup.id, cluster=CLUSTER, dry_run=True)
+    restore = cluster.database.restores.create(request, str(uuid.uuid4()), CLUSTER, CLUSTER)
+    text = f"waits for backup {running.id} of this cluster"
+    restores = cluster.database.restores
+    wait_for(lambda: restores.get(restore.id).error == text, deadline=5, what="the text")
+    release.set()
+    wait_for(
+        lambda: restores.get(restore.id).status is RestoreStatus.PLANNED,
+        deadline=10, what="the plan",
+    )  # fmt: skip
+    assert restores.get(restore.id).error == ""
+
+
 def test_backup_that_waits_for_another_one_can_be_cancelled(cluster: Cluster, start: Start) -> None:
     go_on = _hold_uploads(cluster)
     start()

@@ -86,14 +86,18 @@ def test_the_target_is_the_backups_own_cluster_if_it_is_there(
     assert requests.create_restore(RestoreRequest(own.id)).cluster == REPORT.cluster
     elsewhere = requests.create_restore(RestoreRequest(own.id, cluster="Other"))
     assert (elsewhere.source_cluster, elsewhere.cluster) == (REPORT.cluster, "Other")
-    with pytest.raises(InvalidValue, match=r"name one: 'Other', 'Test Cluster'$"):
+    with pytest.raises(InvalidValue, match=r"\(REST: cluster\): 'Other', 'Test Cluster'$"):
         requests.create_restore(RestoreRequest(foreign.id))
 
 
-def test_the_only_cluster_is_the_target_of_a_foreign_backup(
+def test_another_cluster_is_not_chosen_though_it_is_the_only_one(
     requests: RecordedRequests, database: Database
 ) -> None:
-    restore = requests.create_restore(RestoreRequest(of(database, "Gone").id))
+    """The backup's own has not reported for a while: replace would empty tables of the other."""
+    foreign = of(database, "Gone")
+    with pytest.raises(InvalidValue, match=r"own cluster 'Gone'; name .*: 'Test Cluster'$"):
+        requests.create_restore(RestoreRequest(foreign.id))
+    restore = requests.create_restore(RestoreRequest(foreign.id, cluster=REPORT.cluster))
     assert (restore.source_cluster, restore.cluster) == ("Gone", REPORT.cluster)
 
 

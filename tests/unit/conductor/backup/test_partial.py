@@ -32,6 +32,7 @@ def test_partial_backup_without_a_lost_node(replicated: Cluster) -> None:
     assert (backup.coverage["ks"]["whole"], backup.coverage["ks"]["lost"]) == (1, 0)
     manifest = replicated.repository.read_backup(backup.id)
     assert (manifest.status, manifest.missing_nodes) == ("PARTIAL", (missing,))
+    assert [(m.host_id, m.tokens) for m in manifest.missing()] == [(missing, (300,))]
     assert len(manifest.nodes) == 2
     assert replicated.verify(backup)["problems"] == []
     record = replicated.node_backup(backup, 3)

@@ -55,7 +55,7 @@ def test_restored_rows_are_proven(restoring: Restoring) -> None:
         assert check["rows_found"] == check["rows_expected"] == 6
     assert set(restore.tables.values()) == {"restored"}
     performed = list(dict.fromkeys(restoring.performed(restore)))
-    assert performed[-2:] == ["check", "cleanup"]
+    assert performed[-3:] == ["check", "cleanup_ring", "cleanup"]
 
 
 def test_only_what_is_restored_is_checked(restoring: Restoring) -> None:

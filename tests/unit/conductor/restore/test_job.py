@@ -49,7 +49,8 @@ def test_steps_are_done_once_and_in_order(restoring: Restoring) -> None:
     assert restoring.steps(restore) == {p.value for p in set(RestorePhase) - OFFLINE_PHASES}
     performed = list(dict.fromkeys(restoring.performed(restore)))
     assert performed == [
-        "census", "compare", "preflight", "download", "schema", "truncate", "import", "cleanup",
+        "census", "compare", "preflight", "download", "schema",
+        "truncate_ring", "truncate", "import_ring", "import", "cleanup_ring", "cleanup",
     ]  # fmt: skip
     assert set(restoring.cluster.workers.starts("download").values()) == {1}
     assert restoring.job(restore).result == {"status": "RESTORED", "tables": 2}

@@ -52,8 +52,9 @@ def test_nothing_is_exchanged_before_all_nodes_have_stopped(offline: Offline) ->
     assert running_at_place == [[False] * 3] * 3
     performed = list(dict.fromkeys(offline.performed(restore)))
     assert performed == [
-        "census", "compare", "preflight", "tables", "ready", "download", "schema", "truncate",
-        "quiesce", "stop", "place", "start", "indexes", "discard", "cleanup",
+        "census", "compare", "preflight", "tables", "ready", "download", "schema",
+        "truncate_ring", "truncate", "quiesce", "stop", "place", "start", "indexes",
+        "cleanup_ring", "discard", "cleanup",
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from magnetodb_backup.domain.backup.manifest import (
     BackupManifest,
     Extent,
     FileEntry,
+    MissingNode,
     NodeManifestHeader,
     NodeShare,
     StoredObject,
@@ -117,6 +118,17 @@ def test_a_backup_manifest_names_its_nodes_and_those_that_are_missing() -> None:
     assert document["missing_nodes"] == ["another"]
     assert document["schema"] == {"name": "schema.cql", "size": 10, "sha256": DIGEST}
     assert document["status"] == "PARTIAL"
+
+
+def test_the_places_of_missing_nodes_are_kept_where_there_are_some() -> None:
+    """Without them a node that has replaced a missing one could be taken for it."""
+    missing = MissingNode("another", "dc1", "r1", (-5, 7))
+    kept = replace(BACKUP_MANIFEST, missing_ring=(missing,))
+    document = json.loads(json.dumps(kept.as_json()))
+    assert [MissingNode.from_json(n) for n in document["missing_ring"]] == [missing]
+    assert kept.missing() == (missing,)
+    assert "missing_ring" not in BACKUP_MANIFEST.as_json()
+    assert BACKUP_MANIFEST.missing() == (MissingNode("another"),)
 
 
 def test_figures_are_named_where_there_are_some() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from magnetodb_backup.domain.backup.manifest import NodeShare, StoredObject
+from magnetodb_backup.domain.backup.manifest import MissingNode, NodeShare, StoredObject
 from magnetodb_backup.domain.restore.offline import (
     choose_places,
     down_problems,
@@ -33,6 +33,7 @@ def share(number: int, host: int) -> NodeShare:
     )  # fmt: skip
 
 
+GONE = MissingNode("gone", RING[2].dc, RING[2].rack, RING[2].tokens)
 SOURCES = [share(1, 5), share(2, 6), share(3, 7)]
 
 
@@ -50,10 +51,27 @@ def test_each_node_takes_the_files_of_its_tokens() -> None:
 
 def test_node_that_a_partial_backup_lacks() -> None:
     """It takes nothing, and a repair brings its rows."""
-    ways, problems = choose_places(SOURCES[:2], ["gone"], RING, KEYSPACES, {}, None)
+    ways, problems = choose_places(SOURCES[:2], [GONE], RING, KEYSPACES, {}, None)
     assert problems == []
     assert len(ways.assignments) == 2
     assert ways.incomplete == ("shop", "system_auth")
+
+
+@pytest.mark.parametrize(
+    "node", [replace(RING[2], tokens=(7,)), replace(RING[2], rack="r9")], ids=["tokens", "rack"]
+)
+def test_node_that_has_replaced_a_missing_one_elsewhere(node: RingMember) -> None:
+    """It owns other ranges, and so do its neighbours: their files lack rows that they own now."""
+    _, (problem,) = choose_places(SOURCES[:2], [GONE], [*RING[:2], node], KEYSPACES, {}, None)
+    assert "the backup has no node with the tokens, data centre and rack of 127.0.0.3" in problem
+
+
+def test_missing_node_whose_tokens_an_older_release_did_not_keep() -> None:
+    """It is known by its host ID only."""
+    for host_id, count in ((RING[2].host_id, 0), ("gone", 1)):
+        missing = [MissingNode(host_id)]
+        _, problems = choose_places(SOURCES[:2], missing, RING, KEYSPACES, {}, None)
+        assert len(problems) == count
 
 
 @pytest.mark.parametrize(
@@ -72,11 +90,11 @@ def test_node_that_a_partial_backup_lacks() -> None:
             [*RING[:2], replace(RING[2], rack="r9")],
             ["no node has", "of 127.0.0.3; the backup has no node"],
         ),
-        (SOURCES, ["gone"], RING, ["the backup is of 4 nodes"]),
+        (SOURCES, [GONE], RING, ["the backup is of 4 nodes"]),
     ],
 )
 def test_ring_that_is_not_the_backups(
-    sources: list[NodeShare], missing: list[str], ring: list[RingMember], told: list[str]
+    sources: list[NodeShare], missing: list[MissingNode], ring: list[RingMember], told: list[str]
 ) -> None:
     _, (problem,) = choose_places(sources, missing, ring, KEYSPACES, {}, None)
     assert problem.startswith("the ring is not the backup's: ")
