@@ -67,7 +67,7 @@ class RestoreJob:
         self._request = restore.request
         self._nodes = TargetNodes(job, restore, context)
         self._delivery = delivery_for(self._nodes, restore)
-        self._guard = RingGuard(self._nodes, self._show_waiting)
+        self._guard = RingGuard(job, restore, context)
 
     def steps(self, round_: int) -> Sequence[Step]:
         """Return the steps, in order; a dry run ends after preflight. There is one round only."""
@@ -104,9 +104,6 @@ class RestoreJob:
     def table_states(self) -> Mapping[str, str]:
         """Return what is known of each target table now, by the steps that are done."""
         return self._delivery.table_states(self._stored(), self._phase())
-
-    def _show_waiting(self, text: str) -> None:
-        self._context.database.restores.update(self._restore.id, error=text)
 
     def _stored(self) -> Results:
         return Results(self._context.database.jobs.step_results(self._job.id, self._job.round))

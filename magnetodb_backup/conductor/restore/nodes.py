@@ -4,24 +4,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from magnetodb_backup.conductor.calls import call_of, result_of
+from magnetodb_backup.conductor.calls import call_of
 from magnetodb_backup.conductor.census import Census, require_all, take_census
 from magnetodb_backup.conductor.definition import BuildBounds, JobContext
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.conductor.restore.node_restores import NodeRestores
+from magnetodb_backup.conductor.restore.ring_guard import require_settled
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.restore.routing import find_member
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableDescription, TableName
-from magnetodb_backup.errors import RingDiffers
-from magnetodb_backup.tasks.backup import Describe, NodeDescription, Resolve
+from magnetodb_backup.tasks.backup import Describe, Resolve
 from magnetodb_backup.tasks.cluster import Member, PresentMember
 from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.restore import RestoreTask
@@ -83,44 +83,8 @@ class TargetNodes:
             )
 
         described = self._any_worker.run(f"{self._job.id}:census", describe)
-        if described.unsettled:
-            names = ", ".join(f"node {a} is {state}" for a, state in described.unsettled.items())
-            raise RingDiffers(f"{names}; repeat the restore once the ring does not change")
+        require_settled(described)
         return [member.ring_member() for member in described.ring]
-
-    def describe(
-        self, results: Results, step: str, ring_sha256: str, without: Collection[str]
-    ) -> dict[str, NodeDescription]:
-        """Return, by address, what the nodes see now, all but the host IDs of ``without``.
-
-        :raises BackupError: the first error.
-        """
-        restore, calls = self._restore, []
-        for present in results.of(RingTaken).present:
-            member = present.member.ring_member()
-            if member.host_id in without:
-                continue
-            task = Describe(
-                host_id=member.host_id,
-                backup_id=restore.backup_id,
-                restore_id=restore.id,
-                source_cluster=restore.source_cluster,
-                ring_sha256=ring_sha256,
-            )
-            task_id = f"{self._job.id}:{step}_ring:{member.host_id}:{time.time_ns()}"
-            calls.append(call_of(task, member, present.worker_id, task_id))
-        outcomes = self._context.fanout().run(calls)
-        error = first_error(outcomes)
-        if error is not None:
-            raise error
-        return {o.call.host: result_of(Describe, o) for o in outcomes}
-
-    def wait_a_moment(self) -> None:
-        """Wait before the next look at what does not depend on this job.
-
-        :raises Cancelled: if the job is to be cancelled.
-        """
-        self._any_worker.wait_a_moment(self._any_worker.deadline())
 
     def tables(self) -> dict[TableName, TableDescription]:
         """Return the tables that exist now, with their IDs."""

@@ -7,15 +7,22 @@ keep the rows from before the truncation, and get none of the restored ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from magnetodb_backup.conductor.calls import call_of, result_of
+from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import Results, Step
-from magnetodb_backup.conductor.restore.nodes import TargetNodes
-from magnetodb_backup.domain.restore.records import RestorePhase
+from magnetodb_backup.conductor.outcomes import first_error
+from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.ring import ring_differences, ring_digest
 from magnetodb_backup.errors import RingDiffers
+from magnetodb_backup.tasks.backup import Describe, NodeDescription
 from magnetodb_backup.tasks.restore_steps import RingTaken
+
+_LOOK_EVERY = 1.0  # seconds
 
 # What a change means before each step, and what to do about it.
 _REMEDIES = {
@@ -44,10 +51,10 @@ class _Changes:
 
 
 class RingGuard:
-    """Looks at the ring before steps; ``show`` shows what it waits for, and nothing after that."""
+    """Looks at the ring before steps of a restore; its record shows what it waits for."""
 
-    def __init__(self, nodes: TargetNodes, show: Callable[[str], None]) -> None:
-        self._nodes, self._show = nodes, show
+    def __init__(self, job: Job, restore: Restore, context: JobContext) -> None:
+        self._job, self._restore, self._context = job, restore, context
 
     def before(self, step: Step) -> Step:
         """Return the step with a look at the ring before it, if it needs one."""
@@ -75,7 +82,8 @@ class RingGuard:
             text = "; ".join(found.unsettled)
             self._show(f"waits before {step} until the ring is settled: {text}")
             waited = True
-            self._nodes.wait_a_moment()
+            self._context.raise_if_cancelled()
+            self._context.wait(_LOOK_EVERY)
         if waited:
             self._show("")
         if differences := (*found.rings, *found.unsettled):
@@ -88,7 +96,7 @@ class RingGuard:
         without = () if step == RestorePhase.CLEANUP.value else taken.down
         rings: list[str] = []
         unsettled: dict[str, str] = {}
-        seen = self._nodes.describe(results, step, ring_digest(census), without)
+        seen = self._describe(results, step, ring_digest(census), without)
         for address, description in seen.items():
             ring = [member.ring_member() for member in description.ring]
             if ring and (difference := ring_differences(ring, census)):
@@ -96,3 +104,43 @@ class RingGuard:
             for node, state in (description.unsettled or {}).items():
                 unsettled.setdefault(f"node {node} is {state}", f" (seen by {address})")
         return _Changes(tuple(rings), tuple(f"{n}{by}" for n, by in unsettled.items()))
+
+    def _describe(
+        self, results: Results, step: str, ring_sha256: str, without: Collection[str]
+    ) -> dict[str, NodeDescription]:
+        """Return, by address, what the nodes see now, all but the host IDs of ``without``.
+
+        :raises BackupError: the first error.
+        """
+        calls = []
+        for present in results.of(RingTaken).present:
+            member = present.member.ring_member()
+            if member.host_id in without:
+                continue
+            task = Describe(
+                host_id=member.host_id,
+                backup_id=self._restore.backup_id,
+                restore_id=self._restore.id,
+                source_cluster=self._restore.source_cluster,
+                ring_sha256=ring_sha256,
+            )
+            task_id = f"{self._job.id}:{step}_ring:{member.host_id}:{time.time_ns()}"
+            calls.append(call_of(task, member, present.worker_id, task_id))
+        outcomes = self._context.fanout().run(calls)
+        error = first_error(outcomes)
+        if error is not None:
+            raise error
+        return {o.call.host: result_of(Describe, o) for o in outcomes}
+
+    def _show(self, text: str) -> None:
+        self._context.database.restores.update(self._restore.id, error=text)
+
+
+def require_settled(described: NodeDescription) -> None:
+    """Raise if the node sees others join, leave or move.
+
+    :raises RingDiffers: naming them.
+    """
+    if described.unsettled:
+        names = ", ".join(f"node {a} is {state}" for a, state in described.unsettled.items())
+        raise RingDiffers(f"{names}; repeat the restore once the ring does not change")
