@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from magnetodb_backup.cassandra.cql.session import Page, PinnedSession
+from magnetodb_backup.cassandra.cql.session import PAGE_SIZE, Page, PinnedSession
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import CassandraUnavailable, UnknownTable
+from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, UnknownTable
 
 LOG = logging.getLogger(__name__)
 # All replicas, since a restore brings back the rows of each; a quorum if one is down.
@@ -66,7 +66,7 @@ class RowReader:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._session, self._raise_if_cancelled, self._sleep = session, raise_if_cancelled, sleep
-        self._level = CONSISTENCIES[0]
+        self._level, self._most_rows = CONSISTENCIES[0], _MOST_ROWS
 
     def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
         """Yield the texts of the rows, a page at a time.
@@ -86,7 +86,7 @@ class RowReader:
             after = page.next
             if texts:
                 characters = max(sum(map(len, texts)), 1)
-                size = max(min(len(texts) * _CHARACTERS // characters, _MOST_ROWS), 1)
+                size = max(min(len(texts) * _CHARACTERS // characters, self._most_rows), 1)
 
     def _page(self, query: str, size: int, after: bytes | None) -> tuple[Page, int]:
         """Return a page and the page size that was successful."""
@@ -96,6 +96,10 @@ class RowReader:
             level = self._level
             try:
                 return self._session.page(query, size=size, after=after, consistency=level), size
+            except CommandFailed as error:
+                if PAGE_SIZE not in str(error) or size == 1:
+                    raise
+                size = self._most_rows = size // 2
             except CassandraUnavailable as error:
                 size = max(size // 4, 1)  # the page may have been too large for the time-out
                 LOG.info("%s; trying again", error)

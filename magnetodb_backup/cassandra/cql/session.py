@@ -51,6 +51,9 @@ with warnings.catch_warnings():
 
 LOG = logging.getLogger(__name__)
 _CONNECT, _REQUEST = 5.0, 30.0  # seconds
+_PAGE = 5000  # rows
+# The guardrail, as Cassandra's refusal of a larger page names it.
+PAGE_SIZE = "page_size"
 # What PasswordAuthenticator and CassandraAuthorizer (4.1, 5.0) say when they cannot read the roles.
 _UNCERTAIN = "Unable to perform auth"
 _GRANTS = (
@@ -127,16 +130,24 @@ class PinnedSession:
     ) -> list[Any]:
         """Return all rows of a query, as named tuples; ``%s`` in it are the parameters.
 
+        A guardrail may bound the size of pages, but not of answers without pages.
+
         :raises CassandraUnavailable: if the node or too many replicas do not answer.
         :raises AccessDenied: if the credentials are not sufficient.
         :raises CommandFailed: if Cassandra refuses the query or fails to execute it.
         """
         level = ConsistencyLevel.name_to_value[consistency]
-        statement = SimpleStatement(query, consistency_level=level)
-        return cast(
-            "list[Any]",
-            self._mapped(lambda: list(self._session.execute(statement, parameters, timeout))),
-        )
+
+        def read(size: int | None) -> list[Any]:
+            statement = SimpleStatement(query, consistency_level=level, fetch_size=size)
+            return list(self._session.execute(statement, parameters, timeout))
+
+        try:
+            return cast("list[Any]", self._mapped(lambda: read(_PAGE)))
+        except CommandFailed as error:
+            if PAGE_SIZE not in str(error):
+                raise
+            return cast("list[Any]", self._mapped(lambda: read(None)))
 
     def page(self, query: str, *, size: int, after: bytes | None, consistency: str) -> Page:
         """Return at most ``size`` rows after the paging state ``after`` of another page.

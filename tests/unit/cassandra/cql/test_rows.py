@@ -107,6 +107,32 @@ def test_a_page_that_takes_too_long_is_read_in_smaller_ones() -> None:
     assert [t for page in pages for t in page] == session.texts[12:]
 
 
+def test_a_guardrail_on_the_size_of_pages_is_kept_to() -> None:
+    """Cassandra refuses larger pages to roles that are no superusers; no row is left out."""
+    session = FakeSession([f"row {n}" for n in range(2000)])
+
+    def refuse(size: int, consistency: str) -> None:
+        if size > 250:
+            raise CommandFailed(f"Guardrail page_size violated: page size {size} exceeds 250")
+
+    session.before = refuse
+    assert _read(session) == session.texts
+    sizes = [size for size, _ in session.asked]
+    assert sizes[1:7] == [5000, 2500, 1250, 625, 312, 156]
+    assert set(sizes[7:]) == {156}  # it is remembered
+
+
+def test_another_refusal_ends_the_read() -> None:
+    session = FakeSession(["a"])
+
+    def refuse(size: int, consistency: str) -> None:
+        raise CommandFailed("unconfigured table")
+
+    session.before = refuse
+    with pytest.raises(CommandFailed, match="unconfigured"):
+        _read(session)
+
+
 def test_without_a_replica_a_quorum_is_enough_from_then_on() -> None:
     session = FakeSession([f"row {n}" for n in range(500)])
 
