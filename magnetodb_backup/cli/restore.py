@@ -141,6 +141,12 @@ class Create(_RestoreCommand):
         _add_method(parser)
         parser.add_argument("--allow-partial", action="store_true", help="accept a PARTIAL backup")
         parser.add_argument(
+            "--allow-resurrection",
+            action="store_true",
+            help="with --existing merge or --node: accept that rows which were deleted since the "
+            "backup may come back, because the backup is older than gc_grace_seconds",
+        )
+        parser.add_argument(
             "--dry-run",
             action="store_true",
             help="change nothing and show the plan; waits for it unless --no-wait is given",
@@ -178,6 +184,7 @@ class Create(_RestoreCommand):
             offline=parsed_args.offline,
             system_auth=parsed_args.system_auth,
             skip=tuple(parsed_args.skip),
+            allow_resurrection=parsed_args.allow_resurrection,
         )
         if not parsed_args.yes:
             self._confirm(request)

@@ -215,7 +215,7 @@ def _node_restore_line(node: NodeRestore) -> str:
 def unusual(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of a request (as JSON) that do not have their default."""
     usual = RestoreRequest("").as_json()
-    return {k: v for k, v in request.items() if v != usual[k] and k != "backup_id"}
+    return {k: v for k, v in request.items() if v != usual.get(k) and k != "backup_id"}
 
 
 def restore_fields(restore: Restore, nodes: Iterable[NodeRestore]) -> dict[str, Any]:

@@ -133,6 +133,14 @@ class TableDescription:
 
 
 @dataclass(frozen=True)
+class TableSettings:
+    """Options of a table or view that exists; ``compaction`` as in ``system_schema.tables``."""
+
+    gc_grace_seconds: int
+    compaction: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class IndexDescription:
     """A secondary index: ``kind`` as in ``system_schema.indexes``; a custom one has a class."""
 

@@ -48,11 +48,11 @@ class Compared:
 
     ``create`` and ``views`` are statements that would be executed; ``present_views`` and
     ``present_indexes`` make what exists now; ``differences`` refuse the restore, ``notes`` do not.
-    ``replication`` is that of all keyspaces; ``gc_grace_seconds`` of the target's tables and
-    ``default_time_to_live`` of the backup's (0 for none) are in seconds, by target. ``grown`` are
-    tables whose rows have columns or fields that the backup's lack. ``skipped`` are the options
-    ``skip`` that matched; ``grants`` the statements that give the grants on what is created, None
-    if the backup does not know them.
+    ``replication`` is that of all keyspaces; ``gc_grace_seconds`` (the smaller value of the
+    backup's and the target's) and ``default_time_to_live`` of the backup's (0 for none) are in
+    seconds, by target. ``grown`` are tables whose rows have columns or fields that the backup's
+    lack. ``skipped`` are the options ``skip`` that matched; ``grants`` the statements that give the
+    grants on what is created, None if the backup does not know them.
     """
 
     create: tuple[str, ...]
@@ -119,7 +119,14 @@ class Truncated:
 
 @dataclass(frozen=True, kw_only=True)
 class Truncate(RestoreTask[Truncated]):
-    """Drop the indexes (keyspace, name) and the views of ``tables``; empty them if ``truncate``."""
+    """Drop the indexes (keyspace, name) and the views of ``tables``, then empty the tables.
+
+    ``refuse_rows``: refuse, before any change, tables that have live rows. ``truncate`` empties all
+    tables, ``truncate_empty`` those that were just found without live rows. ``planned`` has the
+    statements that will create indexes and views again; other views, and other storage-attached
+    indexes of ``streamed`` tables, are refused before any change. A conductor of an older release
+    sends none of these.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_TRUNCATE
     result: ClassVar[type[Any]] = Truncated
@@ -127,6 +134,10 @@ class Truncate(RestoreTask[Truncated]):
     tables: tuple[TableName, ...]
     truncate: bool
     indexes: tuple[tuple[str, str], ...]
+    refuse_rows: bool = False
+    truncate_empty: bool = False
+    planned: tuple[str, ...] | UnsetType = UNSET
+    streamed: tuple[TableName, ...] = ()
 
 
 # Preflight, download and cleaning up: each node for itself.

@@ -34,6 +34,7 @@ from magnetodb_backup.worker.restore.rehearsal import Rehearsal
 from magnetodb_backup.worker.restore.running_imports import EndedRestores
 from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.restore.stream import Loader, StreamWork
+from magnetodb_backup.worker.restore.truncate import TruncateWork
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import Tasks
 
@@ -100,6 +101,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
             *DownloadWork(node, storage, restoring).handlers(),
             *ImportWork(node).handlers(),
             *SchemaWork(node, storage, prefix).handlers(),
+            *TruncateWork(node).handlers(),
             *StreamWork(node, parts.loader).handlers(),
             *ViewWork(node).handlers(),
             *OfflineWork(node, parts.process).handlers(),

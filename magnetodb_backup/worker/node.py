@@ -12,7 +12,7 @@ from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.grants import Granted
 from magnetodb_backup.domain.schema.rows import SchemaRow
-from magnetodb_backup.domain.tables import ClusterSchema, IndexDescription, TableName
+from magnetodb_backup.domain.tables import ClusterSchema, IndexDescription, TableName, TableSettings
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
 from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
 
@@ -109,6 +109,9 @@ class CqlConnection(Protocol):
 
     def is_index_ready(self, index: IndexDescription) -> bool:
         """Return whether this node can answer queries by the index."""
+
+    def table_settings(self, names: Collection[TableName]) -> Mapping[TableName, TableSettings]:
+        """Return the options of those of the named tables and views that exist."""
 
     def settings(self, *names: str) -> Mapping[str, str]:
         """Return those of the named settings that the node's cassandra.yaml has."""

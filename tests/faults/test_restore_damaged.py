@@ -51,7 +51,7 @@ def test_malformed_sstables_do_not_stop_the_others(bench: Bench) -> None:
         error = record["error"]
         assert error in outcome.err
         assert "everything else is restored" in error
-        assert "nodetool repair brings them back" in error
+        assert "nodetool repair --full brings them back" in error
         for table, sstable in (("marked", marked), ("refused", refused)):
             state = record["tables"][f"damaged.{table}"]
             assert state.startswith("restored without the SSTables")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +17,9 @@ from cassandra import ConsistencyLevel
 from cassandra.query import SimpleStatement
 
 from tests.functional.depot import Depot, all_rows
-from tests.functional.sample import make_table
+from tests.functional.sample import STILL, make_keyspace, make_table
 from tests.lab.deployment import Outcome
+from tests.lab.processes import wait_for
 from tests.lab.rig import Rig
 
 # Between the tokens of three nodes, and beyond the last one.
@@ -113,14 +115,14 @@ def test_another_name_is_proven_too(rig: Rig, backup: dict[str, Any]) -> None:
 
 
 def test_rows_that_newer_deletions_hide_are_found_missing(rig: Rig, backup: dict[str, Any]) -> None:
-    """Trap 21: the table looks empty, so nothing refuses the restore, but its tombstones win."""
+    """Trap 21: a merge into a table that looks empty lets its tombstones win."""
     before = all_rows(rig.cluster, "proven.parts")
     rig.execute(
         "TRUNCATE proven.parts",
         "DELETE FROM proven.parts WHERE id = 5",
         "DELETE FROM proven.parts WHERE id = 77",
     )
-    outcome = _restore(rig, backup["id"], "--table", "proven.parts")
+    outcome = _restore(rig, backup["id"], "--table", "proven.parts", "--existing", "merge")
     assert outcome.code == 1
     record = outcome.json
     assert record["status"] == "RESTORE_FAILED"
@@ -183,3 +185,91 @@ def test_a_check_that_could_prove_nothing_is_refused(rig: Rig, backup: dict[str,
     assert merged.code == 1
     assert "table proven.people has rows, so after a merge" in merged.json["error"]
     assert merged.json["tables"] == {"proven.people": "untouched"}
+
+
+_GONE = {
+    "cells": "id int PRIMARY KEY, text text",
+    "by_row": "id int PRIMARY KEY, text text",
+    "by_range": "id int, at int, text text, PRIMARY KEY (id, at)",
+    "by_partition": "id int, at int, text text, PRIMARY KEY (id, at)",
+    "expired": "id int PRIMARY KEY, text text",
+    "collections": "id int PRIMARY KEY, tags set<text>",
+    "statics": "id int, at int, text text static, PRIMARY KEY (id, at)",
+    "again": "id int PRIMARY KEY, text text",
+}
+_IDS = range(40)
+
+
+def _fill(rig: Rig, table: str, mark: str, ttl: str = "") -> None:
+    """Write rows, without a row marker where deleted cells shall leave nothing."""
+    statements = {
+        "cells": "UPDATE gone.cells SET text = '{mark}' WHERE id = {i}",
+        "collections": "UPDATE gone.collections SET tags = {{'{mark}', 'b'}} WHERE id = {i}",
+        "statics": "UPDATE gone.statics SET text = '{mark}' WHERE id = {i}",
+        "by_range": "INSERT INTO gone.by_range (id, at, text) VALUES ({i}, {i}, '{mark}')",
+        "by_partition": "INSERT INTO gone.by_partition (id, at, text) VALUES ({i}, {i}, '{mark}')",
+    }
+    usual = "INSERT INTO gone.{table} (id, text) VALUES ({i}, '{mark}') {ttl}"
+    text = statements.get(table, usual)
+    rig.write(*(text.format(table=table, i=i, mark=mark, ttl=ttl) for i in _IDS))
+
+
+def _delete_everything(rig: Rig) -> None:
+    """Delete the rows of each table in its own way; not one TRUNCATE."""
+    ways = (
+        "DELETE text FROM gone.cells WHERE id = {i}",
+        "DELETE FROM gone.by_row WHERE id = {i}",
+        "DELETE FROM gone.by_range WHERE id = {i} AND at >= 0",
+        "DELETE FROM gone.by_partition WHERE id = {i}",
+        "UPDATE gone.collections SET tags = {{}} WHERE id = {i}",
+        "DELETE text FROM gone.statics WHERE id = {i}",
+    )
+    rig.write(*(way.format(i=i) for way in ways for i in _IDS))
+    _fill(rig, "expired", "newer", "USING TTL 1")
+
+
+def _drop_with_leftovers(rig: Rig, table: str) -> None:
+    """Drop a table so that its newest SSTables stay, as after a crash of each node."""
+    _fill(rig, table, "newer")
+    rig.flush("gone", table)
+    left = {
+        path: path.read_bytes()
+        for node in rig.cluster.nodes
+        for data in node.data_directories
+        for path in data.glob(f"gone/{table}-*/*-big-*")
+    }
+    rig.execute(f"DROP TABLE gone.{table}")
+    for path, content in left.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _is_empty(rig: Rig, table: str) -> bool:
+    return all_rows(rig.cluster, table) == []
+
+
+def test_rows_deleted_in_every_way_come_back(rig: Rig) -> None:
+    """No table has a live row, so nothing refuses the restore; its deletions must not win."""
+    make_keyspace(rig, "gone")
+    for table, columns in _GONE.items():
+        rig.execute(f"CREATE TABLE gone.{table} ({columns}) {STILL}")
+        _fill(rig, table, "old")
+    before = {table: all_rows(rig.cluster, f"gone.{table}") for table in _GONE}
+    assert {len(rows) for rows in before.values()} == {len(_IDS)}
+    backup = str(rig.created("--keyspace", "gone")["id"])
+    # Partitions of static columns only are rows that a restore must not delete.
+    create = ("restore", "create", backup, "--table", "gone.statics")
+    planned = rig.deployment.manage(*create, "--dry-run").json["plan"]
+    assert any("gone.statics has data" in p for p in planned["problems"])
+    _delete_everything(rig)
+    rig.flush("gone")
+    _drop_with_leftovers(rig, "again")
+    for table in set(_GONE) - {"again"}:
+        wait_for(
+            partial(_is_empty, rig, f"gone.{table}"),
+            deadline=30,
+            what=f"gone.{table} without live rows",
+        )
+    outcome = rig.deployment.manage("restore", "create", backup, "--wait", "--timeout", "280")
+    assert outcome.code == 0, outcome.err
+    assert {table: all_rows(rig.cluster, f"gone.{table}") for table in _GONE} == before

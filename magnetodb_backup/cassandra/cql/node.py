@@ -13,7 +13,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from magnetodb_backup.cassandra.cql.rows import RowReader, partition_key, quoted
+from magnetodb_backup.cassandra.cql.rows import RowReader, columns_by_kind, quoted
 from magnetodb_backup.cassandra.cql.session import PinnedSession, time_of
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.partitioners import find_partitioner
@@ -26,6 +26,7 @@ from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     TableDescription,
     TableName,
+    TableSettings,
 )
 from magnetodb_backup.errors import (
     AccessDenied,
@@ -279,14 +280,18 @@ class CqlNode:
             time.sleep(_AGREEMENT_POLL)
 
     def has_rows(self, table: TableName) -> bool:
-        """Return whether the table has a live row.
+        """Return whether the table has a live row, or a partition of static columns only.
 
         Reads at QUORUM, or at ONE if too few replicas are up: rows of other replicas are then
         missed. A table that cannot be read counts as one with rows.
         """
-        key, *_ = partition_key(self._session, table)
-        names = [quoted(n) for n in (key, table.keyspace, table.table)]
-        query = "SELECT {} FROM {}.{} LIMIT 1".format(*names)  # noqa: S608 - all are quoted
+        columns = columns_by_kind(self._session, table)
+        # Cassandra finds partitions without rows only if static columns are selected.
+        selected = [*columns["partition_key"][:1], *columns.get("static", ())]
+        names = [quoted(n) for n in (table.keyspace, table.table)]
+        query = "SELECT {} FROM {}.{} LIMIT 1".format(  # noqa: S608 - all are quoted
+            ", ".join(map(quoted, selected)), *names
+        )
         try:
             try:
                 return bool(self._session.rows(query, consistency="QUORUM"))
@@ -381,6 +386,22 @@ class CqlNode:
             (index.table.keyspace, index.name),
         )
         return bool(rows) and all(r.is_queryable and not r.is_building for r in rows)
+
+    def table_settings(self, names: Collection[TableName]) -> Mapping[TableName, TableSettings]:
+        """Return the options of those of the named tables and views that exist."""
+        found = {}
+        for query in (
+            "SELECT keyspace_name, table_name AS name, gc_grace_seconds, compaction "
+            "FROM system_schema.tables",
+            "SELECT keyspace_name, view_name AS name, gc_grace_seconds, compaction "
+            "FROM system_schema.views",
+        ):
+            for row in self._session.rows(query):
+                name = TableName(row.keyspace_name, row.name)
+                if name in names:
+                    compaction = dict(row.compaction or {})
+                    found[name] = TableSettings(row.gc_grace_seconds or 0, compaction)
+        return found
 
     def settings(self, *names: str) -> Mapping[str, str]:
         """Return the named settings of this node's cassandra.yaml, as far as it reports them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from magnetodb_backup.cassandra.cql.session import PAGE_SIZE, Page, PinnedSession
 from magnetodb_backup.domain.fingerprints import TokenRange
@@ -41,15 +41,25 @@ def partition_key(session: PinnedSession, table: TableName) -> list[str]:
 
     :raises UnknownTable: if the table does not exist.
     """
+    return columns_by_kind(session, table)["partition_key"]
+
+
+def columns_by_kind(session: PinnedSession, table: TableName) -> Mapping[str, list[str]]:
+    """Return a table's columns by kind (partition_key, clustering, static, regular), in order.
+
+    :raises UnknownTable: if the table does not exist.
+    """
     columns = session.rows(
         "SELECT column_name, kind, position FROM system_schema.columns "
         "WHERE keyspace_name = %s AND table_name = %s",
         (table.keyspace, table.table),
     )
-    keys = sorted((c.position, c.column_name) for c in columns if c.kind == "partition_key")
-    if not keys:
+    found: dict[str, list[str]] = {}
+    for column in sorted(columns, key=lambda c: (c.position, c.column_name)):
+        found.setdefault(column.kind, []).append(column.column_name)
+    if "partition_key" not in found:
         raise UnknownTable(f"Cassandra has no table {table}")
-    return [name for _, name in keys]
+    return found
 
 
 class RowReader:

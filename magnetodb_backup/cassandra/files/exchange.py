@@ -17,11 +17,12 @@ from pathlib import Path
 
 from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.staging import ROOT
-from magnetodb_backup.domain.tables import TableDescription
+from magnetodb_backup.domain.tables import TableDescription, TableName
 from magnetodb_backup.errors import DataDirectoryProblem
 
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PREFIX = "aside-"
+_UNFINISHED = re.compile("(batches|paxos)-[0-9a-f]{32}")
 # The states of a table: original files moved away; new ones in place; new ones moved out again.
 _ASIDE, _PLACED, _CLEARED = "aside", "placed", "cleared"
 _UNDONE = "undone"
@@ -248,6 +249,23 @@ def unfinished_exchanges(data_directories: Sequence[str]) -> dict[str, list[str]
         for path in sorted((Path(directory) / ROOT).glob(f"{_PREFIX}*")):
             found.setdefault(path.name.removeprefix(_PREFIX), []).append(str(path))
     return found
+
+
+def unfinished_writes(data_directories: Sequence[str]) -> list[TableDescription]:
+    """Return the tables of ``system`` whose rows Cassandra turns into writes later.
+
+    These are logged batches, and proposals of lightweight transactions.
+    """
+    names = {
+        path.name
+        for directory in data_directories
+        for path in (Path(directory) / "system").glob("*-*")
+        if _UNFINISHED.fullmatch(path.name)
+    }
+    return [
+        TableDescription(TableName("system", table), table_id)
+        for table, _, table_id in (name.partition("-") for name in sorted(names))
+    ]
 
 
 def exchange_problems(

@@ -216,7 +216,7 @@ def judge(results: Results) -> None:
     if delivered is not None and delivered.refused:
         raise SSTableRefused(
             "Cassandra refused SSTables; everything else is restored. Where other replicas have "
-            "their rows, nodetool repair brings them back"
+            "their rows, nodetool repair --full brings them back"
             + (f". Hence {differences}" if differences else "")
         )
     if differences:

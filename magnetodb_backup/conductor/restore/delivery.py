@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from magnetodb_backup.conductor.fanout import Fanout
 from magnetodb_backup.conductor.job import Results, Step
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.restore.parts import Part
@@ -73,8 +74,11 @@ class Delivery(Protocol):
         :raises RestoreDiffers: if the rows are not those of the backup.
         """
 
-    def undo(self, results: Results, phase: str) -> None:
-        """After a failure in ``phase``: leave the nodes as they were, as far as possible."""
+    def undo(self, results: Results, phase: str, fanout: Fanout) -> None:
+        """After a failure in ``phase``: leave the nodes as they were, as far as possible.
+
+        ``fanout`` has short waits.
+        """
 
     def table_states(self, results: Results, phase: str) -> Mapping[str, str]:
         """Return what is known of each target table (``keyspace.table``) when the restore ends."""

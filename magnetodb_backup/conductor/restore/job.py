@@ -56,7 +56,7 @@ def delivery_for(nodes: TargetNodes, restore: Restore) -> Delivery:
     """Return the delivery that the request asks for."""
     if restore.request.offline:
         return PlaceDelivery(nodes, restore)
-    return OnlineDelivery(nodes, restore.request)
+    return OnlineDelivery(nodes, restore)
 
 
 class RestoreJob:
@@ -97,7 +97,7 @@ class RestoreJob:
         results = self._stored()
         if results.find(RingTaken) is None:
             return []
-        self._delivery.undo(results, self._phase())
+        self._delivery.undo(results, self._phase(), fanout)
         tasks = {m.host_id: CleanUp() for m in self._nodes.members(results)}
         return self._nodes.run_to_the_end(results, "undo", tasks, fanout)
 

@@ -21,6 +21,7 @@ from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.restore.routing import find_member
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableDescription, TableName
+from magnetodb_backup.errors import BackupError
 from magnetodb_backup.tasks.backup import Describe, Resolve
 from magnetodb_backup.tasks.cluster import Member, PresentMember
 from magnetodb_backup.tasks.codec import decode
@@ -28,6 +29,7 @@ from magnetodb_backup.tasks.restore import RestoreTask
 from magnetodb_backup.tasks.restore_steps import RingTaken
 
 R = TypeVar("R")
+_TRIED = 3  # nodes that one task is tried on
 
 
 class TargetNodes:
@@ -153,6 +155,21 @@ class TargetNodes:
     def builds(self) -> BuildBounds:
         """Return the bounds of waits for views and indexes."""
         return self._context.settings.builds
+
+    def run_on_one(self, results: Results, step: str, task: RestoreTask[R], fanout: Fanout) -> None:
+        """Run a task without records on the first node on which it succeeds.
+
+        :raises BackupError: if it fails on all of the nodes that are tried.
+        """
+        error: BackupError | None = None
+        for present in results.of(RingTaken).present[:_TRIED]:
+            call = self._call(present, step, task)
+            (outcome,) = fanout.run([call], stop_at_first_error=False)
+            error = outcome.error
+            if error is None:
+                return
+        if error is not None:
+            raise error
 
     def members(self, results: Results) -> list[RingMember]:
         """Return the nodes of the census, the first one being that which changes the schema."""

@@ -7,12 +7,13 @@ others with them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
+from magnetodb_backup.conductor.fanout import Fanout
 from magnetodb_backup.conductor.job import Results, Step, typed_step
 from magnetodb_backup.conductor.restore.check import differing, judge
 from magnetodb_backup.conductor.restore.delivery import Rehearsal
+from magnetodb_backup.conductor.restore.late_schema import LateSchema
 from magnetodb_backup.conductor.restore.nodes import TargetNodes
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.restore.offline import (
@@ -28,6 +29,7 @@ from magnetodb_backup.domain.restore.records import (
     Restore,
     RestorePhase,
     RestoreRequest,
+    has_reached,
 )
 from magnetodb_backup.domain.restore.routing import Routing, find_member
 from magnetodb_backup.domain.restore.table_states import (
@@ -37,9 +39,9 @@ from magnetodb_backup.domain.restore.table_states import (
     table_states,
 )
 from magnetodb_backup.domain.ring import RingMember
-from magnetodb_backup.domain.schema.steps import SchemaSteps, statements_by_table
+from magnetodb_backup.domain.schema.steps import SchemaSteps
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import BackupError, RestoreRefused
+from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.tasks.cluster import SelectedTable
 from magnetodb_backup.tasks.restore import CleanUp, Compared, MakeSchema, Truncate
 from magnetodb_backup.tasks.restore_offline import (
@@ -66,9 +68,6 @@ from magnetodb_backup.tasks.restore_steps import (
     TablesEmptied,
 )
 
-LOG = logging.getLogger(__name__)
-_ORDER = list(RestorePhase)
-
 
 class PlaceDelivery:
     """Exchanges the files of stopped nodes."""
@@ -78,9 +77,8 @@ class PlaceDelivery:
     def __init__(self, nodes: TargetNodes, restore: Restore) -> None:
         self._nodes, self._restore = nodes, restore
         self._request: RestoreRequest = restore.request
-        # What came of an undo: errors by address, and whether dropped views are missing.
-        self._put_back_errors: dict[str, str] = {}
-        self._lacks_views = False
+        self._put_back_errors: dict[str, str] = {}  # of an undo, by address
+        self._late = LateSchema(restore.id)
 
     def route(
         self,
@@ -147,8 +145,15 @@ class PlaceDelivery:
         """Drop the views of the tables; a later step builds them from the restored rows."""
         if self._request.node:
             return TablesEmptied()
-        tables = tuple(ref.target for ref in results.of(Selected).users())
-        task = Truncate(tables=tables, truncate=False, indexes=())
+        tables = tuple(ref.target for ref in results.of(Selected).tables)
+        schema = results.of(Prepared).schema
+        task = Truncate(
+            tables=tables,
+            truncate=False,
+            indexes=(),
+            refuse_rows=self._request.existing is Existing.REFUSE,
+            planned=(*schema.after, *schema.skipped),
+        )
         return TablesEmptied(self._nodes.run_on_first(results, "truncate", task).truncated)
 
     def _stop(self, results: Results) -> NodesStopped:
@@ -202,12 +207,17 @@ class PlaceDelivery:
         self._nodes.run(results, "discard", {m.host_id: Discard() for m in targets})
         self._nodes.run(results, "cleanup", {m.host_id: CleanUp() for m in members})
 
-    def undo(self, results: Results, phase: str) -> None:
+    def undo(self, results: Results, phase: str, fanout: Fanout) -> None:
         """Put the original files back if no node was started; start Cassandra on all nodes."""
-        if _reached(phase, RestorePhase.STOP):
-            self._leave_running(results, files=not _reached(phase, RestorePhase.START))
-        if _reached(phase, RestorePhase.TRUNCATE):
-            self._make_views_again(results)
+        if has_reached(phase, RestorePhase.STOP):
+            self._leave_running(results, files=not has_reached(phase, RestorePhase.START))
+        if has_reached(phase, RestorePhase.TRUNCATE) and not self._request.node:
+            # A node that does not run would miss the change of the schema.
+            may = not self._put_back_errors
+            self._late.create_again(results, self._create if may else None)
+
+    def _create(self, task: MakeSchema) -> None:
+        self._nodes.run_on_any("views_again", task)
 
     def _leave_running(self, results: Results, *, files: bool) -> None:
         down = results.of(RingTaken).down
@@ -218,28 +228,14 @@ class PlaceDelivery:
         outcomes = self._nodes.run_to_the_end(results, "put_back", tasks)
         self._put_back_errors = {o.call.host: str(o.error) for o in outcomes if o.error is not None}
 
-    def _make_views_again(self, results: Results) -> None:
-        after = results.of(Prepared).schema.after
-        if not after or self._request.node:
-            return
-        self._lacks_views = True
-        if self._put_back_errors:
-            return  # a node that does not run would miss the change of the schema
-        try:
-            self._nodes.run_on_any("views_again", MakeSchema(statements=after))
-        except BackupError as error:
-            LOG.warning("views of restore %s are not made again: %s", self._restore.id, error)
-        else:
-            self._lacks_views = False
-
     def table_states(self, results: Results, phase: str) -> Mapping[str, str]:
         """Return what is known of each target table, by the steps that are done."""
         selected, prepared = results.find(Selected), results.find(Prepared)
         names = {ref.key: str(ref.target) for ref in selected.tables} if selected else {}
         if results.find(CleanedUp) is not None:
             return dict.fromkeys(names, RESTORED)
-        late = statements_by_table(prepared.schema.after if prepared else ())
-        if not _reached(phase, RestorePhase.STOP):
+        late = self._late.missing(results)
+        if not has_reached(phase, RestorePhase.STOP):
             exists = prepared.exists if prepared else {}
             return table_states(
                 names,
@@ -248,11 +244,11 @@ class PlaceDelivery:
                 existing=Existing.REFUSE,  # nothing is truncated
                 existed={key: exists.get(name, True) for key, name in names.items()},
                 refused={},
-                late=late if self._lacks_views else {},
+                late=late,
             )
         state = exchange_state(
             self._restore.id,
-            started=_reached(phase, RestorePhase.START),
+            started=has_reached(phase, RestorePhase.START),
             errors=self._put_back_errors,
         )
         compared = results.find(RowsCompared)
@@ -260,7 +256,7 @@ class PlaceDelivery:
         return {
             key: (f"{DIFFERS}. It " if key in different else "")
             + state
-            + (still_missing(late.get(key, ())) if self._lacks_views else "")
+            + still_missing(late.get(key, ()))
             for key in names
         }
 
@@ -271,7 +267,3 @@ def _wanted(selected: Selected) -> list[TableName]:
 
 def _room(ready: Mapping[str, Readiness]) -> dict[str, tuple[int, ...]]:
     return {host_id: found.free for host_id, found in ready.items()}
-
-
-def _reached(phase: str, wanted: RestorePhase) -> bool:
-    return bool(phase) and _ORDER.index(RestorePhase(phase)) >= _ORDER.index(wanted)

@@ -5,24 +5,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from magnetodb_backup.conductor.fanout import Fanout
 from magnetodb_backup.conductor.job import Results, Step, typed_step
 from magnetodb_backup.conductor.restore.check import differing, judge
 from magnetodb_backup.conductor.restore.delivery import Rehearsal
+from magnetodb_backup.conductor.restore.late_schema import LateSchema
 from magnetodb_backup.conductor.restore.nodes import TargetNodes
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.restore.parts import Part
-from magnetodb_backup.domain.restore.records import Existing, RestorePhase, RestoreRequest
+from magnetodb_backup.domain.restore.records import Existing, Restore, RestorePhase, has_reached
 from magnetodb_backup.domain.restore.routing import Method, Routing, choose_routing, find_member
 from magnetodb_backup.domain.restore.table_states import mark_differing, table_states
 from magnetodb_backup.domain.ring import RingMember
-from magnetodb_backup.domain.schema.steps import SchemaSteps, statements_by_table
-from magnetodb_backup.tasks.restore import CleanUp, Compared, ImportParts, StreamParts, Truncate
+from magnetodb_backup.domain.schema.steps import SchemaSteps
+from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.tasks.restore import (
+    CleanUp,
+    Compared,
+    ImportParts,
+    MakeSchema,
+    StreamParts,
+    Truncate,
+)
 from magnetodb_backup.tasks.restore_steps import (
     Prepared,
     RowsCompared,
     RowsDelivered,
     Selected,
     TablesEmptied,
+    ViewsReady,
 )
 
 # By method, the task that brings the parts staged on a node into the tables: Cassandra takes over
@@ -34,12 +45,13 @@ _TASKS: Mapping[Method, type[ImportParts] | type[StreamParts]] = {
 
 
 class OnlineDelivery:
-    """Truncates where asked, then imports and streams, as the routing of each keyspace says."""
+    """Truncates unless rows are merged, then imports and streams by each keyspace's routing."""
 
     down_allowed = False
 
-    def __init__(self, nodes: TargetNodes, request: RestoreRequest) -> None:
-        self._nodes, self._request = nodes, request
+    def __init__(self, nodes: TargetNodes, restore: Restore) -> None:
+        self._nodes, self._request = nodes, restore.request
+        self._late = LateSchema(restore.id)
 
     def route(
         self,
@@ -80,8 +92,9 @@ class OnlineDelivery:
             return Rehearsal()
         return Rehearsal(
             warnings=(
-                "merge: for each cell the newest write timestamp wins; rows deleted after the "
-                "backup stay deleted, rows written after it stay",
+                "merge: for each cell the newest write timestamp wins; rows written after the "
+                "backup stay, rows deleted after it stay deleted if the backup is younger than "
+                "gc_grace_seconds of their table",
             )
         )
 
@@ -90,13 +103,18 @@ class OnlineDelivery:
         return [typed_step(TablesEmptied, self._truncate), typed_step(RowsDelivered, self._deliver)]
 
     def _truncate(self, results: Results) -> TablesEmptied:
-        """Truncate if requested; drop views and the indexes that block streaming."""
+        """Drop views and the indexes that block streaming; truncate unless rows are merged."""
         if self._request.node:
             return TablesEmptied()
+        existing, prepared = self._request.existing, results.of(Prepared)
         task = Truncate(
             tables=tuple(ref.target for ref in results.of(Selected).tables),
-            truncate=self._request.existing is Existing.REPLACE,
-            indexes=results.of(Prepared).schema.drop,
+            truncate=existing is Existing.REPLACE,
+            indexes=prepared.schema.drop,
+            refuse_rows=existing is Existing.REFUSE,
+            truncate_empty=existing is Existing.REFUSE,
+            planned=(*prepared.schema.after, *prepared.schema.skipped),
+            streamed=_streamed(prepared),
         )
         return TablesEmptied(self._nodes.run_on_first(results, "truncate", task).truncated)
 
@@ -125,8 +143,21 @@ class OnlineDelivery:
         self._nodes.run(results, "cleanup", {m.host_id: CleanUp() for m in members})
         judge(results)
 
-    def undo(self, results: Results, phase: str) -> None:
-        """Change nothing: imported and truncated rows cannot be undone, the states name them."""
+    def undo(self, results: Results, phase: str, fanout: Fanout) -> None:
+        """Create again what was dropped, unless an import may still run in Cassandra.
+
+        Such an import would bypass a view that is built at the same time. Delivered and truncated
+        rows cannot be undone; the states name them.
+        """
+        reached = has_reached(phase, RestorePhase.TRUNCATE)
+        if not reached or self._request.node or results.find(ViewsReady) is not None:
+            return
+
+        def create(task: MakeSchema) -> None:
+            self._nodes.run_on_one(results, "views_again", task, fanout)
+
+        delivering = has_reached(phase, RestorePhase.IMPORT) and not results.find(RowsDelivered)
+        self._late.create_again(results, None if delivering else create)
 
     def table_states(self, results: Results, phase: str) -> Mapping[str, str]:
         """Return what is known of each target table, by the steps that are done."""
@@ -144,6 +175,12 @@ class OnlineDelivery:
             existing=self._request.existing,
             existed={key: exists.get(name, True) for key, name in names.items()},
             refused=by_table,
-            late=statements_by_table(prepared.schema.after if prepared else ()),
+            late=self._late.missing(results),
         )
         return mark_differing(states, differing(compared.checks if compared else {}), by_table)
+
+
+def _streamed(prepared: Prepared) -> tuple[TableName, ...]:
+    parts = (part for parts in prepared.work.values() for part in parts)
+    streamed = {ref.target for part in parts if part.method is Method.STREAM for ref in part.tables}
+    return tuple(sorted(streamed))

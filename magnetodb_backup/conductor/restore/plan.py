@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from magnetodb_backup.conductor.restore.findings import Findings
 from magnetodb_backup.conductor.restore.plan_schema import schema_problems, schema_warnings
 from magnetodb_backup.conductor.restore.preflight import SourceBackup, newest_version, release
+from magnetodb_backup.domain.restore.gc_grace import oldest_moment, resurrection, tables_past_grace
 from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.domain.restore.plan import Plan, PlannedNode, PlannedSchema, PlannedTable
 from magnetodb_backup.domain.restore.records import Existing, Restore
@@ -29,6 +30,7 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
     sent = _bytes_sent(source, found, tables)
     rates = [n.bytes / n.bytes_per_second for n in found.nodes.values() if n.bytes_per_second]
     compared, steps = found.compared, found.steps
+    resurrected, aged = _resurrection(restore, source, compared)
     return Plan(
         method_by_keyspace=dict(found.routing.methods),
         tables=tables,
@@ -43,8 +45,13 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
             differences=compared.differences,
             notes=(*compared.notes, *_dropped_meanwhile(compared, steps)),
         ),
-        problems=tuple(_problems(restore, source, found)),
-        warnings=(*found.routing.notes, *_warnings(source, found), *schema_warnings(found)),
+        problems=(*_problems(restore, source, found), *resurrected),
+        warnings=(
+            *found.routing.notes,
+            *aged,
+            *_warnings(source, found),
+            *schema_warnings(found),
+        ),
     )
 
 
@@ -186,19 +193,19 @@ def _bytes_sent(source: SourceBackup, found: Findings, tables: Sequence[PlannedT
     return sent
 
 
+def _resurrection(
+    restore: Restore, source: SourceBackup, compared: Compared
+) -> tuple[list[str], list[str]]:
+    past = tables_past_grace(source.manifest, compared.gc_grace_seconds)
+    existing = [table for table, exists in compared.exists.items() if exists]
+    return resurrection(restore.request, past, existing)
+
+
 def _warnings(source: SourceBackup, found: Findings) -> list[str]:
     manifest = source.manifest
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(manifest.committed_at)
-    grace = found.compared.gc_grace_seconds
-    short = [t for t, seconds in grace.items() if age.total_seconds() > seconds]
     members = {m.host_id: m for m in found.ring}
     warnings = [f"{members[h].address}: {w}" for h, n in found.nodes.items() for w in n.warnings]
-    if short:
-        warnings.append(
-            f"the backup is older than gc_grace_seconds of {', '.join(sorted(short))}: Cassandra "
-            "may drop tombstones before every replica has them, and deleted rows may come back; "
-            "run nodetool repair on these tables right after the restore"
-        )
+    age = datetime.now(timezone.utc) - oldest_moment(manifest)
     lifetimes = found.compared.default_time_to_live
     expired = sorted(t for t, seconds in lifetimes.items() if 0 < seconds < age.total_seconds())
     if expired:

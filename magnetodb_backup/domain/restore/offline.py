@@ -156,7 +156,13 @@ def offline_warnings(
     if not everything and len(left) > 1:
         warnings.append(
             "hints are forgotten, those for tables outside of the selection too; run nodetool "
-            "repair on them if nodes were down lately"
+            "repair --full on them if nodes were down lately"
+        )
+        warnings.append(
+            "lightweight transactions that were interrupted before the restore stay in "
+            "system.paxos: the next one on the same row may finish them over the restored row. "
+            "Run nodetool repair --paxos-only on the tables first (Cassandra 4.1 or later), or "
+            "restore everything with --system-auth, which removes them"
         )
     if system_auth:
         warnings.append(

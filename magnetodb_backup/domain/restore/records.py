@@ -42,6 +42,14 @@ class RestorePhase(str, enum.Enum):
     CLEANUP = "cleanup"
 
 
+_ORDER = list(RestorePhase)
+
+
+def has_reached(phase: str, wanted: RestorePhase) -> bool:
+    """Return whether a restore in ``phase``, empty before the first one, has entered ``wanted``."""
+    return bool(phase) and _ORDER.index(RestorePhase(phase)) >= _ORDER.index(wanted)
+
+
 # Only an offline restore has them; it has no TRUNCATE's truncating and no IMPORT.
 OFFLINE_PHASES = frozenset(
     {RestorePhase.STOP, RestorePhase.PLACE, RestorePhase.START, RestorePhase.INDEXES}
@@ -94,7 +102,8 @@ class RestoreRequest:
     are sent to another ring. ``offline`` exchanges the files of nodes that are stopped for it;
     with ``system_auth`` those of Cassandra's roles and grants too. With ``check`` the restored
     rows are compared with the backup's fingerprints. ``skip`` has objects of the schema that are
-    left out, as ``index|view|function|trigger=[keyspace.]name``.
+    left out, as ``index|view|function|trigger=[keyspace.]name``. ``allow_resurrection`` accepts
+    that rows deleted since an old backup come back.
     """
 
     backup_id: str
@@ -112,6 +121,7 @@ class RestoreRequest:
     system_auth: bool = False
     check: bool = False
     skip: tuple[str, ...] = ()
+    allow_resurrection: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as records and the REST API have it."""
@@ -131,6 +141,8 @@ class RestoreRequest:
             "system_auth": self.system_auth,
             "check": self.check,
             "skip": list(self.skip),
+            # Processes of an older release read requests without it.
+            **({"allow_resurrection": True} if self.allow_resurrection else {}),
         }
 
     @classmethod

@@ -87,4 +87,4 @@ def _state(
             "may be empty: repeat with --existing replace; Cassandra's own snapshot truncated-* "
             "has its rows where auto_snapshot is on"
         )
-    return "has its rows, but its materialized views may be dropped: repeat the restore"
+    return "keeps its rows, and has none of the backup: repeat the restore"

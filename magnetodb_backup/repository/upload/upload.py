@@ -202,7 +202,7 @@ class _Upload:
         if self._settings.on_corrupt != "mark":
             raise CorruptSSTable(
                 f"{path} does not match its Digest.crc32; repair it with nodetool scrub or "
-                "nodetool repair, or ask for --on-corrupt mark"
+                "nodetool repair --full, or ask for --on-corrupt mark"
             )
 
 

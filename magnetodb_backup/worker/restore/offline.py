@@ -17,6 +17,7 @@ from magnetodb_backup.cassandra.files.exchange import (
     Exchange,
     exchange_problems,
     unfinished_exchanges,
+    unfinished_writes,
 )
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.cassandra.files.staging import Staging
@@ -138,7 +139,7 @@ class OfflineWork:
         exchange = self._exchange(task)
         exchange.prepare()
         if self._runs():
-            self._drain_and_stop(exchange, context)
+            self._drain_and_stop(exchange, context, keep_hints=task.single)
         elif not exchange.marked(_DRAINED):
             if not task.everything and not task.single:
                 raise CommandFailed(
@@ -149,12 +150,15 @@ class OfflineWork:
             exchange.mark(_WAS_DOWN)
         return Stopped(exchange.marked(_DRAINED))
 
-    def _drain_and_stop(self, exchange: Exchange, context: TaskContext) -> None:
+    def _drain_and_stop(
+        self, exchange: Exchange, context: TaskContext, *, keep_hints: bool
+    ) -> None:
         control = self._node.control
         exchange.mark(_DRAINED, False)
         if control.operation_mode() != "DRAINED":
-            # Hints for other nodes are newer writes; so are those that come meanwhile.
-            control.truncate_hints()
+            # Hints are newer writes; those of a single node belong to others, which keep theirs.
+            if not keep_hints:
+                control.truncate_hints()
             context.raise_if_cancelled()
             control.drain()
         exchange.mark(_DRAINED)
@@ -178,10 +182,16 @@ class OfflineWork:
             sstables += exchange.exchange(table, staged.pop(table.name, {}))
         if staged:
             raise CommandFailed(f"files of {', '.join(map(str, staged))} are staged for no table")
-        replays = not exchange.marked(_DRAINED) and task.everything
+        whole = task.everything and not task.single
+        replays = whole and not exchange.marked(_DRAINED)
+        for table in unfinished_writes(known.data_directories) if whole else ():
+            sstables += exchange.exchange(table, {})
+        # A single node keeps its newer writes; its replicas have those for the restored tables.
+        kept = {known.hints_directory} if task.single else set()
+        kept |= set() if replays else {known.commitlog_directory}
         for directory in _others(known):
             # Caches know positions in the old files, and old counts; hints are newer writes.
-            if directory != known.commitlog_directory or replays:
+            if directory not in kept:
                 exchange.take_others(directory)
         return Placed(sstables)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a restore that compare, create and truncate tables; one node does them for all."""
+"""The tasks of a restore that compare and create tables; one node does them for all."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from magnetodb_backup.domain.restore.parts import checked_name
 from magnetodb_backup.domain.schema.grants import lost_grants
@@ -18,7 +18,7 @@ from magnetodb_backup.domain.schema.planner import (
 )
 from magnetodb_backup.domain.schema.skips import Skips
 from magnetodb_backup.domain.schema.steps import has_other_id, is_carried_out, is_sai
-from magnetodb_backup.domain.tables import TableName, quote
+from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.schema_rows import StoredSchema
@@ -28,8 +28,6 @@ from magnetodb_backup.tasks.restore import (
     Compared,
     MakeSchema,
     SchemaMade,
-    Truncate,
-    Truncated,
 )
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
@@ -52,7 +50,6 @@ class SchemaWork:
         return [
             handles(Compare, self._compare),
             handles(MakeSchema, self._make),
-            handles(Truncate, self._truncate),
         ]
 
     def _compare(self, task: Compare, context: TaskContext) -> Compared:
@@ -84,15 +81,7 @@ class SchemaWork:
                 k.name: {name: str(value) for name, value in k.replication.items()}
                 for k in schema.keyspaces
             },
-            gc_grace_seconds={
-                str(t.target): _seconds(
-                    "gc_grace_seconds",
-                    present if t.target in existing else backup,
-                    t.target if t.target in existing else t.source,
-                    default=864000,
-                )
-                for t in targets
-            },
+            gc_grace_seconds=self._gc_grace(targets, known, backup),
             default_time_to_live={
                 str(t.target): _seconds("default_time_to_live", backup, t.source, default=0)
                 for t in targets
@@ -102,6 +91,17 @@ class SchemaWork:
             grants=None if stored.grants is None else lost_grants(stored.grants, plan.create),
         )
 
+    def _gc_grace(
+        self, targets: Sequence[Target], known: Sequence[TableName], backup: Schema
+    ) -> Mapping[str, int]:
+        """Return the smaller value of the backup's and the target's tables."""
+        present = self._node.cql().table_settings(known)
+        found = {str(name): settings.gc_grace_seconds for name, settings in present.items()}
+        for t in targets:
+            seconds = _seconds("gc_grace_seconds", backup, t.source, default=864000)
+            found[str(t.target)] = min(seconds, found.get(str(t.target), seconds))
+        return found
+
     def _make(self, task: MakeSchema, context: TaskContext) -> SchemaMade:
         """Execute the planned statements, skipping those already in effect.
 
@@ -110,7 +110,7 @@ class SchemaWork:
         """
         statements = [s for text in task.statements for s in split_statements(text)]
         targets = _targets(task)
-        planned = {TableName(s.keyspace, s.name) for s in statements if s.kind == "table"}
+        planned = {_name(s) for s in statements if s.kind == "table"}
         backup = Schema.read(self._stored_schema(task).rows) if targets else Schema()
         self._refuse_differences(task, [t for t in targets if t.target not in planned], backup)
         present = self._present()
@@ -141,6 +141,9 @@ class SchemaWork:
             if not is_carried_out(statement, self._present()):
                 raise
         cql.await_schema_agreement(_AGREEMENT)
+        if statement.kind == "table":
+            # Its directory may have files that a crash during a drop has left.
+            cql.execute(f"TRUNCATE TABLE {_name(statement)}")
 
     def _present(self) -> Schema:
         return Schema.read(self._node.cql().schema_rows())
@@ -156,31 +159,6 @@ class SchemaWork:
         if plan.differences:
             raise SchemaDiffers("\n".join(plan.differences))
 
-    def _truncate(self, task: Truncate, context: TaskContext) -> Truncated:
-        """Truncate if requested; drop materialized views and the indexes that block streaming.
-
-        Imports bypass views. Preflight has stored the statements that create all of them again.
-        """
-        cql = self._node.cql()
-        for keyspace, index in task.indexes:
-            context.raise_if_cancelled()
-            cql.execute(f"DROP INDEX IF EXISTS {quote(keyspace)}.{quote(index)}")
-            cql.await_schema_agreement(_AGREEMENT)
-        tables = [checked_name(t) for t in task.tables]
-        existing = {t.name for t in cql.cluster_schema().tables}
-        for statement in _of_tables(self._present(), "view", tables):
-            context.raise_if_cancelled()
-            name = TableName(statement.keyspace, statement.name)
-            cql.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
-            cql.await_schema_agreement(_AGREEMENT)
-        truncated = []
-        for table in tables if task.truncate else ():
-            context.raise_if_cancelled()
-            if table in existing:
-                cql.execute(f"TRUNCATE TABLE {quote(table.keyspace)}.{quote(table.table)}")
-                truncated.append(str(table))
-        return Truncated(tuple(truncated))
-
     def _stored_schema(self, task: Compare | MakeSchema) -> StoredSchema:
         repository = ClusterRepository(self._storage, self._prefix, task.source_cluster)
         return repository.schema_rows(task.backup_id)
@@ -188,6 +166,10 @@ class SchemaWork:
 
 def _targets(task: Compare | MakeSchema) -> list[Target]:
     return [Target(*ref.checked()) for ref in task.tables]
+
+
+def _name(statement: Statement) -> TableName:
+    return TableName(statement.keyspace, statement.name)
 
 
 def _texts(statements: Iterable[Statement]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from magnetodb_backup.cassandra.control.sstableloader import Loaded
 from magnetodb_backup.cassandra.files.staging import sstable_of
+from magnetodb_backup.domain.schema.cql_structure import read_options
 from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.planner import split_statements
 from magnetodb_backup.domain.schema.reading import rows_of
@@ -21,6 +22,15 @@ from magnetodb_backup.errors import CommandFailed, SSTableRefused, StreamFailed,
 
 if TYPE_CHECKING:
     from tests.unit.worker.fake_node import FakeNode
+
+
+COMPACTION = {"class": "org.apache.cassandra.db.compaction.SizeTieredCompactionStrategy"}
+
+
+def option(schema: str, name: TableName, option_: str, default: str) -> str:
+    """Return an option of a table in a schema."""
+    found = Schema.read(schema_rows(schema)).table(name)
+    return (read_options(found) if found else {}).get(option_, default)
 
 
 def keyspace_text(name: str, replication: Mapping[str, str]) -> str:

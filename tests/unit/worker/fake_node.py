@@ -20,6 +20,7 @@ from magnetodb_backup.domain.tables import (
     KeyspaceDescription,
     TableDescription,
     TableName,
+    TableSettings,
 )
 from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, UnknownTable
 from magnetodb_backup.worker.node import LocalNode
@@ -84,6 +85,7 @@ class FakeNode:
         self.passed_over: set[bytes] = set()  # contents that Cassandra leaves without a word
         self.unbuilt: set[TableName] = set()  # views
         self.indexes: list[IndexDescription] = []
+        self.compaction: dict[TableName, Mapping[str, str]] = {}  # options that were altered
         self.unready: set[str] = set()  # indexes
         self.builds: dict[str, int] = {}  # how far those that run are
         self.batches: list[float] = []  # times of what is in the batch log
@@ -237,6 +239,17 @@ class FakeCql:
 
     def is_index_ready(self, index: IndexDescription) -> bool:
         return index.name not in self._answer().unready
+
+    def table_settings(self, names: Collection[TableName]) -> Mapping[TableName, TableSettings]:
+        node = self._answer()
+        return {
+            t.name: TableSettings(
+                int(fake_changes.option(node.schema, t.name, "gc_grace_seconds", "864000")),
+                node.compaction.get(t.name, fake_changes.COMPACTION),
+            )
+            for t in node.tables
+            if t.name in names
+        }
 
     def settings(self, *names: str) -> Mapping[str, str]:
         node = self._answer()

@@ -164,3 +164,21 @@ def test_rows_are_proven(cluster: Cluster) -> None:
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     assert list(restore.checks or {}) == ["ks.t", "ks.u"]
     assert offline.staged() == []
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_writes_that_cassandra_would_finish_later(offline: Offline, everything: bool) -> None:
+    """Accepted proposals and batches of before would be applied on top of the restored rows."""
+    kept = []
+    for node in offline.cluster.nodes.values():
+        for name in ("paxos", "batches", "local"):
+            path = node.data.paths[0] / "system" / f"{name}-{7:032x}" / "nb-1-big-Data.db"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"unfinished")
+            kept.append(path)
+    restore = offline.restore() if everything else offline.restore(tables=("ks.t",))
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    left = {p.parent.name.partition("-")[0] for p in kept if p.exists()}
+    assert left == ({"local"} if everything else {"paxos", "batches", "local"})
+    assert restore.plan is not None
+    assert any("repair --paxos-only" in w for w in restore.plan["warnings"]) is not everything

@@ -118,6 +118,9 @@ def test_single_node(offline: Offline) -> None:
         k: v for k, v in offline.newer.items() if k[0] != 2
     }
     assert offline.commands(1) == offline.commands(3) == []
+    # Its hints are writes that other nodes lack, and that its clients saw acknowledged.
+    assert "truncate_hints" not in offline.commands(2)
+    assert offline.others(2) == {"commitlog", "hints"}
     assert sorted(offline.told("repair")) == ["repair ks t u", "repair system_auth roles"]
 
 
@@ -126,7 +129,7 @@ def test_single_node_that_is_down(offline: Offline) -> None:
     offline.go_down(3)
     restore = offline.restore(node=offline.cluster.nodes[3].me.host_id, tables=("ks.t",))
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
-    assert offline.others(3) == {"commitlog"}
+    assert offline.others(3) == {"commitlog", "hints"}
     rows = offline.rows(T)
     assert rows[3, T] == offline.saved[3, T]
     assert rows[1, T] == offline.newer[1, T]
@@ -141,3 +144,11 @@ def test_dry_run_changes_nothing(offline: Offline) -> None:
     assert "Cassandra is stopped on 127.0.0.1, 127.0.0.2, 127.0.0.3" in warnings
     assert offline.rows() == offline.newer
     assert offline.told("stop", "drain", "disable_clients") == []
+
+
+def test_single_node_that_is_down_keeps_its_commit_log(offline: Offline) -> None:
+    """Its newer writes are good ones, even if all tables are restored."""
+    offline.go_down(3)
+    restore = offline.restore(node=offline.cluster.nodes[3].me.host_id)
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    assert offline.others(3) == {"commitlog", "hints"}

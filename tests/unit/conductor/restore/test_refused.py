@@ -361,7 +361,7 @@ def test_dry_run_of_a_backup_that_is_old(restoring: Restoring) -> None:
     assert restore.plan is not None
     (warning,) = restore.plan["warnings"]
     assert "older than gc_grace_seconds of ks.t, ks.u" in warning
-    assert "nodetool repair" in warning
+    assert "nodetool repair --full" in warning
 
 
 def test_dry_run_warns_of_rows_that_have_expired(cluster: Cluster) -> None:

@@ -53,6 +53,7 @@ def test_every_status_is_in_the_table() -> None:
             dry_run=True,
             offline=True,
             system_auth=True,
+            allow_resurrection=True,
         ),
     ],
 )
@@ -62,3 +63,8 @@ def test_requests_come_back_from_json(request_: RestoreRequest) -> None:
 
 def test_absent_members_have_their_default() -> None:
     assert RestoreRequest.from_json({"backup_id": BACKUP_ID}) == RestoreRequest(BACKUP_ID)
+
+
+def test_requests_of_today_can_be_read_by_an_older_release() -> None:
+    """It knows no ``allow_resurrection``, and takes no unknown member."""
+    assert "allow_resurrection" not in RestoreRequest(BACKUP_ID).as_json()

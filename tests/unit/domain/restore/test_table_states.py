@@ -43,7 +43,11 @@ def test_schema() -> None:
 
 @pytest.mark.parametrize(
     ("existing", "text"),
-    [(Existing.REPLACE, "may be empty"), (Existing.MERGE, "has its rows")],
+    [
+        (Existing.REPLACE, "may be empty"),
+        (Existing.MERGE, "keeps its rows"),
+        (Existing.REFUSE, "keeps its rows"),
+    ],
 )
 def test_truncate(existing: Existing, text: str) -> None:
     old, new = _states("truncate", existing)

@@ -21,6 +21,7 @@ from magnetodb_backup.errors import (
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.restore.schema import SchemaWork
+from magnetodb_backup.worker.restore.truncate import TruncateWork
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.domain.describes import CASSANDRA_50, ORDERS_ID
 from tests.unit.repository.stores import Store
@@ -43,6 +44,7 @@ class Schema(FakeCql):
         node.schema = ""
         self.dies_after = 1000
         self.executed: list[str] = []
+        self.truncated: list[str] = []
         self.agreed = True
         self.hidden = False
 
@@ -51,6 +53,9 @@ class Schema(FakeCql):
         return [s.text for s in split_statements(self._node.schema)]
 
     def execute(self, statement: str) -> None:
+        if statement.startswith("TRUNCATE"):
+            self.truncated.append(statement)
+            return
         self.executed.append(statement)
         if statement.startswith("DROP"):
             _, _, name = statement.rpartition(".")
@@ -145,6 +150,16 @@ def test_resumed_after_every_statement(work: SchemaWork, cql: Schema) -> None:
         assert _make(work, planned) == {"made": []}
 
 
+def test_tables_are_truncated_as_soon_as_they_are_created(work: SchemaWork, cql: Schema) -> None:
+    """A crash during a drop may have left files in the directory, whose rows come alive."""
+    planned = _do(work, TaskKind.RESTORE_COMPARE)["create"]
+    _make(work, planned)
+    created = [s for s in split_statements(cql._node.schema) if s.kind == "table"]
+    assert cql.truncated == [f"TRUNCATE TABLE {s.keyspace}.{s.name}" for s in created]
+    _make(work, planned)  # by now clients may have written to them
+    assert len(cql.truncated) == len(created)
+
+
 def test_another_attempt_at_work_is_no_error(work: SchemaWork, cql: Schema) -> None:
     planned = _do(work, TaskKind.RESTORE_COMPARE)["create"]
     _make(work, planned[:5])
@@ -191,13 +206,8 @@ def test_views_and_late_indexes_need_no_comparison(work: SchemaWork, cql: Schema
 def test_indexes_that_hinder_are_dropped(work: SchemaWork, cql: Schema) -> None:
     _make(work, _do(work, TaskKind.RESTORE_COMPARE)["create"])
     before = cql.statements
-    _do(
-        work,
-        TaskKind.RESTORE_TRUNCATE,
-        tables=[["shop", "orders"]],
-        truncate=False,
-        indexes=[["shop", "By_Note"]],
-    )
+    task = {"tables": [["shop", "orders"]], "truncate": False, "indexes": [["shop", "By_Note"]]}
+    perform(TruncateWork(cql._node.local()).handlers(), TaskKind.RESTORE_TRUNCATE, task)
     assert cql.executed[-1] == 'DROP INDEX IF EXISTS shop."By_Note"'
     assert [t for t in before if t not in cql.statements] == [t for t in before if SAI in t]
 
@@ -208,4 +218,20 @@ def test_cancelled_between_two_statements(work: SchemaWork, cql: Schema) -> None
     context.cancel()
     with pytest.raises(Cancelled):
         perform(work.handlers(), TaskKind.RESTORE_SCHEMA, _arguments(statements=planned), context)
+    assert cql.executed == []
+
+
+def test_storage_attached_index_that_the_plan_does_not_know(work: SchemaWork, cql: Schema) -> None:
+    """Nodes would refuse every streamed SSTable; this is found before any table is empty."""
+    _make(work, _do(work, TaskKind.RESTORE_COMPARE)["create"])
+    cql.executed.clear()
+    task = {
+        "tables": [["shop", "orders"]],
+        "truncate": True,
+        "indexes": [],
+        "planned": [],
+        "streamed": [["shop", "orders"]],
+    }
+    with pytest.raises(SchemaDiffers, match=r'storage-attached index shop\."By_Note" of shop'):
+        perform(TruncateWork(cql._node.local()).handlers(), TaskKind.RESTORE_TRUNCATE, task)
     assert cql.executed == []
