@@ -18,7 +18,13 @@ from magnetodb_backup.domain.schema.planner import split_statements
 from magnetodb_backup.domain.schema.reading import rows_of
 from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.domain.tables import TableDescription, TableName, quote
-from magnetodb_backup.errors import CommandFailed, SSTableRefused, StreamFailed, UnknownTable
+from magnetodb_backup.errors import (
+    CassandraUnavailable,
+    CommandFailed,
+    SSTableRefused,
+    StreamFailed,
+    UnknownTable,
+)
 
 if TYPE_CHECKING:
     from tests.unit.worker.fake_node import FakeNode
@@ -129,6 +135,9 @@ def rows(node: FakeNode, name: TableName) -> list[bytes]:
 def import_nothing(node: FakeNode, directories: Sequence[str]) -> None:
     """Check that Cassandra may change the directories, which are empty."""
     assert all(not list(Path(directory).iterdir()) for directory in directories)
+    if node.silent_rehearsals:
+        node.silent_rehearsals -= 1
+        raise CassandraUnavailable("Cassandra does not answer")
     if node.takes_nothing_over:
         raise CommandFailed(f"import: Insufficient permissions on directory {directories[0]}")
 

@@ -81,6 +81,7 @@ class FakeNode:
         self.generation = 100  # of the last SSTable that was imported
         self.malformed: set[bytes] = set()  # contents that Cassandra refuses
         self.refuses_loader: Exception | None = None
+        self.silent_rehearsals = 0
         self.takes_nothing_over = False  # Cassandra may not change the worker's directories
         self.passed_over: set[bytes] = set()  # contents that Cassandra leaves without a word
         self.unbuilt: set[TableName] = set()  # views

@@ -16,7 +16,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.domain.restore.records import Existing, Restore, RestoreStatus
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import AccessDenied, CommandFailed
+from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, CommandFailed
 from magnetodb_backup.repository.format.names import (
     cluster_container,
     manifest_name,
@@ -452,3 +452,21 @@ def test_rehearsal_leaves_no_directory(restoring: Restoring) -> None:
     nodes = restoring.cluster.nodes.values()
     assert [n.log.count("rehearse") for n in nodes] == [1, 1, 1]
     assert [p for n in nodes for d in n.data.paths for p in d.glob(f"{ROOT}*")] == []
+
+
+def test_node_that_does_not_answer_a_rehearsal_is_asked_again(restoring: Restoring) -> None:
+    """One lost connection must not refuse a restore."""
+    restoring.cluster.nodes[2].silent_rehearsals = 2
+    restore = restoring.restore(existing=Existing.REPLACE)
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    assert restoring.cluster.nodes[2].silent_rehearsals == 0
+
+
+def test_bulk_loader_that_never_reaches_a_node(restoring: Restoring) -> None:
+    """A wrong address does not become right: a dry run ends with the problem."""
+    _other_ring(restoring)
+    restoring.cluster.nodes[1].refuses_loader = CassandraUnavailable("NoHostAvailable")
+    restore = restoring.restore(existing=Existing.REPLACE, dry_run=True)
+    assert restore.status is RestoreStatus.PLANNED
+    assert restore.plan is not None
+    assert any("NoHostAvailable" in problem for problem in restore.plan["problems"])
