@@ -12,6 +12,9 @@ from itertools import chain, islice
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
 
+# How many tokens Murmur3Partitioner and RandomPartitioner have.
+_MURMUR, _RANDOM = 1 << 64, 1 << 127
+
 
 @dataclass(frozen=True)
 class KeyspaceCoverage:
@@ -160,3 +163,20 @@ def covering_nodes(ring: Sequence[RingMember], replication: Mapping[str, str]) -
         chosen.append(best)
         missing = {token: found for token, found in missing.items() if best not in found}
     return tuple(chosen)
+
+
+def replica_shares(
+    ring: Sequence[RingMember], replication: Mapping[str, str]
+) -> Mapping[str, float]:
+    """Return the part of all replicas of a keyspace that each node has, by the width of ranges."""
+    circle = _Ring(ring)
+    tokens = circle.tokens
+    if not tokens:
+        return {}
+    whole = _MURMUR if tokens[0] >= -_MURMUR // 2 and tokens[-1] < _MURMUR // 2 else _RANDOM
+    widths: dict[str, int] = defaultdict(int)
+    for before, token in zip([tokens[-1], *tokens], tokens, strict=False):
+        for host_id in circle.replicas(token, replication):
+            widths[host_id] += (token - before) % whole or whole
+    total = sum(widths.values())
+    return {host_id: width / total for host_id, width in widths.items()}

@@ -180,6 +180,8 @@ class NodePreflight:
     ``packs`` counts objects to read; ``bytes_per_second`` is the measured rate of one stream from
     the store, 0 if there was nothing to read; ``version`` is Cassandra's; ``settings`` are those of
     its cassandra.yaml that a restore looks at.
+    With ``spread`` the files are placed by the free bytes in ``free``. ``spare`` is what is left on
+    the node beyond them and the head-room, in bytes, -1 from older releases.
     """
 
     tables: Mapping[str, FileTotals]
@@ -191,6 +193,8 @@ class NodePreflight:
     problems: tuple[str, ...]
     version: str
     warnings: tuple[str, ...] = ()
+    spread: bool = False
+    spare: int = -1
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -200,12 +204,14 @@ class RunPreflight(PartsTask[NodePreflight]):
 
     ``room`` as of ``Download``; ``contacts`` are the nodes' addresses in the ring, empty if
     nothing is to be rehearsed.
+    With ``spread`` the node takes its present room for ``room``.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_PREFLIGHT
     result: ClassVar[type[Any]] = NodePreflight
 
     room: tuple[int, ...] | UnsetType = UNSET
+    spread: bool = False
     contacts: tuple[str, ...] = ()
 
 

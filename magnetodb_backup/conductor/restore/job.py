@@ -134,9 +134,13 @@ class RestoreJob:
         steps, left_out = leave_out(source.schema(routing, compared, selected), skips)
         contacts = self._delivery.contacts(ring)
         # Nodes that download nothing have settings, too.
-        asked = {m.host_id: RunPreflight(parts=()) for m in self._nodes.members(results)}
+        asked = {
+            m.host_id: RunPreflight(parts=(), spread=True) for m in self._nodes.members(results)
+        }
         for host_id in self._delivery.receivers(results, work):
-            asked[host_id] = RunPreflight(parts=work.get(host_id, ()), contacts=contacts)
+            asked[host_id] = RunPreflight(
+                parts=work.get(host_id, ()), contacts=contacts, spread=True
+            )
         nodes = self._nodes.run(results, "preflight", asked)
         rehearsal = self._delivery.rehearse(results, routing, steps)
         found = Findings(
@@ -261,6 +265,9 @@ def _with_rehearsal(plan: Plan, problems: tuple[str, ...], rehearsal: Rehearsal)
 
 
 def _size(host_id: str, found: NodePreflight, rehearsal: Rehearsal) -> NodeSize:
+    """Return what a node downloads, and the room by which preflight has placed it."""
+    if found.spread:
+        return NodeSize(found.files, found.bytes, tuple(d.free for d in found.free))
     if host_id in rehearsal.room:
         return NodeSize(found.files, found.bytes, rehearsal.room[host_id])
     return NodeSize(found.files, found.bytes)

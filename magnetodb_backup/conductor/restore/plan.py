@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from magnetodb_backup.conductor.restore.findings import Findings
 from magnetodb_backup.conductor.restore.plan_schema import schema_problems, schema_warnings
 from magnetodb_backup.conductor.restore.preflight import SourceBackup, newest_version, release
+from magnetodb_backup.domain.coverage import replica_shares
 from magnetodb_backup.domain.restore.gc_grace import oldest_moment, resurrection, tables_past_grace
 from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.domain.restore.plan import Plan, PlannedNode, PlannedSchema, PlannedTable
@@ -99,6 +100,7 @@ def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[s
         *(f"the schema differs:\n{d}" for d in found.compared.differences),
         *_existing_problems(restore, found.compared),
         *_view_problems(found.selected, found.compared),
+        *_room_problems(source, found),
         *_version_problems(source, found.ring),
         *schema_problems(found),
         *_datacentre_problems(source, found),
@@ -181,16 +183,41 @@ def _datacentre_problems(source: SourceBackup, found: Findings) -> list[str]:
 
 
 def _bytes_sent(source: SourceBackup, found: Findings, tables: Sequence[PlannedTable]) -> int:
-    """Return the bytes that the bulk loader sends: each row to all of its replicas."""
+    """Return the bytes that the bulk loader sends."""
+    return sum(sent for _, sent in _streamed(source, found, tables).values())
+
+
+def _streamed(
+    source: SourceBackup, found: Findings, tables: Sequence[PlannedTable]
+) -> Mapping[str, tuple[Mapping[str, str], int]]:
+    """Return replication and bytes that are sent of each keyspace: each row to all replicas."""
     replication = source.replication()
     target_of = dict(found.selected.keyspaces)
-    sent = 0
+    streamed: dict[str, tuple[Mapping[str, str], int]] = {}
     for ref, table in zip(found.selected.tables, tables, strict=True):
         keyspace = ref.source.keyspace
         if found.routing.methods[keyspace] is Method.STREAM:
             now = found.compared.replication.get(target_of[keyspace], replication[keyspace])
-            sent += table.bytes * max(copies(now), 1)
-    return sent
+            sent = streamed.get(keyspace, (now, 0))[1] + table.bytes * max(copies(now), 1)
+            streamed[keyspace] = now, sent
+    return streamed
+
+
+def _room_problems(source: SourceBackup, found: Findings) -> list[str]:
+    """Name the nodes whose disks what is streamed would fill, before it is compacted."""
+    arrives: dict[str, float] = {}
+    for replication, sent in _streamed(source, found, _tables(found)).values():
+        for host_id, share in replica_shares(found.ring, replication).items():
+            arrives[host_id] = arrives.get(host_id, 0.0) + sent * share
+    return [
+        f"{m.address}: about {int(arrives[m.host_id]) >> 20} MiB arrive by streaming, before they "
+        f"are compacted; {node.spare >> 20} MiB are left beside the staged files and [worker] "
+        "head_room_percent. Free some room, send one copy of each row by --source-replicas one, "
+        "or restore some tables at a time"
+        for m in found.ring
+        if (node := found.nodes.get(m.host_id)) is not None
+        and 0 <= node.spare < arrives.get(m.host_id, 0.0)
+    ]
 
 
 def _resurrection(

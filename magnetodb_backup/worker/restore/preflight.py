@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
@@ -53,7 +53,7 @@ class _Found:
         self.tables: dict[str, FileTotals] = {}
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.packs = 0
+        self.packs = self.spare = 0
         self.rate = 0.0
 
     def add(self, parts: Sequence[Part], summary: NodeSummary) -> None:
@@ -87,6 +87,9 @@ class PreflightWork:
     def _preflight(self, task: RunPreflight, context: TaskContext) -> NodePreflight:
         """Look at everything that this node would need."""
         known = self._node.known()
+        if task.spread:
+            spaces = SnapshotTree(known.data_directories).space()
+            task = replace(task, room=tuple(space.free for space in spaces))
         found = _Found(len(known.data_directories))
         for parts in by_source(task.own_parts()):
             context.raise_if_cancelled()
@@ -95,17 +98,19 @@ class PreflightWork:
             found.problems += self._rehearsal.problems(
                 task.restore_id, task.own_parts(), task.contacts, context.raise_if_cancelled
             )
-        free = self._free(found.needed, found.problems)
+        free = tuple(self._free(found))
         return NodePreflight(
             tables=found.tables,
             files=sum(t.files for t in found.tables.values()),
             bytes=sum(t.bytes for t in found.tables.values()),
             packs=found.packs,
-            free=tuple(free),
+            free=free,
             bytes_per_second=found.rate,
             problems=tuple(found.problems),
             version=known.member.version,
             warnings=tuple(found.warnings),
+            spread=task.spread,
+            spare=max(found.spare, 0),
             settings=self._settings_of_node(),
         )
 
@@ -143,15 +148,18 @@ class PreflightWork:
         tables: set[TableName] = {ref.source for each in parts for ref in each.tables}
         return summarise(manifest, tables, directory_of(manifest.header, task.room))
 
-    def _free(self, needed: Sequence[int], problems: list[str]) -> Iterator[DirectoryRoom]:
+    def _free(self, found: _Found) -> Iterator[DirectoryRoom]:
         """Yield each data directory's room; some may share a file system."""
+        needed = found.needed
         spaces = SnapshotTree(self._node.known().data_directories).space()
         devices = [os.stat(space.path).st_dev for space in spaces]
         for number, space in enumerate(spaces):
             beside = sum(n for n, d in zip(needed, devices, strict=True) if d == devices[number])
             keep = int(space.total * self._settings.head_room_percent / 100)
-            if beside and space.free - beside < keep and devices.index(devices[number]) == number:
-                problems.append(
+            is_first = devices.index(devices[number]) == number
+            found.spare += space.free - beside - keep if is_first else 0
+            if beside and space.free - beside < keep and is_first:
+                found.problems.append(
                     f"data directory {space.path} has {space.free >> 20} MiB free; the restore "
                     f"needs {_mib(beside)} MiB on its file system and [worker] head_room_percent "
                     f"keeps {_mib(keep)} MiB; free some room"

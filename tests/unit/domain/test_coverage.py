@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
+from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage, replica_shares
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
 
@@ -188,3 +188,13 @@ def test_a_large_ring_with_many_tokens_is_no_burden() -> None:
 )
 def test_status(counts: tuple[int, int, int], status: str) -> None:
     assert KeyspaceCoverage("ks", *counts).status == status
+
+
+def test_shares_of_replicas_go_by_the_width_of_ranges() -> None:
+    """The first range goes around: from the highest token to the lowest one."""
+    quarter = 1 << 62
+    ring = [member("a", [-quarter]), member("b", [0]), member("c", [quarter])]
+    assert replica_shares(ring, simple("1")) == {"a": 0.5, "b": 0.25, "c": 0.25}
+    assert replica_shares(ring, simple("2")) == {"a": 0.375, "b": 0.375, "c": 0.25}
+    assert replica_shares([], simple("1")) == {}
+    assert replica_shares(ring[:1], simple("3")) == {"a": 1.0}

@@ -216,6 +216,30 @@ def test_ring_as_it_was_needs_no_repair(restoring: Restoring) -> None:
     assert restoring.told("repair") == []
 
 
+class _Full:
+    """A worker whose node has room for its staged files only."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def perform(self, kind: TaskKind, arguments: Any, context: Any) -> Any:
+        result = self._inner.perform(kind, arguments, context)
+        return {**result, "spare": 1} if kind is TaskKind.RESTORE_PREFLIGHT else result
+
+
+def test_what_arrives_by_streaming_needs_room(restoring: Restoring) -> None:
+    cluster = restoring.cluster
+    cluster.nodes[3].me = replace(cluster.nodes[3].me, tokens=(12345,))
+    for node in cluster.nodes.values():
+        node.members = tuple(other.me for other in cluster.nodes.values())
+    cluster.report(3)
+    cluster.workers.restart("worker-1", _Full(cluster.work(1)))  # its range goes around
+    restore = restoring.restore(existing=Existing.REPLACE, dry_run=True)
+    (problem,) = (restore.plan or {})["problems"]
+    assert problem.startswith("127.0.0.1: about 0 MiB arrive by streaming")
+    assert "--source-replicas one" in problem
+
+
 def test_other_ring_is_streamed_to_and_repaired(restoring: Restoring) -> None:
     nodes = restoring.cluster.nodes
     nodes[3].me = replace(nodes[3].me, tokens=(12345,))

@@ -253,6 +253,22 @@ def test_download_fills_disks_by_their_room(tmp_path: Path) -> None:
     assert sorted(restoring.staged().values()) == sorted(chain(*restoring.saved.values()))
 
 
+def test_preflight_looks_for_room_where_the_download_places_files(tmp_path: Path) -> None:
+    """The source had two directories; counted on those, the first disks would be too small."""
+    restoring = RestoringNode(tmp_path, _more_files)
+    third = tmp_path / "node1" / "data2"
+    third.mkdir()
+    restoring.node.data.paths.append(third)
+    found = restoring.preflight(spread=True)
+    needed = [d["needed"] for d in found["free"]]
+    assert (found["spread"], min(needed) > 0) == (True, True)
+    restoring.download(room=[d["free"] for d in found["free"]])
+    staged = [0, 0, 0]
+    for name, body in restoring.staged().items():
+        staged[int(name[0])] += len(body)
+    assert staged == needed
+
+
 def test_download_is_cancelled(restoring: RestoringNode) -> None:
     restoring.context.cancel()
     with pytest.raises(Cancelled):
