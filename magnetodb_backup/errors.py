@@ -168,6 +168,10 @@ class RestoreRefused(Permanent):
     """Preflight found problems that forbid the requested restore."""
 
 
+class StagedFilesLost(Permanent):
+    """Files that a restore has staged on a node are missing."""
+
+
 class SSTableRefused(Permanent):
     """Cassandra refuses restored SSTables."""
 

@@ -29,6 +29,8 @@ class TaskKind(str, enum.Enum):
     RESTORE_PREFLIGHT = "restore_preflight"
     RESTORE_DOWNLOAD = "restore_download"
     RESTORE_SCHEMA = "restore_schema"
+    RESTORE_CONFIRM = "restore_confirm"
+    RESTORE_COMPACTION = "restore_compaction"
     RESTORE_TRUNCATE = "restore_truncate"
     RESTORE_IMPORT = "restore_import"
     RESTORE_STREAM = "restore_stream"
@@ -51,6 +53,7 @@ WITHOUT_CASSANDRA = frozenset(
     {
         TaskKind.RESTORE_PREFLIGHT,
         TaskKind.RESTORE_DOWNLOAD,
+        TaskKind.RESTORE_CONFIRM,
         TaskKind.RESTORE_CLEANUP,
         TaskKind.RESTORE_READY,
         TaskKind.RESTORE_QUIESCE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from msgspec import UNSET, UnsetType
 
@@ -143,6 +143,31 @@ class Truncate(RestoreTask[Truncated]):
 # Preflight, download and cleaning up: each node for itself.
 
 
+class _WithParts(Protocol):
+    @property
+    def parts(self) -> tuple[Part, ...]: ...
+    @property
+    def source_cluster(self) -> str: ...
+    @property
+    def backup_id(self) -> str: ...
+
+
+def own_parts(task: _WithParts) -> list[Part]:
+    """Return the parts, with the task's cluster and backup where a part names none.
+
+    :raises InvalidValue: for a table that Cassandra could not have.
+    """
+    return [
+        replace(
+            part,
+            cluster=part.cluster or task.source_cluster,
+            backup_id=part.backup_id or task.backup_id,
+            tables=tuple(ref.checked() for ref in part.tables),
+        )
+        for part in task.parts
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PartsTask(RestoreTask[Result]):
     """A task that works on parts; ``own_parts()`` name their cluster and backup in any case."""
@@ -154,15 +179,7 @@ class PartsTask(RestoreTask[Result]):
 
         :raises InvalidValue: for a table that Cassandra could not have.
         """
-        return [
-            replace(
-                part,
-                cluster=part.cluster or self.source_cluster,
-                backup_id=part.backup_id or self.backup_id,
-                tables=tuple(ref.checked() for ref in part.tables),
-            )
-            for part in self.parts
-        ]
+        return own_parts(self)
 
 
 @dataclass(frozen=True)
@@ -216,10 +233,22 @@ class RunPreflight(PartsTask[NodePreflight]):
 
 
 @dataclass(frozen=True)
+class ExpectedPart:
+    """How many SSTables of a part are staged, and a digest of their names and files."""
+
+    sstables: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class Downloaded:
-    """The progress of the whole download at its end."""
+    """The progress of the whole download at its end, and what is expected of each part, in order.
+
+    A worker of an older release does not return the latter.
+    """
 
     progress: RestoreProgress
+    expected: tuple[ExpectedPart, ...] | UnsetType = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +272,38 @@ class StagingRemoved:
     """The tables whose imports were waited for, as in CQL: they ran when their task had ended."""
 
     awaited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The compaction options of the tables (as in CQL), and those that nodetool has switched off.
+
+    Tables whose options switch automatic compaction off are in neither.
+    """
+
+    compaction: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    off: tuple[TableName, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm(PartsTask[Confirmed]):
+    """Compare what is staged with ``expected``; report how ``tables`` are compacted."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_CONFIRM
+    result: ClassVar[type[Any]] = Confirmed
+
+    expected: tuple[ExpectedPart, ...]
+    tables: tuple[TableName, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepCompactionOff(RestoreTask[Done]):
+    """Switch automatic compaction of tables off on the node, as nodetool had done before."""
+
+    kind: ClassVar[TaskKind] = TaskKind.RESTORE_COMPACTION
+    result: ClassVar[type[Any]] = Done
+
+    tables: tuple[TableName, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,12 +333,16 @@ class Imported(Delivered):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportParts(PartsTask[Imported]):
-    """Let Cassandra take over the staged SSTables; ``contacts`` is not used."""
+    """Let Cassandra take over the staged SSTables; ``contacts`` is not used.
+
+    ``expected`` has an entry for each part; empty if that is not known.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_IMPORT
     result: ClassVar[type[Any]] = Imported
 
     contacts: tuple[str, ...] = ()
+    expected: tuple[ExpectedPart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,12 +354,16 @@ class Streamed(Delivered):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamParts(PartsTask[Streamed]):
-    """Send the staged SSTables to the owners of their rows, found by the ``contacts``."""
+    """Send the staged SSTables to the owners of their rows, found by the ``contacts``.
+
+    ``expected`` as of ``ImportParts``.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_STREAM
     result: ClassVar[type[Any]] = Streamed
 
     contacts: tuple[str, ...]
+    expected: tuple[ExpectedPart, ...] = ()
 
 
 # What takes its time inside Cassandra.

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from msgspec import UNSET, UnsetType
 
+from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.tasks.cluster import Member, SelectedTable
 from magnetodb_backup.tasks.kinds import TaskKind
-from magnetodb_backup.tasks.restore import Done, RestoreTask
+from magnetodb_backup.tasks.restore import Done, ExpectedPart, RestoreTask
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Place(RestoreTask[Placed]):
-    """Exchange the tables' files for those staged from ``sources`` (host IDs)."""
+    """Exchange the tables' files for those staged from ``sources`` (host IDs).
+
+    ``expected`` has an entry for each of the ``parts``; both are empty if that is not known.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_PLACE
     result: ClassVar[type[Any]] = Placed
@@ -83,6 +87,8 @@ class Place(RestoreTask[Placed]):
     sources: tuple[str, ...]
     everything: bool
     single: bool
+    parts: tuple[Part, ...] = ()
+    expected: tuple[ExpectedPart, ...] = ()
 
 
 @dataclass(frozen=True)

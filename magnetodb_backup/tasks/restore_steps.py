@@ -17,8 +17,9 @@ from magnetodb_backup.domain.fingerprints import TableCheck
 from magnetodb_backup.domain.restore.parts import Part, TableRef
 from magnetodb_backup.domain.restore.records import RestorePhase
 from magnetodb_backup.domain.schema.steps import SchemaSteps
-from magnetodb_backup.domain.tables import KeyspaceDescription
+from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
 from magnetodb_backup.tasks.cluster import Member, PresentMember, SelectedTable
+from magnetodb_backup.tasks.restore import ExpectedPart
 
 
 def _is_system(keyspace: str) -> bool:
@@ -112,9 +113,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class FilesStaged:
-    """All files are staged and verified."""
+    """All files are staged and verified; what is expected of each node's parts, by host ID.
+
+    Nodes whose worker is of an older release are not in ``expected``.
+    """
 
     step: ClassVar[str] = RestorePhase.DOWNLOAD.value
+
+    expected: Mapping[str, tuple[ExpectedPart, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,16 @@ class SchemaReady:
     step: ClassVar[str] = RestorePhase.SCHEMA.value
 
     made: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StagingConfirmed:
+    """Everything is staged; how the tables are compacted, as of ``Confirmed``; ``off`` by host."""
+
+    step: ClassVar[str] = RestorePhase.CONFIRM.value
+
+    compaction: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    off: Mapping[str, tuple[TableName, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.build_and_repair import ViewWork
 from magnetodb_backup.worker.restore.check import CheckWork
+from magnetodb_backup.worker.restore.confirm import ConfirmWork
 from magnetodb_backup.worker.restore.download import DownloadWork
 from magnetodb_backup.worker.restore.import_ import ImportWork
 from magnetodb_backup.worker.restore.offline import OfflineWork, Process
@@ -99,6 +100,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         [
             *PreflightWork(node, storage, restoring, Rehearsal(node, parts.loader)).handlers(),
             *DownloadWork(node, storage, restoring).handlers(),
+            *ConfirmWork(node).handlers(),
             *ImportWork(node).handlers(),
             *SchemaWork(node, storage, prefix).handlers(),
             *TruncateWork(node).handlers(),

@@ -18,6 +18,7 @@ from magnetodb_backup.cassandra.control.service_commands import takes_connection
 from magnetodb_backup.cassandra.control.sstableloader import BulkLoader
 from magnetodb_backup.cassandra.cql.node import CqlNode
 from magnetodb_backup.cassandra.files.staging import Staging, sstable_of
+from magnetodb_backup.domain.restore.compaction import hold_statements, release_statements
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     BackupError,
@@ -308,6 +309,25 @@ def test_statements_that_cassandra_refuses(running: Running) -> None:
     promises.refuses_statements(running.cql.execute, _TABLE)
     with pytest.raises(CommandFailed, match="Nothing"):
         running.cql.execute(f"ALTER TABLE {_TABLE} WITH compaction = {{'class': 'Nothing'}}")
+
+
+def test_compaction_that_an_operator_has_switched_off(
+    running: Running, control: NodeControl
+) -> None:
+    """An option of the table switches it off and on; what nodetool did has to be repeated."""
+    cql = running.cql
+    options = dict(cql.table_settings([_TABLE])[_TABLE].compaction)
+    name, settings = str(_TABLE), {str(_TABLE): options}
+    assert control.autocompaction_off([_TABLE]) == []
+    control.disable_autocompaction([_TABLE])
+    assert control.autocompaction_off([_TABLE]) == [_TABLE]
+    for statement in (*hold_statements(settings, ()), release_statements(settings, ())[name]):
+        cql.execute(statement.rstrip(";"))
+    assert cql.table_settings([_TABLE])[_TABLE].compaction == options
+    assert control.autocompaction_off([_TABLE]) == []
+    cql.execute(hold_statements(settings, ())[0].rstrip(";"))
+    assert control.autocompaction_off([_TABLE]) == [_TABLE]
+    cql.execute(release_statements(settings, ())[name].rstrip(";"))
 
 
 def test_rows_are_seen(running: Running, tmp_path: Path) -> None:

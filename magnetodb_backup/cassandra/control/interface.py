@@ -80,6 +80,12 @@ class NodeControl(Protocol):
             Cassandra.
         """
 
+    def autocompaction_off(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Return those of the tables that the node does not compact by itself."""
+
+    def disable_autocompaction(self, tables: Sequence[TableName]) -> None:
+        """Stop compacting these tables automatically, until they are altered or a restart."""
+
     def drain(self) -> None:
         """Flush everything and stop accepting writes, as before a stop."""
 

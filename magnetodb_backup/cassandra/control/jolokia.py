@@ -32,6 +32,8 @@ _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _TAKE = "takeSnapshot(java.lang.String,java.util.Map,[Ljava.lang.String;)"
 _CLEAR = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
 _FLUSH = "forceKeyspaceFlush(java.lang.String,[Ljava.lang.String;)"
+_COMPACTION_STATUS = "getAutoCompactionStatus(java.lang.String,[Ljava.lang.String;)"
+_NO_COMPACTION = "disableAutoCompaction(java.lang.String,[Ljava.lang.String;)"
 _HINTS = "org.apache.cassandra.hints:type=HintsService"
 # Reset level, clear repaired, verify SSTables, verify tokens, invalidate caches, verify all values,
 # copy instead of move.
@@ -210,6 +212,20 @@ class JolokiaControl:
                 )
             seen = bool(status)
             time.sleep(self._repair.poll)
+
+    def autocompaction_off(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Ask for the status, keyspace by keyspace."""
+        found = []
+        for keyspace, group in groupby(sorted(tables), key=lambda t: t.keyspace):
+            names = [t.table for t in group]
+            disabled = self._execute(_COMPACTION_STATUS, [keyspace, names]) or {}
+            found += [TableName(keyspace, name) for name in names if disabled.get(name)]
+        return found
+
+    def disable_autocompaction(self, tables: Sequence[TableName]) -> None:
+        """Disable it, keyspace by keyspace."""
+        for keyspace, group in groupby(sorted(tables), key=lambda t: t.keyspace):
+            self._execute(_NO_COMPACTION, [keyspace, [t.table for t in group]])
 
     def drain(self) -> None:
         """Drain."""

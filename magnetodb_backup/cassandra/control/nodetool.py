@@ -41,6 +41,8 @@ _UNSETTLED = {"J": "joining", "L": "leaving", "M": "moving"}
 _STATE = re.compile(r"^[UD?]([JLM])\s+(\S+)", re.M)
 _IMPORT_REFUSED = re.compile(r"^Some directories failed to import[^\n]*\n(.*)", re.M | re.S)
 
+_NOT_RUNNING = re.compile(r"^\S+\s+\S+\s+not running\s*$")
+
 
 def from_conf(conf: cfg.ConfigOpts) -> NodetoolControl:
     """Make the control that group ``[nodetool]`` describes."""
@@ -157,6 +159,21 @@ class NodetoolControl:
             raise CommandFailed(f"nodetool repair of {keyspace}: {_summary(output)}")
         if code:
             raise self._failure("repair", output)
+
+    def autocompaction_off(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Read the table that ``nodetool statusautocompaction -a`` prints."""
+        found = []
+        for keyspace, group in groupby(sorted(tables), key=lambda t: t.keyspace):
+            names = [t.table for t in group]
+            output = self._run("statusautocompaction", "-a", "--", keyspace, *names)
+            off = {line.split()[1] for line in output.splitlines() if _NOT_RUNNING.search(line)}
+            found += [TableName(keyspace, name) for name in names if name in off]
+        return found
+
+    def disable_autocompaction(self, tables: Sequence[TableName]) -> None:
+        """Disable it, keyspace by keyspace."""
+        for keyspace, group in groupby(sorted(tables), key=lambda t: t.keyspace):
+            self._run("disableautocompaction", "--", keyspace, *(t.table for t in group))
 
     def drain(self) -> None:
         """Drain."""

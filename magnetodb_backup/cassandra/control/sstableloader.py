@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -47,6 +48,9 @@ _UNREACHABLE = re.compile(
     r"|Streaming to the following hosts failed",
     re.I,
 )
+_MEANINGS = (
+    _BYTES, _SKIPPED, _NO_TABLE, _NO_KEYSPACE, _DENIED, _MALFORMED, _NOT_TAKEN, _UNREACHABLE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,8 @@ class BulkLoader:
                 f"{argv[0]} cannot be run ({error.strerror}); set [sstableloader] command"
             ) from None
         assert process.stdout is not None
-        lines: list[str] = []
-        reader = threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True)
+        output = _Output()
+        reader = threading.Thread(target=output.collect, args=(process.stdout,), daemon=True)
         reader.start()
         try:
             self._wait(process, raise_if_cancelled)
@@ -144,7 +148,7 @@ class BulkLoader:
         finally:
             reader.join()
             process.stdout.close()
-        return process.returncode, "\n".join(lines)
+        return process.returncode, output.text()
 
     def _wait(self, process: subprocess.Popen[str], raise_if_cancelled: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._timeout
@@ -161,14 +165,33 @@ class BulkLoader:
                 )
 
 
-def _collect(stream: IO[str], lines: list[str]) -> None:
-    """Keep the output without progress reports, of which there are many."""
-    for line in stream:
-        if not line.strip() or line.startswith("progress:"):
-            continue
-        lines.append(line.rstrip())
-        if len(lines) > _KEPT:
-            del lines[_KEPT // 2]
+class _Output:
+    """The output without progress reports, of which there are many.
+
+    The middle of a long output is dropped, except for the lines that have a meaning here.
+    """
+
+    def __init__(self) -> None:
+        self._head: list[str] = []
+        self._tail: deque[str] = deque(maxlen=_KEPT // 2)
+
+    def collect(self, stream: IO[str]) -> None:
+        for line in stream:
+            if not line.strip() or line.startswith("progress:"):
+                continue
+            if len(self._head) < _KEPT // 2:
+                self._head.append(line.rstrip())
+                continue
+            if len(self._tail) == self._tail.maxlen and _has_meaning(self._tail[0]):
+                self._head.append(self._tail[0])
+            self._tail.append(line.rstrip())
+
+    def text(self) -> str:
+        return "\n".join([*self._head, *self._tail])
+
+
+def _has_meaning(line: str) -> bool:
+    return any(pattern.search(line) for pattern in _MEANINGS)
 
 
 def _failure(code: int, output: str, directory: str, contacts: Sequence[str]) -> Exception:

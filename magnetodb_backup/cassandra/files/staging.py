@@ -119,6 +119,16 @@ class Staging:
                     found[name].append(directory)
         return dict(found)
 
+    def component_counts(self, source: str) -> dict[TableName, dict[str, int]]:
+        """Return the number of staged files of each SSTable, refused ones included, by table."""
+        found: dict[TableName, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for root in self._roots:
+            for directory in (root / source).glob("*/*"):
+                table = TableName(directory.parent.name, directory.name)
+                for name in (name for _, _, names in os.walk(directory) for name in names):
+                    found[table][sstable_of(name)] += 1
+        return found
+
     def places(self, source: str) -> Iterator[tuple[int, TableName, Path]]:
         """Yield the directories that hold any file, with the number of their data directory."""
         for number, root in enumerate(self._roots):

@@ -14,6 +14,7 @@ from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.routing import Routing
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps
+from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.tasks.restore import Compared
 from magnetodb_backup.tasks.restore_steps import Selected
 
@@ -63,6 +64,9 @@ class Delivery(Protocol):
 
         :raises BackupError: if a node cannot be asked.
         """
+
+    def compacted(self, results: Results) -> tuple[TableName, ...]:
+        """Return the tables whose automatic compaction has to wait for the delivery."""
 
     def deliver(self) -> Sequence[Step]:
         """Return the steps that bring the rows into the tables."""

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+
+from msgspec import UNSET
 
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
@@ -31,6 +34,7 @@ from magnetodb_backup.tasks.restore import (
     CleanUp,
     Compare,
     Compared,
+    Confirm,
     Download,
     MakeSchema,
     NodePreflight,
@@ -47,9 +51,12 @@ from magnetodb_backup.tasks.restore_steps import (
     RowsCompared,
     SchemaReady,
     Selected,
+    StagingConfirmed,
     TablesRepaired,
     ViewsReady,
 )
+
+LOG = logging.getLogger(__name__)
 
 
 def delivery_for(nodes: TargetNodes, restore: Restore) -> Delivery:
@@ -82,6 +89,7 @@ class RestoreJob:
             *finding_out,
             typed_step(FilesStaged, self._download),
             typed_step(SchemaReady, self._make_schema),
+            typed_step(StagingConfirmed, self._confirm),
             *(self._guard.before(step) for step in self._delivery.deliver()),
             typed_step(ViewsReady, self._make_views),
             typed_step(TablesRepaired, self._repair),
@@ -182,8 +190,10 @@ class RestoreJob:
             tasks[host_id] = Download(
                 parts=parts, files=size.files, bytes=size.bytes, room=size.room
             )
-        self._nodes.run(results, "download", tasks)
-        return FilesStaged()
+        downloaded = self._nodes.run(results, "download", tasks)
+        return FilesStaged(
+            {h: d.expected for h, d in downloaded.items() if d.expected is not UNSET}
+        )
 
     def _make_schema(self, results: Results) -> SchemaReady:
         selected = results.of(Selected)
@@ -194,6 +204,29 @@ class RestoreJob:
             skip=self._request.skip,
         )
         return SchemaReady(self._nodes.run_on_first(results, "schema", task).made)
+
+    def _confirm(self, results: Results) -> StagingConfirmed:
+        """Confirm, before anything is emptied or stopped, that everything is staged on all nodes.
+
+        Workers of an older release have not counted what they staged: then nothing is compared.
+        """
+        work, expected = results.of(Prepared).work, results.of(FilesStaged).expected
+        if set(work) - set(expected):
+            LOG.warning("restore %s: workers of an older release staged files", self._restore.id)
+            return StagingConfirmed()
+        compacted = self._delivery.compacted(results)
+        tasks = {
+            m.host_id: Confirm(
+                parts=work.get(m.host_id, ()),
+                expected=expected.get(m.host_id, ()),
+                tables=compacted,
+            )
+            for m in self._nodes.members(results)
+            if compacted or m.host_id in work
+        }
+        found = self._nodes.run(results, "confirm", tasks)
+        options = {t: o for confirmed in found.values() for t, o in confirmed.compaction.items()}
+        return StagingConfirmed(options, {h: c.off for h, c in found.items() if c.off})
 
     def _make_views(self, results: Results) -> ViewsReady:
         """Create the indexes and views that had to wait for the rows; wait until they are built."""

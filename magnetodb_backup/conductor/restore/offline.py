@@ -58,6 +58,7 @@ from magnetodb_backup.tasks.restore_offline import (
 from magnetodb_backup.tasks.restore_steps import (
     CleanedUp,
     FilesPlaced,
+    FilesStaged,
     IndexesReady,
     NodesStarted,
     NodesStopped,
@@ -131,6 +132,10 @@ class PlaceDelivery:
         )
         return Rehearsal(tuple(problems), tuple(warnings), _room(ready), everything)
 
+    def compacted(self, results: Results) -> tuple[TableName, ...]:
+        """Return no table: a stopped node compacts nothing."""
+        return ()
+
     def deliver(self) -> Sequence[Step]:
         """Return the steps TRUNCATE (which drops views), STOP, PLACE, START and INDEXES."""
         return [
@@ -171,12 +176,15 @@ class PlaceDelivery:
 
     def _place(self, results: Results) -> FilesPlaced:
         prepared, stopped = results.of(Prepared), results.of(NodesStopped)
+        expected = results.of(FilesStaged).expected
         tasks = {
             m.host_id: Place(
                 tables=stopped.tables,
                 sources=tuple(part.source for part in prepared.work.get(m.host_id, ())),
                 everything=prepared.everything,
                 single=bool(self._request.node),
+                parts=prepared.work.get(m.host_id, ()),
+                expected=expected.get(m.host_id, ()),
             )
             for m in self._nodes.targets(results)
         }

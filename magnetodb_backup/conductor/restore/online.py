@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from magnetodb_backup.conductor.fanout import Fanout
 from magnetodb_backup.conductor.job import Results, Step, typed_step
 from magnetodb_backup.conductor.restore.check import differing, judge
+from magnetodb_backup.conductor.restore.compaction import CompactionHold
 from magnetodb_backup.conductor.restore.delivery import Rehearsal
 from magnetodb_backup.conductor.restore.late_schema import LateSchema
 from magnetodb_backup.conductor.restore.nodes import TargetNodes
@@ -15,19 +17,21 @@ from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import Existing, Restore, RestorePhase, has_reached
 from magnetodb_backup.domain.restore.routing import Method, Routing, choose_routing, find_member
-from magnetodb_backup.domain.restore.table_states import mark_differing, table_states
+from magnetodb_backup.domain.restore.table_states import mark_differing, still_held, table_states
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.tasks.restore import (
     CleanUp,
     Compared,
+    ExpectedPart,
     ImportParts,
     MakeSchema,
     StreamParts,
     Truncate,
 )
 from magnetodb_backup.tasks.restore_steps import (
+    FilesStaged,
     Prepared,
     RowsCompared,
     RowsDelivered,
@@ -52,6 +56,7 @@ class OnlineDelivery:
     def __init__(self, nodes: TargetNodes, restore: Restore) -> None:
         self._nodes, self._request = nodes, restore.request
         self._late = LateSchema(restore.id)
+        self._compaction = CompactionHold(nodes, restore.id)
 
     def route(
         self,
@@ -98,6 +103,10 @@ class OnlineDelivery:
             )
         )
 
+    def compacted(self, results: Results) -> tuple[TableName, ...]:
+        """Return all tables and views whose files are delivered."""
+        return tuple(ref.target for ref in results.of(Selected).all_tables())
+
     def deliver(self) -> Sequence[Step]:
         """Return the steps TRUNCATE and IMPORT; the latter streams, too."""
         return [typed_step(TablesEmptied, self._truncate), typed_step(RowsDelivered, self._deliver)]
@@ -119,22 +128,29 @@ class OnlineDelivery:
         return TablesEmptied(self._nodes.run_on_first(results, "truncate", task).truncated)
 
     def _deliver(self, results: Results) -> RowsDelivered:
+        """Import and stream all parts, while no table of them is compacted."""
+        self._compaction.hold(results)
         members = self._nodes.members(results)
         addresses = {m.host_id: m.address for m in members}
         contacts = self.contacts(members)
-        work = results.of(Prepared).work
+        work, expected = results.of(Prepared).work, results.of(FilesStaged).expected
         refused: dict[str, list[str]] = {}
         for method, task in _TASKS.items():
             tasks = {
-                host_id: task(parts=own, contacts=contacts)
-                for host_id, of_host in work.items()
-                if (own := tuple(p for p in of_host if p.method is method))
+                host_id: task(
+                    parts=tuple(part for part, _ in own),
+                    contacts=contacts,
+                    expected=tuple(e for _, e in own if e is not None),
+                )
+                for host_id, parts in work.items()
+                if (own := _of_method(method, parts, expected.get(host_id, ())))
             }
             found = self._nodes.run(results, method.value, tasks)
             for host_id, answer in found.items():
                 for table, reasons in answer.refused.items():
                     named = (f"{reason} on {addresses[host_id]}" for reason in reasons)
                     refused.setdefault(table, []).extend(named)
+        self._compaction.release(results)
         return RowsDelivered({table: tuple(reasons) for table, reasons in refused.items()})
 
     def finish(self, results: Results) -> None:
@@ -149,6 +165,9 @@ class OnlineDelivery:
         Such an import would bypass a view that is built at the same time. Delivered and truncated
         rows cannot be undone; the states name them.
         """
+        delivering = has_reached(phase, RestorePhase.IMPORT) and not results.find(RowsDelivered)
+        if delivering:
+            self._compaction.undo(results, fanout)
         reached = has_reached(phase, RestorePhase.TRUNCATE)
         if not reached or self._request.node or results.find(ViewsReady) is not None:
             return
@@ -156,7 +175,6 @@ class OnlineDelivery:
         def create(task: MakeSchema) -> None:
             self._nodes.run_on_one(results, "views_again", task, fanout)
 
-        delivering = has_reached(phase, RestorePhase.IMPORT) and not results.find(RowsDelivered)
         self._late.create_again(results, None if delivering else create)
 
     def table_states(self, results: Results, phase: str) -> Mapping[str, str]:
@@ -177,7 +195,18 @@ class OnlineDelivery:
             refused=by_table,
             late=self._late.missing(results),
         )
+        held = self._compaction.left()
+        states = {
+            key: state + still_held(held.get(names[key], "")) for key, state in states.items()
+        }
         return mark_differing(states, differing(compared.checks if compared else {}), by_table)
+
+
+def _of_method(
+    method: Method, parts: Sequence[Part], expected: Sequence[ExpectedPart]
+) -> list[tuple[Part, ExpectedPart | None]]:
+    """Return the parts of a method, each with what is expected of it, as far as that is known."""
+    return [(p, e) for p, e in zip_longest(parts, expected) if p and p.method is method]
 
 
 def _streamed(prepared: Prepared) -> tuple[TableName, ...]:

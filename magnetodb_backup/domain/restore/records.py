@@ -30,6 +30,7 @@ class RestorePhase(str, enum.Enum):
     PREFLIGHT = "preflight"
     DOWNLOAD = "download"
     SCHEMA = "schema"
+    CONFIRM = "confirm"
     TRUNCATE = "truncate"
     IMPORT = "import"
     STOP = "stop"

@@ -64,6 +64,11 @@ def still_missing(statements: Sequence[str]) -> str:
     return f"; make then, if they are missing: {' '.join(statements)}"
 
 
+def still_held(statement: str) -> str:
+    """Return the remedy for a table that Cassandra may not compact by itself."""
+    return f"; it is not compacted until you run: {statement}" if statement else ""
+
+
 def _position(phase: str) -> int:
     return _ORDER.index(RestorePhase(phase)) if phase else -1
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from magnetodb_backup.cassandra.files.staging import Staging
+from magnetodb_backup.cassandra.files.ledger import Ledger
+from magnetodb_backup.cassandra.files.staging import Staging, sstable_of
 from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import RestoreProgress
@@ -16,13 +17,36 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import download_node, is_restored_component
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.restore import CleanUp, Download, Downloaded, StagingRemoved
+from magnetodb_backup.tasks.restore import (
+    CleanUp,
+    Download,
+    Downloaded,
+    ExpectedPart,
+    StagingRemoved,
+)
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.directories import directory_of
 from magnetodb_backup.worker.restore.preflight import RestoreSettings, by_source
 from magnetodb_backup.worker.restore.running_imports import RunningImports, await_all
 from magnetodb_backup.worker.tasks import TaskContext
+
+
+class _Staged:
+    """The names of the files that a download stages, by node backup, table and SSTable."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, TableName], dict[str, set[str]]] = {}
+
+    def add(self, source: str, table: TableName, name: str) -> None:
+        of_table = self._names.setdefault((source, table), {})
+        of_table.setdefault(sstable_of(name), set()).add(name)
+
+    def counts(self) -> dict[tuple[str, TableName], dict[str, int]]:
+        return {
+            key: {sstable: len(names) for sstable, names in found.items()}
+            for key, found in self._names.items()
+        }
 
 
 class DownloadWork:
@@ -41,15 +65,20 @@ class DownloadWork:
         staging = Staging(self._node.known().data_directories, task.restore_id)
         staging.prepare()
         whole = RestoreProgress(files_total=task.files, bytes_total=task.bytes)
-        for parts in by_source(task.own_parts()):
-            whole = self._download_source(task, parts, staging, whole, context)
-        return Downloaded(whole)
+        own, staged = task.own_parts(), _Staged()
+        for parts in by_source(own):
+            whole = self._download_source(task, parts, staging, staged, whole, context)
+        ledger = Ledger(staging)
+        ledger.expect(staged.counts())
+        digests = (ledger.digest(p.source, {ref.target for ref in p.tables}) for p in own)
+        return Downloaded(whole, tuple(ExpectedPart(*digest) for digest in digests))
 
     def _download_source(
         self,
         task: Download,
         parts: Sequence[Part],
         staging: Staging,
+        staged: _Staged,
         before: RestoreProgress,
         context: TaskContext,
     ) -> RestoreProgress:
@@ -66,6 +95,7 @@ class DownloadWork:
             target = targets.get(TableName(entry.keyspace, entry.table))
             if target is None or not is_restored_component(entry):
                 return None
+            staged.add(part.source, target, entry.name)
             return staging.directory(part.source, target, directory(entry)) / entry.name
 
         def report(progress: RestoreProgress) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from magnetodb_backup import disk
+from magnetodb_backup.cassandra.files.ledger import Ledger
 from magnetodb_backup.cassandra.files.staging import (
     Staging,
     is_one_directory_each,
     one_directory_each,
+    sstable_of,
 )
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import RestoreProgress
@@ -21,10 +24,15 @@ from magnetodb_backup.errors import SSTableRefused
 from magnetodb_backup.tasks.restore import Imported, ImportParts
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.confirm import confirm_staged
 from magnetodb_backup.worker.restore.running_imports import RunningImports
 from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
+
+
+# Notes SSTables of a table whose files may leave the staging directory.
+HandOver = Callable[[TableName, Collection[str]], None]
 
 
 class ImportWork:
@@ -47,20 +55,23 @@ class ImportWork:
         staging = Staging(self._node.known().data_directories, task.restore_id)
         running = RunningImports(self._node, staging)
         running.await_end(context.raise_if_cancelled)
+        confirm_staged(staging, parts, task.expected)
+        ledger = Ledger(staging)
         refused: dict[str, list[str]] = noted(staging)
         tables = [
-            (table, directories)
+            (source, table, directories)
             for source in sources_of(parts)
             for table, directories in sorted(staging.tables(source).items())
             if table in targets_of(parts)
         ]
-        left = sum(_sstables(directories) for _, directories in tables)
+        left = sum(_sstables(directories) for _, _, directories in tables)
         total = _staged_at_first(staging, left)
-        for table, directories in tables:
+        for source, table, directories in tables:
             context.raise_if_cancelled()
             staged = _sstables(directories)
+            hand_over = partial(ledger.hand_over, source)
             with running.noted(table):
-                reasons = self._import_table(table, directories, context)
+                reasons = self._import_table(table, directories, hand_over, context)
             for reason in reasons:
                 known = refused.setdefault(str(table), [])
                 if reason not in known:  # by an attempt that died
@@ -68,12 +79,13 @@ class ImportWork:
                     note(staging, refused)
             left -= staged - _sstables(directories)
             context.report(RestoreProgress(sstables_imported=total - left))
+        confirm_staged(staging, parts, task.expected)
         return Imported(
             sstables=total - left, refused={t: tuple(reasons) for t, reasons in refused.items()}
         )
 
     def _import_table(
-        self, table: TableName, directories: list[Path], context: TaskContext
+        self, table: TableName, directories: list[Path], hand_over: HandOver, context: TaskContext
     ) -> list[str]:
         """Import a table's SSTables at once; if one is refused, import them one by one.
 
@@ -82,7 +94,7 @@ class ImportWork:
         single_ones = [d for d in directories if is_one_directory_each(d)]
         if whole := [d for d in directories if d not in single_ones]:
             try:
-                self._take_over(table, whole, context)
+                self._take_over(table, whole, hand_over, context)
             except SSTableRefused as error:
                 LOG.warning("%s is imported SSTable by SSTable: %s", table, error)
                 single_ones = directories
@@ -90,18 +102,24 @@ class ImportWork:
         for directory in single_ones:
             for sstable, single in one_directory_each(directory).items():
                 try:
-                    self._take_over(table, [single], context)
+                    self._take_over(table, [single], hand_over, context)
                 except SSTableRefused as error:
                     refused.append(f"{sstable} ({error})")
         return refused
 
     def _take_over(
-        self, table: TableName, directories: Sequence[Path], context: TaskContext
+        self,
+        table: TableName,
+        directories: Sequence[Path],
+        hand_over: HandOver,
+        context: TaskContext,
     ) -> None:
         """Let Cassandra import the directories' SSTables.
 
         :raises SSTableRefused: if it refuses any, or leaves one in place without an error.
         """
+        files = (path.name for d in directories for path in d.iterdir() if not path.is_dir())
+        hand_over(table, {sstable_of(name) for name in files})
         names = [str(directory) for directory in directories]
         self._node.control.import_sstables(table, names, context.raise_if_cancelled)
         if left := _sstables(directories):

@@ -19,6 +19,7 @@ from magnetodb_backup.cassandra.files.exchange import (
     unfinished_exchanges,
     unfinished_writes,
 )
+from magnetodb_backup.cassandra.files.ledger import Ledger, Staged
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.ring import RingMember
@@ -27,10 +28,11 @@ from magnetodb_backup.errors import (
     AccessDenied,
     CassandraUnavailable,
     CommandFailed,
+    StagedFilesLost,
     WrongNode,
 )
 from magnetodb_backup.tasks.cluster import Member
-from magnetodb_backup.tasks.restore import Done, RestoreTask
+from magnetodb_backup.tasks.restore import Done, RestoreTask, own_parts
 from magnetodb_backup.tasks.restore_offline import (
     BuildIndexes,
     Discard,
@@ -50,6 +52,7 @@ from magnetodb_backup.tasks.restore_offline import (
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import CqlConnection, LocalNode
 from magnetodb_backup.worker.remembered import KnownNode
+from magnetodb_backup.worker.restore.confirm import confirm_staged
 from magnetodb_backup.worker.restore.waiting import Bounds, wait_until_built
 from magnetodb_backup.worker.tasks import TaskContext
 
@@ -167,11 +170,15 @@ class OfflineWork:
 
     def _place(self, task: Place, context: TaskContext) -> Placed:
         """Put the restored files in the place of the original ones, which are moved aside."""
-        exchange, known = self._exchange(task), self._last_known_node()
+        exchange = self._exchange(task, before_change=self._require_stopped)
+        known = self._last_known_node()
         if exchange.marked(_STARTED):
             return Placed()  # by an earlier attempt whose end was not reported
         self._require_stopped()
         staging = Staging(known.data_directories, task.restore_id)
+        confirm_staged(staging, own_parts(task), task.expected)
+        wanted = _wanted(staging, task.sources)
+        ledger = Ledger(staging)
         staged: dict[TableName, dict[int, list[Path]]] = {}
         for source in task.sources:
             for number, name, path in staging.places(source):
@@ -179,7 +186,11 @@ class OfflineWork:
         sstables = 0
         for table in _tables(task):
             context.raise_if_cancelled()
-            sstables += exchange.exchange(table, staged.pop(table.name, {}))
+            for source in task.sources:
+                ledger.hand_over(source, table.name, wanted.get((source, table.name), {}))
+            placed = exchange.exchange(table, staged.pop(table.name, {}))
+            _require_complete(table, placed, task.sources, wanted)
+            sstables += placed
         if staged:
             raise CommandFailed(f"files of {', '.join(map(str, staged))} are staged for no table")
         whole = task.everything and not task.single
@@ -193,15 +204,20 @@ class OfflineWork:
             # Caches know positions in the old files, and old counts; hints are newer writes.
             if directory not in kept:
                 exchange.take_others(directory)
+        self._require_stopped()
         return Placed(sstables)
 
     def _start(self, task: Start, context: TaskContext) -> Started:
         """Start Cassandra and prove that it is the node that was stopped.
 
         :raises WrongNode: if its host ID or its tokens are other ones.
+        :raises CommandFailed: if it runs, but this restore has not started it: it may have opened
+            files during their exchange.
         """
         exchange = self._exchange(task)
         exchange.prepare()
+        if not exchange.marked(_STARTED):
+            self._require_stopped()
         exchange.mark(_STARTED)
         member = self._bring_up(context, exchange)
         tokens = sorted(int(t) for t in task.tokens)
@@ -243,6 +259,8 @@ class OfflineWork:
             if exchange.touched:
                 self._require_stopped()
                 tables = exchange.put_back()
+                if self._runs():  # with some of the files only
+                    self._stop_command(context)
                 LOG.warning("the original files of %d directories are back in place", tables)
             back = True
         if not (back and was_down):
@@ -262,9 +280,12 @@ class OfflineWork:
         """Return the node as last seen if possible: it may be stopped, or just starting."""
         return self._node.remembered() or self._node.known()
 
-    def _exchange(self, task: RestoreTask[Any]) -> Exchange:
+    def _exchange(
+        self, task: RestoreTask[Any], before_change: Callable[[], None] = lambda: None
+    ) -> Exchange:
         known = self._last_known_node()
-        return Exchange(known.data_directories, task.restore_id, _others(known))
+        others = _others(known)
+        return Exchange(known.data_directories, task.restore_id, others, before_change)
 
     def _runs(self) -> bool:
         return self._process.serves_clients() or self._node.control.listens()
@@ -351,6 +372,23 @@ def _others(known: KnownNode) -> list[str]:
         known.commitlog_directory,
     )
     return [directory for directory in directories if directory]
+
+
+def _wanted(staging: Staging, sources: Sequence[str]) -> Staged:
+    """Return what is expected of these node backups; empty after a download of an old release."""
+    expected = Ledger(staging).expected() or {}
+    return {key: found for key, found in expected.items() if key[0] in sources}
+
+
+def _require_complete(
+    table: TableDescription, placed: int, sources: Sequence[str], wanted: Staged
+) -> None:
+    expected = sum(len(wanted.get((source, table.name), {})) for source in sources)
+    if wanted and placed != expected:
+        raise StagedFilesLost(
+            f"{placed} of {expected} SSTables of {table.name} are in place: something removed or "
+            "added files during the exchange. Repeat the restore"
+        )
 
 
 def _few(tokens: Sequence[int]) -> str:

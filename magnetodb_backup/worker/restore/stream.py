@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from magnetodb_backup.cassandra.control.sstableloader import Loaded
+from magnetodb_backup.cassandra.files.ledger import Ledger
 from magnetodb_backup.cassandra.files.staging import StagedSSTable, Staging
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.schema.parts import Schema
@@ -19,6 +20,7 @@ from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
 from magnetodb_backup.tasks.restore import Streamed, StreamParts
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.confirm import confirm_staged
 from magnetodb_backup.worker.restore.import_ import note, noted, sources_of, targets_of
 from magnetodb_backup.worker.tasks import TaskContext
 
@@ -59,6 +61,8 @@ class StreamWork:
         """
         parts = task.own_parts()
         staging = Staging(self._node.data_directories(), task.restore_id)
+        confirm_staged(staging, parts, task.expected)
+        ledger = Ledger(staging)
         refused: dict[str, list[str]] = noted(staging)
         wanted = targets_of(parts)
         staged = {t: s for t, s in staging.sstables(sources_of(parts)).items() if t in wanted}
@@ -75,10 +79,15 @@ class StreamWork:
                         known.append(f"{sstable.name} ({reason})")
                         note(staging, refused)
                     sstable.put_aside()
-                for sstable in batch:
-                    if sstable not in reasons:
-                        sstable.remove()
+                delivered = [s for s in batch if s not in reasons]
+                for source in sorted({s.source for s in delivered}):
+                    ledger.hand_over(
+                        source, table, [s.sstable for s in delivered if s.source == source]
+                    )
+                for sstable in delivered:
+                    sstable.remove()
                 context.report(RestoreProgress(bytes_sent=sent))
+        confirm_staged(staging, parts, task.expected)
         return Streamed(
             bytes_sent=sent, refused={t: tuple(reasons) for t, reasons in refused.items()}
         )

@@ -133,6 +133,10 @@ class Restoring:
         """Return every change that the cluster was told of."""
         return self.told("cql", "import", "repair")
 
+    def delivered(self) -> list[str]:
+        """Return these changes without those that hold compactions for a while."""
+        return [change for change in self.changes() if " compaction = " not in change]
+
     def performed(self, restore: Restore) -> Iterator[str]:
         """Yield the steps that workers were asked for."""
         for _, task_id in self.cluster.workers.started:

@@ -78,27 +78,39 @@ def execute(nodes: Sequence[FakeNode], text: str) -> None:
                 raise CommandFailed(f"InvalidRequest: table {words[-1]} does not exist")
             for path in table_files(node, _name(words[-1])):
                 path.unlink()
+    elif word == "ALTER" and "compaction" in words:
+        _set_compaction(nodes, _name(words[words.index("WITH") - 1]), text)
     elif word == "DROP":
         drop(nodes, _name(words[-1]))
     elif word == "CREATE":
-        (made,) = split_statements(text if text.rstrip().endswith(";") else f"{text};")
-        if made.kind == "other":
-            raise CommandFailed(f"SyntaxException: {text}")
-        for node in nodes:
-            known = Schema.read(node.schema).statements
-            if made.kind != "keyspace" and made.keyspace not in {s.keyspace for s in known}:
-                raise CommandFailed(f"InvalidRequest: keyspace {made.keyspace} does not exist")
-            there = [(s.kind, s.keyspace, s.name) for s in known]
-            if (made.kind, made.keyspace, made.name) in there:
-                raise CommandFailed(f"AlreadyExists: {made.kind} {made.keyspace}.{made.name}")
-            node.schema += "\n" + text + "\n"
-            if made.kind in ("table", "view"):
-                name = TableName(made.keyspace, made.name)
-                table = TableDescription(name, _id_in(text), made.kind == "view")
-                node.tables.append(table)
-                node.data.table_directory(0, table).mkdir(parents=True, exist_ok=True)
+        _create(nodes, text)
     else:
         raise CommandFailed(f"SyntaxException: {text}")
+
+
+def _set_compaction(nodes: Sequence[FakeNode], name: TableName, text: str) -> None:
+    for node in nodes:
+        node.compaction[name] = dict(re.findall(r"'(\w+)': '([^']*)'", text))
+        node.not_compacted.discard(name)  # Cassandra takes the option
+
+
+def _create(nodes: Sequence[FakeNode], text: str) -> None:
+    (made,) = split_statements(text if text.rstrip().endswith(";") else f"{text};")
+    if made.kind == "other":
+        raise CommandFailed(f"SyntaxException: {text}")
+    for node in nodes:
+        known = Schema.read(node.schema).statements
+        if made.kind != "keyspace" and made.keyspace not in {s.keyspace for s in known}:
+            raise CommandFailed(f"InvalidRequest: keyspace {made.keyspace} does not exist")
+        there = [(s.kind, s.keyspace, s.name) for s in known]
+        if (made.kind, made.keyspace, made.name) in there:
+            raise CommandFailed(f"AlreadyExists: {made.kind} {made.keyspace}.{made.name}")
+        node.schema += "\n" + text + "\n"
+        if made.kind in ("table", "view"):
+            name = TableName(made.keyspace, made.name)
+            table = TableDescription(name, _id_in(text), made.kind == "view")
+            node.tables.append(table)
+            node.data.table_directory(0, table).mkdir(parents=True, exist_ok=True)
 
 
 def drop(nodes: Sequence[FakeNode], name: TableName) -> None:

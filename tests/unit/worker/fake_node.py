@@ -86,6 +86,7 @@ class FakeNode:
         self.passed_over: set[bytes] = set()  # contents that Cassandra leaves without a word
         self.unbuilt: set[TableName] = set()  # views
         self.indexes: list[IndexDescription] = []
+        self.not_compacted: set[TableName] = set()  # by nodetool disableautocompaction
         self.compaction: dict[TableName, Mapping[str, str]] = {}  # options that were altered
         self.unready: set[str] = set()  # indexes
         self.builds: dict[str, int] = {}  # how far those that run are
@@ -396,6 +397,16 @@ class FakeControl:
     ) -> None:
         self._do(f"repair {keyspace} {' '.join(tables)}")
         self._known([TableName(keyspace, table) for table in tables])
+
+    def autocompaction_off(self, tables: Sequence[TableName]) -> list[TableName]:
+        node = self._do("autocompaction_off")
+        self._known(tables)
+        altered = {t for t, o in node.compaction.items() if o.get("enabled") == "false"}
+        return [t for t in tables if t in node.not_compacted | altered]
+
+    def disable_autocompaction(self, tables: Sequence[TableName]) -> None:
+        self._do(f"disable_autocompaction {' '.join(map(str, tables))}")
+        self._node.not_compacted |= set(tables)
 
     def drain(self) -> None:
         self._do("drain")

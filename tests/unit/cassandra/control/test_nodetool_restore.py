@@ -212,3 +212,15 @@ def test_drain_and_hints(program: FakeNodetool, control: NodetoolControl) -> Non
     control.drain()
     control.truncate_hints()
     assert program.calls() == [[*WHERE, "drain"], [*WHERE, "truncatehints"]]
+
+
+def test_tables_that_are_not_compacted(program: FakeNodetool, control: NodetoolControl) -> None:
+    program.answer(Answer("keyspace table status\nShop order not running\nShop Other running\n"))
+    tables = [TABLE, TableName("Shop", "Other")]
+    assert control.autocompaction_off(tables) == [TABLE]
+    assert program.calls()[-1] == [
+        *WHERE, "statusautocompaction", "-a", "--", "Shop", "Other", "order",
+    ]  # fmt: skip
+    program.answer(Answer(""))
+    control.disable_autocompaction(tables)
+    assert program.calls()[-1] == [*WHERE, "disableautocompaction", "--", "Shop", "Other", "order"]

@@ -81,6 +81,17 @@ def test_progress_reports_fill_no_memory_and_hide_nothing(program: FakeNodetool)
     assert loaded.skipped == {"nb-1-big": f"sstableloader: {skipped.strip()}"}
 
 
+def test_skipped_sstables_in_the_middle_of_a_long_output_are_found(program: FakeNodetool) -> None:
+    """Unnoticed, they would be removed as sent, and the restore would be a success."""
+    noise = "".join(f"WARN noise {n}\n" for n in range(1000))
+    names = [f"nb-{n}-big" for n in range(1, 301)]
+    skipped = "".join(f"Skipping file {name}-Data.db, error opening it: bad\n" for name in names)
+    program.answer(Answer(noise + skipped + noise + BYTES))
+    loaded = _load(program)
+    assert sorted(loaded.skipped) == sorted(names)
+    assert loaded.bytes_sent == 1536
+
+
 # As Cassandra 5.0.9 tells it, cut.
 _NOT_TAKEN = """ERROR StreamSession.java:1186 - Remote peer /10.0.0.2:7000 failed stream session.
 ERROR StreamSession.java:717 - Socket closed before session completion, peer is probably down.

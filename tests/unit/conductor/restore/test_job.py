@@ -40,7 +40,7 @@ def test_truncated_table_comes_back(restoring: Restoring) -> None:
     assert restoring.rows() == restoring.saved
     assert restore.tables == {"ks.t": "restored"}
     assert restoring.staged() == []
-    assert sorted(restoring.changes()) == ["cql TRUNCATE TABLE ks.t", *["import ks.t 2"] * 3]
+    assert sorted(restoring.delivered()) == ["cql TRUNCATE TABLE ks.t", *["import ks.t 2"] * 3]
 
 
 def test_steps_are_done_once_and_in_order(restoring: Restoring) -> None:
@@ -49,8 +49,9 @@ def test_steps_are_done_once_and_in_order(restoring: Restoring) -> None:
     assert restoring.steps(restore) == {p.value for p in set(RestorePhase) - OFFLINE_PHASES}
     performed = list(dict.fromkeys(restoring.performed(restore)))
     assert performed == [
-        "census", "compare", "preflight", "download", "schema",
-        "truncate_ring", "truncate", "import_ring", "import", "cleanup_ring", "cleanup",
+        "census", "compare", "preflight", "download", "schema", "confirm",
+        "truncate_ring", "truncate", "import_ring", "hold", "import", "release",
+        "cleanup_ring", "cleanup",
     ]  # fmt: skip
     assert set(restoring.cluster.workers.starts("download").values()) == {1}
     assert restoring.job(restore).result == {"status": "RESTORED", "tables": 2}
@@ -273,7 +274,7 @@ def test_single_node(restoring: Restoring, existing: Existing) -> None:
     restore = restoring.restore(node="127.0.0.2", existing=existing, tables=("ks.t",))
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     assert restoring.rows() == before
-    assert restoring.changes() == ["import ks.t 2", "repair ks t"]
+    assert restoring.delivered() == ["import ks.t 2", "repair ks t"]
     assert restoring.staged() == []
 
 

@@ -52,7 +52,7 @@ def test_nothing_is_exchanged_before_all_nodes_have_stopped(offline: Offline) ->
     assert running_at_place == [[False] * 3] * 3
     performed = list(dict.fromkeys(offline.performed(restore)))
     assert performed == [
-        "census", "compare", "preflight", "tables", "ready", "download", "schema",
+        "census", "compare", "preflight", "tables", "ready", "download", "schema", "confirm",
         "truncate_ring", "truncate", "quiesce", "stop", "place", "start", "indexes",
         "cleanup_ring", "discard", "cleanup",
     ]  # fmt: skip

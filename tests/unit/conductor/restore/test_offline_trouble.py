@@ -167,3 +167,30 @@ def test_files_of_before_are_kept_if_the_rows_differ(cluster: Cluster) -> None:
     assert restore.tables["ks.u"].startswith("has the backup's files")
     assert len(offline.left()) == 6
     assert set(offline.left()) == set(offline.staged())
+
+
+def _starts_at(offline: Offline, kind: TaskKind, *, after: bool) -> None:
+    """Let a supervisor start Cassandra on node 2 when a task of a kind begins, or has ended."""
+
+    def start(worker_id: str, started: TaskKind) -> None:
+        if started is kind and worker_id == "worker-2":
+            node = offline.cluster.nodes[2]
+            node.cql_down, node.control_down, node.mode = False, False, "NORMAL"
+
+    def after_status(worker_id: str, status: Any) -> None:
+        if "sstables" in status.result:
+            start(worker_id, kind)
+
+    if after:
+        offline.cluster.workers.after_status = after_status
+    else:
+        offline.cluster.workers.after_start = start
+
+
+def test_cassandra_that_is_started_after_the_exchange(offline: Offline) -> None:
+    """It may have opened some files before they were moved away."""
+    _starts_at(offline, TaskKind.RESTORE_PLACE, after=True)
+    restore = offline.restore()
+    assert restore.status is RestoreStatus.RESTORE_FAILED
+    assert "node 127.0.0.2: Cassandra runs again, though it was stopped" in restore.error
+    assert len(offline.left()) == 6  # the original files are kept

@@ -30,6 +30,7 @@ KINDS = [
     TaskKind.RESTORE_PREFLIGHT,
     TaskKind.RESTORE_DOWNLOAD,
     TaskKind.RESTORE_SCHEMA,
+    TaskKind.RESTORE_CONFIRM,
     TaskKind.RESTORE_TRUNCATE,
     TaskKind.RESTORE_IMPORT,
     TaskKind.RESTORE_VIEWS,
@@ -357,7 +358,12 @@ def test_cancelling_before_the_first_step(restoring: Restoring) -> None:
 
 
 def test_every_kind_of_task_is_tested_somewhere() -> None:
-    others = {TaskKind.RESTORE_STREAM, TaskKind.RESTORE_REPAIR, TaskKind.RESTORE_CHECK}
+    others = {
+        TaskKind.RESTORE_STREAM,
+        TaskKind.RESTORE_REPAIR,
+        TaskKind.RESTORE_CHECK,
+        TaskKind.RESTORE_COMPACTION,
+    }
     offline = {
         TaskKind.RESTORE_READY,
         TaskKind.RESTORE_QUIESCE,
