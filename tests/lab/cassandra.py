@@ -49,11 +49,13 @@ class CassandraNode:
         address: str,
         options: Sequence[str],
         jolokia: str,
+        shape: Shape = _USUAL,
     ) -> None:
         self.home, self.address, self._jolokia = home, address, jolokia
+        self.client_address = flags.client_address(address, shape)
         self.jmx_port = free_port("127.0.0.1")
         self.jolokia_url = f"http://{address}:8778/jolokia"
-        self.data_directories = (home / "data1", home / "data2")
+        self.data_directories = flags.data_directories(home, shape)
         self._distribution = distribution
         self._classpath = f"{home / 'conf'}:{distribution.lib}/*"
         argv = [
@@ -181,8 +183,9 @@ class CassandraNode:
         It gets the tokens and the schema, but no rows: ``auto_bootstrap`` is false.
         """
         assert not self.process.alive()
-        for name in ("data1", "data2", "commitlog", "hints", "saved_caches", "cdc_raw"):
-            shutil.rmtree(self.home / name, ignore_errors=True)
+        others = ("commitlog", "hints", "saved_caches", "cdc_raw")
+        for directory in (*self.data_directories, *(self.home / name for name in others)):
+            shutil.rmtree(directory, ignore_errors=True)
         for directory in self.data_directories:
             directory.mkdir()
         java_options = len(self._argv) - 3  # before -cp
@@ -211,9 +214,10 @@ class CassandraNode:
 
         def ready() -> bool:
             self.process.check_alive()
-            return listens(self.address, self.native_port)
+            return listens(self.client_address, self.native_port)
 
-        wait_for(ready, deadline=_START_DEADLINE, what=f"CQL on {self.address}", interval=0.3)
+        what = f"CQL on {self.client_address}"
+        wait_for(ready, deadline=_START_DEADLINE, what=what, interval=0.3)
 
     def stop(self) -> None:
         self.process.stop(30)
@@ -252,12 +256,10 @@ class CassandraCluster:
         self.nodes = []
         for number, address in enumerate(addresses, 1):
             home = directory / f"node{number}"
-            _lay_out(
-                home,
-                flags.configuration(home, shape, number, addresses, yaml_extra or {}),
-                rack=shape.rack(number),
-            )
-            self.nodes.append(CassandraNode(home, distribution, address, options, jolokia))
+            configuration = flags.configuration(home, shape, number, addresses, yaml_extra or {})
+            node = CassandraNode(home, distribution, address, options, jolokia, shape)
+            _lay_out(home, configuration, node.data_directories, rack=shape.rack(number))
+            self.nodes.append(node)
 
     def start(self) -> None:
         """Start all nodes that do not run, and wait until all see all."""
@@ -296,13 +298,17 @@ class CassandraCluster:
         for node in self.nodes:
             node.process.kill()
         stop_all(node.process for node in self.nodes)
+        for node in self.nodes:
+            for directory in node.data_directories:
+                if node.home not in directory.parents:
+                    shutil.rmtree(directory, ignore_errors=True)
 
     @contextmanager
     def session(
         self, node: int = 0, credentials: tuple[str, str] | None = None
     ) -> Iterator[Session]:
         """Yield a CQL session pinned to one node (counted from 0)."""
-        address = self.nodes[node].address
+        address = self.nodes[node].client_address
         login = credentials or self.credentials
         profile = ExecutionProfile(
             load_balancing_policy=WhiteListRoundRobinPolicy([address]), request_timeout=120
@@ -325,11 +331,13 @@ class CassandraCluster:
             cluster.shutdown()
 
 
-def _lay_out(home: Path, configuration: Mapping[str, Any], *, rack: str) -> None:
+def _lay_out(
+    home: Path, configuration: Mapping[str, Any], data: Sequence[Path], *, rack: str
+) -> None:
     conf = home / "conf"
     conf.mkdir(parents=True, exist_ok=True)
-    for directory in ("data1", "data2", "log"):
-        (home / directory).mkdir(exist_ok=True)
+    for directory in (*data, home / "log"):
+        directory.mkdir(exist_ok=True)
     (conf / "cassandra.yaml").write_text(json.dumps(configuration, indent=1))
     (conf / "cassandra-rackdc.properties").write_text(f"dc=dc1\nrack={rack}\n")
     (conf / "logback.xml").write_text(flags.LOGBACK.format(target="System.out", level="INFO"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from tests.lab.artifacts import CASSANDRA_5_0
 
+_MEMORY = Path("/dev/shm")
 _EXPORTS = (
     "java.base/jdk.internal.misc",
     "java.base/jdk.internal.ref",
@@ -57,17 +59,20 @@ class="ch.qos.logback.core.ConsoleAppender"><target>{target}</target>
 """
 
 
-def tokens(node: int, nodes: int, count: int) -> str:
+def tokens(node: int, nodes: int, count: int, lowest: int, highest: int) -> str:
     """Return evenly interleaved tokens: no allocation, no clash when nodes start together."""
-    step = 2**64 // (nodes * count)
-    return ",".join(str(-(2**63) + 1 + (k * nodes + node - 1) * step) for k in range(count))
+    step = (highest - lowest) // (nodes * count)
+    return ",".join(str(lowest + (k * nodes + node - 1) * step) for k in range(count))
 
 
 @dataclass(frozen=True)
 class Shape:
     """A cluster's version, name and nodes, which are in ``racks`` by turns.
 
-    Their addresses follow each other from ``first_host`` on.
+    Their addresses follow each other from ``first_host`` on. An ``unkind`` one is as clusters in
+    the field are, and the others are not: it has the old partitioner, serves clients on addresses
+    of their own, and has what Cassandra switches off by default; and a guardrail on the size of
+    pages, which holds for roles that are no superusers.
     """
 
     nodes: int = 3
@@ -75,10 +80,22 @@ class Shape:
     name: str = "lab cluster"
     first_host: int = 1
     racks: Sequence[str] = ("r1", "r2")
+    unkind: bool = False
 
     def rack(self, number: int) -> str:
         """Return the rack of a node; the first one has the number 1."""
         return self.racks[(number - 1) % len(self.racks)]
+
+
+# What is sold as the default, or set by careful operators.
+_UNKIND = {
+    "materialized_views_enabled": False,
+    "user_defined_functions_enabled": False,
+    "page_size_warn_threshold": 50,
+    "page_size_fail_threshold": 250,
+    "tables_warn_threshold": 1,
+    "partitioner": "org.apache.cassandra.dht.RandomPartitioner",
+}
 
 
 def configuration(
@@ -91,14 +108,15 @@ def configuration(
     features = ["materialized_views", "user_defined_functions"]
     before_41 = shape.version.startswith("4.0")
     switches = [f"enable_{f}" if before_41 else f"{f}_enabled" for f in features]
-    address = addresses[node - 1]
+    address, directories = addresses[node - 1], data_directories(home, shape)
+    lowest, highest = (0, 2**127) if shape.unkind else (-(2**63) + 1, 2**63 + 1)
     return {
         "cluster_name": shape.name,
         "num_tokens": 16,
-        "initial_token": tokens(node, shape.nodes, 16),
+        "initial_token": tokens(node, shape.nodes, 16, lowest, highest),
         "auto_bootstrap": False,
         "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
-        "data_file_directories": [str(home / "data1"), str(home / "data2")],
+        "data_file_directories": [str(directory) for directory in directories],
         "commitlog_directory": str(home / "commitlog"),
         "saved_caches_directory": str(home / "saved_caches"),
         "hints_directory": str(home / "hints"),
@@ -108,7 +126,7 @@ def configuration(
         "commitlog_segment_size_in_mb": 4,
         "disk_failure_policy": "stop",
         "listen_address": address,
-        "rpc_address": address,
+        "rpc_address": client_address(address, shape),
         "storage_port": 7000,
         "native_transport_port": 9042,
         "start_native_transport": True,
@@ -128,5 +146,20 @@ def configuration(
         "auto_snapshot": True,
         "incremental_backups": False,
         **dict.fromkeys(switches, True),
+        **(_UNKIND if shape.unkind else {}),
         **extra,
     }
+
+
+def client_address(address: str, shape: Shape) -> str:
+    """Return where the node with this address in the ring serves clients."""
+    network, _, host = address.rpartition(".")
+    return f"{network}.{int(host) + 60}" if shape.unkind else address
+
+
+def data_directories(home: Path, shape: Shape) -> tuple[Path, Path]:
+    """Return the data directories; those of an unkind node are on file systems of unequal size."""
+    second = home / "data2"
+    if shape.unkind and os.access(_MEMORY, os.W_OK):
+        second = _MEMORY / f"magnetodb-backup-{os.getpid()}-{home.name}"
+    return home / "data1", second

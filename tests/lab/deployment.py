@@ -57,6 +57,7 @@ class Deployment:
 
     ``plugins`` is a directory of installed distributions that all of them see. With ``nodetool``
     the first node is controlled by it, which takes a JVM for each command; otherwise by Jolokia.
+    Without ``with_loader`` there is no sstableloader.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Deployment:
         plugins: Path | None = None,
         *,
         nodetool: bool = False,
+        with_loader: bool = True,
     ) -> None:
         self.directory, self.nodes, self._nodetool = directory, nodes, nodetool
+        self._with_loader = with_loader
         self._environment = {"PYTHONPATH": str(plugins)} if plugins else {}
         timing: Options = {
             "worker": {"heartbeat_interval": 1},
@@ -104,14 +107,16 @@ class Deployment:
             *self.common,
             {
                 "DEFAULT": {"state_dir": self.directory / name},
-                "cassandra": {"address": node.address, "node_control": control},
+                "cassandra": {"address": node.client_address, "node_control": control},
                 "nodetool": {
                     "command": ",".join(node.nodetool_command()),
                     "port": node.jmx_port,
                     "timeout": 60,
                 },
                 "jolokia": {"url": node.jolokia_url},
-                "sstableloader": {"command": ",".join(node.sstableloader_command())},
+                "sstableloader": {
+                    "command": ",".join(node.sstableloader_command()) if self._with_loader else None
+                },
             },
             extra or {},
         )
