@@ -90,7 +90,10 @@ class CqlConnection(Protocol):
         """Return whether this node has built its part of an index."""
 
     def build_progress(self) -> Mapping[str, int]:
-        """Return how far the running builds of views and indexes on this node are, by task ID."""
+        """Return how far the builds of views and indexes on this node are, by a name of the work.
+
+        A build that failed and is repeated has the names and the numbers that it had before.
+        """
 
     def clock(self) -> float:
         """Return the node's time, in seconds since the epoch."""

@@ -327,9 +327,33 @@ class CqlNode:
         )
 
     def build_progress(self) -> Mapping[str, int]:
-        """Return how far the running builds of views and indexes on this node are, by task ID."""
-        rows = self._session.rows("SELECT task_id, kind, progress FROM system_views.sstable_tasks")
-        return {str(r.task_id): int(r.progress) for r in rows if "build" in (r.kind or "")}
+        """Return how far the builds of views and indexes on this node are, by a name of the work.
+
+        Cassandra repeats the build of a view that has failed every 5 minutes, by tasks with new
+        IDs, each from the last saved position of its token range. Between two positions, how far
+        its tasks are in sum shows the progress. Builds of indexes are not repeated.
+        """
+        views = self._session.rows(
+            "SELECT keyspace_name, view_name, start_token, keys_built "
+            "FROM system.view_builds_in_progress"
+        )
+        found = {
+            f"{r.keyspace_name}.{r.view_name} {r.start_token}": int(r.keys_built or 0)
+            for r in views
+        }
+        saved = sum(found.values())
+        tasks = self._session.rows(
+            "SELECT keyspace_name, table_name, task_id, kind, progress "
+            "FROM system_views.sstable_tasks"
+        )
+        for task in tasks:
+            kind = (task.kind or "").lower()
+            name = str(task.task_id)
+            if "view build" in kind:
+                name = f"views of {task.keyspace_name}.{task.table_name} after {saved} rows"
+            if "build" in kind:
+                found[name] = found.get(name, 0) + int(task.progress)
+        return found
 
     def clock(self) -> float:
         """Return the node's time, in seconds since the epoch."""

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from magnetodb_backup.errors import CommandFailed
 from magnetodb_backup.worker.node import CqlConnection, LocalNode
@@ -24,28 +25,51 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Remaining:
-    """What is not ready, each with a name for messages, and how far the work on it is."""
+    """What is not ready, each with a name for messages, and how far each work on it is."""
 
     names: tuple[str, ...]
-    progress: Hashable = None
+    progress: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Record:
+    """The best that was seen in a wait: the fewest names, and the most progress of each work."""
+
+    def __init__(self) -> None:
+        self._fewest = math.inf
+        self._most: dict[str, float] = {}
+
+    def is_beaten_by(self, found: Remaining) -> bool:
+        """Return whether anything is better than ever before, and keep it.
+
+        Work that fails and is repeated goes back and gets as far as before: that is no progress.
+        """
+        better = {
+            name: value
+            for name, value in found.progress.items()
+            if name not in self._most or value > self._most[name]
+        }
+        self._most |= better
+        fewer = len(found.names) < self._fewest
+        self._fewest = min(self._fewest, len(found.names))
+        return fewer or bool(better)
 
 
 def wait_for_progress(
     look: Callable[[], Remaining], bounds: Bounds, remedy: str, context: TaskContext
 ) -> None:
-    """Wait until nothing remains, for as long as the answers of ``look`` change.
+    """Wait until nothing remains, for as long as the work gets further than before.
 
     :raises CommandFailed: naming what is not ready, the option that bounds it, and ``remedy``.
     """
     began = moved = time.monotonic()
-    last: Remaining | None = None
+    record = _Record()
     while True:
         context.raise_if_cancelled()
         found, now = look(), time.monotonic()
         if not found.names:
             return
-        if found != last:
-            last, moved = found, now
+        if record.is_beaten_by(found):
+            moved = now
         names = ", ".join(found.names)
         if now - moved > bounds.stall:
             raise CommandFailed(
@@ -75,7 +99,7 @@ def wait_until_built(
     def look() -> Remaining:
         cql = node.cql()
         names = tuple(name for name, is_built in building.items() if not is_built(cql))
-        return Remaining(names, frozenset(cql.build_progress().items()) if names else None)
+        return Remaining(names, cql.build_progress() if names else {})
 
     remedy = (
         f"see nodetool {command}, nodetool compactionstats and Cassandra's log (system.log). The "
@@ -112,7 +136,9 @@ def _wait_for_older(
 
     def look() -> Remaining:
         found = oldest()
-        return Remaining((kept,) if found is not None and found <= moment else (), found)
+        if found is None or found > moment:
+            return Remaining(())
+        return Remaining((kept,), {kept: found})
 
     remedy = "are all nodes up? See Cassandra's log (system.log). The tables are restored"
     wait_for_progress(look, bounds, remedy, context)

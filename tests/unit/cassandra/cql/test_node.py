@@ -210,3 +210,34 @@ def test_schema_versions_that_differ_are_named() -> None:
     assert f"{SCHEMA}: 10.0.0.1; 33333333-3333-4333-8333-333333333333: 10.0.0.2" in str(
         failure.value
     )
+
+
+class _Building:
+    """A session with a node that builds a view, whose tasks have new IDs at each look."""
+
+    def __init__(self, saved: int, *progress: int) -> None:
+        self.saved, self.progress = saved, progress
+
+    def rows(self, query: str, *_: object, **__: object) -> list[SimpleNamespace]:
+        if "view_builds_in_progress" in query:
+            names = {"keyspace_name": "ks", "view_name": "v"}
+            built = [self.saved, None]
+            return [
+                SimpleNamespace(**names, start_token=str(n), keys_built=each)
+                for n, each in enumerate(built)
+            ]
+        names = {"keyspace_name": "ks", "table_name": "t", "kind": "view build"}
+        return [SimpleNamespace(**names, task_id=uuid.uuid4(), progress=p) for p in self.progress]
+
+
+def test_the_repetition_of_a_failed_build_is_no_progress() -> None:
+    """Its tasks have new IDs, and begin from the last saved position."""
+    session = _Building(1000, 400, 20)
+    node = _node(session)
+    first = node.build_progress()
+    session.progress = (410,)
+    repeated = node.build_progress()
+    assert repeated.keys() == first.keys()
+    assert all(repeated[name] <= first[name] for name in first)
+    session.saved, session.progress = 2000, (1,)
+    assert node.build_progress()["ks.v 0"] == 2000

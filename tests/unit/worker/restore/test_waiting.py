@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from magnetodb_backup.errors import Cancelled, CommandFailed
 from magnetodb_backup.tasks.cluster import SelectedTable
 from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.kinds import TaskKind
+from magnetodb_backup.worker.restore.waiting import Bounds, Remaining, wait_for_progress
+from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker.fake_node import FakeNode
 from tests.unit.worker.restoring_node import RestoringNode, T
 
@@ -119,3 +122,26 @@ def test_a_wait_can_be_cancelled(restoring: RestoringNode) -> None:
     restoring.node.on_look = restoring.context.cancel
     with pytest.raises(Cancelled):
         _await(restoring, seconds=3600)
+
+
+def test_a_build_that_fails_again_and_again_ends_the_wait(restoring: RestoringNode) -> None:
+    """Cassandra repeats a build that failed every 5 minutes: it gets as far as before."""
+    node, looks = restoring.node, itertools.count()
+    node.unbuilt.add(_NAME)
+
+    def look() -> None:
+        node.builds = {"ks.by_name 0": next(looks) % 4}
+
+    node.on_look = look
+    with pytest.raises(CommandFailed, match=r"without progress for 0\.2 s"):
+        _await(restoring, longest=3)
+
+
+def test_names_that_come_back_are_no_progress() -> None:
+    looks = itertools.count()
+
+    def look() -> Remaining:
+        return Remaining(("a", "b")[: 1 + next(looks) % 2])
+
+    with pytest.raises(CommandFailed, match=r"without progress for 0\.2 s"):
+        wait_for_progress(look, Bounds(_STALL, 3), "look", TaskContext())
