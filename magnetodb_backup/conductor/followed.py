@@ -11,6 +11,9 @@ from magnetodb_backup.conductor.patience import Patience
 from magnetodb_backup.errors import BackupError
 from magnetodb_backup.tasks.kinds import STALLING, TaskKind, TaskStatus
 
+# Tasks that may read for long without a change of their progress.
+_READING = frozenset({TaskKind.FIGURES_BEFORE, TaskKind.FIGURES_AFTER, TaskKind.RESTORE_DOWNLOAD})
+
 
 class Followed:
     """A call that the loop follows; one RPC at a time is on its way."""
@@ -36,7 +39,7 @@ class Followed:
         shown, now = (self.attempt, status.activity, status.progress), time.monotonic()
         if shown != self._last:
             self._last, self._last_at = shown, now
-        reading = self.call.kind in (TaskKind.FIGURES_BEFORE, TaskKind.FIGURES_AFTER)
+        reading = self.call.kind in _READING
         if self.call.kind not in STALLING or (reading and status.activity is None):
             return False  # older releases do not show how far a reading task is
         return now - self._last_at > deadline

@@ -81,6 +81,7 @@ STALLING = frozenset(
         TaskKind.RELEASE,
         TaskKind.FIGURES_BEFORE,
         TaskKind.FIGURES_AFTER,
+        TaskKind.RESTORE_DOWNLOAD,
     }
 )
 

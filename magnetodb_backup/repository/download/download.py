@@ -111,16 +111,22 @@ def download_node(
     """
     finished, tally, wanted = Journal(journal), Tally(progress), WantedRanges()
     publisher = FilePublisher(finished, tally)
+
+    def get_on() -> None:
+        """Show that the download gets on, while it reads what an earlier one has left."""
+        raise_if_cancelled()
+        tally.add()
+
     try:
         room, leftovers = Room(), Leftovers()
         for entry in manifest():
-            raise_if_cancelled()
+            get_on()
             path = place(entry)
             if path is None:
                 continue
             known = finished.has(path, entry.size, entry.sha256)
             there = not known and leftovers.has(path)
-            left = there and take_leftover(path, entry, raise_if_cancelled)
+            left = there and take_leftover(path, entry, get_on)
             file = wanted.add(path, entry, finished=known or left)
             tally.add(files_total=1, bytes_total=entry.size)
             if known:

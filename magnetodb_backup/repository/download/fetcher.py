@@ -141,6 +141,11 @@ class Fetcher:
             raise _Stopped
         self._raise_if_cancelled()
 
+    def _get_on(self) -> None:
+        """Show that the download gets on, while it reads a file that it has written."""
+        self._go_on()
+        self._tally.add()
+
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         try:
             self._go_on()
@@ -196,7 +201,7 @@ class Fetcher:
     def part(self, piece: Piece, descriptor: int) -> None:
         """Complete a file of several pieces after its last one."""
         spanned = self._spanned[piece.file.number]
-        if not spanned.written(piece, descriptor, self._go_on):
+        if not spanned.written(piece, descriptor, self._get_on):
             return
         del self._spanned[piece.file.number]
         if spanned.digest.hexdigest() != piece.file.sha256:

@@ -61,7 +61,12 @@ class DownloadWork:
 
     def _download(self, task: Download, context: TaskContext) -> Downloaded:
         """Stage and verify the files of all parts; what an earlier attempt staged is kept."""
-        await_all(self._node, context.raise_if_cancelled)
+
+        def wait() -> None:
+            context.raise_if_cancelled()
+            context.get_on()  # Cassandra's imports may take any time
+
+        await_all(self._node, wait)
         staging = Staging(self._node.known().data_directories, task.restore_id)
         staging.prepare()
         whole = RestoreProgress(files_total=task.files, bytes_total=task.bytes)

@@ -91,3 +91,11 @@ def test_work_of_cassandra_may_take_any_time(kind: TaskKind) -> None:
     workers = InProcessWorkers({"worker-1": Scripted(**{kind.value: deed})})
     (outcome,) = _fanout(workers, outage_deadline=0.1).run([_call(kind)])
     assert outcome.error is None
+
+
+def test_a_download_that_hangs_ends_the_step() -> None:
+    """A disk of a node that hangs held a restore, and its cluster, for ever."""
+    workers = InProcessWorkers({"worker-1": Scripted(restore_download=until_cancelled)})
+    (outcome,) = _fanout(workers, outage_deadline=0.1).run([_call(TaskKind.RESTORE_DOWNLOAD)])
+    assert isinstance(outcome.error, StillUnavailable)
+    assert "the restore_download task made no progress" in str(outcome.error)

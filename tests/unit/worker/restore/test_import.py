@@ -216,7 +216,9 @@ def test_another_restore_waits_for_the_import_too(staged: RestoringNode) -> None
     _cancel_in_a_slow_import(staged)
     staged.node.slow_imports = set()
     staged.node.on_wait = staged.node.end_import
-    staged.download(restore_id="e" * 8 + RESTORE[8:])
+    before = staged.context.activity
+    staged.download(parts=[], restore_id="e" * 8 + RESTORE[8:])
+    assert staged.context.activity > before  # it does not stall while it waits
     assert staged.node.importing == {}
     assert _rows(staged)[T] == staged.saved[T]
 
