@@ -68,14 +68,14 @@ class RestoreStore:
                 source_cluster=source_cluster,
                 cluster=cluster,
                 status=RestoreStatus.RESTORING.value,
-                request=request.as_json(),
+                request=request.as_record(),
                 created_at=created,
                 updated_at=created,
                 phase="", error="", tables={},
             )  # fmt: skip
             job = JobRow.pending(
                 restore_id, JobKind.RESTORE, Subject.restore(restore_id), cluster,
-                created_at=created, parameters=request.as_json(),
+                created_at=created, parameters=request.as_record(),
             )  # fmt: skip
             session.add_all((row, job))
             session.flush()

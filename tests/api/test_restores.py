@@ -92,6 +92,7 @@ def test_creating(api: Api) -> None:
         "system_auth": False,
         "check": True,
         "skip": ["view=shop.by_name", "function=f"],
+        "allow_resurrection": True,
     }
     answer = api.call("POST", "/v1/restores", **as_json(body))
     assert answer.status_code == 202

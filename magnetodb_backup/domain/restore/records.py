@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -125,7 +125,7 @@ class RestoreRequest:
     allow_resurrection: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return the request as records and the REST API have it."""
+        """Return the request as the REST API has it."""
         return {
             "backup_id": self.backup_id,
             "cluster": self.cluster,
@@ -142,14 +142,25 @@ class RestoreRequest:
             "system_auth": self.system_auth,
             "check": self.check,
             "skip": list(self.skip),
-            # Processes of an older release read requests without it.
-            **({"allow_resurrection": True} if self.allow_resurrection else {}),
+            "allow_resurrection": self.allow_resurrection,
         }
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the request as records have it, without members that have their default.
+
+        A process of an older release refuses members that it does not know.
+        """
+        usual = RestoreRequest("").as_json()
+        return {name: value for name, value in self.as_json().items() if value != usual[name]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RestoreRequest:
-        """Read what ``as_json()`` returned; absent members have their default."""
-        values = dict(data)
+        """Read what ``as_json()`` or ``as_record()`` returned, also of a newer release.
+
+        Absent members have their default, unknown ones are ignored.
+        """
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
         for name in ("keyspaces", "tables", "skip"):
             values[name] = tuple(values.get(name, ()))
         values["existing"] = Existing(values.get("existing", Existing.REFUSE))

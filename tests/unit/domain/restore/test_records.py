@@ -65,6 +65,18 @@ def test_absent_members_have_their_default() -> None:
     assert RestoreRequest.from_json({"backup_id": BACKUP_ID}) == RestoreRequest(BACKUP_ID)
 
 
-def test_requests_of_today_can_be_read_by_an_older_release() -> None:
-    """It knows no ``allow_resurrection``, and takes no unknown member."""
-    assert "allow_resurrection" not in RestoreRequest(BACKUP_ID).as_json()
+def test_records_have_no_members_with_their_default() -> None:
+    """A process of an older release refuses members that it does not know."""
+    assert RestoreRequest(BACKUP_ID).as_record() == {"backup_id": BACKUP_ID}
+    request = RestoreRequest(BACKUP_ID, skip=("view=ks.v",), allow_resurrection=True)
+    assert request.as_record() == {
+        "backup_id": BACKUP_ID,
+        "skip": ["view=ks.v"],
+        "allow_resurrection": True,
+    }
+    assert RestoreRequest.from_json(request.as_record()) == request
+
+
+def test_members_of_a_newer_release_are_ignored() -> None:
+    record = {"backup_id": BACKUP_ID, "check": True, "of_a_newer_release": [1]}
+    assert RestoreRequest.from_json(record) == RestoreRequest(BACKUP_ID, check=True)
