@@ -114,6 +114,7 @@ class SchemaSeen:
     ``schema`` is the stored object, if it was to be stored. ``selected_sha256`` is the digest of
     the schema of the task's keyspaces alone, ``release`` that of the Cassandra that described it,
     and ``selection`` what the scope selects from the same schema; older releases return none.
+    ``own_version`` is the node's own schema version, empty if it changed during the read.
     """
 
     sha256: str
@@ -123,6 +124,7 @@ class SchemaSeen:
     selected_sha256: str = ""
     release: str = ""
     selection: SelectedTables | None = None
+    own_version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,9 @@ class SnapshotTaken:
     """When a snapshot was begun and finished (ISO 8601 in UTC), its files and their bytes.
 
     ``ring_sha256`` is the digest of the ring and ``schema_sha256`` that of the schema of the task's
-    keyspaces, as the node itself saw them afterwards; both are empty from older releases.
+    keyspaces, as the node itself saw them afterwards; ``schema_version`` is the version of that
+    schema, empty if it changed meanwhile, and ``tables_sha256`` the digest of the tables that the
+    task's scope selects from it. All are empty from older releases.
     """
 
     started_at: str
@@ -158,13 +162,15 @@ class SnapshotTaken:
     bytes: int
     ring_sha256: str = ""
     schema_sha256: str = ""
+    schema_version: str = ""
+    tables_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TakeSnapshot(BackupTask[SnapshotTaken]):
     """Flush the tables and take a snapshot of them under the tag.
 
-    ``keyspaces`` are all selected ones.
+    ``keyspaces`` are all selected ones, ``scope`` is that of the backup.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.SNAPSHOT
@@ -172,6 +178,7 @@ class TakeSnapshot(BackupTask[SnapshotTaken]):
 
     tables: tuple[SelectedTable, ...]
     keyspaces: tuple[str, ...] = ()
+    scope: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

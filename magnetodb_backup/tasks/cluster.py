@@ -7,6 +7,7 @@ they have 64 bits.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -99,6 +100,16 @@ class SelectedTables:
                 "tables": [encode(t) for t in self.tables],
             }
         )
+
+    def digest(self) -> str:
+        """Return the SHA-256 of names and IDs of the tables outside Cassandra's own keyspaces.
+
+        Each release of Cassandra has tables of its own in those.
+        """
+        system = {keyspace.name for keyspace in self.keyspaces if keyspace.system}
+        tables = (table for table in self.tables if table.keyspace not in system)
+        lines = sorted(f"{t.keyspace}.{t.table} {t.id}\n" for t in tables)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def table_name(pair: tuple[str, str]) -> TableName:

@@ -160,7 +160,13 @@ class _Round:
         seen = self._read_schema(results, Phase.SCHEMA_BEFORE, store=True)
         require_same_tables(results, seen)
         return backup_steps.SchemaBefore(
-            seen.sha256, seen.version, seen.ring, seen.schema, seen.selected_sha256, seen.release
+            seen.sha256,
+            seen.version,
+            seen.ring,
+            seen.schema,
+            seen.selected_sha256,
+            seen.release,
+            own_version=seen.own_version,
         )
 
     def _snapshot(self, results: Results) -> backup_steps.SnapshotDone:
@@ -168,7 +174,12 @@ class _Round:
         tables, keyspaces = selection.tables, _names(selection)
 
         def task(host_id: str) -> TakeSnapshot:
-            return TakeSnapshot(**self._nodes.fields(host_id), tables=tables, keyspaces=keyspaces)
+            return TakeSnapshot(
+                **self._nodes.fields(host_id),
+                tables=tables,
+                keyspaces=keyspaces,
+                scope=self._backup.scope,
+            )
 
         with self._tables_unchanged(results, Phase.SNAPSHOT):
             done = self._nodes.on_all(results, Phase.SNAPSHOT, task)
@@ -180,7 +191,13 @@ class _Round:
         seen = self._read_schema(results, Phase.SCHEMA_AFTER, store=False)
         require_same_schema(results, seen)
         return backup_steps.SchemaAfter(
-            seen.sha256, seen.version, seen.ring, None, seen.selected_sha256, seen.release
+            seen.sha256,
+            seen.version,
+            seen.ring,
+            None,
+            seen.selected_sha256,
+            seen.release,
+            own_version=seen.own_version,
         )
 
     def _fingerprints_after(self, results: Results) -> backup_steps.FingerprintsAfterDone:

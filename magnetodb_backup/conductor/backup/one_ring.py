@@ -79,7 +79,7 @@ def require_same_schema(results: Results, seen: SchemaSeen) -> None:
     """Compare the schema after the snapshots with the one that is stored.
 
     What counts is the schema of the selected keyspaces; where the two answers do not both have its
-    digest, by Cassandra of one release, it is the whole schema.
+    digest, by Cassandra of one release, it is the whole schema. It is the same if its version is.
 
     :raises StartAgain: if they differ.
     """
@@ -90,7 +90,7 @@ def require_same_schema(results: Results, seen: SchemaSeen) -> None:
         if comparable
         else before.sha256 == seen.sha256
     )
-    if not same:
+    if not same and not _same(before.own_version, seen.own_version):
         raise StartAgain("the schema changed while the snapshot was taken")
     require_same_tables(results, seen)
     _require_one_schema(results, seen)
@@ -99,20 +99,33 @@ def require_same_schema(results: Results, seen: SchemaSeen) -> None:
 def _require_one_schema(results: Results, seen: SchemaSeen) -> None:
     """Compare the schemas that the nodes saw after their snapshots with the one that is stored.
 
-    Releases of Cassandra describe the same schema by different texts, so nodes are compared with
-    each other only if they run the same release. Workers of older releases of this service report
-    no digest; all nodes had one schema version then.
+    Nodes with one schema version have one schema, even if they describe it by different texts.
+    Other nodes are compared by these texts if they run the same release of Cassandra, and always by
+    names and IDs of the selected tables. Workers of older releases of this service report neither;
+    all nodes had one schema version then.
 
     :raises StartAgain: if they are not the same.
     """
     digests = {seen.release: seen.selected_sha256} if seen.selected_sha256 else {}
+    tables = results.of(ResolveDone).selection.digest()
     snapshots = results.of(SnapshotDone).results
     for present in results.of(CensusTaken).present:
         member = present.member
         snapshot = snapshots.get(member.host_id)
-        if snapshot is None or not snapshot.schema_sha256:
+        if snapshot is None or _same(snapshot.schema_version, seen.own_version):
+            continue
+        if snapshot.tables_sha256 not in ("", tables):
+            raise StartAgain(
+                f"node {member.address} has other tables in the scope of the backup than others"
+            )
+        if not snapshot.schema_sha256:
             continue
         if digests.setdefault(member.version, snapshot.schema_sha256) != snapshot.schema_sha256:
             raise StartAgain(
                 f"node {member.address} has another schema of the selected keyspaces than others"
             )
+
+
+def _same(version: str, other: str) -> bool:
+    """Return whether two known schema versions are the same one."""
+    return bool(version) and version == other

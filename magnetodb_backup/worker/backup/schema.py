@@ -34,8 +34,9 @@ class SchemaReadWork:
     def _read(self, task: ReadSchema, context: TaskContext) -> SchemaSeen:
         cql = self._node.cql()
         ring = cql.ring()
-        me = ring[0]
+        me, before = ring[0], cql.local().schema_version
         rows, selection = self._described(task, context)
+        after = cql.local().schema_version
         text = schema_text(rows)
         versions = {
             m.schema_version
@@ -62,6 +63,7 @@ class SchemaReadWork:
             selected_sha256=keyspaces_digest(rows, task.keyspaces) if task.keyspaces else "",
             release=me.version,
             selection=selection,
+            own_version=after if after == before else "",
         )
 
     def _described(

@@ -6,16 +6,26 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.domain.ring import ring_digest
 from magnetodb_backup.domain.schema.rows import keyspaces_digest
-from magnetodb_backup.errors import BackupError, CassandraUnavailable
+from magnetodb_backup.domain.tables import ClusterSchema
+from magnetodb_backup.errors import (
+    BackupError,
+    CassandraUnavailable,
+    EmptySelection,
+    UnknownTable,
+)
+from magnetodb_backup.plugins.loading import load_scope
 from magnetodb_backup.tasks.backup import Release, Released, SnapshotTaken, TakeSnapshot, Uploaded
+from magnetodb_backup.tasks.cluster import SelectedTables
 from magnetodb_backup.tasks.codec import decode, encode
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
@@ -100,9 +110,20 @@ class SnapshotWork:
         finished = _now()
         files, size = self.tree().count(task.tag, tables)
         cql = self._node.cql()
-        ring = ring_digest(cql.ring())
+        before = cql.local().schema_version
         schema = keyspaces_digest(cql.schema_rows(), task.keyspaces) if task.keyspaces else ""
-        return SnapshotTaken(started, finished, files, size, ring, schema)
+        selected = _digest_of_tables(task.scope, cql.cluster_schema()) if task.scope else ""
+        after = cql.local().schema_version
+        return SnapshotTaken(
+            started_at=started,
+            finished_at=finished,
+            files=files,
+            bytes=size,
+            ring_sha256=ring_digest(cql.ring()),
+            schema_sha256=schema,
+            schema_version=after if after == before else "",
+            tables_sha256=selected,
+        )
 
     def _release(self, task: Release, context: TaskContext) -> Released:
         self.remove(task.tag)
@@ -117,6 +138,14 @@ def _knows_ttl(version: str) -> bool:
     """
     release = tuple(int(number) for number in re.findall("[0-9]+", version)[:2])
     return release >= _FIRST_WITH_TTL
+
+
+def _digest_of_tables(scope: Mapping[str, Any], schema: ClusterSchema) -> str:
+    """Return the digest of the tables that a scope selects; another text if it selects none."""
+    try:
+        return SelectedTables.of(load_scope(scope).select(schema)).digest()
+    except (EmptySelection, UnknownTable) as error:
+        return error.code
 
 
 def _now() -> str:

@@ -12,8 +12,8 @@ from magnetodb_backup.worker.tasks import NodeWork, TaskContext
 # What results have that the first release did not know.
 _NEW = {
     TaskKind.PREPARE: ("ring_sha256",),
-    TaskKind.SNAPSHOT: ("ring_sha256", "schema_sha256"),
-    TaskKind.SCHEMA: ("selected_sha256", "release", "selection"),
+    TaskKind.SNAPSHOT: ("ring_sha256", "schema_sha256", "schema_version", "tables_sha256"),
+    TaskKind.SCHEMA: ("selected_sha256", "release", "selection", "own_version"),
 }
 
 

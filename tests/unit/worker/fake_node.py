@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ class FakeNode:
         self.controlled_host_id = self.me.host_id
         self.tables = list(tables or [table("ks", "t", 1), table("ks", "u", 2)])
         self.replication = dict(SIMPLE)
-        self.schema = fake_changes.schema_text(self.tables, SIMPLE)
+        self.schema = self._first_schema = fake_changes.schema_text(self.tables, SIMPLE)
+        self.fixed_schema_version = ""  # whatever text describes it
         self.granted: tuple[Granted, ...] | None = ()  # to roles
         self.settings: dict[str, str] = {}  # of cassandra.yaml, beside the directories
         self.mode = "NORMAL"
@@ -111,9 +113,18 @@ class FakeNode:
         self.unflushed: list[TableDescription] = []  # a table for each row in memory
         self.on_flush: Callable[[], None] = lambda: None
         self.on_snapshot: Callable[[], None] = lambda: None
+        self.on_clear: Callable[[], None] = lambda: None
         for each in self.tables:
             self.write(each, "nb-1-big-Data.db", f"{number} {each.name}".encode())
             self.write(each, "nb-2-big-Data.db", f"{number} {each.name} more".encode(), 1)
+
+    @property
+    def schema_version(self) -> str:
+        """The first version until the schema changes; then one that the text gives."""
+        if self.fixed_schema_version:
+            return self.fixed_schema_version
+        first = self.schema == self._first_schema
+        return self.me.schema_version if first else hashlib.sha256(self.schema.encode()).hexdigest()
 
     def write(self, of: TableDescription, name: str, content: bytes, directory: int = 0) -> Path:
         path = self.data.table_directory(directory, of) / name
@@ -163,7 +174,7 @@ class FakeCql:
         return CLUSTER if self._answer() else ""
 
     def local(self) -> RingMember:
-        return self._answer().me
+        return replace(self._answer().me, schema_version=self._node.schema_version)
 
     def partitioner(self) -> str:
         return self._answer().partitioner
@@ -357,6 +368,7 @@ class FakeControl:
 
     def clear_snapshot(self, tag: str) -> None:
         node = self._do(f"clear {tag}")
+        node.on_clear()
         if not node.clears_nothing:
             for path in node.snapshots(tag):
                 shutil.rmtree(path)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
@@ -156,6 +158,64 @@ def test_node_that_has_not_seen_a_change_of_the_schema(cluster: Cluster) -> None
     backup = cluster.backup()
     assert backup.status is BackupStatus.CREATE_FAILED
     assert "node 127.0.0.3 has another schema of the selected keyspaces" in backup.error
+
+
+# The same keyspace as the node describes it that executed the statement, and as all others do.
+_EXECUTED = "{'class': 'NetworkTopologyStrategy', 'dc2': '1', 'dc1': '3'}"
+_LOADED = "{'class': 'NetworkTopologyStrategy', 'dc1': '3', 'dc2': '1'}"
+
+
+def test_texts_of_one_schema_version_are_not_compared(cluster: Cluster) -> None:
+    """The node that executed a statement describes the schema in other words than its peers."""
+    node = cluster.nodes[3]
+    node.schema = node.schema.rstrip() + " -- in other words\n"
+    node.fixed_schema_version = node.me.schema_version
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 1)
+
+
+def test_node_that_executed_the_statements_has_the_same_schema(cluster: Cluster) -> None:
+    """Its versions differ because another keyspace changes all the time; its texts are equal."""
+    for number, node in cluster.nodes.items():
+        options, dropped = (_EXECUTED, "065123") if number == 3 else (_LOADED, "065000")
+        node.schema = node.schema.replace(
+            "CREATE TABLE", f"ALTER KEYSPACE ks WITH replication = {options};\n\nCREATE TABLE", 1
+        )
+        node.schema += f"\nALTER TABLE ks.t DROP gone USING TIMESTAMP 1589286942{dropped};\n"
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 1)
+
+
+def test_table_that_only_nodes_of_another_release_know(cluster: Cluster) -> None:
+    """Releases describe a schema by different texts, but a table has one name and one ID."""
+    node = cluster.nodes[3]
+    node.me = replace(node.me, version="4.1.12")
+    for each in cluster.nodes.values():
+        each.members = tuple(other.me for other in cluster.nodes.values())
+    cluster.report(3)
+    whole = cluster.backup()
+    assert (whole.status, whole.error) == (BackupStatus.CREATED, "")
+    node.tables.append(table("ks", "v", 77))
+    node.schema = fake_changes.schema_text(node.tables, node.replication)
+    backup = cluster.backup()
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "node 127.0.0.3 has other tables in the scope of the backup" in backup.error
+
+
+def test_node_that_knows_no_table_of_the_scope_is_another_round(cluster: Cluster) -> None:
+    node = cluster.nodes[3]
+    tables, schema = list(node.tables), node.schema
+
+    def forget_once() -> None:
+        if cluster.did("snapshot")[2] == 1:
+            node.tables, node.schema = [], ""
+
+    def remember() -> None:
+        node.tables, node.schema = tables, schema
+
+    node.on_snapshot, node.on_clear = forget_once, remember
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
 
 
 # What is in memory.

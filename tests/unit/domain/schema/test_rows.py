@@ -8,7 +8,7 @@ import pytest
 from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.planner import SchemaPlan, Target, plan_schema
 from magnetodb_backup.domain.schema.reading import rows_of
-from magnetodb_backup.domain.schema.rows import SchemaRow, schema_text
+from magnetodb_backup.domain.schema.rows import SchemaRow, keyspaces_digest, schema_text
 from magnetodb_backup.domain.schema.skips import Skips
 from magnetodb_backup.domain.tables import TableName
 from tests.unit.domain.describes import CASSANDRA_41, CASSANDRA_50
@@ -130,3 +130,45 @@ def test_a_table_whose_columns_cannot_be_read() -> None:
     odd = TEXT.replace("    v text\n", "    v =\n")
     (difference,) = plan_schema(odd, "", [TARGET]).differences
     assert difference.startswith("table k.t cannot be compared or created: a type is missing")
+
+
+@pytest.mark.parametrize(
+    ("executed", "loaded", "same"),
+    [
+        (
+            "CREATE KEYSPACE k WITH replication = {'class': 'N', 'dc2': '1', 'dc1': '3'};",
+            "CREATE KEYSPACE k WITH replication = {'class': 'N', 'dc1': '3', 'dc2': '1'};",
+            True,
+        ),
+        (
+            "CREATE KEYSPACE k WITH replication = {'class': 'N', 'dc2': '1', 'dc1': '3'};",
+            "CREATE KEYSPACE k WITH replication = {'class': 'N', 'dc1': '1', 'dc2': '3'};",
+            False,
+        ),
+        (
+            "ALTER TABLE k.t DROP c USING TIMESTAMP 1589286942065123;",
+            "ALTER TABLE k.t DROP c USING TIMESTAMP 1589286942065000;",
+            True,
+        ),
+        (
+            "ALTER TABLE k.t DROP c USING TIMESTAMP 1589286942065123;",
+            "ALTER TABLE k.t DROP c USING TIMESTAMP 1589286942065;",
+            True,
+        ),
+        (
+            "ALTER TABLE k.t DROP c USING TIMESTAMP 1589286942065123;",
+            "ALTER TABLE k.t DROP c USING TIMESTAMP 1589286942066000;",
+            False,
+        ),
+        ("AS $$ return f(a, b); $$;", "AS $$ return f(b, a); $$;", False),
+    ],
+)
+def test_digest_is_that_of_the_schema_not_of_who_describes_it(
+    executed: str, loaded: str, same: bool
+) -> None:
+    """The node that executed a statement describes it from memory, the others as it is stored."""
+    digests = {
+        keyspaces_digest([SchemaRow("k", "keyspace", "k", text)], ["k"])
+        for text in (executed, loaded)
+    }
+    assert len(digests) == (1 if same else 2)
