@@ -8,15 +8,17 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
-from magnetodb_backup.errors import CorruptObject, FormatProblem
+from magnetodb_backup.errors import BackupError, CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
+UNREADABLE = (FormatProblem, CorruptObject, NotFound)
 _SLICE = 1024 * 1024
 _HEADS = 16  # requests at once
 _BATCH = 256
@@ -100,23 +102,39 @@ class NodeRepository:
             )
         return StoredObject(name, size, sha256.hexdigest())
 
-    def latest_manifests(self, count: int | None = None) -> Iterator[NodeManifestReader]:
+    def latest_manifests(
+        self,
+        count: int | None = None,
+        *,
+        left_out: tuple[type[BackupError], ...] = UNREADABLE,
+    ) -> Iterator[NodeManifestReader]:
         """Yield readers of this node's newest manifests, or of all, the latest snapshot first.
 
-        Manifests with an unreadable header are left out and logged.
+        A manifest that cannot be read for one of the reasons ``left_out`` is logged instead: by
+        default one that is malformed, or listed although it is lost or was deleted meanwhile.
         """
         suffix = f"/nodes/{self.host_id}.jsonl.zst"
         by_time = []
         for info in self._driver.list(self._cluster_container, layout.BACKUPS):
             if info.name.endswith(suffix):
-                try:
+                with logged(left_out):
                     header = self._reader(info.name).header
-                except FormatProblem as error:
-                    LOG.warning("ignoring an unreadable node manifest: %s", error)
-                else:
                     by_time.append((header.snapshot_started_at, info.name))
         for _, name in sorted(by_time, reverse=True)[:count]:
-            yield self._reader(name)
+            reader = None
+            with logged(left_out):
+                reader = self._reader(name)
+            if reader is not None:
+                yield reader
 
     def _reader(self, name: str) -> NodeManifestReader:
         return NodeManifestReader(self._driver.read(self._cluster_container, name), name)
+
+
+@contextmanager
+def logged(left_out: tuple[type[BackupError], ...] = UNREADABLE) -> Iterator[None]:
+    """Log the errors of a node manifest that is left out."""
+    try:
+        yield
+    except left_out as error:
+        LOG.warning("leaving out an unreadable node manifest: %s: %s", error.code, error)

@@ -19,9 +19,9 @@ from magnetodb_backup.domain.backup.manifest import (
 )
 from magnetodb_backup.domain.backup.packing import group, group_again
 from magnetodb_backup.domain.backup.records import Progress
-from magnetodb_backup.errors import CorruptSSTable, FormatProblem
-from magnetodb_backup.repository.format.manifests import NodeManifestWriter
-from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.errors import BackupError, CorruptSSTable
+from magnetodb_backup.repository.format.manifests import NodeManifestReader, NodeManifestWriter
+from magnetodb_backup.repository.node import NodeRepository, logged
 from magnetodb_backup.repository.upload.file_index import FileIndex, Known
 from magnetodb_backup.repository.upload.pipeline import Engine
 from magnetodb_backup.repository.upload.recorder import Recorder
@@ -30,6 +30,7 @@ from magnetodb_backup.repository.upload.stored_packs import StoredPacks
 
 LOG = logging.getLogger(__name__)
 _LEARNED_FROM = 3
+_ANY = (BackupError,)
 _BATCH = 1000  # files whose packs are proved together
 _FORGOTTEN_AFTER = 90 * 86400
 
@@ -209,28 +210,36 @@ class _Upload:
 def harmed_backups(
     repository: NodeRepository, lost: frozenset[str], get_on: Callable[[], None]
 ) -> dict[str, int]:
-    """Return how many files of each of this node's stored backups are in lost packs, by its ID."""
+    """Return how many files of each of this node's stored backups are in lost packs, by its ID.
+
+    The upload is finished, so no error of the store fails it: manifests that cannot be read are
+    logged. ``get_on`` is called for each manifest and may raise.
+    """
     harmed: dict[str, int] = {}
-    for manifest in repository.latest_manifests():
-        try:
-            count = sum(any(e.pack in lost for e in entry.extents) for entry in manifest)
-        except FormatProblem as error:
-            LOG.warning("cannot look for lost packs in a node manifest: %s", error)
-            continue
-        if count:
-            harmed[manifest.header.backup_id] = count
+    manifests = repository.latest_manifests(left_out=_ANY)
+    while (manifest := _next(manifests)) is not None:
+        with logged(_ANY):
+            if count := sum(any(e.pack in lost for e in entry.extents) for entry in manifest):
+                harmed[manifest.header.backup_id] = count
         get_on()
     return harmed
+
+
+def _next(manifests: Iterator[NodeManifestReader]) -> NodeManifestReader | None:
+    """Return the next manifest, None after the last one or if they cannot be listed."""
+    try:
+        return next(manifests, None)
+    except BackupError as error:
+        LOG.warning("cannot list the node manifests: %s: %s", error.code, error)
+        return None
 
 
 def rebuild(index: FileIndex, repository: NodeRepository) -> None:
     """Fill the index from this node's newest manifests; files are hashed again."""
     for manifest in repository.latest_manifests(_LEARNED_FROM):
         LOG.info("filling the index from backup %s", manifest.header.backup_id)
-        try:
+        with logged():
             for entry in manifest:
                 # The newest manifest comes first: a content may have been moved to a better pack.
                 if entry.extents and index.by_content(entry.sha256) is None:
                     index.learn_content(entry.sha256, entry.size, entry.extents)
-        except FormatProblem as error:
-            LOG.warning("not using an unreadable node manifest for the index: %s", error)

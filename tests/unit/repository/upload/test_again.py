@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from magnetodb_backup.errors import StorageUnavailable
-from magnetodb_backup.repository.format.names import pack_name
-from tests.unit.repository.disk import ONE_BY_ONE, PACK_SIZE, Disk, backup_id, noise
+from magnetodb_backup.errors import (
+    AccessDenied,
+    BackupError,
+    CorruptObject,
+    NotFound,
+    StorageUnavailable,
+)
+from magnetodb_backup.repository.format.names import node_manifest_name, pack_name
+from tests.unit.repository.disk import HOST, ONE_BY_ONE, PACK_SIZE, Disk, backup_id, noise
 
 
 @pytest.fixture
@@ -174,6 +180,47 @@ def test_lost_packs_that_cannot_be_made_again_are_returned_once(stored: Disk) ->
     stored.mark_lost(lost)
     assert stored.upload(3).lost == frozenset()
     assert stored.restored(3) == stored.contents()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotFound("gone"), CorruptObject("other bytes"), StorageUnavailable("503"), AccessDenied("no")],
+)
+@pytest.mark.parametrize("fails", [1, 2])
+def test_manifest_that_is_lost_does_not_fail_a_finished_upload(
+    stored: Disk, error: BackupError, fails: int
+) -> None:
+    """It is listed but lost, or was deleted between two requests: the others are reported."""
+    lost = {_pack_of(stored, "large")}
+    stored.upload(2)
+    name, reads = node_manifest_name(backup_id(2), HOST), []
+
+    def fail(read: str) -> None:
+        if read == name:
+            reads.append(read)
+            if len(reads) == fails:
+                raise error
+
+    stored.store.before_read = fail
+    assert stored.harmed(lost) == {backup_id(1): 1}
+    assert len(reads) == fails
+
+
+def test_manifests_that_cannot_be_listed_do_not_fail_a_finished_upload(stored: Disk) -> None:
+    def fail(name: str) -> bool:
+        raise StorageUnavailable("503")
+
+    stored.store.unlisted = fail
+    assert stored.harmed({_pack_of(stored, "large")}) == {}
+
+
+def test_index_is_filled_without_a_manifest_that_is_listed_but_lost(stored: Disk) -> None:
+    stored.store.ghosts[node_manifest_name(backup_id(7), HOST)] = 100
+    stored.lose_index()
+    stored.store.packs_put()
+    stored.upload(2)
+    assert stored.store.packs_put() == []
+    assert stored.restored(2) == stored.contents()
 
 
 def test_lost_pack_that_was_reported_is_made_again_when_it_can_be(stored: Disk) -> None:
