@@ -172,6 +172,10 @@ class StagedFilesLost(Permanent):
     """Files that a restore has staged on a node are missing."""
 
 
+class ImportUnknown(Permanent):
+    """Cassandra does not answer whether it still imports files of an earlier restore."""
+
+
 class SSTableRefused(Permanent):
     """Cassandra refuses restored SSTables."""
 

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from magnetodb_backup.conductor.any_worker import AnyWorker
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Job, SubjectKind
-from magnetodb_backup.errors import BackupError
+from magnetodb_backup.errors import BackupError, Cancelled
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
 
@@ -81,13 +82,25 @@ class JobContext:
             try_others=try_others,
         )
 
+    def undoing(self) -> JobContext:
+        """Return the context of a clean-up: the cancellation that ends the job does not end it.
+
+        It still ends when this process stops, or another conductor owns the job.
+        """
+
+        def raise_if_left() -> None:
+            with suppress(Cancelled):
+                self.raise_if_cancelled()
+
+        return replace(self, raise_if_cancelled=raise_if_left)
+
     def cleaning_fanout(self) -> Fanout:
         """Return a fan-out for the clean-up: with short waits, and not ended by a cancellation."""
         return Fanout(
             self.workers,
             poll_interval=min(0.5, self.settings.poll_interval),
             outage_deadline=min(_CLEANING, self.settings.outage_deadline),
-            raise_if_cancelled=lambda: None,
+            raise_if_cancelled=self.undoing().raise_if_cancelled,
         )
 
 

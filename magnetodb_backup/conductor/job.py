@@ -70,6 +70,10 @@ def _step_of(kind: type[Any]) -> str:
     return str(kind.step)
 
 
+class GivenUp(Exception):
+    """This process stops, or lost the job; another conductor continues it."""
+
+
 class StartAgain(Exception):
     """A step found that what earlier steps saw has changed."""
 
@@ -168,12 +172,12 @@ def describe(error: BackupError) -> str:
 def tolerated(what: str) -> Iterator[None]:
     """Log an error of a part of a clean-up, so that it keeps no other part from being done.
 
-    An outage of the database, or the loss of the job to another conductor, ends the clean-up: it
-    is repeated.
+    An outage of the database, the end of this process, or the loss of the job to another
+    conductor ends the clean-up: it is repeated.
     """
     try:
         yield
-    except (DatabaseUnavailable, OwnershipLost):
+    except (DatabaseUnavailable, OwnershipLost, GivenUp):
         raise
     except BackupError as error:
         LOG.warning("%s failed: %s: %s", what, error.code, error)

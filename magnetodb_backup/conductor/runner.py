@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from magnetodb_backup.conductor.definition import JobContext, JobDefinition, RunnerSettings
 from magnetodb_backup.conductor.fanout import Workers, still_unavailable
-from magnetodb_backup.conductor.job import describe, tolerated
+from magnetodb_backup.conductor.job import GivenUp, describe, tolerated
 from magnetodb_backup.conductor.registry import DEFINITIONS
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Fence, Job, JobStatus
@@ -62,7 +62,7 @@ class JobRunner:
             try:
                 one.attempt()
                 return
-            except (_GivenUp, OwnershipLost) as reason:
+            except (GivenUp, OwnershipLost) as reason:
                 LOG.info("job %s is left to another conductor: %s", job.id, reason)
                 return
             except DatabaseUnavailable:
@@ -89,9 +89,9 @@ class JobRunner:
 
         def raise_if_cancelled() -> None:
             if self._stopping.is_set():
-                raise _GivenUp("this conductor stops")
+                raise GivenUp("this conductor stops")
             if not still_owner():
-                raise _GivenUp("it was claimed by another one")
+                raise GivenUp("it was claimed by another one")
             if fenced.jobs.current(job.id).cancel_requested:
                 raise Cancelled("cancelled on request")
 
@@ -120,7 +120,7 @@ class _Run:
         try:
             result = self._definition.run(job, self._context)
             jobs.finish(job.id, JobStatus.DONE, result=result)
-        except (Transient, OwnershipLost, _GivenUp):
+        except (Transient, OwnershipLost, GivenUp):
             raise
         except BackupError as error:
             self._fail(error)
@@ -132,7 +132,7 @@ class _Run:
         """End the job by a trouble that lasted too long, unless another conductor owns it."""
         try:
             self._fail(error)
-        except OwnershipLost as lost:
+        except (OwnershipLost, GivenUp) as lost:
             LOG.info("job %s is not ended by %s: %s", self._id, error.code, lost)
 
     def _fail(self, error: BackupError) -> None:
@@ -143,7 +143,3 @@ class _Run:
         status = JobStatus.CANCELLED if isinstance(error, Cancelled) else JobStatus.FAILED
         jobs.finish(job.id, status, error=describe(error), error_code=error.code)
         LOG.warning("job %s (%s): %s: %s", job.id, job.kind, status.value, error)
-
-
-class _GivenUp(Exception):
-    """This process stops, or lost the job; another conductor continues it."""

@@ -269,9 +269,13 @@ class Download(PartsTask[Downloaded]):
 
 @dataclass(frozen=True)
 class StagingRemoved:
-    """The tables whose imports were waited for, as in CQL: they ran when their task had ended."""
+    """The tables, as in CQL, whose imports still ran when their task had ended.
+
+    ``awaited`` were waited for; because of ``importing`` the staged files stay.
+    """
 
     awaited: tuple[str, ...] = ()
+    importing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,10 +312,15 @@ class KeepCompactionOff(RestoreTask[Done]):
 
 @dataclass(frozen=True, kw_only=True)
 class CleanUp(RestoreTask[StagingRemoved]):
-    """Remove what the restore has staged, after the end of imports that still run."""
+    """Remove what the restore has staged, after the end of imports that still run.
+
+    Without ``wait`` the staged files stay while one runs; the worker removes them later.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_CLEANUP
     result: ClassVar[type[Any]] = StagingRemoved
+
+    wait: bool = True
 
 
 # Delivering.

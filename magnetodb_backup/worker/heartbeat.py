@@ -13,7 +13,7 @@ from typing import Protocol
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.cassandra.files.staging import staged_restores
 from magnetodb_backup.domain.ring import DirectorySpace, NodeReport, RingMember
-from magnetodb_backup.errors import BackupError, CassandraUnavailable, Transient
+from magnetodb_backup.errors import BackupError, CassandraUnavailable, ImportRuns, Transient
 from magnetodb_backup.tasks.kinds import TAG_PREFIX, TAKES_ROOM, backup_of_tag
 from magnetodb_backup.worker.head_room import check_head_room
 from magnetodb_backup.worker.node import LocalNode
@@ -63,6 +63,7 @@ class Reporter:
         self._cluster = ""
         self._directories: tuple[str, ...] = ()
         self._trouble = ""
+        self._removing: set[str] = set()  # was left at the last report, too
         self._last: NodeReport | None = None
         self._ended = threading.Event()
         self._ended.set()
@@ -114,6 +115,7 @@ class Reporter:
         tags, staged = self._tags(), self._staged()
         live = self._conductor.report(report)
         trouble: BackupError | None = None
+        removing: set[str] = set()
         left = [(tag, backup_of_tag(tag), self._release) for tag in sorted(tags)]
         left += [(restore_id, restore_id, self._remove_staging) for restore_id in sorted(staged)]
         for tag, job, remove in left:
@@ -122,11 +124,17 @@ class Reporter:
             if tag in self._tasks.busy_tags():
                 self._tasks.cancel_tagged(tag)  # who ended the job may not have reached us
                 continue
-            LOG.warning("removing what is left of %s: its job does not run", tag)
+            if tag not in self._removing:
+                LOG.warning("removing what is left of %s: its job does not run", tag)
+            removing.add(tag)
             try:
                 remove(tag)
+            except ImportRuns as error:
+                if tag not in self._removing:
+                    LOG.info("%s", error)
             except BackupError as error:
                 trouble = error
+        self._removing = removing
         if trouble is not None:
             raise trouble
 

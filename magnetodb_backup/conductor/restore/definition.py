@@ -12,12 +12,11 @@ from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolera
 from magnetodb_backup.conductor.restore.job import RestoreJob
 from magnetodb_backup.conductor.restore.outcome import (
     CONTINUES,
-    WAITING,
     removed,
     states_as_text,
 )
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
-from magnetodb_backup.domain.restore.records import RestorePhase, RestoreStatus
+from magnetodb_backup.domain.restore.records import RestoreStatus
 from magnetodb_backup.errors import BackupError, Cancelled, from_record
 from magnetodb_backup.tasks.restore_steps import Failure, Selected
 
@@ -64,13 +63,10 @@ class RestoreDefinition:
         """Persist the failure, clean up, then publish the restore's final status."""
         database, restores = context.database, context.database.restores
         database.jobs.save_step(job.id, job.round, Failure.step, error.as_record())
-        # The cancellation that ends the job does not end its undoing.
-        undoing = replace(_polling_often(context), raise_if_cancelled=lambda: None)
+        undoing = _polling_often(context).undoing()
         restore = restores.get(job.id)
         steps = RestoreJob(job, restore, undoing)
         text = describe(error) + CONTINUES.get(restore.phase, "")
-        if restore.phase == RestorePhase.IMPORT.value:
-            restores.update(job.id, error=text + WAITING)
         with tolerated(f"the removal of the staged files of restore {job.id}"):
             text += removed(steps.undo(undoing.cleaning_fanout()))
         cancelled = isinstance(error, Cancelled)

@@ -106,7 +106,7 @@ class RestoreJob:
         if results.find(RingTaken) is None:
             return []
         self._delivery.undo(results, self._phase(), fanout)
-        tasks = {m.host_id: CleanUp() for m in self._nodes.members(results)}
+        tasks = {m.host_id: CleanUp(wait=False) for m in self._nodes.members(results)}
         return self._nodes.run_to_the_end(results, "undo", tasks, fanout)
 
     def table_states(self) -> Mapping[str, str]:

@@ -18,14 +18,10 @@ CONTINUES = {
     RestorePhase.VIEWS.value: ". Builds of views and indexes that have begun continue in Cassandra",
     RestorePhase.REPAIR.value: ". A repair that has begun continues in Cassandra",
 }
-WAITING = (
-    ". Waiting until Cassandra has ended the imports that have begun; after that the staged files "
-    "are removed"
-)
 
 
 def removed(outcomes: Sequence[Outcome]) -> str:
-    """Return sentences on the imports that the removal of staged files had to wait for."""
+    """Return sentences on the staged files that stay, because Cassandra still imports them."""
     text = ""
     for outcome in outcomes:
         if outcome.error is not None:
@@ -34,10 +30,10 @@ def removed(outcomes: Sequence[Outcome]) -> str:
                 outcome.call.host,
                 outcome.error,
             )
-        elif tables := decode(StagingRemoved, outcome.result).awaited:
+        elif tables := decode(StagingRemoved, outcome.result).importing:
             text += (
-                f". On {outcome.call.host} the import into {', '.join(tables)} could not be ended, "
-                "and has ended by itself"
+                f". On {outcome.call.host} the import into {', '.join(tables)} continues in "
+                "Cassandra; the worker removes the staged files after its end"
             )
     return text
 

@@ -120,7 +120,10 @@ class DownloadWork:
     def _clean_up(self, task: CleanUp, context: TaskContext) -> StagingRemoved:
         """Remove what the restore has staged, once Cassandra imports nothing of it any more."""
         staging = Staging(self._node.known().data_directories, task.restore_id)
-        awaited = RunningImports(self._node, staging).await_end(context.raise_if_cancelled)
+        running = RunningImports(self._node, staging)
+        if not task.wait and (tables := running.tables()):
+            return StagingRemoved(importing=tuple(map(str, tables)))
+        awaited = running.await_end(context.raise_if_cancelled)
         staging.remove()
         return StagingRemoved(tuple(map(str, awaited)))
 

@@ -12,11 +12,22 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from magnetodb_backup import disk
 from magnetodb_backup.cassandra.files.staging import Staging, staged_restores
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import BackupError, CassandraUnavailable, ImportRuns, UnknownTable
+from magnetodb_backup.errors import (
+    AccessDenied,
+    BackupError,
+    CassandraUnavailable,
+    CommandFailed,
+    DataDirectoryProblem,
+    ImportRuns,
+    ImportUnknown,
+    SSTableRefused,
+    UnknownTable,
+)
 from magnetodb_backup.worker.node import LocalNode
 
 LOG = logging.getLogger(__name__)
@@ -30,12 +41,33 @@ class RunningImports:
         self._node, self._staging = node, staging
 
     def tables(self) -> list[TableName]:
-        """Return the tables whose imports began and have not ended, as far as is known."""
+        """Return the tables whose imports began and have not ended, as far as is known.
+
+        An import ends with the process of Cassandra that it ran in.
+
+        :raises DataDirectoryProblem: naming the note that cannot be read.
+        """
+        path = self._staging.note(_NOTE)
         try:
-            found = json.loads(self._staging.note(_NOTE).read_bytes())
-            return [TableName(keyspace, table) for keyspace, table in found]
-        except (FileNotFoundError, ValueError):
+            found = json.loads(path.read_bytes())
+            tables = [TableName(keyspace, table) for keyspace, table in found["tables"]]
+            generation = found["generation"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
+        except OSError as error:
+            raise _unusable(path, error) from None
+        if tables and generation is not None and self._generation() not in (None, generation):
+            LOG.info("Cassandra was restarted: it does not import into %s any more", tables)
+            return []
+        return tables
+
+    def _generation(self) -> int | None:
+        """Return the number of Cassandra's start, None if it cannot be asked."""
+        try:
+            return self._node.cql().generation()
+        except CassandraUnavailable:
+            self._node.forget_connection()
+            return None
 
     @contextmanager
     def noted(self, table: TableName) -> Iterator[None]:
@@ -52,6 +84,7 @@ class RunningImports:
         directory returns when the earlier ones have ended. Without Cassandra there is no import.
 
         :raises CassandraUnavailable: if Cassandra runs and cannot be asked.
+        :raises ImportUnknown: if Cassandra refuses to be asked.
         """
         tables = self.tables()
         for table in tables:
@@ -64,13 +97,32 @@ class RunningImports:
             except CassandraUnavailable:
                 if self._node.control.listens():
                     raise
+            except (CommandFailed, AccessDenied, SSTableRefused, OSError) as error:
+                raise ImportUnknown(
+                    f"cannot find out whether Cassandra still imports into {table}: {error}. "
+                    "Restart Cassandra on this node, which ends its imports; or wait until its "
+                    "log (system.log) shows the end of the import, and remove "
+                    f"{self._staging.note(_NOTE)}"
+                ) from None
         if tables:
             self._note([])
         return tables
 
     def _note(self, tables: list[TableName]) -> None:
         names = [[table.keyspace, table.table] for table in tables]
-        disk.write_file(self._staging.note(_NOTE), json.dumps(names).encode())
+        note = {"generation": self._generation() if tables else None, "tables": names}
+        path = self._staging.note(_NOTE)
+        try:
+            disk.write_file(path, json.dumps(note).encode())
+        except OSError as error:
+            raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: OSError) -> DataDirectoryProblem:
+    return DataDirectoryProblem(
+        f"the note of running imports {path} cannot be used: {error.strerror}; a restore needs a "
+        "worker that may write to the data directories. Remove the note if Cassandra was restarted"
+    )
 
 
 def await_all(node: LocalNode, raise_if_cancelled: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.ring import NodeReport
-from magnetodb_backup.errors import CassandraUnavailable
+from magnetodb_backup.errors import CassandraUnavailable, ImportRuns
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.service import spawn
@@ -60,6 +60,7 @@ class Worker:
         self.tasks = settings.pop("tasks", None) or Tasks(Waiting(), spawn)
         self.released: list[str] = []
         self.unstaged: list[str] = []
+        self.importing: set[str] = set()  # restores whose imports run
         self.reporter = Reporter(
             settings.pop("local", None) or self.node.local(),
             self.conductor,
@@ -84,6 +85,8 @@ class Worker:
             raise CassandraUnavailable(f"snapshot {tag} is still on disk")
 
     def remove_staging(self, restore_id: str) -> None:
+        if restore_id in self.importing:
+            raise ImportRuns(f"the staged files of restore {restore_id} stay")
         self.unstaged.append(restore_id)
         Staging(self.node.data.names, restore_id).remove()
 

@@ -80,3 +80,19 @@ def test_snapshot_that_cannot_be_removed_keeps_no_staging(worker: Worker) -> Non
     with pytest.raises(CassandraUnavailable, match="still on disk"):
         worker.reporter.report_once()
     assert not dead.exists()
+
+
+def test_staging_that_an_import_still_needs_is_no_trouble(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An import may run for a day: a warning at each report would be no help."""
+    dead = worker.stage(DEAD)
+    worker.importing.add(DEAD)
+    for _ in range(3):
+        worker.reporter.report_once()
+    assert dead.exists()
+    messages = [r.message for r in caplog.records if DEAD in r.message]
+    assert len([m for m in messages if m.startswith("removing what is left of")]) == 1
+    worker.importing.clear()
+    worker.reporter.report_once()
+    assert not dead.exists()

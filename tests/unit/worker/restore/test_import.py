@@ -13,7 +13,17 @@ import pytest
 from magnetodb_backup.cassandra.files.staging import ROOT, Staging
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import Cancelled, CassandraUnavailable, ImportRuns, UnknownTable
+from magnetodb_backup.errors import (
+    AccessDenied,
+    BackupError,
+    Cancelled,
+    CassandraUnavailable,
+    CommandFailed,
+    DataDirectoryProblem,
+    ImportRuns,
+    ImportUnknown,
+    UnknownTable,
+)
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.restore.running_imports import EndedRestores
 from magnetodb_backup.worker.tasks import TaskContext
@@ -141,7 +151,7 @@ def test_cleanup(staged: RestoringNode) -> None:
     other = Staging(staged.node.data.names, "e" * 8 + RESTORE[8:])
     other.prepare()
     for _ in range(2):
-        assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": []}
+        assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": [], "importing": []}
     for path in staged.node.data.paths:
         assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
     assert staged.node.log == []
@@ -197,7 +207,7 @@ def test_nothing_is_removed_below_a_running_import(staged: RestoringNode) -> Non
         staged.node.end_import(table)
 
     staged.node.on_wait = end
-    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"]}
+    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"], "importing": []}
     assert _rows(staged)[T] == staged.saved[T]
     assert not (staged.node.data.paths[0] / ROOT / RESTORE).exists()
 
@@ -227,7 +237,7 @@ def test_imports_end_with_cassandra(staged: RestoringNode) -> None:
     _cancel_in_a_slow_import(staged)
     staged.node.importing.clear()
     staged.node.control_down = staged.node.cql_down = True
-    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"]}
+    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"], "importing": []}
     assert staged.staged() == {}
 
 
@@ -247,7 +257,7 @@ def test_table_that_was_dropped_imports_nothing(staged: RestoringNode) -> None:
     _cancel_in_a_slow_import(staged)
     staged.node.importing.clear()
     fake_changes.drop([staged.node], T)
-    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"]}
+    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"], "importing": []}
     assert staged.staged() == {}
 
 
@@ -275,3 +285,59 @@ def test_left_staging_is_removed_after_the_import_below_it(staged: RestoringNode
 
     wait_for(is_removed, deadline=5, what="the removal")
     assert _rows(staged)[T] == staged.saved[T]
+
+
+def test_the_clean_up_of_a_failed_restore_does_not_wait(staged: RestoringNode) -> None:
+    """An import may run for a day; the job that has failed must end."""
+    _cancel_in_a_slow_import(staged)
+    before = staged.staged()
+    staged.node.on_wait = lambda table: pytest.fail("it waits")
+    left = staged.do(TaskKind.RESTORE_CLEANUP, wait=False)
+    assert left == {"awaited": [], "importing": ["ks.t"]}
+    assert staged.staged() == before
+    staged.node.on_wait = staged.node.end_import
+    assert staged.do(TaskKind.RESTORE_CLEANUP)["awaited"] == ["ks.t"]
+    assert staged.staged() == {}
+
+
+@pytest.mark.parametrize(
+    "error", [CommandFailed("nodetool import failed"), AccessDenied("JMX refuses the user")]
+)
+def test_imports_that_cannot_be_asked_for_name_the_note(
+    staged: RestoringNode, error: BackupError
+) -> None:
+    """They held up all later restores of the node, without a hint what to do."""
+    _cancel_in_a_slow_import(staged)
+
+    def refuse(table: TableName) -> None:
+        raise error
+
+    staged.node.on_wait = refuse
+    with pytest.raises(ImportUnknown) as failure:
+        staged.download(restore_id="e" * 8 + RESTORE[8:])
+    note = staged.staging.note("importing.json")
+    assert note.exists()
+    for named in (str(error), "ks.t", "Restart Cassandra on this node", f"remove {note}"):
+        assert named in str(failure.value)
+
+
+def test_an_import_ends_with_the_process_of_cassandra(staged: RestoringNode) -> None:
+    """After a restart nothing is asked: the note of the import means nothing any more."""
+    _cancel_in_a_slow_import(staged)
+    staged.node.importing.clear()
+    staged.node.boots = 2
+
+    def refuse(table: TableName) -> None:
+        raise CommandFailed("nodetool import failed")
+
+    staged.node.on_import = refuse
+    staged.download(restore_id="e" * 8 + RESTORE[8:])
+    assert staged.do(TaskKind.RESTORE_CLEANUP)["awaited"] == []
+    assert staged.staging.note("importing.json").exists() is False
+
+
+def test_a_note_that_cannot_be_written_is_named(staged: RestoringNode) -> None:
+    note = staged.staging.note("importing.json")
+    note.with_name("importing.json.part").mkdir()
+    with pytest.raises(DataDirectoryProblem, match=r"importing\.json cannot be used"):
+        staged.imported()
