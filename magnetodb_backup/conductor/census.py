@@ -75,9 +75,12 @@ def take_census(ring: Sequence[RingMember], nodes: Sequence[Node]) -> Census:
 def _is_normal(node: Node) -> bool:
     """Return whether a node serves clients as a member of the ring does.
 
-    Cassandra before 4.1 shows no mode, but serves CQL only once it has joined.
+    Cassandra before 4.1 shows no mode. It serves CQL once it has joined, or without tokens with
+    ``join_ring=false``.
     """
-    return not node.report.problem and node.report.mode in ("", "NORMAL")
+    report = node.report
+    has_tokens = report.member is not None and bool(report.member.tokens)
+    return has_tokens and not report.problem and report.mode in ("", "NORMAL")
 
 
 def require_in_ring(census: Census, seen_by: str) -> None:

@@ -41,7 +41,7 @@ from magnetodb_backup.errors import (
     WorkerUnavailable,
     from_record,
 )
-from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
+from magnetodb_backup.tasks.kinds import COMMANDS, TaskState, TaskStatus
 
 __all__ = ["Call", "Fanout", "Outcome", "Workers", "first_error", "still_unavailable"]
 LOG = logging.getLogger(__name__)
@@ -306,7 +306,9 @@ class _Loop:
         elif followed.stands_still(status, self._settings.stall_deadline):
             self._abandon(followed)
         else:
-            followed.patience.runs(status.progress)
+            # A command that ends by its time-out again and again is no progress.
+            activity = None if followed.call.kind in COMMANDS else status.activity
+            followed.patience.runs(status.progress, activity)
             self._progress(followed.call, status.progress)
             longest = max(self._poll_interval, self._left / _POLLS_PER_SECOND)
             followed.pause = longest if announced else min(followed.pause * 1.5, longest)

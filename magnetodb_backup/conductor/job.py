@@ -105,7 +105,8 @@ class StepRunner:
     """Runs a job's steps, leaving out those whose result is stored.
 
     ``raise_if_cancelled`` raises when the job must take no further step; ``entered`` is called
-    with the phase of each step before it begins.
+    with the phase of each step before it begins, ``pause`` with the number of each undone round
+    before the next one: what has just changed takes a while to reach all nodes.
     """
 
     def __init__(
@@ -115,13 +116,14 @@ class StepRunner:
         raise_if_cancelled: Callable[[], None],
         entered: Callable[[str], None],
         rounds: int,
+        pause: Callable[[int], None] = lambda round_: None,
     ) -> None:
         self._database, self._raise_if_cancelled, self._entered = (
             database,
             raise_if_cancelled,
             entered,
         )
-        self._rounds = rounds
+        self._rounds, self._pause = rounds, pause
 
     def run(
         self,
@@ -145,6 +147,7 @@ class StepRunner:
                         f"{again.reason}, in each of {self._rounds} rounds; repeat the backup "
                         "while the schema and the ring do not change"
                     ) from None
+                self._pause(job.round)
                 job = self._database.jobs.next_round(job.id)
 
     def _one_round(self, job: Job, steps: Sequence[Step]) -> Results:

@@ -19,14 +19,14 @@ class Patience:
         self._deadline, self._poll_interval = deadline, poll_interval
         self._since: float | None = None
         self._running_since: float | None = None
-        self._progress: Mapping[str, int] = {}
+        self._shown: tuple[Mapping[str, int], int | None] = ({}, None)
         self._troubles = 0
 
-    def runs(self, progress: Mapping[str, int]) -> None:
-        """Note that the work runs, and how far it is."""
+    def runs(self, progress: Mapping[str, int], activity: int | None = None) -> None:
+        """Note that the work runs, and how far it is; ``activity`` grows while it gets on."""
         now = time.monotonic()
         self._running_since = self._running_since or now
-        moved, self._progress = progress != self._progress, progress
+        moved, self._shown = (progress, activity) != self._shown, (progress, activity)
         if moved and now - self._running_since > self._deadline:
             self._since, self._troubles = None, 0
 

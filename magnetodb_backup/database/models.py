@@ -19,6 +19,8 @@ from typing_extensions import override
 from magnetodb_backup.domain.jobs import Job, JobStatus, Subject, SubjectKind
 from magnetodb_backup.errors import InvalidValue
 
+_MARIADB = ("mysql", "mariadb")
+
 
 class UtcTime(TypeDecorator[datetime]):
     """An aware time, stored as UTC with microseconds, without zones of the database."""
@@ -28,7 +30,7 @@ class UtcTime(TypeDecorator[datetime]):
 
     @override
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name == "mysql":
+        if dialect.name in _MARIADB:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime())
 
@@ -45,10 +47,10 @@ _LONGEST_DOCUMENT = 12_000_000  # bytes
 
 
 class Document(TypeDecorator[Any]):
-    """A JSON document of up to 12 MB.
+    """A JSON document, in MariaDB of up to 12 MB.
 
     More than 16 MB has no room in MariaDB's MEDIUMTEXT, nor in its usual ``max_allowed_packet``,
-    and a statement that is too large looks like an outage.
+    and a statement that is too large looks like an outage. Other databases take 1 GB.
     """
 
     impl = Text
@@ -56,7 +58,7 @@ class Document(TypeDecorator[Any]):
 
     @override
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name == "mysql":
+        if dialect.name in _MARIADB:
             return dialect.type_descriptor(mysql.MEDIUMTEXT())
         return dialect.type_descriptor(Text())
 
@@ -65,7 +67,7 @@ class Document(TypeDecorator[Any]):
         if value is None:
             return None
         text = json.dumps(value, separators=(",", ":"))  # ASCII
-        if len(text) > _LONGEST_DOCUMENT:
+        if dialect.name in _MARIADB and len(text) > _LONGEST_DOCUMENT:
             raise InvalidValue(
                 f"a document of {len(text):,} bytes is too large for the database, which takes "
                 f"{_LONGEST_DOCUMENT:,}; back up fewer tables or nodes at once"

@@ -86,6 +86,10 @@ STALLING = frozenset(
 )
 
 
+# What waits for a command of Cassandra, which counts as activity as long as the command runs.
+COMMANDS = frozenset({TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.RELEASE})
+
+
 # A dataclass as a JSON object: arguments and results on the bus, step results in the database.
 Encoded = Mapping[str, Any]
 Result = TypeVar("Result", covariant=True)

@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -30,15 +31,33 @@ class TaskContext:
         self._cancelled_at = 0.0
         self.progress: Progress | RestoreProgress = Progress()
         self.activity = 0
+        self._commands = 0
 
     def report(self, progress: Progress | RestoreProgress) -> None:
         """Publish how far the task is."""
+        if progress != self.progress:
+            self.get_on()
         self.progress = progress
-        self.get_on()
 
     def get_on(self) -> None:
         """Note that the task gets on, where its progress does not show it."""
         self.activity += 1
+
+    @contextmanager
+    def command_of_cassandra(self) -> Iterator[None]:
+        """Count the wait for a command as activity: the command has a time-out of its own."""
+        self._commands += 1
+        try:
+            yield
+        finally:
+            self._commands -= 1
+            self.get_on()
+
+    def shown_activity(self) -> int:
+        """Return a number that grows while the task gets on, or waits for a command."""
+        if self._commands:
+            self.get_on()
+        return self.activity
 
     def cancelled_for(self) -> float:
         """Return since how many seconds the task is cancelled; 0 if it is not."""
@@ -85,7 +104,7 @@ class _Task:
     def status(self) -> TaskStatus:
         context = self.context
         progress = asdict(context.progress)
-        return TaskStatus(self.state, progress, self.result, self.error, context.activity)
+        return TaskStatus(self.state, progress, self.result, self.error, context.shown_activity())
 
 
 class Tasks:

@@ -271,9 +271,16 @@ def test_value_that_has_no_room_is_refused(database: Database, database_url: str
     assert database.backups.list() == ()
 
 
-def test_document_that_is_too_large_is_refused_before_it_is_sent(database: Database) -> None:
+def test_document_that_is_too_large_is_refused_before_it_is_sent(
+    database: Database, database_url: str
+) -> None:
     """A server that breaks the connection for it looks as if it were away, for ever."""
     backup = create(database)
+    if database_url.startswith(("sqlite", "postgresql")):  # they have room for it
+        selection = {"tables": ["x" * 12_500_000]}
+        database.backups.update(backup.id, selection=selection)
+        assert database.backups.get(backup.id).selection == selection
+        return
     with pytest.raises(InvalidValue, match=r"12,500,\d{3} bytes is too large for the database"):
         database.backups.update(backup.id, selection={"tables": ["x" * 12_500_000]})
     assert database.backups.get(backup.id).selection == backup.selection

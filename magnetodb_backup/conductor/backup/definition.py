@@ -51,6 +51,7 @@ class BackupDefinition:
             raise_if_cancelled=context.raise_if_cancelled,
             entered=entered,
             rounds=context.settings.rounds,
+            pause=steps.await_agreement,
         ).run(job, steps.steps, undo)
         return encode(results.of(CommitDone))
 

@@ -7,7 +7,9 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
+from magnetodb_backup.conductor.backup.agreement import await_agreement
 from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of, plan_commit
 from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
@@ -74,6 +76,17 @@ class BackupJob:
             {present.member.host_id for present in census.present},
             fanout=fanout,
         )
+
+    def await_agreement(self, round_: int) -> None:
+        """Wait after a round until its nodes see one ring and one schema, or worker_timeout."""
+        seconds = self._context.settings.worker_timeout
+        bounded_context = replace(
+            self._context, settings=replace(self._context.settings, outage_deadline=seconds)
+        )
+        nodes = BackupNodes(self._job, self._backup, bounded_context, self._records, round_)
+        stored = Results(self._context.database.jobs.step_results(self._job.id, round_))
+        if stored.find(backup_steps.CensusTaken) is not None:
+            await_agreement(nodes, stored, self._context, time.monotonic() + seconds)
 
 
 class _Round:
@@ -153,8 +166,9 @@ class _Round:
                 lambda host_id: Prepare(**self._nodes.fields(host_id), tables=tables),
             )
         rings = {host_id: prepared.ring_sha256 for host_id, prepared in done.results.items()}
-        require_one_ring(self._nodes, results, Phase.PREPARE.value, rings)
-        return backup_steps.PrepareDone(done.results, done.failed)
+        silent = require_one_ring(self._nodes, results, Phase.PREPARE, rings)
+        left = {h: prepared for h, prepared in done.results.items() if h not in silent}
+        return backup_steps.PrepareDone(left, {**done.failed, **silent})
 
     def _schema_before(self, results: Results) -> backup_steps.SchemaBefore:
         seen = self._read_schema(results, Phase.SCHEMA_BEFORE, store=True)
@@ -184,8 +198,9 @@ class _Round:
         with self._tables_unchanged(results, Phase.SNAPSHOT):
             done = self._nodes.on_all(results, Phase.SNAPSHOT, task)
         rings = {host_id: snapshot.ring_sha256 for host_id, snapshot in done.results.items()}
-        require_one_ring(self._nodes, results, Phase.SNAPSHOT.value, rings)
-        return backup_steps.SnapshotDone(done.results, done.failed)
+        silent = require_one_ring(self._nodes, results, Phase.SNAPSHOT, rings)
+        left = {h: snapshot for h, snapshot in done.results.items() if h not in silent}
+        return backup_steps.SnapshotDone(left, {**done.failed, **silent})
 
     def _schema_after(self, results: Results) -> backup_steps.SchemaAfter:
         seen = self._read_schema(results, Phase.SCHEMA_AFTER, store=False)

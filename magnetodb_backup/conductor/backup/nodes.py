@@ -63,15 +63,24 @@ class BackupNodes:
         return self.any_worker.run(f"{self._prefix}:{step}", task_of)
 
     def on_all(
-        self, results: Results, phase: Phase, task_of: Callable[[str], Task[R]]
+        self,
+        results: Results,
+        phase: Phase,
+        task_of: Callable[[str], Task[R]],
+        *,
+        hosts: Collection[str] | None = None,
+        step: str = "",
     ) -> NodeResults[R]:
         """Run a task on each node that is still in the backup; return results and failures.
 
-        A node that fails leaves the backup where partial backups are allowed.
+        A node that fails leaves the backup where partial backups are allowed. With ``hosts`` only
+        these nodes of the phase run it, as its ``step``.
 
         :raises BackupError: the error of a node where they are not allowed, or if all nodes fail.
         """
-        tasks, calls = self._tasks(results, phase.value, task_of, hosts_in(results))
+        all_hosts = hosts_in(results)
+        chosen = all_hosts if hosts is None else hosts
+        tasks, calls = self._tasks(results, step or phase.value, task_of, chosen)
         outcomes = self._fanout.run(
             calls,
             progress=self._records.write_progress if phase is Phase.UPLOAD else None,
@@ -80,7 +89,7 @@ class BackupNodes:
         )
         failed = {o.call.host_id: str(o.error) for o in outcomes if o.error is not None}
         error = first_error(outcomes)
-        if error is not None and (not self._backup.allow_partial or len(failed) == len(calls)):
+        if error is not None and (not self._backup.allow_partial or len(failed) == len(all_hosts)):
             raise error
         done = {
             o.call.host_id: result_of(type(task), o)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Collection, Mapping
 
 from magnetodb_backup.conductor.backup.nodes import BackupNodes
-from magnetodb_backup.conductor.calls import result_of
 from magnetodb_backup.conductor.job import Results, StartAgain
-from magnetodb_backup.conductor.outcomes import first_error
-from magnetodb_backup.domain.ring import RingMember, ring_differences, ring_digest
-from magnetodb_backup.tasks.backup import Describe, SchemaSeen
+from magnetodb_backup.domain.backup.status import Phase
+from magnetodb_backup.domain.ring import ring_differences, ring_digest
+from magnetodb_backup.errors import RingDiffers
+from magnetodb_backup.tasks.backup import Describe, NodeDescription, SchemaSeen
 from magnetodb_backup.tasks.backup_steps import (
     CensusTaken,
+    NodeResults,
     ResolveDone,
     SchemaBefore,
     SnapshotDone,
@@ -21,47 +22,54 @@ from magnetodb_backup.tasks.backup_steps import (
 
 
 def require_one_ring(
-    nodes: BackupNodes, results: Results, step: str, digests: Mapping[str, str]
-) -> None:
-    """Compare the ring that each node saw in a step with that of the census.
+    nodes: BackupNodes, results: Results, phase: Phase, digests: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Compare the ring that each node saw in a phase with that of the census.
 
     ``digests`` are by host ID. A worker of an older release reports none: it is asked for the
     whole ring of its node instead, as is a node whose digest differs, to show the difference.
+    Return the errors of nodes that do not answer and so leave the backup, by host ID.
 
     :raises StartAgain: if a node sees another ring.
     """
     census = [member.ring_member() for member in results.of(CensusTaken).ring]
     expected = ring_digest(census)
     doubtful = {host_id for host_id, digest in digests.items() if digest != expected}
-    for address, ring in _rings(nodes, results, step, doubtful).items():
+    rings = _rings(nodes, results, phase, doubtful)
+    for description in rings.results.values():
+        ring = [member.ring_member() for member in description.ring]
         if difference := ring_differences(ring, census):
             raise StartAgain(
-                f"node {address} does not see the ring of the census: {difference}; compare "
-                "nodetool status of the nodes"
+                f"node {description.member.address} does not see the ring of the census: "
+                f"{difference}; compare nodetool status of the nodes"
             )
-    changed = [h for h in doubtful if digests[h]]
+    changed = [h for h in doubtful if digests[h] and h not in rings.failed]
     if changed:
-        raise StartAgain(f"the ring changed during {step}, as seen by {', '.join(sorted(changed))}")
+        raise StartAgain(
+            f"the ring changed during {phase.value}, as seen by {', '.join(sorted(changed))}"
+        )
+    return rings.failed
 
 
 def _rings(
-    nodes: BackupNodes, results: Results, step: str, hosts: Collection[str]
-) -> dict[str, list[RingMember]]:
-    """Ask nodes for the rings that they see; return them by the node's address."""
+    nodes: BackupNodes, results: Results, phase: Phase, hosts: Collection[str]
+) -> NodeResults[NodeDescription]:
+    """Ask nodes for the rings that they see.
+
+    :raises StartAgain: if a node knows the ring in part.
+    """
     if not hosts:
-        return {}
-    outcomes = nodes.outcomes(
-        results,
-        f"{step}_ring:{time.time_ns()}",
-        lambda host_id: Describe(**nodes.fields(host_id)),
-        hosts,
-    )
-    if (error := first_error(outcomes)) is not None:
-        raise error
-    return {
-        outcome.call.host: [m.ring_member() for m in result_of(Describe, outcome).ring]
-        for outcome in outcomes
-    }
+        return NodeResults({}, {})
+    try:
+        return nodes.on_all(
+            results,
+            phase,
+            lambda host_id: Describe(**nodes.fields(host_id)),
+            hosts=hosts,
+            step=f"{phase.value}_ring:{time.time_ns()}",
+        )
+    except RingDiffers as error:
+        raise StartAgain(str(error)) from None
 
 
 def require_same_tables(results: Results, seen: SchemaSeen) -> None:

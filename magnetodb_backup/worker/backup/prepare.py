@@ -72,7 +72,8 @@ class PrepareWork:
         ClusterRepository(self._storage, self._prefix, task.cluster).ensure()
         NodeRepository(self._storage, self._prefix, task.cluster, task.host_id).ensure()
         context.raise_if_cancelled()
-        self._node.control.flush([t.description().name for t in task.tables])
+        with context.command_of_cassandra():
+            self._node.control.flush([t.description().name for t in task.tables])
         return Prepared(
             datetime.now(timezone.utc).isoformat(), ring_digest(self._node.cql().ring())
         )

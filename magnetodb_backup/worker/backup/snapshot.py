@@ -102,11 +102,13 @@ class SnapshotWork:
 
     def _take(self, task: TakeSnapshot, context: TaskContext) -> SnapshotTaken:
         tables = tuple(t.description() for t in task.tables)
-        self.remove(task.tag)  # a repeated task never adds to a part of a snapshot
+        with context.command_of_cassandra():
+            self.remove(task.tag)  # a repeated task never adds to a part of a snapshot
         self._finished.forget(task.tag)  # it belongs to the removed snapshot
         ttl = self._ttl if _knows_ttl(self._node.member().version) else None
         started = _now()
-        self._node.control.take_snapshot(task.tag, [t.name for t in tables], ttl_seconds=ttl)
+        with context.command_of_cassandra():
+            self._node.control.take_snapshot(task.tag, [t.name for t in tables], ttl_seconds=ttl)
         finished = _now()
         files, size = self.tree().count(task.tag, tables)
         cql = self._node.cql()
@@ -126,7 +128,8 @@ class SnapshotWork:
         )
 
     def _release(self, task: Release, context: TaskContext) -> Released:
-        self.remove(task.tag)
+        with context.command_of_cassandra():
+            self.remove(task.tag)
         self._finished.forget(task.tag)
         return Released()
 

@@ -36,9 +36,9 @@ from magnetodb_backup.worker.tasks import TaskContext
 
 LOG = logging.getLogger(__name__)
 _NAMED_PACKS, _NAMED_BACKUPS = 20, 1000
-_NAMED = 1000  # corrupt files; the node manifest marks all
+_NAMED_FILES = 1000  # corrupt files; the node manifest marks all
 _LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
-_NAMED = 100  # tables with SSTables of an odd version
+_NAMED_TABLES = 100  # tables with SSTables of an odd version
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class UploadWork:
         except (Transient, Cancelled):
             raise  # another attempt needs the snapshot; a cancelled job removes it
         except Exception:
-            self._snapshots.drop(task.tag)
+            with context.command_of_cassandra():
+                self._snapshots.drop(task.tag)
             raise
         finally:
             self._uploading.release()
@@ -90,7 +91,8 @@ class UploadWork:
     def _upload_alone(self, task: Upload, context: TaskContext) -> Uploaded:
         if (kept := self._finished.find(task.tag)) is not None:
             # Its snapshot may be removed in part: the rest must not be taken for the whole.
-            self._snapshots.drop(task.tag)
+            with context.command_of_cassandra():
+                self._snapshots.drop(task.tag)
             return kept
         directories = self._node.data_directories()
         source = _Source(self._node.member(), directories, SnapshotTree(directories))
@@ -106,7 +108,7 @@ class UploadWork:
             manifest=uploaded.manifest,
             files=uploaded.files,
             bytes=uploaded.bytes,
-            corrupt_files=uploaded.corrupt_files[:_NAMED],
+            corrupt_files=uploaded.corrupt_files[:_NAMED_FILES],
             corrupt_count=len(uploaded.corrupt_files),
             lost=tuple(sorted(uploaded.lost)[:_NAMED_PACKS]),
             lost_count=len(uploaded.lost),
@@ -122,7 +124,8 @@ class UploadWork:
             index = self._index(task)
             index.mark_lost(uploaded.lost)
             index.close()
-        self._snapshots.drop(task.tag)
+        with context.command_of_cassandra():
+            self._snapshots.drop(task.tag)
         return result
 
     def _store(
@@ -201,7 +204,10 @@ class _OddVersions:
 
     def tables(self) -> dict[str, tuple[str, ...]]:
         """Return by version the tables that have such SSTables, the first of very many."""
-        return {version: tuple(sorted(tables)[:_NAMED]) for version, tables in self._tables.items()}
+        return {
+            version: tuple(sorted(tables)[:_NAMED_TABLES])
+            for version, tables in self._tables.items()
+        }
 
 
 def _count(task: Upload, tree: SnapshotTree) -> tuple[int, int]:

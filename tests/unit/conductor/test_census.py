@@ -64,6 +64,13 @@ def test_normal_node_that_the_ring_lacks_is_named(mode: str) -> None:
     assert f"127.0.0.9 (host ID {member(9).host_id})" in str(failure.value)
 
 
+def test_node_that_does_not_join_the_ring_is_not_missed() -> None:
+    """With join_ring=false a node serves clients without tokens; before 4.1 it shows no mode."""
+    proxy = member(9, tokens=())
+    census = take_census([member(1)], [_node(member(1), "w1"), _node(proxy, "w9")])
+    assert census.outside == ()
+
+
 def test_remnant_of_a_removed_node_is_told_from_a_missing_worker() -> None:
     """Its row in system.peers_v2 has to go; there is no node to start a worker on."""
     census = take_census([member(1), member(9)], [_node(member(1), "w1")])

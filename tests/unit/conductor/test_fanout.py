@@ -174,6 +174,24 @@ def test_task_that_waits_longer_than_the_deadline(make: Make, moves: bool) -> No
     assert len(attempts) == (4 if moves else 2)
 
 
+def test_activity_that_changes_no_progress_ends_a_trouble_too(make: Make) -> None:
+    """An upload that only hashes files, which the store has, works as any other."""
+    attempts: list[int] = []
+
+    def fail_late(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        attempts.append(1)
+        if len(attempts) > 3:
+            return {}
+        for _ in range(25):
+            threading.Event().wait(0.02)
+            context.get_on()
+        raise CassandraUnavailable("away")
+
+    workers = make(worker_1=Scripted(upload=fail_late))
+    (outcome,) = _fanout(workers, deadline=0.2).run(_calls(1))
+    assert outcome.error is None
+
+
 def test_unreachable_worker_goes_on_with_its_task(make: Make) -> None:
     """The task is not begun twice because its worker could not be asked for a while."""
     go_on = threading.Event()

@@ -12,7 +12,7 @@ import pytest
 
 from magnetodb_backup.conductor.fanout import Call, Fanout
 from magnetodb_backup.domain.backup.records import Progress
-from magnetodb_backup.errors import StillUnavailable
+from magnetodb_backup.errors import CassandraUnavailable, StillUnavailable
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.conductor.in_process import InProcessWorkers, Scripted, until_cancelled
@@ -80,6 +80,35 @@ def test_task_that_shows_a_sign_of_life_may_take_any_time(
     (outcome,) = _fanout(workers, outage_deadline=0.1).run([_call()])
     assert outcome.error is None
     assert workers.cancelled == []
+
+
+@pytest.mark.parametrize("kind", [TaskKind.PREPARE, TaskKind.SNAPSHOT, TaskKind.RELEASE])
+def test_command_of_cassandra_may_take_as_long_as_its_own_timeout(kind: TaskKind) -> None:
+    """A flush that is slow was cancelled after stall_deadline, though nodetool waits longer."""
+
+    def deed(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        with context.command_of_cassandra():
+            threading.Event().wait(_DEADLINE * 3)
+        return {"done": True}
+
+    workers = InProcessWorkers({"worker-1": Scripted(**{kind.value: deed})})
+    (outcome,) = _fanout(workers, outage_deadline=0.1).run([_call(kind)])
+    assert outcome.error is None
+    assert workers.cancelled == []
+
+
+def test_command_that_always_ends_by_its_timeout_ends_the_step() -> None:
+    """The wait for it is no progress that ends a time of trouble."""
+
+    def deed(arguments: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+        with context.command_of_cassandra():
+            threading.Event().wait(_DEADLINE)
+        raise CassandraUnavailable("nodetool flush timed out")
+
+    workers = InProcessWorkers({"worker-1": Scripted(prepare=deed)})
+    (outcome,) = _fanout(workers, outage_deadline=0.1).run([_call(TaskKind.PREPARE)])
+    assert isinstance(outcome.error, StillUnavailable)
+    assert "nodetool flush timed out" in str(outcome.error)
 
 
 @pytest.mark.parametrize("kind", [TaskKind.RESTORE_IMPORT, TaskKind.RESTORE_REPAIR])

@@ -75,6 +75,47 @@ def test_view_that_heals_is_another_round(cluster: Cluster) -> None:
     assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
 
 
+class _Late(FakeCql):
+    """A node that takes a while to learn of node 3 once it has begun to flush."""
+
+    looks = 0
+
+    def ring(self) -> tuple[RingMember, ...]:
+        members = super().ring()
+        if not any(entry.startswith("flush") for entry in self._node.log):
+            return members
+        type(self).looks += 1
+        return members if self.looks > 12 else members[:2]
+
+
+def test_gossip_that_takes_a_while(cluster: Cluster) -> None:
+    """Three rounds were over within seconds; gossip differs for longer after a node has joined."""
+
+    class Late(_Late):
+        """Counts for this test alone."""
+
+    cluster.nodes[2].make_cql = Late
+    backup = cluster.run(cluster.request(), worker_timeout=30.0)
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
+
+
+def test_pause_between_rounds_ends_when_the_job_is_cancelled(cluster: Cluster) -> None:
+    backup = cluster.request()
+
+    class Cancelling(_Late):
+        """Cancels the backup while its nodes do not agree."""
+
+        def ring(self) -> tuple[RingMember, ...]:
+            if self.looks == 4:
+                cluster.database.jobs.request_cancel(cluster.job(backup).id)
+            return super().ring()
+
+    cluster.nodes[2].make_cql = Cancelling
+    cluster.run(backup, worker_timeout=600.0)
+    assert cluster.database.backups.get(backup.id).status is BackupStatus.CANCELLED
+    assert cluster.job(backup).round == 1
+
+
 class _Unknowing(FakeCql):
     """A node that knows a peer in part."""
 
@@ -88,6 +129,44 @@ def test_peer_that_is_known_in_part_fails_the_backup(cluster: Cluster, number: i
     backup = cluster.backup()
     assert backup.status is BackupStatus.CREATE_FAILED
     assert "does not know the tokens of its peer 127.0.0.3" in backup.error
+
+
+def test_peer_that_is_known_in_part_for_a_moment_is_another_round(cluster: Cluster) -> None:
+    """The question for the whole ring failed the backup, where every other one begins a round."""
+    node = cluster.nodes[2]
+    node.on_flush = lambda: _blind(cluster, 2, 3)
+    whole = node.members
+
+    class Unknowing(_Unknowing):
+        """Knows node 3 in part after the digest of the ring is reported."""
+
+        asked = 0
+
+        def ring(self) -> tuple[RingMember, ...]:
+            if len(self._node.members) == len(whole):
+                return self._node.members
+            type(self).asked += 1
+            if self.asked == 2:  # the whole ring, because the digest differs
+                self._node.members, self._node.on_flush = whole, lambda: None
+                return super().ring()
+            return self._node.members
+
+    node.make_cql = Unknowing
+    backup = cluster.backup()
+    assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
+
+
+def test_node_that_falls_silent_before_it_shows_its_ring_leaves_the_backup(
+    cluster: Cluster,
+) -> None:
+    """Where partial backups are allowed, a node that fails does not fail the others."""
+    for node in cluster.nodes.values():
+        node.replication["replication_factor"] = "2"
+    cluster.workers.restart("worker-3", OlderWork(cluster.work(3)))  # reports no digest
+    cluster.lose(3, TaskKind.DESCRIBE)
+    backup = cluster.run(cluster.request(allow_partial=True), outage_deadline=0.2)
+    assert backup.status is BackupStatus.PARTIAL
+    assert cluster.node_backup(backup, 3).phase == "failed"
 
 
 def test_workers_of_an_older_release_are_asked_for_their_rings(cluster: Cluster) -> None:

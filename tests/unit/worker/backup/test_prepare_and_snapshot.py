@@ -115,6 +115,20 @@ def test_cancelled_prepare_does_not_flush(working: Working) -> None:
     assert not [entry for entry in working.node.log if entry.startswith("flush")]
 
 
+@pytest.mark.parametrize("kind", [TaskKind.PREPARE, TaskKind.SNAPSHOT])
+def test_wait_for_a_command_is_activity(working: Working, kind: TaskKind) -> None:
+    context = TaskContext()
+    shown: list[int] = []
+
+    def look() -> None:
+        shown.extend(context.shown_activity() for _ in range(3))
+
+    working.node.on_flush = working.node.on_snapshot = look
+    working.do(kind, context)
+    assert len(set(shown)) == 3
+    assert context.shown_activity() == context.shown_activity()  # it is over
+
+
 # Schema.
 
 
