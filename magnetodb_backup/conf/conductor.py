@@ -52,8 +52,9 @@ OPTS = [
         min=60,
         max=604800,
         help="Time in seconds without any progress after which a task of a backup is cancelled and "
-        "started again, as after an outage. A disk or an object store that does not answer must "
-        "not keep a job, and the later ones of its cluster, for ever.",
+        "started again, as after an outage. The wait for a command of Cassandra is no lack of "
+        "progress: it ends by the timeout of [nodetool] or [jolokia]. A disk or an object store "
+        "that does not answer must not keep a job, and the later ones of its cluster, for ever.",
     ),
     cfg.FloatOpt(
         "ownership_timeout",

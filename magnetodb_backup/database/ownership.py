@@ -100,7 +100,7 @@ def confirm(session: Session, fence: Fence, *, lock: bool) -> None:
 
 
 def forget(session: Session, resource: Resource) -> None:
-    """Remove the row of a resource that no one will claim again."""
+    """Remove the row of a resource that is not claimed again."""
     statement = delete(OwnershipRow).where(OwnershipRow.resource == resource.key)
     session.execute(statement, execution_options=_UNSYNCHRONIZED)
 

@@ -218,7 +218,8 @@ class Upload(BackupTask[Uploaded]):
     """Store the snapshot's files and the node manifest, then remove the snapshot.
 
     ``snapshot_files`` and ``snapshot_bytes`` are what the snapshot had when it was taken;
-    ``distrusted`` are damaged packs, with the IDs of the verifications that found them.
+    ``distrusted`` are damaged packs, with the IDs of the verifications that found them; with
+    ``distrust_all`` there are more than these, so no stored pack is used again.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.UPLOAD
@@ -231,6 +232,7 @@ class Upload(BackupTask[Uploaded]):
     snapshot_files: int | None = None
     snapshot_bytes: int | None = None
     distrusted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    distrust_all: bool = False
 
 
 @dataclass(frozen=True)

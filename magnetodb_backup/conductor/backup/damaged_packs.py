@@ -75,10 +75,12 @@ def damaged_packs(database: Database, cluster: str) -> DamagedPacks:
     return _not_replaced(database, cluster, findings)
 
 
-def bounded(packs: DamagedPacks) -> DamagedPacks:
-    """Return as many packs as one backup replaces; the others are left to the next one.
+def bounded(packs: DamagedPacks) -> tuple[DamagedPacks, frozenset[str]]:
+    """Return the packs that one backup names, and the host IDs of the nodes that have more.
 
-    So the arguments of a task, and the results of all nodes in one row, stay small enough.
+    So the arguments of a task, and the results of all nodes in one row, stay small enough. The
+    nodes that have more use no pack again: each pack that is not named may be a damaged one. What
+    is not named stays damaged for the next backup.
     """
     left, chosen = _MOST_PACKS, DamagedPacks()
     for host_id, found in sorted(packs.items()):
@@ -86,7 +88,8 @@ def bounded(packs: DamagedPacks) -> DamagedPacks:
         left -= len(taken)
         if taken:
             chosen[host_id] = taken
-    return chosen
+    more = frozenset(h for h, found in packs.items() if len(found) > len(chosen.get(h, ())))
+    return chosen, more
 
 
 def _not_replaced(database: Database, cluster: str, findings: DamagedPacks) -> DamagedPacks:

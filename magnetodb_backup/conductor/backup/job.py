@@ -14,7 +14,7 @@ from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of,
 from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
 from magnetodb_backup.conductor.backup.lost_packs import note_lost_packs
-from magnetodb_backup.conductor.backup.node_backups import NodeBackups
+from magnetodb_backup.conductor.backup.node_backups import NodeBackups, bounded_uploads
 from magnetodb_backup.conductor.backup.nodes import BackupNodes, hosts_in
 from magnetodb_backup.conductor.backup.one_ring import (
     require_one_ring,
@@ -221,7 +221,7 @@ class _Round:
     def _upload(self, results: Results) -> backup_steps.UploadDone:
         tables = results.of(backup_steps.ResolveDone).selection.tables
         snapshots = results.of(backup_steps.SnapshotDone).results
-        damaged = bounded(damaged_packs(self._context.database, self._backup.cluster))
+        damaged, uncounted = bounded(damaged_packs(self._context.database, self._backup.cluster))
 
         def task(host_id: str) -> Upload:
             snapshot, packs = snapshots[host_id], damaged.get(host_id, {})
@@ -234,13 +234,14 @@ class _Round:
                 snapshot_files=snapshot.files,
                 snapshot_bytes=snapshot.bytes,
                 distrusted={pack: tuple(found) for pack, found in packs.items()},
+                distrust_all=host_id in uncounted,
             )
 
         done = self._nodes.on_all(results, Phase.UPLOAD, task)
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
         note_lost_packs(self._context.database, self._backup.id, done.results)
-        return backup_steps.UploadDone(done.results, done.failed)
+        return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:
         """Remove what is left of the snapshots: everything is stored, so nothing fails here.

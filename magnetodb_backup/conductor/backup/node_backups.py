@@ -18,6 +18,7 @@ from magnetodb_backup.tasks.backup import SnapshotTaken, Uploaded
 from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.kinds import TaskKind
 
+_NAMED_FILES = 10_000  # corrupt files of all nodes in one step result
 _WRITE_EVERY = 1.0  # seconds
 
 
@@ -92,3 +93,19 @@ class NodeBackups:
     def _put(self, node: NodeBackup) -> None:
         self._database.backups.put_node_backup(node)
         self._known()[node.host_id] = node
+
+
+def bounded_uploads(uploads: Mapping[str, Uploaded]) -> Mapping[str, Uploaded]:
+    """Return uploads that name fewer corrupt files the more nodes there are; all are counted.
+
+    The results of all nodes are stored as one document; the records of the nodes name more.
+    """
+    most = max(1, _NAMED_FILES // max(1, len(uploads)))
+    return {
+        host_id: replace(
+            uploaded,
+            corrupt_files=uploaded.corrupt_files[:most],
+            corrupt_count=uploaded.corrupt,
+        )
+        for host_id, uploaded in uploads.items()
+    }

@@ -58,7 +58,7 @@ class StoredPacks:
             return frozenset(pack for pack, size in self._sizes.items() if not size)
 
     def unrepaired(self) -> frozenset[str]:
-        """Return the lost packs that were not stored again and that no one knows of yet."""
+        """Return the lost packs that were not stored again and that are not known yet."""
         with self._lock:
             lost = {pack for pack, size in self._sizes.items() if not size}
         return frozenset(lost - self._distrusted - self._known)

@@ -115,7 +115,9 @@ class UploadWork:
             harmed=self._harmed(task, uploaded.lost, context),
             progress=replace(uploaded.progress, files_total=files, bytes_total=size),
             member=Member.of(source.member),
-            replaced={pack: task.distrusted[pack] for pack in uploaded.replaced},
+            replaced={
+                pack: task.distrusted[pack] for pack in uploaded.replaced if pack in task.distrusted
+            },
             unrestorable=odd.tables(),
         )
         context.report(result.progress)
@@ -153,16 +155,23 @@ class UploadWork:
             snapshot_started_at=task.snapshot_started_at,
             snapshot_finished_at=task.snapshot_finished_at,
         )
-        index = self._index(task)
+        index, repository = self._index(task), self._repository(task)
+        distrusted = frozenset(task.distrusted)
+        if task.distrust_all:
+            LOG.warning(
+                "more than %d packs of this node are damaged: all are stored again",
+                len(distrusted),
+            )
+            distrusted |= frozenset(repository.packs())
         try:
             return upload_node(
-                self._repository(task),
+                repository,
                 index,
                 NodeSnapshot(header, lambda: odd.seen(tree.files(task.tag, tables))),
                 replace(self._settings, on_corrupt=task.on_corrupt),
                 spool_directory=self._state_dir,
                 caller=Caller(report, context.raise_if_cancelled, context.get_on),
-                distrusted=frozenset(task.distrusted),
+                distrusted=distrusted,
             )
         finally:
             index.close()

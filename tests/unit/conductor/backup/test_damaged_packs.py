@@ -8,13 +8,17 @@ from collections.abc import Callable
 import pytest
 
 from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
-from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.conductor.backup.node_backups import bounded_uploads
+from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.backup.records import Backup, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.errors import StorageRefused
 from magnetodb_backup.repository.format.names import node_container, pack_name
+from magnetodb_backup.tasks.backup import Uploaded
+from magnetodb_backup.tasks.cluster import Member
 from tests.unit.conductor.cluster import Cluster
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_node import CLUSTER, member
 from tests.unit.worker.working import PREFIX
 
 
@@ -181,8 +185,21 @@ def test_packs_of_others_than_the_described_problems_count(cluster: Cluster) -> 
 def test_one_backup_replaces_so_many_packs() -> None:
     """What a step stores of all nodes has to fit into the database."""
     packs = {host: {f"{n:064x}": ["job"] for n in range(30_000)} for host in ("a", "b", "c")}
-    chosen = bounded(packs)
+    chosen, more = bounded(packs)
     assert {host: len(found) for host, found in chosen.items()} == {"a": 30_000, "b": 20_000}
+    assert more == {"b", "c"}  # damaged packs beyond the bound were used again
+
+
+@pytest.mark.parametrize("nodes", [1, 100])
+def test_step_result_of_many_nodes_stays_small(nodes: int) -> None:
+    """What each node names is bounded; the sum of a thousand nodes was not."""
+    progress = Progress()
+    upload = Uploaded(
+        StoredObject("n", 1, "0" * 64), 1, 1, ("f",) * 1000, progress, Member.of(member(1))
+    )
+    bound = bounded_uploads({str(n): upload for n in range(nodes)})
+    assert sum(len(u.corrupt_files) for u in bound.values()) <= 10_000
+    assert {u.corrupt for u in bound.values()} == {1000}
 
 
 def test_backups_that_need_lost_packs_get_a_note(cluster: Cluster) -> None:

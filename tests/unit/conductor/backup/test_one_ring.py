@@ -10,7 +10,7 @@ import pytest
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableDescription
-from magnetodb_backup.errors import RingDiffers
+from magnetodb_backup.errors import CassandraUnavailable, RingDiffers
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
@@ -156,6 +156,13 @@ def test_peer_that_is_known_in_part_for_a_moment_is_another_round(cluster: Clust
     assert (backup.status, cluster.job(backup).round) == (BackupStatus.CREATED, 2)
 
 
+class _Undescribed(FakeCql):
+    """A node that answers everything except the question for its ring."""
+
+    def partitioner(self) -> str:
+        raise CassandraUnavailable("away")
+
+
 def test_node_that_falls_silent_before_it_shows_its_ring_leaves_the_backup(
     cluster: Cluster,
 ) -> None:
@@ -163,10 +170,11 @@ def test_node_that_falls_silent_before_it_shows_its_ring_leaves_the_backup(
     for node in cluster.nodes.values():
         node.replication["replication_factor"] = "2"
     cluster.workers.restart("worker-3", OlderWork(cluster.work(3)))  # reports no digest
-    cluster.lose(3, TaskKind.DESCRIBE)
+    cluster.nodes[3].make_cql = _Undescribed
     backup = cluster.run(cluster.request(allow_partial=True), outage_deadline=0.2)
     assert backup.status is BackupStatus.PARTIAL
     assert cluster.node_backup(backup, 3).phase == "failed"
+    assert cluster.did("snapshot")[2] == 0
 
 
 def test_workers_of_an_older_release_are_asked_for_their_rings(cluster: Cluster) -> None:

@@ -252,6 +252,15 @@ def test_distrusted_packs_are_stored_again_and_told_with_their_reasons(working: 
     assert result.replaced == {pack: ("verification-1", "verification-2")}
 
 
+def test_no_pack_is_used_again_if_more_are_damaged_than_can_be_named(working: Working) -> None:
+    """Damaged packs beyond the bound were trusted, though they are known to be damaged."""
+    working.do(UPLOAD)
+    (pack,) = working.repository.packs()
+    result = _second(working, distrusted={"0" * 64: ["verification-3"]}, distrust_all=True)
+    assert working.store.packs_put() == [pack_name(pack)]
+    assert result.replaced == {}  # the next backup names it
+
+
 # Two uploads at once.
 
 
