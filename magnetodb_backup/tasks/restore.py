@@ -222,6 +222,7 @@ class RunPreflight(PartsTask[NodePreflight]):
     ``room`` as of ``Download``; ``contacts`` are the nodes' addresses in the ring, empty if
     nothing is to be rehearsed.
     With ``spread`` the node takes its present room for ``room``.
+    ``proves`` are the node backups whose packs the node asks the store for, absent for all.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_PREFLIGHT
@@ -230,6 +231,7 @@ class RunPreflight(PartsTask[NodePreflight]):
     room: tuple[int, ...] | UnsetType = UNSET
     spread: bool = False
     contacts: tuple[str, ...] = ()
+    proves: tuple[str, ...] | UnsetType = UNSET
 
 
 @dataclass(frozen=True)

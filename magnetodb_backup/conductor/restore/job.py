@@ -20,8 +20,10 @@ from magnetodb_backup.conductor.restore.online import OnlineDelivery
 from magnetodb_backup.conductor.restore.plan import make_plan
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.conductor.restore.ring_guard import RingGuard
+from magnetodb_backup.conductor.restore.view_updates import await_view_updates
 from magnetodb_backup.domain.fingerprints import merged_checks
 from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.domain.restore.parts import shared_proofs
 from magnetodb_backup.domain.restore.plan import Plan
 from magnetodb_backup.domain.restore.records import Restore
 from magnetodb_backup.domain.restore.routing import Method
@@ -145,9 +147,13 @@ class RestoreJob:
         asked = {
             m.host_id: RunPreflight(parts=(), spread=True) for m in self._nodes.members(results)
         }
+        proofs = shared_proofs(work)
         for host_id in self._delivery.receivers(results, work):
             asked[host_id] = RunPreflight(
-                parts=work.get(host_id, ()), contacts=contacts, spread=True
+                parts=work.get(host_id, ()),
+                contacts=contacts,
+                spread=True,
+                proves=proofs.get(host_id, ()),
             )
         nodes = self._nodes.run(results, "preflight", asked)
         rehearsal = self._delivery.rehearse(results, routing, steps)
@@ -235,15 +241,14 @@ class RestoreJob:
             return ViewsReady()
         made = self._nodes.run_on_first(results, "make_views", MakeSchema(statements=after))
         views = tuple(TableName(*name) for name in names_of(after, "view"))
-        self._await_views(results, "views", views, tuple(names_of(after, "index")))
+        self._await_views(results, views, tuple(names_of(after, "index")))
         return ViewsReady(made.made)
 
     def _await_views(
         self,
         results: Results,
-        step: str,
-        views: tuple[TableName, ...] = (),
-        indexes: tuple[tuple[str, str], ...] = (),
+        views: tuple[TableName, ...],
+        indexes: tuple[tuple[str, str], ...],
     ) -> None:
         """Wait until all nodes have built these, and have sent their view updates."""
         bounds = self._nodes.builds
@@ -251,7 +256,7 @@ class RestoreJob:
             views=views, indexes=indexes, seconds=bounds.stall, longest=bounds.longest
         )
         members = self._nodes.members(results)
-        self._nodes.run(results, step, {m.host_id: task for m in members})
+        self._nodes.run(results, "views", {m.host_id: task for m in members})
 
     def _repair(self, results: Results) -> TablesRepaired:
         """Repair if a node or a copy was left out, or rows were sent to new owners."""
@@ -267,8 +272,17 @@ class RestoreJob:
             for member in self._nodes.targets(results):
                 self._nodes.run(results, "repair", {member.host_id: Repair(tables=tables)})
             # What a repair changes in a table with views makes view updates.
-            self._await_views(results, "view_updates")
+            self._warn(await_view_updates(self._nodes, results, tables))
         return TablesRepaired(tables)
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Add warnings to those of the plan in the record."""
+        restores = self._context.database.restores
+        plan = restores.get(self._restore.id).plan or {}
+        known = plan.get("warnings", [])
+        new = [text for text in warnings if text not in known]
+        if new:
+            restores.update(self._restore.id, plan={**plan, "warnings": [*known, *new]})
 
     def _check(self, results: Results) -> RowsCompared:
         """Compare the restored rows with the backup's fingerprints; the clean-up judges."""

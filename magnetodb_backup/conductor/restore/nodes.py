@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from magnetodb_backup.conductor.calls import call_of
-from magnetodb_backup.conductor.census import Census, require_all, take_census
+from magnetodb_backup.conductor.census import Census, require_all, require_in_ring, take_census
 from magnetodb_backup.conductor.definition import BuildBounds, JobContext
 from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
@@ -21,8 +21,8 @@ from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.restore.routing import find_member
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import TableDescription, TableName
-from magnetodb_backup.errors import BackupError
-from magnetodb_backup.tasks.backup import Describe, Resolve
+from magnetodb_backup.errors import BackupError, RingDiffers
+from magnetodb_backup.tasks.backup import Describe, NodeDescription, Resolve
 from magnetodb_backup.tasks.cluster import Member, PresentMember
 from magnetodb_backup.tasks.codec import decode
 from magnetodb_backup.tasks.restore import RestoreTask
@@ -47,16 +47,23 @@ class TargetNodes:
 
         :raises MissingWorker: naming the nodes without a usable worker.
         :raises NotFound: if the only node to be restored is not in the ring.
-        :raises RingDiffers: while a node joins, leaves or moves.
+        :raises RingDiffers: while a node joins, leaves or moves, or the ring lacks a node.
         """
         deadline = self._any_worker.deadline()
         while True:
-            ring = self._ring()
-            nodes = self._any_worker.nodes()
-            census = take_census(ring, nodes)
-            if not census.missing or time.monotonic() > deadline:
-                break
+            late = time.monotonic() > deadline
+            try:
+                seen = self._describe()
+                ring = [member.ring_member() for member in seen.ring]
+                nodes = self._any_worker.nodes()
+                census = take_census(ring, nodes)
+                if late or not (census.missing or census.outside):
+                    break
+            except RingDiffers:  # a node that joins is known in part for a moment
+                if late:
+                    raise
             self._any_worker.wait_a_moment(deadline)
+        require_in_ring(census, seen.member.address)
         node = self._restore.request.node
         only = find_member(ring, node) if node else None
         down = _down(census, nodes, only) if down_allowed else ()
@@ -73,7 +80,7 @@ class TargetNodes:
             down=tuple(m.host_id for m, _ in down),
         )
 
-    def _ring(self) -> list[RingMember]:
+    def _describe(self) -> NodeDescription:
         restore = self._restore
 
         def describe(host_id: str) -> Describe:
@@ -86,7 +93,7 @@ class TargetNodes:
 
         described = self._any_worker.run(f"{self._job.id}:census", describe)
         require_settled(described)
-        return [member.ring_member() for member in described.ring]
+        return described
 
     def tables(self) -> dict[TableName, TableDescription]:
         """Return the tables that exist now, with their IDs."""

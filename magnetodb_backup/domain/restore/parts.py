@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,3 +70,22 @@ class Part:
     cluster: str = ""
     backup_id: str = ""
     kind: PartKind = PartKind.SSTABLES
+
+
+def shared_proofs(work: Mapping[str, Sequence[Part]]) -> dict[str, tuple[str, ...]]:
+    """Return by node the node backups (by host ID) whose packs it proves, each table once.
+
+    All nodes that stream may have parts of all node backups: each of them would prove all packs.
+    """
+    takers: dict[str, dict[str, set[TableRef]]] = {}
+    for host_id, parts in work.items():
+        for part in parts:
+            takers.setdefault(part.source, {}).setdefault(host_id, set()).update(part.tables)
+    proofs: dict[str, list[str]] = {host_id: [] for host_id in work}
+    for source, tables_of in takers.items():
+        proved: set[TableRef] = set()
+        for host_id in sorted(tables_of, key=lambda h: len(proofs[h])):
+            if not tables_of[host_id] <= proved:
+                proofs[host_id].append(source)
+                proved |= tables_of[host_id]
+    return {host_id: tuple(sources) for host_id, sources in proofs.items()}

@@ -205,10 +205,12 @@ def summarise(
     )
 
 
-def missing_packs(repository: NodeRepository, packs: Mapping[str, int]) -> tuple[str, ...]:
+def missing_packs(
+    repository: NodeRepository, packs: Mapping[str, int], raise_if_cancelled: Callable[[], None]
+) -> tuple[str, ...]:
     """Return a text for each pack that is missing or too short; each object itself is asked for."""
     problems = []
-    for pack, size in repository.pack_sizes(packs, lambda: None):
+    for pack, size in repository.pack_sizes(packs, raise_if_cancelled):
         least = packs[pack]
         if size is None:
             problems.append(f"pack {pack}: missing")

@@ -12,7 +12,7 @@ import pytest
 
 from magnetodb_backup.domain.backup.manifest import Extent, FileEntry
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import FormatProblem, StorageUnavailable
+from magnetodb_backup.errors import Cancelled, FormatProblem, StorageUnavailable
 from magnetodb_backup.repository.download.download import (
     NodeSummary,
     TableSummary,
@@ -157,12 +157,12 @@ def _packs(stage: Stage) -> dict[str, int]:
 
 
 def test_all_packs_are_there(stored: Stage) -> None:
-    assert missing_packs(stored.disk.repository, _packs(stored)) == ()
+    assert missing_packs(stored.disk.repository, _packs(stored), lambda: None) == ()
     assert len(stored.store.heads) == 3
 
 
 def test_no_pack_is_needed(stored: Stage) -> None:
-    assert missing_packs(stored.disk.repository, {}) == ()
+    assert missing_packs(stored.disk.repository, {}, lambda: None) == ()
 
 
 def test_missing_and_short_packs(stored: Stage) -> None:
@@ -170,7 +170,7 @@ def test_missing_and_short_packs(stored: Stage) -> None:
     lost, short, _ = packs
     stored.disk.lose(lost)
     stored.disk.damage(short, lambda body: body[:999])
-    assert missing_packs(stored.disk.repository, packs) == (
+    assert missing_packs(stored.disk.repository, packs, lambda: None) == (
         f"pack {lost}: missing",
         f"pack {short}: has 999 bytes, needs 1000",
     )
@@ -178,13 +178,15 @@ def test_missing_and_short_packs(stored: Stage) -> None:
 
 def test_longer_pack_than_needed(stored: Stage) -> None:
     """Only a part of it may be of the tables that are wanted."""
-    assert missing_packs(stored.disk.repository, dict.fromkeys(_packs(stored), 1)) == ()
+    assert (
+        missing_packs(stored.disk.repository, dict.fromkeys(_packs(stored), 1), lambda: None) == ()
+    )
 
 
 def test_listing_that_lags(stored: Stage) -> None:
     packs = _packs(stored)
     stored.store.unlisted = lambda name: name == pack_name(next(iter(packs)))
-    assert missing_packs(stored.disk.repository, packs) == ()
+    assert missing_packs(stored.disk.repository, packs, lambda: None) == ()
 
 
 def test_listing_that_has_a_lost_pack(stored: Stage) -> None:
@@ -192,14 +194,14 @@ def test_listing_that_has_a_lost_pack(stored: Stage) -> None:
     (pack, *_), packs = _packs(stored), _packs(stored)
     stored.disk.lose(pack)
     stored.store.ghosts = {pack_name(pack): 1000}
-    assert missing_packs(stored.disk.repository, packs) == (f"pack {pack}: missing",)
+    assert missing_packs(stored.disk.repository, packs, lambda: None) == (f"pack {pack}: missing",)
 
 
 def test_listing_that_has_a_short_one_still(stored: Stage) -> None:
     packs = _packs(stored)
     (pack, *_) = packs
     stored.store.ghosts = {pack_name(pack): 10}
-    assert missing_packs(stored.disk.repository, packs) == ()
+    assert missing_packs(stored.disk.repository, packs, lambda: None) == ()
 
 
 def test_store_that_is_away(tmp_path: Path) -> None:
@@ -210,4 +212,15 @@ def test_store_that_is_away(tmp_path: Path) -> None:
             raise StorageUnavailable("away")
 
     with pytest.raises(StorageUnavailable):
-        missing_packs(Stage(tmp_path, Away()).disk.repository, {PACKS[0]: 1})
+        missing_packs(Stage(tmp_path, Away()).disk.repository, {PACKS[0]: 1}, lambda: None)
+
+
+def test_the_proof_of_packs_can_be_cancelled(stored: Stage) -> None:
+    """It takes a request for each pack: minutes for a large node backup."""
+
+    def cancel() -> None:
+        raise Cancelled("the task was cancelled")
+
+    with pytest.raises(Cancelled):
+        missing_packs(stored.disk.repository, _packs(stored), cancel)
+    assert stored.store.heads == []

@@ -13,6 +13,7 @@ from magnetodb_backup.conductor.definition import BuildBounds
 from magnetodb_backup.domain.restore.records import (
     OFFLINE_PHASES,
     Existing,
+    Restore,
     RestorePhase,
     RestoreStatus,
 )
@@ -255,15 +256,60 @@ def test_other_ring_is_streamed_to_and_repaired(restoring: Restoring) -> None:
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     everything = sorted(row for rows in restoring.saved_rows(T).values() for row in rows)
     assert restoring.rows(T) == {(n, T): everything for n in nodes}
-    # What a repair changes makes view updates: they are waited for.
-    performed = list(restoring.performed(restore))
-    last = max(i for i, step in enumerate(performed) if step == "repair")
-    assert performed[last + 1 :].count("view_updates") == 3
+    assert "view_updates" not in restoring.performed(restore)  # there is no view
     assert sorted(restoring.told("repair")) == ["repair ks t u"] * 3
     assert restoring.told("import") == []
     assert restore.plan is not None
     assert restore.plan["method_by_keyspace"] == {"ks": "stream"}
     assert restore.plan["bytes_sent"] > 0
+
+
+def _moved(cluster: Cluster) -> None:
+    """Give a node other tokens, so that rows are streamed."""
+    nodes = cluster.nodes
+    nodes[3].me = replace(nodes[3].me, tokens=(12345,))
+    for node in nodes.values():
+        node.members = tuple(other.me for other in nodes.values())
+    cluster.report(3)
+
+
+def _updates_after_the_repair(restoring: Restoring, restore: Restore) -> int:
+    performed = list(restoring.performed(restore))
+    last = max(i for i, step in enumerate(performed) if step == "repair")
+    return performed[last + 1 :].count("view_updates")
+
+
+def test_view_updates_of_a_repair_are_waited_for(cluster: Cluster) -> None:
+    """What a repair changes in a table with views makes view updates."""
+    fake_changes.execute(list(cluster.nodes.values()), fake_changes.view_text(V, T))
+    restoring = Restoring(cluster)
+    _moved(cluster)
+    restore = restoring.restore(existing=Existing.REPLACE)
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    assert _updates_after_the_repair(restoring, restore) == 3
+
+
+@pytest.mark.parametrize("with_view", [True, False])
+def test_hints_that_wait_do_not_fail_a_repaired_restore(cluster: Cluster, with_view: bool) -> None:
+    """Hints for other tables, too, ended a finished restore as RESTORE_FAILED after an hour."""
+    if with_view:
+        fake_changes.execute(list(cluster.nodes.values()), fake_changes.view_text(V, T))
+    restoring = Restoring(cluster)
+    _moved(cluster)
+
+    def keep(worker_id: str, started: TaskKind) -> None:
+        if started is TaskKind.RESTORE_REPAIR:
+            cluster.nodes[2].hints = [cluster.nodes[2].now - 1]
+
+    cluster.workers.after_start = keep
+    request = restoring.request(existing=Existing.REPLACE)
+    restore = restoring.run(request, builds=BuildBounds(stall=0.1))
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    late = [w for w in (restore.plan or {})["warnings"] if "not ready: hints" in w]
+    assert len(late) == int(with_view)
+    if with_view:
+        assert "127.0.0.2: not ready: hints for other nodes" in late[0]
+        assert "run nodetool repair --full on the views: ks.v" in late[0]
 
 
 @pytest.mark.parametrize("existing", [Existing.REFUSE, Existing.MERGE])

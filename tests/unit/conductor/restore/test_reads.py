@@ -14,6 +14,7 @@ from magnetodb_backup.conductor.restore.check import check_tasks
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.fingerprints import TokenRange, assign_ranges, split_ring
 from magnetodb_backup.domain.restore.records import Existing, RestoreStatus
+from magnetodb_backup.repository.format.names import PACKS
 from magnetodb_backup.tasks.restore_steps import CheckBasis
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.offline import Offline
@@ -162,3 +163,18 @@ def test_basis_of_an_older_release_makes_all_read_all() -> None:
     tasks = check_tasks(older, ring, ())
     assert all(task.figures == basis.stored for task in tasks.values())
     assert sum(len(task.ranges) for task in tasks.values()) == len(ranges)
+
+
+def test_each_pack_is_asked_for_once_in_a_cluster(wide: Cluster) -> None:
+    """All nodes stream from all node backups: each of them asked for every pack."""
+    restoring = Restoring(wide)
+    nodes = wide.nodes
+    nodes[3].me = replace(nodes[3].me, tokens=(12345,))
+    for node in nodes.values():
+        node.members = tuple(other.me for other in nodes.values())
+    wide.report(3)
+    wide.store.heads.clear()
+    restore = restoring.restore(existing=Existing.REPLACE, dry_run=True)
+    assert restore.status is RestoreStatus.PLANNED
+    packs = Counter(name for name in wide.store.heads if name.startswith(PACKS))
+    assert set(packs.values()) == {1}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from magnetodb_backup.domain.restore.records import Existing, RestoreStatus
+from magnetodb_backup.errors import RingDiffers
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring, T
@@ -173,3 +174,30 @@ def test_node_control_is_asked_where_cql_does_not_show_it(restoring: Restoring) 
         node.shows_gossip = False
     _at(restoring, TaskKind.RESTORE_DOWNLOAD, lambda: _join(restoring))
     assert "node 127.0.0.4 is joining" in restoring.restore(existing=Existing.REPLACE).error
+
+
+def test_a_peer_that_is_known_in_part_for_a_moment_is_waited_for(restoring: Restoring) -> None:
+    looks: list[str] = []
+
+    def look() -> None:
+        looks.append("ring")
+        if len(looks) < 3:
+            raise RingDiffers("node 127.0.0.1 does not know the tokens of its peer 127.0.0.3")
+
+    for node in restoring.cluster.nodes.values():
+        node.on_ring_look = look
+    request = restoring.request(existing=Existing.REPLACE, dry_run=True)
+    restore = restoring.run(request, worker_timeout=10)
+    assert (restore.status, restore.error) == (RestoreStatus.PLANNED, "")
+
+
+def test_a_ring_that_lacks_a_node_is_refused(restoring: Restoring) -> None:
+    """The node would keep its rows from before the truncation, and get none."""
+    before = restoring.rows()
+    for number in (1, 2):
+        node = restoring.cluster.nodes[number]
+        node.members = node.members[:2]
+    restore = restoring.restore(existing=Existing.REPLACE)
+    assert restore.status is RestoreStatus.RESTORE_FAILED
+    assert "lacks nodes whose Cassandra is NORMAL: 127.0.0.3" in restore.error
+    assert restoring.rows() == before
