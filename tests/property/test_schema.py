@@ -6,7 +6,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.schema.cql_text import TokenKind, rewritten, tokenize
+from magnetodb_backup.domain.schema.cql_text import rewritten
+from magnetodb_backup.domain.schema.cql_tokens import TokenKind, tokenize
 from magnetodb_backup.domain.schema.planner import (
     Statement,
     Target,

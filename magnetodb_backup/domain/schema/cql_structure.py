@@ -6,14 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from magnetodb_backup.domain.schema.cql_text import (
-    Cursor,
-    Statement,
-    TokenKind,
-    canonical,
-    parse,
-    shown,
-)
+from magnetodb_backup.domain.schema.cql_text import Cursor, Statement, parse, shown
+from magnetodb_backup.domain.schema.cql_tokens import TokenKind, canonical
 from magnetodb_backup.domain.tables import quote
 from magnetodb_backup.errors import FormatProblem
 

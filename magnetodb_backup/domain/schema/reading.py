@@ -11,13 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.schema.cql_text import (
-    Statement,
-    as_statement,
-    parse_beginning,
-    scan,
-    token_spans,
-)
+from magnetodb_backup.domain.schema.cql_text import Statement, as_statement, parse_beginning, scan
+from magnetodb_backup.domain.schema.cql_tokens import token_spans
 from magnetodb_backup.domain.schema.rows import SchemaRow
 from magnetodb_backup.errors import FormatProblem
 
