@@ -324,16 +324,15 @@ def test_imports_that_cannot_be_asked_for_name_the_note(
 def test_an_import_ends_with_the_process_of_cassandra(staged: RestoringNode) -> None:
     """After a restart nothing is asked: the note of the import means nothing any more."""
     _cancel_in_a_slow_import(staged)
-    staged.node.importing.clear()
     staged.node.boots = 2
 
     def refuse(table: TableName) -> None:
         raise CommandFailed("nodetool import failed")
 
-    staged.node.on_import = refuse
+    staged.node.on_wait = refuse
     staged.download(restore_id="e" * 8 + RESTORE[8:])
     assert staged.do(TaskKind.RESTORE_CLEANUP)["awaited"] == []
-    assert staged.staging.note("importing.json").exists() is False
+    assert staged.staged() == {}
 
 
 def test_a_note_that_cannot_be_written_is_named(staged: RestoringNode) -> None:

@@ -72,6 +72,16 @@ def test_preflight_of_several_parts(restoring: RestoringNode) -> None:
     assert found["files"] == 6
 
 
+def test_packs_that_another_node_proves_are_not_asked_for(restoring: RestoringNode) -> None:
+    store = restoring.working.store
+    store.heads.clear()
+    found = restoring.preflight(proves=[])
+    assert (found["problems"], store.heads) == ([], [])
+    assert found["bytes_per_second"] > 0
+    restoring.preflight(proves=[HOST])
+    assert len(store.heads) == found["packs"] > 0
+
+
 def test_room_is_needed_where_the_files_lay(tmp_path: Path) -> None:
     """A small disk beside a large one must not be counted on, nor refused for its size."""
     restoring = RestoringNode(tmp_path, _more_files)
