@@ -41,7 +41,8 @@ def test_deletion_removes_the_manifests(cluster: Cluster) -> None:
     packs = cluster.packs(1).packs()
     _delete(cluster, backup.id)
     assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
-    assert cluster.job(backup, JobKind.DELETION).result == {"objects_removed": 5}
+    # The backup manifest, the schema as text and as rows, and three node manifests.
+    assert cluster.job(backup, JobKind.DELETION).result == {"objects_removed": 6}
     assert cluster.packs(1).packs() == packs
     with pytest.raises(NotFound):
         cluster.repository.read_backup(backup.id)
