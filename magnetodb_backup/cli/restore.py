@@ -263,7 +263,7 @@ def _add_choice(parser: ArgumentParser) -> None:
         "that name is dropped and not created again; may be repeated",
     )
     parser.add_argument(
-        "--cluster", help="target cluster; by default the backup's own cluster, or the only one"
+        "--cluster", help="target cluster; required unless the backup's own cluster reports"
     )
 
 
