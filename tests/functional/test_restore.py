@@ -218,7 +218,8 @@ def test_schema_that_differs(kept: Kept) -> None:
     outcome = kept.restore("--table", 'depot."Mixed"', "--existing", "replace")
     assert outcome.code == 1
     assert '"Text"' in outcome.json["error"]
-    assert "extra int" in outcome.json["error"]
+    assert "--to-table" in outcome.json["error"]
+    assert "extra" not in outcome.json["error"]  # added columns are taken
     assert outcome.json["tables"] == {"depot.Mixed": "untouched"}
     kept.restored("--table", 'depot."Mixed"', "--to-table", "mixed_before")
     assert all_rows(kept.rig.cluster, "depot.mixed_before") == kept.rows['"Mixed"']
