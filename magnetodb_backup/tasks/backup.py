@@ -45,7 +45,7 @@ class NodeDescription:
 
     ``partitioner`` is the name of its class, empty from workers of older releases.
     ``unsettled`` has, by address, the nodes that join, leave or move, as this node sees them; None
-    from older releases.
+    from older releases, and for backups, which do not ask.
     """
 
     member: Member

@@ -53,7 +53,8 @@ class PrepareWork:
             data_directories=self._node.data_directories(),
             mode=self._node.operation_mode(),
             partitioner=self._node.cql().partitioner(),
-            unsettled=self._node.unsettled_nodes(),
+            # Backups compare rings only; before 4.1 this is a command of its own.
+            unsettled=self._node.unsettled_nodes() if task.restore_id else None,
         )
 
     def _resolve(self, task: Resolve, context: TaskContext) -> Resolved:

@@ -120,6 +120,6 @@ def test_verification_finds_damaged_fingerprints(
 def test_fingerprints_are_deleted_with_their_backup(disk: Disk, manifest: BackupManifest) -> None:
     """Though the listing may lag."""
     disk.store.unlisted = lambda name: "/figures/" in name
-    assert disk.cluster.delete_backup(backup_id(1), [disk.host_id], figures=True) == 4
+    assert disk.cluster.delete_backup(backup_id(1), [disk.host_id], figures=True) == 5
     disk.store.unlisted = lambda name: False
     assert _names(disk) == []
