@@ -79,11 +79,16 @@ class CassandraProcess:
         return takes_connections(self._address, self._native_port)
 
     def stop(self, raise_if_cancelled: Callable[[], None]) -> None:
-        """Run the stop command until it ends.
+        """Run the stop command until it ends; a cancellation is raised before or after it.
+
+        A node whose stop was interrupted may still be stopping when it is to be started again: the
+        start command would find it running, and nothing would start it once it has stopped.
 
         :raises CommandFailed: with its output, if it fails or takes too long.
         """
-        self._run("stop_command", self._stop_command, self.stop_timeout, raise_if_cancelled)
+        raise_if_cancelled()
+        self._run("stop_command", self._stop_command, self.stop_timeout, lambda: None)
+        raise_if_cancelled()
 
     def start(self, raise_if_cancelled: Callable[[], None]) -> None:
         """Run the start command until it ends.

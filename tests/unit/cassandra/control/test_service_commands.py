@@ -90,6 +90,23 @@ def test_waiting_can_be_cancelled() -> None:
         process(*python("import time; time.sleep(600)")).start(cancelled)
 
 
+def test_stop_that_has_begun_is_not_cancelled(tmp_path: Path) -> None:
+    """Cassandra may be stopping already; to start it again needs the end of that."""
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+
+    def cancelled() -> None:
+        if begun.exists():
+            raise Cancelled("enough")
+
+    code = (
+        "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(1); "
+        "pathlib.Path(sys.argv[2]).touch()"
+    )
+    with pytest.raises(Cancelled):
+        process(*python(code), str(begun), str(ended)).stop(cancelled)
+    assert ended.exists()
+
+
 def test_what_a_command_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     """A daemon keeps the output open that it inherited."""
     code = """
