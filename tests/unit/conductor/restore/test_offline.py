@@ -168,7 +168,7 @@ def test_rows_are_proven(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("everything", [True, False])
 def test_writes_that_cassandra_would_finish_later(offline: Offline, everything: bool) -> None:
-    """Accepted proposals and batches of before would be applied on top of the restored rows."""
+    """Earlier accepted proposals and batches would be applied on top of the restored rows."""
     kept = []
     for node in offline.cluster.nodes.values():
         for name in ("paxos", "batches", "local"):

@@ -80,7 +80,7 @@ def test_a_function_with_dollars_in_its_body_is_made(
 
 @pytest.mark.parametrize("body", ["a$", "$$;", "$", "x$$y$$z", "$$;\n\nCREATE'", "''$$"])
 def test_bodies_with_dollars(body: str) -> None:
-    """Whatever a body holds, the rows beside it are read."""
+    """The rows beside a body are read, also if it contains quotes or dollar signs."""
     odd = STRIP._replace(statement=f"CREATE FUNCTION k.f(a text) LANGUAGE java AS $${body}$$;")
     schema = Schema.read((*ROWS[:2], odd, *ROWS[3:]))
     assert schema.unreadable == []

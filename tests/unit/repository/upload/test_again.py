@@ -127,7 +127,7 @@ def test_lagging_listing_is_asked_again_by_head(stored: Disk) -> None:
 
 
 def test_each_pack_is_asked_for_once(stored: Disk) -> None:
-    """Whatever the number of its files, and of the files of other packs."""
+    """The number of its files, and of those of other packs, does not matter."""
     stored.upload(2)
     assert sorted(stored.store.heads) == sorted(pack_name(p) for p in stored.repository.packs())
 
