@@ -294,7 +294,7 @@ def test_stopping_does_not_wait_for_a_conductor(worker: Worker) -> None:
 
 
 class _Hanging:
-    """Work that does not hear that it is cancelled."""
+    """Work that does not notice its cancellation."""
 
     def __init__(self) -> None:
         self.end = threading.Event()

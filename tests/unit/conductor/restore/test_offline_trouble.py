@@ -38,8 +38,8 @@ def test_views_are_made_again_after_a_failure(offline: Offline) -> None:
     restore = offline.run(restore)
     assert restore.status is RestoreStatus.CANCELLED
     assert "make then" not in restore.error
-    assert offline.told("cql DROP MATERIALIZED") == ["cql DROP MATERIALIZED VIEW IF EXISTS ks.v"]
-    assert offline.told("cql DROP TABLE") == []
+    drops = [d for d in offline.told("cql DROP") if "magnetodb_backup_creates_views" not in d]
+    assert drops == ["cql DROP MATERIALIZED VIEW IF EXISTS ks.v"]
     assert sorted(offline.cluster.nodes[1].schema.split()) == sorted(schema.split())
 
 
