@@ -26,7 +26,7 @@ from oslo_messaging._drivers.impl_fake import FakeIncomingMessage
 from oslo_messaging.rpc import dispatcher
 
 from magnetodb_backup.domain.backup.records import Progress
-from magnetodb_backup.domain.ring import NodeReport, RingMember
+from magnetodb_backup.domain.ring import NodeReport, RingMember, ring_digest
 from magnetodb_backup.messaging.bus import WORKER_TOPIC
 from magnetodb_backup.messaging.conductor import ConductorClient
 from magnetodb_backup.messaging.worker import WorkerEndpoint
@@ -106,6 +106,7 @@ class SimulatedWorkers:
 
     def __init__(self, transport: Any, store: StorageDriver, count: int, seconds: float) -> None:
         self.ring = ring_of(count)
+        self._ring_sha256 = ring_digest(self.ring)
         self._store, self._seconds = store, seconds
         self._later = Later(_THREADS)
         self._conductor = ConductorClient(transport)
@@ -156,14 +157,18 @@ class SimulatedWorkers:
         with self._lock:
             self.starts[step].append(time.monotonic())
         everywhere = step in {kind.value for kind in _ALL_NODES}
-        self._later.after(self._seconds if everywhere else 0.0, run)
+
+        def end() -> None:
+            with self._lock:
+                self.ends[step].append(time.monotonic())
+            run()
+
+        self._later.after(self._seconds if everywhere else 0.0, end)
 
     def perform(
         self, member: RingMember, kind: TaskKind, arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Return what a node returns for a task."""
-        with self._lock:
-            self.ends[kind.value].append(time.monotonic())
         now = datetime.now(timezone.utc).isoformat()
         if kind is TaskKind.DESCRIBE:
             return {
@@ -177,11 +182,12 @@ class SimulatedWorkers:
             return {"selection": {"keyspaces": [keyspace], "tables": _TABLES}}
         if kind is TaskKind.SCHEMA:
             return self._schema(arguments)
+        seen = {"ring_sha256": self._ring_sha256}
         if kind is TaskKind.SNAPSHOT:
-            return {"started_at": now, "finished_at": now, "files": 0, "bytes": 0}
+            return {"started_at": now, "finished_at": now, "files": 0, "bytes": 0, **seen}
         if kind is TaskKind.UPLOAD:
             return self._upload(member, str(arguments["backup_id"]))
-        return {"prepared_at": now} if kind is TaskKind.PREPARE else {}
+        return {"prepared_at": now, **seen} if kind is TaskKind.PREPARE else {}
 
     def _schema(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         result: dict[str, Any] = {

@@ -70,7 +70,8 @@ def test_five_percent_change(rig: Rig) -> None:
 def _manifests(rig: Rig, backup_id: str) -> int:
     manifest = rig.reader.manifest(backup_id)
     nodes = sum(node["manifest"]["size"] for node in manifest["nodes"])
-    return int(nodes + manifest["schema"]["size"] + len(str(manifest)) * 2)
+    rows = rig.reader.object(f"backups/{backup_id}/schema.jsonl")
+    return int(nodes + manifest["schema"]["size"] + len(rows) + len(str(manifest)) * 2)
 
 
 def _insert_at(rig: Rig, text: str) -> None:

@@ -83,11 +83,11 @@ class Cluster:
     def lose(self, number: int, kind: TaskKind) -> None:
         """Let nobody reach a worker from the moment when it begins a task of this kind."""
 
-        def after_start(worker_id: str, started: TaskKind) -> None:
+        def before_start(worker_id: str, started: TaskKind) -> None:
             if started is kind and worker_id == f"worker-{number}":
                 self.workers.down.add(worker_id)
 
-        self.workers.after_start = after_start
+        self.workers.before_start = before_start
 
     def runner(
         self, definitions: Iterable[JobDefinition] = DEFINITIONS, **settings: Any

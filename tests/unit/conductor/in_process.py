@@ -82,6 +82,8 @@ class InProcessWorkers:
         self.calls: Counter[tuple[str, str]] = Counter()  # of start, also for a known task
         self.started: Counter[tuple[str, str]] = Counter()  # tasks that began
         self.cancelled: list[tuple[str, str]] = []
+        # A task may end before its start is answered: what must come first goes before it.
+        self.before_start: Callable[[str, TaskKind], None] = lambda worker_id, kind: None
         self.after_start: Callable[[str, TaskKind], None] = lambda worker_id, kind: None
         self.after_status: Callable[[str, TaskStatus], None] = lambda worker_id, status: None
 
@@ -89,6 +91,7 @@ class InProcessWorkers:
         self, worker_id: str, task_id: str, kind: TaskKind, arguments: Mapping[str, Any]
     ) -> TaskStatus | None:
         table = self._table(worker_id)
+        self.before_start(worker_id, kind)
         with self._lock:
             self.calls[worker_id, task_id] += 1
             if table.status(task_id).state is TaskState.UNKNOWN:

@@ -153,7 +153,7 @@ def test_figures_that_cannot_be_taken_do_not_fail_the_backup(
         else:
             filled.workers.down.discard("worker-2")
 
-    filled.workers.after_start = lose
+    filled.workers.before_start = lose
     backup = filled.run(filled.request(figures=True), outage_deadline=0.15)
     assert (backup.status, backup.figures) == (BackupStatus.CREATED, False)
     (note,) = backup.notes

@@ -167,7 +167,7 @@ def _cancel_at(cluster: Cluster, kind: TaskKind) -> None:
             (job,) = cluster.database.jobs.unfinished()
             cluster.database.jobs.request_cancel(job.id)
 
-    cluster.workers.after_start = cancel
+    cluster.workers.before_start = cancel
 
 
 @pytest.mark.parametrize(
@@ -213,14 +213,14 @@ def test_cancelling_after_the_commit_is_too_late(cluster: Cluster) -> None:
 def test_cancelled_backup_whose_worker_is_lost(cluster: Cluster) -> None:
     """The end does not wait for ever; the worker removes its snapshot when it is back."""
     _cancel_at(cluster, TaskKind.UPLOAD)
-    cancel = cluster.workers.after_start
+    cancel = cluster.workers.before_start
 
     def lose(worker_id: str, kind: TaskKind) -> None:
         cancel(worker_id, kind)
         if kind is TaskKind.UPLOAD:
             cluster.workers.down.add("worker-2")
 
-    cluster.workers.after_start = lose
+    cluster.workers.before_start = lose
     backup = cluster.run(cluster.request(), outage_deadline=0.15)
     assert backup.status is BackupStatus.CANCELLED
     assert cluster.database.backups.live_ids(backup.cluster) == ()

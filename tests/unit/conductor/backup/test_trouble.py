@@ -63,7 +63,7 @@ def test_conductor_that_dies_in_a_step(cluster: Cluster, kind: TaskKind, how: st
             elif how == "stopping":
                 cluster.stopping.set()
 
-    cluster.workers.after_start = lose
+    cluster.workers.before_start = lose
     left = cluster.run(backup, still_owner=lambda: how != "heartbeat" or not gone.is_set())
     assert left.status is BackupStatus.CREATING
     assert kind.value not in cluster.steps(backup)
@@ -140,7 +140,7 @@ def test_worker_that_is_lost_for_a_while(cluster: Cluster) -> None:
             cluster.workers.down.add(worker_id)
             threading.Timer(0.3, cluster.workers.down.clear).start()
 
-    cluster.workers.after_start = lose
+    cluster.workers.before_start = lose
     backup = cluster.backup()
     assert lost
     assert _intact(cluster, backup.id)

@@ -68,7 +68,7 @@ def test_held_on_all_nodes_while_parts_arrive(restoring: Restoring, other_ring: 
             ]
             seen.append(all(o.get("enabled") == "false" for o in options))
 
-    restoring.cluster.workers.after_start = look
+    restoring.cluster.workers.before_start = look
     restore = restoring.restore(existing=Existing.REPLACE)
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     assert seen == [True] * 3
@@ -148,7 +148,7 @@ def test_another_conductor_knows_the_options_that_tables_had(
         if started is kind:
             gone.append(worker_id)
 
-    restoring.cluster.workers.after_start = lose
+    restoring.cluster.workers.before_start = lose
     restore = restoring.request(existing=Existing.REPLACE)
     restoring.run(restore, still_owner=lambda: not gone)
     ended = restoring.run(restore, owner="conductor-2")

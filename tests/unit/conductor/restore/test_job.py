@@ -301,7 +301,7 @@ def test_hints_that_wait_do_not_fail_a_repaired_restore(cluster: Cluster, with_v
         if started is TaskKind.RESTORE_REPAIR:
             cluster.nodes[2].hints = [cluster.nodes[2].now - 1]
 
-    cluster.workers.after_start = keep
+    cluster.workers.before_start = keep
     request = restoring.request(existing=Existing.REPLACE)
     restore = restoring.run(request, builds=BuildBounds(stall=0.1))
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")

@@ -40,14 +40,14 @@ def _lose(restoring: Restoring, at: TaskKind, loss: Loss) -> None:
     """Remove files of node 2 when the first task of a kind begins, before it works."""
     lost: list[str] = []
 
-    def after_start(worker_id: str, started: TaskKind) -> None:
+    def before_start(worker_id: str, started: TaskKind) -> None:
         if started is at and not lost:
             lost.append(worker_id)
             for data in restoring.cluster.nodes[2].data.paths:
                 for root in (data / ".magnetodb-backup").glob("[0-9a-f]*"):
                     loss(root)
 
-    restoring.cluster.workers.after_start = after_start
+    restoring.cluster.workers.before_start = before_start
 
 
 def _failed(restore: Restore) -> None:

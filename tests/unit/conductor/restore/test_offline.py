@@ -42,11 +42,11 @@ def test_everything_is_as_it_was(offline: Offline) -> None:
 def test_nothing_is_exchanged_before_all_nodes_have_stopped(offline: Offline) -> None:
     running_at_place: list[list[bool]] = []
 
-    def after_start(worker_id: str, kind: TaskKind) -> None:
+    def before_start(worker_id: str, kind: TaskKind) -> None:
         if kind is TaskKind.RESTORE_PLACE:
             running_at_place.append(offline.runs())
 
-    offline.cluster.workers.after_start = after_start
+    offline.cluster.workers.before_start = before_start
     restore = offline.restore()
     assert restore.status is RestoreStatus.RESTORED
     assert running_at_place == [[False] * 3] * 3
@@ -145,12 +145,12 @@ def test_worker_is_restarted_in_the_middle(offline: Offline, kind: TaskKind) -> 
     """The new process finds Cassandra stopped and knows it from its file."""
     restarted: list[str] = []
 
-    def after_start(worker_id: str, started: TaskKind) -> None:
+    def before_start(worker_id: str, started: TaskKind) -> None:
         if started is kind and worker_id == "worker-2" and not restarted:
             restarted.append(worker_id)
             offline.cluster.workers.restart(worker_id, offline.cluster.work(2))
 
-    offline.cluster.workers.after_start = after_start
+    offline.cluster.workers.before_start = before_start
     restore = offline.restore()
     assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
     assert restarted

@@ -29,11 +29,11 @@ def test_views_are_made_again_after_a_failure(offline: Offline) -> None:
     schema = offline.cluster.nodes[1].schema
     offline.forget()
 
-    def after_start(worker_id: str, kind: TaskKind) -> None:
+    def before_start(worker_id: str, kind: TaskKind) -> None:
         if kind is TaskKind.RESTORE_PLACE:
             offline.cluster.database.jobs.request_cancel(restore.id)
 
-    offline.cluster.workers.after_start = after_start
+    offline.cluster.workers.before_start = before_start
     restore = offline.request()
     restore = offline.run(restore)
     assert restore.status is RestoreStatus.CANCELLED
@@ -92,11 +92,11 @@ def test_exchange_that_fails_is_undone_everywhere(offline: Offline) -> None:
 def test_cancelled_in_the_middle_of_the_exchange(offline: Offline) -> None:
     restore = offline.request()
 
-    def after_start(worker_id: str, kind: TaskKind) -> None:
+    def before_start(worker_id: str, kind: TaskKind) -> None:
         if kind is TaskKind.RESTORE_PLACE:
             offline.cluster.database.jobs.request_cancel(restore.id)
 
-    offline.cluster.workers.after_start = after_start
+    offline.cluster.workers.before_start = before_start
     restore = offline.run(restore)
     assert restore.status is RestoreStatus.CANCELLED
     assert offline.rows() == offline.newer
@@ -145,12 +145,12 @@ def test_node_that_comes_back_as_another_one(offline: Offline) -> None:
 def test_cassandra_that_died_by_itself_replays_nothing(offline: Offline) -> None:
     """Undrained, its start would put newer writes on top of what is restored."""
 
-    def after_start(worker_id: str, kind: TaskKind) -> None:
+    def before_start(worker_id: str, kind: TaskKind) -> None:
         node = offline.cluster.nodes[2]
         if kind is TaskKind.RESTORE_QUIESCE and worker_id == "worker-2":
             node.cql_down = node.control_down = True
 
-    offline.cluster.workers.after_start = after_start
+    offline.cluster.workers.before_start = before_start
     restore = offline.restore(system_auth=False)
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert "does not run, and was not drained" in restore.error
@@ -184,7 +184,7 @@ def _starts_at(offline: Offline, kind: TaskKind, *, after: bool) -> None:
     if after:
         offline.cluster.workers.after_status = after_status
     else:
-        offline.cluster.workers.after_start = start
+        offline.cluster.workers.before_start = start
 
 
 def test_cassandra_that_is_started_after_the_exchange(offline: Offline) -> None:

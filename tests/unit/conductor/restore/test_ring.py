@@ -27,11 +27,11 @@ def restoring(cluster: Cluster) -> Restoring:
 
 
 def _at(restoring: Restoring, kind: TaskKind, change: Callable[[], None]) -> None:
-    def after_start(worker_id: str, started: TaskKind) -> None:
+    def before_start(worker_id: str, started: TaskKind) -> None:
         if started is kind:
             change()
 
-    restoring.cluster.workers.after_start = after_start
+    restoring.cluster.workers.before_start = before_start
 
 
 def _join(restoring: Restoring) -> None:

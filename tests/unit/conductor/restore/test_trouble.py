@@ -86,7 +86,7 @@ def test_conductor_that_dies_in_a_step(restoring: Restoring, kind: TaskKind) -> 
         if started is kind:
             gone.set()
 
-    restoring.cluster.workers.after_start = lose
+    restoring.cluster.workers.before_start = lose
     restore = restoring.request(existing=Existing.REPLACE)
     left = restoring.run(restore, still_owner=lambda: not gone.is_set())
     assert gone.is_set()
@@ -150,7 +150,7 @@ def test_worker_that_is_lost_for_good(restoring: Restoring, kind: TaskKind) -> N
             lost.append(worker_id)
             restoring.cluster.workers.down.add(worker_id)
 
-    restoring.cluster.workers.after_start = lose
+    restoring.cluster.workers.before_start = lose
     restore = restoring.run(restoring.request(existing=Existing.REPLACE), outage_deadline=0.15)
     assert restore.status is RestoreStatus.RESTORE_FAILED
     assert f"worker {lost[0]} did not answer" in restore.error
@@ -302,7 +302,7 @@ def _cancel_at(restoring: Restoring, kind: TaskKind) -> None:
             (job,) = restoring.cluster.database.jobs.unfinished()
             restoring.cluster.database.jobs.request_cancel(job.id)
 
-    restoring.cluster.workers.after_start = cancel
+    restoring.cluster.workers.before_start = cancel
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.value)
@@ -350,7 +350,7 @@ def test_conductor_that_stops_while_it_ends_a_failed_restore(restoring: Restorin
         if started is TaskKind.RESTORE_CLEANUP:
             lost.set()
 
-    restoring.cluster.workers.after_start = begin
+    restoring.cluster.workers.before_start = begin
     restore = restoring.request(existing=Existing.REPLACE)
     left = restoring.run(restore, still_owner=lambda: not lost.is_set())
     assert lost.is_set()

@@ -29,12 +29,12 @@ def _during(restoring: Restoring, kind: TaskKind, action: Callable[[], None]) ->
     """Do something once, as a client or an operator does, when tasks of a kind begin."""
     done: list[str] = []
 
-    def after_start(worker_id: str, started: TaskKind) -> None:
+    def before_start(worker_id: str, started: TaskKind) -> None:
         if started is kind and not done:
             done.append(worker_id)
             action()
 
-    restoring.cluster.workers.after_start = after_start
+    restoring.cluster.workers.before_start = before_start
 
 
 def _failed(restore: Restore) -> str:
