@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a restore in a running cluster: what the conductor asks, what a node returns.
+"""The tasks of a restore that each node does for itself: preflight, download, cleaning up.
 
 Fields that were added later have defaults, so that messages of older releases can be read.
 """
@@ -12,9 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from msgspec import UNSET, UnsetType
 
-from magnetodb_backup.domain.backup.manifest import StoredObject
-from magnetodb_backup.domain.fingerprints import TableCheck
-from magnetodb_backup.domain.restore.parts import Part, TableRef
+from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.plan import DirectoryRoom
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
@@ -37,110 +35,6 @@ class RestoreTask(Task[Result]):
 @dataclass(frozen=True)
 class Done:
     """A task that has nothing to report but its end."""
-
-
-# Comparing and changing the schema: one node does it for all.
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The backup's schema against the cluster's; tables are named as in CQL.
-
-    ``create`` and ``views`` are statements that would be executed; ``present_views`` and
-    ``present_indexes`` make what exists now; ``differences`` refuse the restore, ``notes`` do not.
-    ``replication`` is that of all keyspaces; ``gc_grace_seconds`` (the smaller value of the
-    backup's and the target's) and ``default_time_to_live`` of the backup's (0 for none) are in
-    seconds, by target. ``grown`` are tables whose rows have columns or fields that the backup's
-    lack. ``skipped`` are the options ``skip`` that matched; ``grants`` the statements that give the
-    grants on what is created, None if the backup does not know them.
-    """
-
-    create: tuple[str, ...]
-    views: tuple[str, ...]
-    present_views: tuple[str, ...]
-    present_indexes: tuple[str, ...]
-    differences: tuple[str, ...]
-    notes: tuple[str, ...]
-    exists: Mapping[str, bool]
-    has_rows: Mapping[str, bool]
-    replication: Mapping[str, Mapping[str, str]]
-    gc_grace_seconds: Mapping[str, int]
-    default_time_to_live: Mapping[str, int] = field(default_factory=dict)
-    grown: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    grants: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compare(RestoreTask[Compared]):
-    """Compare the schemas; of ``own_tables``, which Cassandra creates, look for rows only.
-
-    ``skip`` has the objects to leave out, as ``kind=name``.
-    """
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_COMPARE
-    result: ClassVar[type[Any]] = Compared
-
-    tables: tuple[TableRef, ...]
-    whole_keyspaces: tuple[str, ...]
-    own_tables: tuple[TableName, ...] = ()
-    skip: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SchemaMade:
-    """The statements that were executed, each shortened."""
-
-    made: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeSchema(RestoreTask[SchemaMade]):
-    """Execute the statements that are not in effect; refuse what differs in ``tables`` by now.
-
-    ``skip`` as of ``Compare``.
-    """
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_SCHEMA
-    result: ClassVar[type[Any]] = SchemaMade
-
-    statements: tuple[str, ...]
-    tables: tuple[TableRef, ...] = ()
-    whole_keyspaces: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Truncated:
-    """The tables that were truncated, as in CQL."""
-
-    truncated: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Truncate(RestoreTask[Truncated]):
-    """Drop the indexes (keyspace, name) and the views of ``tables``, then empty the tables.
-
-    ``refuse_rows``: refuse, before any change, tables that have live rows. ``truncate`` empties all
-    tables, ``truncate_empty`` those that were just found without live rows. ``planned`` has the
-    statements that will create indexes and views again; other views, and other storage-attached
-    indexes of ``streamed`` tables, are refused before any change. A conductor of an older release
-    sends none of these.
-    """
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_TRUNCATE
-    result: ClassVar[type[Any]] = Truncated
-
-    tables: tuple[TableName, ...]
-    truncate: bool
-    indexes: tuple[tuple[str, str], ...]
-    refuse_rows: bool = False
-    truncate_empty: bool = False
-    planned: tuple[str, ...] | UnsetType = UNSET
-    streamed: tuple[TableName, ...] = ()
-
-
-# Preflight, download and cleaning up: each node for itself.
 
 
 class _WithParts(Protocol):
@@ -323,103 +217,3 @@ class CleanUp(RestoreTask[StagingRemoved]):
     result: ClassVar[type[Any]] = StagingRemoved
 
     wait: bool = True
-
-
-# Delivering.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivered:
-    """The SSTables that were refused, with the reason, by table as in CQL."""
-
-    refused: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imported(Delivered):
-    """How many SSTables were imported."""
-
-    sstables: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportParts(PartsTask[Imported]):
-    """Let Cassandra take over the staged SSTables; ``contacts`` is not used.
-
-    ``expected`` has an entry for each part; empty if that is not known.
-    """
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_IMPORT
-    result: ClassVar[type[Any]] = Imported
-
-    contacts: tuple[str, ...] = ()
-    expected: tuple[ExpectedPart, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Streamed(Delivered):
-    """How many bytes were sent."""
-
-    bytes_sent: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamParts(PartsTask[Streamed]):
-    """Send the staged SSTables to the owners of their rows, found by the ``contacts``.
-
-    ``expected`` as of ``ImportParts``.
-    """
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_STREAM
-    result: ClassVar[type[Any]] = Streamed
-
-    contacts: tuple[str, ...]
-    expected: tuple[ExpectedPart, ...] = ()
-
-
-# What takes its time inside Cassandra.
-
-
-@dataclass(frozen=True, kw_only=True)
-class AwaitViews(RestoreTask[Done]):
-    """Wait until the node has built views and indexes (keyspace, name), and sent all view updates.
-
-    ``seconds`` bounds the time without progress, ``longest`` the whole time; 0 is no bound.
-    """
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_VIEWS
-    result: ClassVar[type[Any]] = Done
-
-    views: tuple[TableName, ...]
-    indexes: tuple[tuple[str, str], ...]
-    seconds: float
-    longest: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repair(RestoreTask[Done]):
-    """Repair the node's ranges of the tables, by keyspace."""
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_REPAIR
-    result: ClassVar[type[Any]] = Done
-
-    tables: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class RowsChecked:
-    """What the comparison found, by target table (``keyspace.table``)."""
-
-    checks: Mapping[str, TableCheck] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckRows(RestoreTask[RowsChecked]):
-    """Read the ranges (two tokens as text) again and compare them with the stored fingerprints."""
-
-    kind: ClassVar[TaskKind] = TaskKind.RESTORE_CHECK
-    result: ClassVar[type[Any]] = RowsChecked
-
-    tables: tuple[TableRef, ...]
-    figures: tuple[StoredObject, ...]
-    ranges: tuple[tuple[str, str], ...]

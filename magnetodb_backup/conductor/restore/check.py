@@ -27,7 +27,8 @@ from magnetodb_backup.errors import (
     RestoreDiffers,
     SSTableRefused,
 )
-from magnetodb_backup.tasks.restore import CheckRows, Compared
+from magnetodb_backup.tasks.restore_delivery import CheckRows
+from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import CheckBasis, RowsCompared, RowsDelivered
 
 _MOST_RANGES = 100_000

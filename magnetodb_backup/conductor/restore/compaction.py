@@ -14,7 +14,8 @@ from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.conductor.restore.nodes import TargetNodes
 from magnetodb_backup.domain.restore.compaction import hold_statements, release_statements
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.tasks.restore import KeepCompactionOff, MakeSchema
+from magnetodb_backup.tasks.restore import KeepCompactionOff
+from magnetodb_backup.tasks.restore_schema import MakeSchema
 from magnetodb_backup.tasks.restore_steps import Selected, StagingConfirmed
 
 LOG = logging.getLogger(__name__)

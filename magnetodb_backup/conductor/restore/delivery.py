@@ -15,7 +15,7 @@ from magnetodb_backup.domain.restore.routing import Routing
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.tasks.restore import Compared
+from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import Selected
 
 

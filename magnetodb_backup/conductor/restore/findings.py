@@ -11,7 +11,8 @@ from magnetodb_backup.domain.restore.target_settings import TargetNode
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.cql_text import Statement
 from magnetodb_backup.domain.schema.steps import SchemaSteps
-from magnetodb_backup.tasks.restore import Compared, NodePreflight
+from magnetodb_backup.tasks.restore import NodePreflight
+from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import Selected
 
 

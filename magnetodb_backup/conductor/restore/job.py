@@ -31,18 +31,9 @@ from magnetodb_backup.domain.schema.skips import Skips, leave_out
 from magnetodb_backup.domain.schema.steps import names_of
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import RestoreRefused
-from magnetodb_backup.tasks.restore import (
-    AwaitViews,
-    CleanUp,
-    Compare,
-    Compared,
-    Confirm,
-    Download,
-    MakeSchema,
-    NodePreflight,
-    Repair,
-    RunPreflight,
-)
+from magnetodb_backup.tasks.restore import CleanUp, Confirm, Download, NodePreflight, RunPreflight
+from magnetodb_backup.tasks.restore_delivery import AwaitViews, Repair
+from magnetodb_backup.tasks.restore_schema import Compare, Compared, MakeSchema
 from magnetodb_backup.tasks.restore_steps import (
     CheckBasis,
     CleanedUp,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.domain.schema.steps import statements_by_table
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.tasks.restore import MakeSchema
+from magnetodb_backup.tasks.restore_schema import MakeSchema
 from magnetodb_backup.tasks.restore_steps import Prepared
 
 LOG = logging.getLogger(__name__)

@@ -43,7 +43,7 @@ from magnetodb_backup.domain.schema.steps import SchemaSteps
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.tasks.cluster import SelectedTable
-from magnetodb_backup.tasks.restore import CleanUp, Compared, MakeSchema, Truncate
+from magnetodb_backup.tasks.restore import CleanUp
 from magnetodb_backup.tasks.restore_offline import (
     BuildIndexes,
     Discard,
@@ -55,6 +55,7 @@ from magnetodb_backup.tasks.restore_offline import (
     Start,
     Stop,
 )
+from magnetodb_backup.tasks.restore_schema import Compared, MakeSchema, Truncate
 from magnetodb_backup.tasks.restore_steps import (
     CleanedUp,
     FilesPlaced,

@@ -21,15 +21,9 @@ from magnetodb_backup.domain.restore.table_states import mark_differing, still_h
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.tasks.restore import (
-    CleanUp,
-    Compared,
-    ExpectedPart,
-    ImportParts,
-    MakeSchema,
-    StreamParts,
-    Truncate,
-)
+from magnetodb_backup.tasks.restore import CleanUp, ExpectedPart
+from magnetodb_backup.tasks.restore_delivery import ImportParts, StreamParts
+from magnetodb_backup.tasks.restore_schema import Compared, MakeSchema, Truncate
 from magnetodb_backup.tasks.restore_steps import (
     FilesStaged,
     Prepared,

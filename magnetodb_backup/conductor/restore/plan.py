@@ -18,7 +18,8 @@ from magnetodb_backup.domain.restore.routing import Method, copies, factors
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of
 from magnetodb_backup.domain.tables import TableName, quote
-from magnetodb_backup.tasks.restore import Compared, FileTotals
+from magnetodb_backup.tasks.restore import FileTotals
+from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import Selected
 
 _SHOWN = 120  # characters of a statement in a plan

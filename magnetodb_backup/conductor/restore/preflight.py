@@ -13,7 +13,7 @@ from magnetodb_backup.domain.schema.steps import SchemaSteps, schema_steps
 from magnetodb_backup.domain.tables import Selection, TableName
 from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
-from magnetodb_backup.tasks.restore import Compared
+from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import Selected
 
 

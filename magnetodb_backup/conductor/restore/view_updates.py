@@ -13,7 +13,7 @@ from magnetodb_backup.conductor.fanout import first_error
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.conductor.restore.nodes import TargetNodes
 from magnetodb_backup.errors import CommandFailed
-from magnetodb_backup.tasks.restore import AwaitViews
+from magnetodb_backup.tasks.restore_delivery import AwaitViews
 
 _REMEDY = (
     "Cassandra does not show which tables these are for; once all nodes are up, run nodetool "

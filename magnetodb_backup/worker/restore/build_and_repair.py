@@ -8,7 +8,8 @@ from functools import partial
 from magnetodb_backup.domain.restore.parts import checked_name
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CommandFailed
-from magnetodb_backup.tasks.restore import AwaitViews, Done, Repair
+from magnetodb_backup.tasks.restore import Done
+from magnetodb_backup.tasks.restore_delivery import AwaitViews, Repair
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import CqlConnection, LocalNode
 from magnetodb_backup.worker.restore.waiting import Bounds, wait_until_built, wait_until_sent

@@ -15,7 +15,7 @@ from magnetodb_backup.domain.fingerprints import (
 from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.restore import CheckRows, RowsChecked
+from magnetodb_backup.tasks.restore_delivery import CheckRows, RowsChecked
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.range_reader import digest_range, side_by_side

@@ -21,7 +21,7 @@ from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import RestoreProgress
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import SSTableRefused
-from magnetodb_backup.tasks.restore import Imported, ImportParts
+from magnetodb_backup.tasks.restore_delivery import Imported, ImportParts
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.confirm import confirm_staged

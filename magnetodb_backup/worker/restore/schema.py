@@ -23,12 +23,7 @@ from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.schema_rows import StoredSchema
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.restore import (
-    Compare,
-    Compared,
-    MakeSchema,
-    SchemaMade,
-)
+from magnetodb_backup.tasks.restore_schema import Compare, Compared, MakeSchema, SchemaMade
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.view_creation import settle_schema, unsettle_schema

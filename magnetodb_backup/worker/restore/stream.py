@@ -17,7 +17,7 @@ from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.schema.steps import is_sai
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import RestoreRefused, SSTableRefused, StreamFailed
-from magnetodb_backup.tasks.restore import Streamed, StreamParts
+from magnetodb_backup.tasks.restore_delivery import Streamed, StreamParts
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.confirm import confirm_staged

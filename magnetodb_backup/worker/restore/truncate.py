@@ -14,7 +14,7 @@ from magnetodb_backup.domain.schema.planner import Statement, split_statements
 from magnetodb_backup.domain.schema.steps import is_sai
 from magnetodb_backup.domain.tables import TableName, quote
 from magnetodb_backup.errors import RestoreRefused, SchemaDiffers
-from magnetodb_backup.tasks.restore import Truncate, Truncated
+from magnetodb_backup.tasks.restore_schema import Truncate, Truncated
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.tasks import TaskContext
