@@ -43,6 +43,11 @@ class Distribution:
     lib: Path
     jolokia: Path
 
+    @property
+    def jars(self) -> list[Path]:
+        """The jars of the class path, in an order that stays."""
+        return sorted(self.lib.glob("*.jar"))
+
 
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
@@ -58,7 +63,7 @@ def once(name: str, make: Callable[[Path], None]) -> Path:
         if not (target / ".done").exists():
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
-            sys.stderr.write(f"==> fetching {name}\n")
+            sys.stderr.write(f"==> preparing {name}\n")
             make(target)
             (target / ".done").touch()
     return target

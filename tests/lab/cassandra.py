@@ -8,18 +8,20 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.lab import cassandra_flags as flags
-from tests.lab.artifacts import Distribution, cassandra_distribution, java_driver
+from tests.lab.artifacts import Distribution, cassandra_distribution, java_driver, once
 from tests.lab.cassandra_flags import Shape
-from tests.lab.java import java
-from tests.lab.ports import Addresses, free_port, listens
+from tests.lab.java import archives_classes, java
+from tests.lab.ports import Addresses, LoopbackBlock, free_port, listens
 from tests.lab.processes import ManagedProcess, stop_all, wait_for
 
 with warnings.catch_warnings():
@@ -34,6 +36,7 @@ _COUNTED = Path(__file__).parent / "launched" / "counted.sh"
 _STORAGE_SERVICE = "org.apache.cassandra.db:type=StorageService"
 _START_DEADLINE = 240.0
 _USUAL = Shape()
+_CLASSES = "classes.jsa"
 _WITH_LOGIN = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
 
 
@@ -50,18 +53,22 @@ class CassandraNode:
         options: Sequence[str],
         jolokia: str,
         shape: Shape = _USUAL,
+        classes: Sequence[str] = (),
     ) -> None:
+        """``classes`` are the JVM's options for an archive of Cassandra's classes."""
         self.home, self.address, self._jolokia = home, address, jolokia
         self.client_address = flags.client_address(address, shape)
         self.jmx_port = free_port("127.0.0.1")
         self.jolokia_url = f"http://{address}:8778/jolokia"
         self.data_directories = flags.data_directories(home, shape)
         self._distribution = distribution
-        self._classpath = f"{home / 'conf'}:{distribution.lib}/*"
+        # An archive of classes demands the same jars in the same order, directories behind them.
+        self._classpath = ":".join([*map(str, distribution.jars), str(home / "conf")])
+        self._classes = classes
         argv = [
             # Without the capability Cassandra does not lock its heap into memory.
             "setpriv", "--bounding-set=-ipc_lock",
-            java(), *flags.JVM, *self._agents(),
+            java(), *flags.JVM, *classes, *self._agents(),
             "-Xms384m", "-Xmx384m", "-Xss512k", "-XX:MaxDirectMemorySize=128m",
             "-Djava.net.preferIPv4Stack=true",
             f"-Dcassandra.jmx.local.port={self.jmx_port}",
@@ -113,7 +120,7 @@ class CassandraNode:
         if name == "BulkLoader" and not any(self._distribution.lib.glob("cassandra-driver-*.jar")):
             classpath += f":{java_driver()}"
         return [
-            java(), *flags.JVM, "-Xmx128m", "-Xshare:auto", *self._locations("logback-tools.xml"),
+            java(), *flags.JVM, *self._classes, "-Xmx128m", *self._locations("logback-tools.xml"),
             *options, "-cp", classpath, f"org.apache.cassandra.tools.{name}",
         ]  # fmt: skip
 
@@ -253,11 +260,12 @@ class CassandraCluster:
             yaml_extra = {**_WITH_LOGIN, **(yaml_extra or {})}
         distribution = cassandra_distribution(shape.version)
         addresses = [block.address(shape.first_host + i) for i in range(shape.nodes)]
+        classes = _class_archive(distribution)
         self.nodes = []
         for number, address in enumerate(addresses, 1):
             home = directory / f"node{number}"
             configuration = flags.configuration(home, shape, number, addresses, yaml_extra or {})
-            node = CassandraNode(home, distribution, address, options, jolokia, shape)
+            node = CassandraNode(home, distribution, address, options, jolokia, shape, classes)
             _lay_out(home, configuration, node.data_directories, rack=shape.rack(number))
             self.nodes.append(node)
 
@@ -329,6 +337,39 @@ class CassandraCluster:
             yield cluster.connect()
         finally:
             cluster.shutdown()
+
+
+def _class_archive(distribution: Distribution) -> list[str]:
+    """Return the option that lets a JVM map Cassandra's classes instead of parsing them.
+
+    It saves a quarter of the processor time of a start.
+    """
+    if not archives_classes() or distribution.version.startswith("4."):  # 4 demands an agent
+        return []
+    make = partial(_archive_classes, distribution)
+    directory = once(f"classes-{distribution.version}", make)
+    return [f"-XX:SharedArchiveFile={directory / _CLASSES}"]
+
+
+def _archive_classes(distribution: Distribution, target: Path) -> None:
+    """Run a node until it serves clients, and archive the classes that it has loaded.
+
+    The node has no agents: a JVM with agents writes no archive, but it reads one.
+    """
+    block, shape = LoopbackBlock(), Shape(nodes=1, version=distribution.version)
+    address = block.address(1)
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name) / "node1"
+        write = f"-XX:ArchiveClassesAtExit={target / _CLASSES}"
+        node = CassandraNode(home, distribution, address, [write, "-Xlog:cds=off"], "", shape)
+        configuration = flags.configuration(home, shape, 1, [address], {})
+        _lay_out(home, configuration, node.data_directories, rack="r1")
+        agentless = [word for word in node._argv if not word.startswith("-javaagent:")]
+        node.process = node._process(agentless)
+        node.start()
+        node.wait_up()
+        node.stop()
+    block.release()
 
 
 def _lay_out(

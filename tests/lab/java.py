@@ -24,6 +24,12 @@ def _major(program: str) -> int:
 
 
 @cache
+def archives_classes() -> bool:
+    """Return whether the chosen Java can archive an application's classes by itself."""
+    return _major(java()) >= 13
+
+
+@cache
 def java() -> str:
     """Return the path of a suitable Java: of JAVA_HOME, of PATH, or an installed one.
 
