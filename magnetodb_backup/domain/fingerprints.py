@@ -66,6 +66,16 @@ def split_ring(
     return tuple(ranges)
 
 
+def covers(ranges: Sequence[TokenRange], partitioner: Partitioner) -> bool:
+    """Return whether the sorted ranges have the tokens of all keys."""
+    end = partitioner.lowest
+    for each in ranges:
+        if each.start > end:
+            return False
+        end = max(end, each.end)
+    return end >= partitioner.highest
+
+
 def assign_ranges(
     ranges: Sequence[TokenRange], ring: Sequence[RingMember], present: Collection[str]
 ) -> dict[str, tuple[TokenRange, ...]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from magnetodb_backup.errors import UnsupportedPartitioner
@@ -36,3 +37,13 @@ def find_partitioner(class_name: str) -> Partitioner:
             f"Clusters with {' or '.join(_SUPPORTED)} can be backed up"
         )
     return _SUPPORTED[name]
+
+
+def partitioner_of(tokens: Iterable[int]) -> str:
+    """Return the name of the partitioner whose nodes have such tokens; empty if several may."""
+    for token in tokens:
+        if token < 0:
+            return MURMUR3.name
+        if token > MURMUR3.highest:
+            return RANDOM.name
+    return ""

@@ -59,13 +59,17 @@ class Selected:
 
 @dataclass(frozen=True)
 class RingTaken:
-    """The target's ring, its nodes with their workers, and (host IDs) nodes that do not run."""
+    """The target's ring, its nodes with their workers, and (host IDs) nodes that do not run.
+
+    ``partitioner`` is the name of its class; empty from older releases.
+    """
 
     step: ClassVar[str] = RestorePhase.CENSUS.value
 
     ring: tuple[Member, ...]
     present: tuple[PresentMember, ...]
     down: tuple[str, ...] = ()
+    partitioner: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ def test_no_value_does_harm(path: tuple[Any, ...], member: str, value: Any) -> N
     assert all(len(node.host_id) == 36 for node in (manifest.nodes if manifest else ()))
 
 
-def test_a_backup_manifest_is_read_again_as_it_was() -> None:
-    assert parse_backup_manifest(backup_manifest_bytes(BACKUP_MANIFEST), "n") == BACKUP_MANIFEST
+@pytest.mark.parametrize("partitioner", ["", "RandomPartitioner"])
+def test_a_backup_manifest_is_read_again_as_it_was(partitioner: str) -> None:
+    manifest = replace(BACKUP_MANIFEST, partitioner=partitioner)
+    assert parse_backup_manifest(backup_manifest_bytes(manifest), "n") == manifest
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
@@ -60,7 +62,8 @@ _NODE = ("nodes", 0)
 @pytest.mark.parametrize(
     ("path", "member", "values"),
     [
-        *[((), m, _NO_TEXT) for m in ("name", "cluster", "status", "schema_version")],
+        *[((), m, _NO_TEXT) for m in ("name", "status", "schema_version", "partitioner")],
+        ((), "cluster", _NO_TEXT),
         ((), "name", ["x" * 256, "a\nb", " a", "\ud800"]),
         ((), "status", ["DELETED", "created", ""]),
         ((), "created_at", _NO_TIME),

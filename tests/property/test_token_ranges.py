@@ -9,8 +9,8 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.fingerprints import assign_ranges, split_ring
-from magnetodb_backup.domain.partitioners import MURMUR3
+from magnetodb_backup.domain.fingerprints import assign_ranges, covers, split_ring
+from magnetodb_backup.domain.partitioners import MURMUR3, RANDOM
 from magnetodb_backup.domain.ring import RingMember
 from tests.property.manifests import tokens
 
@@ -29,6 +29,17 @@ def test_each_token_is_in_one_range(ring: list[int], most: int) -> None:
     assert (ranges[0].start, ranges[-1].end) == (LOWEST, HIGHEST)
     assert all(r.start < r.end for r in ranges)
     assert all(a.end == b.start for a, b in pairwise(ranges))
+
+
+@given(_rings, _most, st.data())
+def test_ranges_cover_a_ring_if_none_is_left_out(
+    ring: list[int], most: int, data: st.DataObject
+) -> None:
+    ranges = split_ring(ring, most)
+    assert covers(ranges, MURMUR3)
+    assert not covers(ranges, RANDOM)
+    left_out = data.draw(st.integers(0, len(ranges) - 1))
+    assert not covers(ranges[:left_out] + ranges[left_out + 1 :], MURMUR3)
 
 
 @given(_rings, _most)

@@ -72,7 +72,8 @@ def plan_commit(repository: ClusterRepository, backup: Backup, results: Results)
     :raises CorruptObject: if a node manifest or the schema is not what its worker stored.
     :raises MissingWorker: if the node backups cover too little.
     """
-    ring = [m.ring_member() for m in results.of(CensusTaken).ring]
+    census = results.of(CensusTaken)
+    ring = [m.ring_member() for m in census.ring]
     selection = results.of(ResolveDone).selection.selection()
     uploads, snapshots = results.of(UploadDone).results, results.of(SnapshotDone).results
     shares = tuple(
@@ -103,6 +104,7 @@ def plan_commit(repository: ClusterRepository, backup: Backup, results: Results)
         missing_nodes=tuple(node.host_id for node in missing),
         missing_ring=missing,
         figures=_fingerprints(repository, backup.id, results),
+        partitioner=census.partitioner,
     )
     return CommitPlan(backup_manifest_bytes(manifest).decode())
 

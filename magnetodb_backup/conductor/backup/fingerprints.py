@@ -20,7 +20,7 @@ from magnetodb_backup.domain.fingerprints import (
     assign_ranges,
     split_ring,
 )
-from magnetodb_backup.domain.partitioners import find_partitioner
+from magnetodb_backup.domain.partitioners import find_partitioner, partitioner_of
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import Cancelled
 from magnetodb_backup.tasks.backup import FingerprintsAfter, FingerprintsBefore, FingerprintsStored
@@ -125,7 +125,8 @@ def _own_ranges(census: CensusTaken) -> Mapping[str, tuple[TokenRange, ...]]:
     present = {p.member.host_id for p in census.present}
     tokens = [token for member in ring for token in member.tokens]
     most = max(MOST_RANGES, len(present))
-    ranges = split_ring(tokens, most, find_partitioner(census.partitioner))
+    partitioner = find_partitioner(census.partitioner or partitioner_of(tokens))
+    ranges = split_ring(tokens, most, partitioner)
     return assign_ranges(ranges, ring, present)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from magnetodb_backup.conductor.job import Results
+from magnetodb_backup.conductor.restore.findings import Findings
 from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.fingerprints import (
@@ -14,8 +15,10 @@ from magnetodb_backup.domain.fingerprints import (
     TableFingerprints,
     TokenRange,
     assign_ranges,
+    covers,
     difference_texts,
 )
+from magnetodb_backup.domain.partitioners import find_partitioner
 from magnetodb_backup.domain.restore.parts import TableRef
 from magnetodb_backup.domain.restore.plan import Plan
 from magnetodb_backup.domain.restore.records import Existing, RestoreRequest
@@ -28,7 +31,6 @@ from magnetodb_backup.errors import (
     SSTableRefused,
 )
 from magnetodb_backup.tasks.restore_delivery import CheckRows
-from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import CheckBasis, RowsCompared, RowsDelivered
 
 _MOST_RANGES = 100_000
@@ -45,26 +47,39 @@ class _CheckPlan:
 
 
 def with_check(
-    plan: Plan,
-    source: SourceBackup,
-    request: RestoreRequest,
-    tables: Sequence[TableRef],
-    compared: Compared,
+    plan: Plan, source: SourceBackup, request: RestoreRequest, findings: Findings
 ) -> tuple[Plan, CheckBasis]:
-    """Return the plan with what a check of ``tables`` adds, and what its tasks need."""
-    found = _plan_check(source, request, tables, compared.has_rows)
+    """Return the plan with what a check of users' tables adds, and what its tasks need."""
+    compared = findings.compared
+    found = _plan_check(source, request, findings.selected.users(), compared.has_rows)
     grown = (
         f"table {name} has columns or fields that were added since the backup, so its rows cannot "
         "have the backup's fingerprints; leave --check out, or restore it under another name"
         for name in compared.grown
     )
+    gaps = _gaps(source, found.basis, findings.partitioner)
     extended = replace(
         plan,
-        problems=(*plan.problems, *found.problems, *grown),
+        problems=(*plan.problems, *found.problems, *gaps, *grown),
         warnings=(*plan.warnings, *found.warnings),
         figures=found.tables,
     )
     return extended, found.basis
+
+
+def _gaps(source: SourceBackup, basis: CheckBasis, partitioner: str) -> list[str]:
+    """Return a problem if rows of the target may have tokens outside of the ranges.
+
+    Older releases took the fingerprints of any cluster as if it had the default partitioner.
+    """
+    ranges = [TokenRange.from_json(pair) for pair in basis.ranges]
+    if not ranges or covers(ranges, find_partitioner(partitioner)):
+        return []
+    return [
+        f"the fingerprints of backup {source.manifest.backup_id} leave out tokens of "
+        f"{partitioner or 'the target'}, as an older release took them: a check would not read all "
+        "rows. Leave --check out, and make the next backup with --fingerprints"
+    ]
 
 
 def _plan_check(

@@ -26,7 +26,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Findings:
-    """What preflight found; ``nodes`` by host ID."""
+    """What preflight found; ``nodes`` by host ID, ``partitioner`` is that of the target."""
 
     ring: Sequence[RingMember]
     selected: Selected
@@ -35,6 +35,7 @@ class Findings:
     steps: SchemaSteps
     nodes: Mapping[str, NodePreflight]
     left_out: LeftOut = LeftOut()
+    partitioner: str = ""
 
     def target_nodes(self) -> list[TargetNode]:
         """Return what the nodes report of themselves."""

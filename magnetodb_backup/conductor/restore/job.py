@@ -23,6 +23,7 @@ from magnetodb_backup.conductor.restore.ring_guard import RingGuard
 from magnetodb_backup.conductor.restore.view_updates import await_view_updates
 from magnetodb_backup.domain.fingerprints import merged_checks
 from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.domain.partitioners import partitioner_of
 from magnetodb_backup.domain.restore.parts import shared_proofs
 from magnetodb_backup.domain.restore.plan import Plan
 from magnetodb_backup.domain.restore.records import Restore
@@ -125,8 +126,9 @@ class RestoreJob:
 
         :raises RestoreRefused: naming all problems; a dry run has them in its plan.
         """
-        selected = results.of(Selected)
-        ring = [m.ring_member() for m in results.of(RingTaken).ring]
+        selected, taken = results.of(Selected), results.of(RingTaken)
+        ring = [m.ring_member() for m in taken.ring]
+        partitioner = taken.partitioner or partitioner_of(t for m in ring for t in m.tokens)
         source = self._source()
         compared = self._compare(selected)
         routing, misrouted = self._delivery.route(source, ring, compared, selected)
@@ -149,12 +151,19 @@ class RestoreJob:
         nodes = self._nodes.run(results, "preflight", asked)
         rehearsal = self._delivery.rehearse(results, routing, steps)
         found = Findings(
-            ring, selected, compared, routing, steps, nodes, LeftOut(left_out, skips.unused())
+            ring=ring,
+            selected=selected,
+            compared=compared,
+            routing=routing,
+            steps=steps,
+            nodes=nodes,
+            left_out=LeftOut(left_out, skips.unused()),
+            partitioner=partitioner,
         )
         plan = _with_rehearsal(make_plan(self._restore, source, found), misrouted, rehearsal)
         basis = CheckBasis()
         if self._request.check:
-            plan, basis = with_check(plan, source, self._request, selected.users(), compared)
+            plan, basis = with_check(plan, source, self._request, found)
         self._context.database.restores.update(self._restore.id, plan=plan.as_json())
         if plan.problems and not self._request.dry_run:
             raise RestoreRefused("; ".join(plan.problems))

@@ -78,6 +78,7 @@ class TargetNodes:
             ring=tuple(Member.of(m) for m in ring),
             present=tuple(PresentMember(Member.of(m), worker) for m, worker in present),
             down=tuple(m.host_id for m, _ in down),
+            partitioner=seen.partitioner,
         )
 
     def _describe(self) -> NodeDescription:

@@ -103,6 +103,7 @@ def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[s
         *_view_problems(found.selected, found.compared),
         *_room_problems(source, found),
         *_version_problems(source, found.ring),
+        *_partitioner_problems(source, found.partitioner),
         *schema_problems(found),
         *_datacentre_problems(source, found),
     ]
@@ -161,6 +162,17 @@ def _version_problems(source: SourceBackup, ring: Sequence[RingMember]) -> list[
         "schema of a newer version cannot be restored into an older one; upgrade the target"
         for m in ring
         if release(m.version) < release(newest)
+    ]
+
+
+def _partitioner_problems(source: SourceBackup, present: str) -> list[str]:
+    wanted = source.manifest.found_partitioner()
+    if not wanted or not present or wanted == present:
+        return []
+    return [
+        f"the backup is of a cluster with {wanted}, the target has {present}, which gives other "
+        "tokens to the same keys: no row would be found. Restore into a cluster whose "
+        f"cassandra.yaml has partitioner: {wanted}"
     ]
 
 

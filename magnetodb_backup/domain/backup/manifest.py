@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from magnetodb_backup.domain.partitioners import MURMUR3, partitioner_of
+
 FORMAT = 1
 
 
@@ -180,6 +182,7 @@ class BackupManifest:
 
     ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``. ``figures`` are the
     objects with fingerprints, if any. ``missing_ring`` has the places of ``missing_nodes``.
+    ``partitioner`` is the name of its class without the package; empty from older releases.
     """
 
     backup_id: str
@@ -198,9 +201,14 @@ class BackupManifest:
     missing_nodes: tuple[str, ...] = ()
     missing_ring: tuple[MissingNode, ...] = ()
     figures: tuple[StoredObject, ...] = ()
+    partitioner: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the stored document; optional members only if they are not empty."""
+        """Return the stored document; optional members only if they are not empty.
+
+        Nor is the partitioner in it where tokens show that it is Cassandra's default: releases
+        that do not know the member can read the manifests of most clusters.
+        """
         data = {
             "format": FORMAT,
             **{k: getattr(self, k) for k in self.__dataclass_fields__},
@@ -210,10 +218,20 @@ class BackupManifest:
             "missing_ring": [n.as_json() for n in self.missing_ring],
             "figures": [asdict(f) for f in self.figures],
         }
-        for optional in ("missing_ring", "figures"):
+        for optional in ("missing_ring", "figures", "partitioner"):
             if not data[optional]:
                 del data[optional]
+        if self.partitioner == self._partitioner_of_tokens() == MURMUR3.name:
+            del data["partitioner"]
         return data
+
+    def found_partitioner(self) -> str:
+        """Return the name of the partitioner, by the tokens if need be; empty if it is unknown."""
+        return self.partitioner or self._partitioner_of_tokens()
+
+    def _partitioner_of_tokens(self) -> str:
+        places = [node.tokens for node in self.nodes] + [node.tokens for node in self.missing_ring]
+        return partitioner_of(token for tokens in places for token in tokens)
 
     def missing(self) -> tuple[MissingNode, ...]:
         """Return the nodes that took no part, with their places as far as they are known."""

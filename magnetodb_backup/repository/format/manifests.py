@@ -233,6 +233,7 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
 def _check_backup(manifest: BackupManifest) -> None:
     check_uuid(manifest.backup_id, "backup")
     texts([manifest.name, manifest.cluster, manifest.status, manifest.schema_version])
+    texts([manifest.partitioner])
     check_backup_name(manifest.name)
     if manifest.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
         raise ValueError(f"{manifest.status!r} is not a status of a stored backup")

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from magnetodb_backup.domain.partitioners import MURMUR3, RANDOM, Partitioner, find_partitioner
+from magnetodb_backup.domain.partitioners import (
+    MURMUR3,
+    RANDOM,
+    Partitioner,
+    find_partitioner,
+    partitioner_of,
+)
 from magnetodb_backup.errors import UnsupportedPartitioner
 
 
@@ -26,3 +32,18 @@ def test_partitioners_are_found_by_their_class(name: str, found: Partitioner) ->
 def test_partitioners_without_numbers_are_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedPartitioner, match=f"the cluster uses {name}, which is not"):
         find_partitioner(f"org.apache.cassandra.dht.{name}")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name"),
+    [
+        ((5, -1), MURMUR3.name),
+        ((5, 1 << 63), RANDOM.name),
+        ((0, (1 << 63) - 1), ""),  # both have such tokens
+        ((), ""),
+    ],
+)
+def test_tokens_show_their_partitioner_where_only_one_has_them(
+    tokens: tuple[int, ...], name: str
+) -> None:
+    assert partitioner_of(tokens) == name

@@ -245,6 +245,21 @@ def test_nothing_that_could_be_compared(cluster: Cluster) -> None:
     assert plan["figures"]["ks.t"]["steady"] == 0
 
 
+def test_fingerprints_of_a_part_of_the_tokens_prove_nothing(cluster: Cluster) -> None:
+    """An older release read the tokens of the default partitioner in any cluster."""
+    for node in cluster.nodes.values():
+        node.partitioner = ""
+    restoring = Restoring(cluster, figures=True)
+    for node in cluster.nodes.values():
+        node.partitioner = "RandomPartitioner"
+    restoring.truncate(T, U)
+    restoring.forget()
+    error = _refused(restoring, restoring.restore(check=True))
+    assert f"the fingerprints of backup {restoring.backup.id} leave out tokens" in error
+    assert "of RandomPartitioner" in error
+    assert restoring.restore().status is RestoreStatus.RESTORED
+
+
 def test_a_plan_tells_what_could_be_compared(cluster: Cluster) -> None:
     cluster.rows[T] = [(5, "a")]
     cluster.nodes[1].on_flush = lambda: cluster.rows[T].append((7, "b"))

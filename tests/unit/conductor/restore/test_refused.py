@@ -231,6 +231,26 @@ def test_data_centres_that_the_target_lacks(cluster: Cluster) -> None:
     assert "(it has other)" in error
 
 
+def test_another_partitioner(restoring: Restoring) -> None:
+    for node in restoring.cluster.nodes.values():
+        node.partitioner = "RandomPartitioner"
+    restoring.truncate(T, U)
+    error = _refused(restoring)
+    assert "of a cluster with Murmur3Partitioner, the target has RandomPartitioner" in error
+    assert "partitioner: Murmur3Partitioner" in error
+
+
+def test_partitioner_of_an_older_release(cluster: Cluster) -> None:
+    """It kept none, and tokens that both partitioners have show none."""
+    for node in cluster.nodes.values():
+        node.partitioner = ""
+    restoring = Restoring(cluster)
+    for node in cluster.nodes.values():
+        node.partitioner = "RandomPartitioner"
+    restoring.truncate(T, U)
+    assert restoring.restore().status is RestoreStatus.RESTORED
+
+
 def test_data_centre_without_replicas_need_not_be_there(cluster: Cluster) -> None:
     """A factor of 0 asks for no replica in a data centre that the target does not have."""
     restoring = _to_data_centre(cluster, "dc1", dc1="1", away="0")

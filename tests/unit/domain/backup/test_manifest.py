@@ -135,3 +135,25 @@ def test_figures_are_named_where_there_are_some() -> None:
     (stored,) = BACKUP_MANIFEST.as_json()["figures"]
     assert (stored["size"], stored["sha256"]) == (70, DIGEST)
     assert "figures" not in replace(BACKUP_MANIFEST, figures=()).as_json()
+
+
+def test_a_partitioner_is_stored_unless_tokens_show_that_it_is_the_default() -> None:
+    """Releases that do not know the member refuse a manifest that has it."""
+    default = replace(BACKUP_MANIFEST, partitioner="Murmur3Partitioner")
+    assert "partitioner" not in default.as_json()
+    positive = replace(default, nodes=(replace(SHARE, tokens=(0, HIGHEST_TOKEN)),))
+    assert positive.as_json()["partitioner"] == "Murmur3Partitioner"
+    other = replace(BACKUP_MANIFEST, partitioner="RandomPartitioner")
+    assert other.as_json()["partitioner"] == "RandomPartitioner"
+
+
+def test_tokens_show_the_partitioner_of_an_older_manifest() -> None:
+    assert BACKUP_MANIFEST.found_partitioner() == "Murmur3Partitioner"
+    assert _of_tokens(1 << 100).found_partitioner() == "RandomPartitioner"
+    assert _of_tokens(0).found_partitioner() == ""
+    away = replace(_of_tokens(0), missing_ring=(MissingNode("another", tokens=(-5,)),))
+    assert away.found_partitioner() == "Murmur3Partitioner"
+
+
+def _of_tokens(*tokens: int) -> BackupManifest:
+    return replace(BACKUP_MANIFEST, nodes=(replace(SHARE, tokens=tokens),))
