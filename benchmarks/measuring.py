@@ -96,17 +96,18 @@ def measure_resident(swift: Swift, command: Sequence[str]) -> Cost:
         text=True,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    ready = process.stdout.readline()
+    given, written = process.stdin, process.stdout
+    assert given is not None
+    assert written is not None
+    ready = written.readline()
 
     usage = ""
 
     def action() -> Mapping[str, Any]:
         nonlocal usage
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        usage = process.stdout.readline()
+        given.write("go\n")
+        given.flush()
+        usage = written.readline()
         return json.loads(usage) if usage else {"cpu": 0.0, "peak_memory": 0}
 
     cost = _measured(swift, action)

@@ -31,6 +31,7 @@ from benchmarks.measuring import measure_resident
 from benchmarks.records import add_record, circumstances
 from magnetodb_backup.domain.restore.records import RestorePhase
 from tests.lab.cassandra import CassandraCluster
+from tests.lab.cassandra_flags import Shape
 from tests.lab.ports import LoopbackBlock
 from tests.lab.standalone import Standalone
 from tests.lab.swift import Swift
@@ -152,7 +153,8 @@ def run(rounds: int, scale: float, say: Callable[[str], None]) -> dict[str, Any]
     with tempfile.TemporaryDirectory(prefix="magnetodb-backup-benchmark-") as name:
         directory = Path(name)
         swift = Swift(directory / "swift", address=block.address(254))
-        cluster = CassandraCluster(directory / "cassandra", nodes=1, block=block, name="Benchmark")
+        shape = Shape(1, name="Benchmark")
+        cluster = CassandraCluster(directory / "cassandra", shape, block=block)
         options = {"api": {"host": block.address(253)}}
         service = Standalone(directory, cluster.nodes[0], swift, options)
         try:

@@ -14,7 +14,7 @@ import sqlite3
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from tests.lab.rig import PREFIX
 from tests.lab.swift import Swift
 
 _TABLES, _ROWS = 10, 300
-_DEFAULTS = {  # the lab's own values are shorter than those that operators get
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {  # the lab's own values are shorter than those that operators get
     "conductor": {"poll_interval": 1.0, "worker_timeout": 20, "outage_deadline": 900},
     "worker": {"heartbeat_interval": 5},
 }
