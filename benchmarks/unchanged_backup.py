@@ -29,7 +29,8 @@ from tests.lab.rig import PREFIX
 from tests.lab.swift import Swift
 
 _TABLES, _ROWS = 10, 300
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {  # the lab's own values are shorter than those that operators get
+# The lab's own values are shorter than those that operators get.
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "conductor": {"poll_interval": 1.0, "worker_timeout": 20, "outage_deadline": 900},
     "worker": {"heartbeat_interval": 5},
 }
