@@ -372,13 +372,19 @@ def test_connection_that_idles_out_ends_no_ownership(
 ) -> None:
     database, connections = idling_out
     owned, fence = Owned(database), claimed(database)
+    made: list[object] = []
+    event.listen(database._engine, "connect", lambda connection, record: made.append(record))
+
+    def idle() -> None:
+        wait_for(lambda: connections() == 0, deadline=60, what="the end of idle connections")
+
     for attempt in ("first", "second"):
-        assert connections() > 0
-        wait_for(lambda: connections() == 0, deadline=20, what="the end of idle connections")
-        assert refused(database, JOB, timeout=30)
-        wait_for(lambda: connections() == 0, deadline=20, what="the end of idle connections")
+        idle()
+        assert refused(database, JOB, timeout=300)
+        idle()
         assert database.ownership.renew([fence]) == frozenset()
-        wait_for(lambda: connections() == 0, deadline=20, what="the end of idle connections")
+        idle()
         database.fenced(fence).backups.update(owned.backup.id, phase=attempt)
         assert database.backups.get(owned.backup.id).phase == attempt
     assert database.ownership.holds(fence)
+    assert len(made) >= 6  # each of them found its connection ended
