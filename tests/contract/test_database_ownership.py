@@ -348,10 +348,10 @@ def idling_out(request: pytest.FixtureRequest) -> Cut:
     server = request.getfixturevalue(request.param)
     url = server.create_database()
     if request.param == "mariadb":
-        limited = f"{url}?init_command=SET SESSION wait_timeout=1"
+        limited = f"{url}?init_command=SET SESSION wait_timeout=2"
         count = "SELECT count(*) FROM information_schema.processlist WHERE db = :name"
     else:
-        limited = f"{url}?options=-c%20idle_session_timeout%3D500"
+        limited = f"{url}?options=-c%20idle_session_timeout%3D1000"
         count = "SELECT count(*) FROM pg_stat_activity WHERE datname = :name"
     database, watching = connect(limited), connect(server.url("information_schema" if
         request.param == "mariadb" else "postgres"))  # fmt: skip

@@ -18,6 +18,7 @@ def compare(rig: Rig, backup: dict[str, Any], tables: list[str]) -> dict[Any, by
         written = ("/manifest.json", "/schema.cql")
         return {k: v for k, v in files.items() if not k[2].endswith(written)}
 
-    assert sorted(sstables(stored)) == sorted(sstables(ours))
+    differing = sstables(stored).keys() ^ sstables(ours).keys()
+    assert not differing, sorted(differing)
     assert sstables(stored) == sstables(ours)
     return stored

@@ -56,7 +56,9 @@ def four(
 def test_three_nodes_to_four_by_one_copy_of_each_range(source: Source, four: Rig) -> None:
     rebuild(four, source.id)
     everything = planned(four, source.id)
-    record = is_restored(four, follow("recover-other-ring", four, BACKUP=source.id))
+    # The ring has another name, which the section says to give.
+    backup = f"{source.id} --cluster '{four.cluster.name}'"
+    record = is_restored(four, follow("recover-other-ring", four, BACKUP=backup))
     plan = record["plan"]
     assert plan["method_by_keyspace"] == {"more": "stream"}
     # One of the three nodes has a copy of everything: it is alone in its rack.
