@@ -94,9 +94,9 @@ def _make_tables_until(rig: Rig, keyspace: str, ended: threading.Event, made: li
 
 def test_tables_made_and_dropped_all_the_time_elsewhere(sample: Rig) -> None:
     """The whole schema was compared, so that no backup of a busy cluster came to its end."""
-    make_keyspace(sample, "busy")
+    make_keyspace(sample, "bustling")
     ended, made = threading.Event(), list[str]()
-    maker = threading.Thread(target=_make_tables_until, args=(sample, "busy", ended, made))
+    maker = threading.Thread(target=_make_tables_until, args=(sample, "bustling", ended, made))
     maker.start()
     try:
         wait_for(lambda: made, deadline=60, what="the first table")

@@ -45,15 +45,15 @@ def _is_new(name: str) -> bool:
 
 
 def test_five_percent_change(rig: Rig) -> None:
-    make_table(rig, "growing.t")
-    _insert_noise(rig, "growing.t", range(_ROWS))
-    rig.flush("growing")
-    first = rig.created("--keyspace", "growing")
+    make_table(rig, "swelling.t")
+    _insert_noise(rig, "swelling.t", range(_ROWS))
+    rig.flush("swelling")
+    first = rig.created("--keyspace", "swelling")
     before = {line.key for line in rig.reader.lines(first["id"])}
-    _insert_noise(rig, "growing.t", range(_ROWS, _ROWS + _ROWS // 20))
-    rig.flush("growing")
+    _insert_noise(rig, "swelling.t", range(_ROWS, _ROWS + _ROWS // 20))
+    rig.flush("swelling")
     rig.proxy.clear()
-    second = rig.created("--keyspace", "growing")
+    second = rig.created("--keyspace", "swelling")
     sent = rig.proxy.sent
     changed = sum(
         line.data["size"]
@@ -64,7 +64,7 @@ def test_five_percent_change(rig: Rig) -> None:
     # Everything that went to Swift, manifests and schema included.
     assert sent <= changed * 1.01 + _manifests(rig, second["id"])
     assert second["bytes_uploaded"] <= changed * 1.01
-    compare(rig, second, ["growing.t"])
+    compare(rig, second, ["swelling.t"])
 
 
 def _manifests(rig: Rig, backup_id: str) -> int:
