@@ -52,6 +52,8 @@ def _cell(name: str, value: Any) -> Any:
     """Return a field as the text of a cell, with a line for each part of it."""
     if name == "nodes":
         return "\n".join(_node_line(node) for node in value)
+    if name == "data_centers":
+        return ", ".join(value)
     if name == "coverage" and value:
         return "\n".join(f"{keyspace}: {found['status']}" for keyspace, found in value.items())
     return cell(name, value)
@@ -84,7 +86,11 @@ class List(ListCommand):
     """List backups, newest first."""
 
     noun = "backup"
-    columns = ("id", "name", "cluster", "status", "created_at", "files", "bytes", "bytes_uploaded")
+    columns = (
+        "id", "name", "cluster", "data_centers", "status", "created_at", "files", "bytes",
+        "bytes_uploaded",
+    )  # fmt: skip
+    lists = frozenset({"data_centers"})
     sizes = frozenset({"bytes", "bytes_uploaded"})
 
     @override
@@ -155,6 +161,15 @@ class Create(_BackupCommand):
             "--cluster", help="cluster to back up; required if the service has several"
         )
         parser.add_argument(
+            "--dc",
+            action="append",
+            default=[],
+            dest="data_centers",
+            metavar="NAME",
+            help="back up only the nodes of this data centre, which must have a complete copy of "
+            "the keyspaces; may be repeated",
+        )
+        parser.add_argument(
             "--type",
             default="full",
             choices=("full",),
@@ -193,6 +208,7 @@ class Create(_BackupCommand):
             allow_partial=parsed_args.allow_partial,
             on_corrupt=parsed_args.on_corrupt,
             figures=parsed_args.figures,
+            data_centers=tuple(parsed_args.data_centers),
         )
         backup = self.services.requests().create_backup(request)
         backups = self.services.database().backups

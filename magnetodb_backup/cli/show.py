@@ -28,6 +28,13 @@ class _Size(FormattableColumn[int]):
         return size(self._value)
 
 
+class _Names(FormattableColumn[list[str]]):
+    """Names: in a line for people, a list in structured forms."""
+
+    def human_readable(self) -> str:
+        return ", ".join(self._value)
+
+
 def cell(name: str, value: Any) -> Any:
     """Return a field's value as the text of a cell; ``name`` is the field's."""
     if isinstance(value, dict | list):
@@ -41,6 +48,7 @@ class ListCommand(ServiceCommand, Lister):
     noun = ""
     columns: tuple[str, ...] = ()
     sizes: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
@@ -60,9 +68,12 @@ class ListCommand(ServiceCommand, Lister):
 
     def rows(self, views: Iterable[Mapping[str, Any]]) -> Any:
         """Return columns and rows for cliff."""
-        return self.columns, [
-            tuple(_Size(v[c]) if c in self.sizes else v[c] for c in self.columns) for v in views
-        ]
+        return self.columns, [tuple(self._column(c, v[c]) for c in self.columns) for v in views]
+
+    def _column(self, name: str, value: Any) -> Any:
+        if name in self.sizes:
+            return _Size(value)
+        return _Names(value) if name in self.lists else value
 
 
 class RecordCommand(ServiceCommand, ShowOne):

@@ -12,8 +12,10 @@ from typing import Any, TextIO
 
 from magnetodb_backup.cli.plan import check_lines
 from magnetodb_backup.cli.units import count, duration, moment, share, size
+from magnetodb_backup.domain.backup.data_centers import as_text
 from magnetodb_backup.domain.backup.records import Backup, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.coverage import EXCLUDED
 from magnetodb_backup.domain.restore.records import (
     NodeRestore,
     Restore,
@@ -111,19 +113,23 @@ _COVERED = {
     "complete": "every row, from all its replicas",
     "partial": "every row, some from fewer replicas than the cluster has",
     "lost": "not every row: some token ranges have no replica in the backup",
+    EXCLUDED: "not at all: its data centres have no complete copy",
 }
 
 
-def _restorable(coverage: Mapping[str, Any] | None) -> str:
+def _restorable(backup: Backup) -> str:
     """Return a line for each state of coverage, with the keyspaces that have it."""
     by_status: dict[str, list[str]] = {}
-    for keyspace, found in (coverage or {}).items():
+    for keyspace, found in (backup.coverage or {}).items():
         by_status.setdefault(str(found.get("status")), []).append(keyspace)
+    texts = dict(_COVERED)
+    if backup.data_centers:
+        texts["complete"] += f" in {as_text(backup.data_centers)}"
     if len(by_status) == 1:
         (status,) = by_status
-        return _COVERED.get(status, status)
+        return texts.get(status, status)
     return "\n".join(
-        f"{', '.join(names)}: {_COVERED.get(status, status)}" for status, names in by_status.items()
+        f"{', '.join(names)}: {texts.get(status, status)}" for status, names in by_status.items()
     )
 
 
@@ -150,12 +156,13 @@ def backup_fields(backup: Backup, nodes: Iterable[NodeBackup]) -> dict[str, Any]
         "error": backup.error,
         "notes": "\n".join(backup.notes),
         "scope": scope_text(backup.scope),
+        "data centres": ", ".join(backup.data_centers),
         "tables": _tables(backup),
         "created": moment(backup.created_at),
         "took": _took(backup),
         "saved": _saved(backup) if whole else "",
         "new": _new(backup) if whole else "",
-        "restores": _restorable(backup.coverage),
+        "restores": _restorable(backup),
         "snapshots": f"taken within {backup.skew_ms} ms" if backup.skew_ms is not None else "",
         "fingerprints": "yes" if backup.figures else "",
         "nodes": "\n".join(_node_backup_line(node) for node in nodes),
@@ -184,7 +191,9 @@ def backup_summary(backup: Backup, nodes: Sequence[NodeBackup], command: str) ->
     ]
     if backup.skew_ms is not None:
         facts.append(("snapshots", f"taken within {backup.skew_ms} ms"))
-    if restores := _restorable(backup.coverage):
+    if backup.data_centers:
+        facts.append(("data centres", ", ".join(backup.data_centers)))
+    if restores := _restorable(backup):
         facts.append(("restores", restores))
     partial = " --allow-partial" if backup.status is BackupStatus.PARTIAL else ""
     restore = f"{command} restore create {backup.id}{partial}"

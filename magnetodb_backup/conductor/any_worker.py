@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.data_centers import as_text
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.errors import MissingWorker, StillUnavailable, WrongNode
 from magnetodb_backup.tasks.kinds import Task
@@ -18,10 +20,22 @@ R = TypeVar("R")
 _LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
 
 
-class AnyWorker:
-    """Runs tasks on one live worker of a cluster. ``worker_timeout`` in seconds.
+@dataclass(frozen=True)
+class Choice:
+    """The workers of a cluster of which any one will do.
 
-    With ``try_others`` the next worker gets the task if the node of the first one fails.
+    With ``data_centers`` only theirs; with ``try_others`` the next worker gets a task if the node
+    of the first one fails.
+    """
+
+    cluster: str
+    try_others: bool
+    data_centers: Sequence[str] = ()
+
+
+class AnyWorker:
+    """Runs tasks on one live worker of those to choose from. ``worker_timeout`` in seconds.
+
     ``raise_if_cancelled`` raises if this process must stop the job.
     """
 
@@ -29,16 +43,15 @@ class AnyWorker:
         self,
         database: Database,
         fanout: Fanout,
-        cluster: str,
+        choice: Choice,
         *,
         raise_if_cancelled: Callable[[], None],
         wait: Callable[[float], None],
         worker_timeout: float,
-        try_others: bool,
     ) -> None:
-        self._database, self._fanout, self._cluster = database, fanout, cluster
+        self._database, self._fanout, self._choice = database, fanout, choice
         self._raise_if_cancelled, self._wait = raise_if_cancelled, wait
-        self._worker_timeout, self._try_others = worker_timeout, try_others
+        self._worker_timeout = worker_timeout
 
     def deadline(self) -> float:
         """Return the moment, by the monotonic clock, until which a missing worker is waited for."""
@@ -51,7 +64,9 @@ class AnyWorker:
 
     def nodes(self) -> Sequence[Node]:
         """Return what the cluster's workers last reported."""
-        return self._database.nodes.list(live_within=self._worker_timeout, cluster=self._cluster)
+        return self._database.nodes.list(
+            live_within=self._worker_timeout, cluster=self._choice.cluster
+        )
 
     def run(self, task_prefix: str, task_of: Callable[[str], Task[R]]) -> R:
         """Return the result of the task that ``task_of`` returns for the host ID of a live worker.
@@ -61,7 +76,7 @@ class AnyWorker:
         """
         usable = self._usable()
         outcome: Outcome | None = None
-        for node in usable if self._try_others else usable[:1]:
+        for node in usable if self._choice.try_others else usable[:1]:
             member, worker_id = node.report.member, node.report.worker_id
             assert member is not None
             if outcome is not None and not self._is_live(worker_id):
@@ -77,7 +92,7 @@ class AnyWorker:
     def _usable(self) -> list[Node]:
         deadline = self.deadline()
         while True:
-            nodes = self.nodes()
+            nodes = [n for n in self.nodes() if self._is_eligible(n)]
             usable = [n for n in nodes if n.live and n.report.member and not n.report.problem]
             if usable:
                 return usable
@@ -89,10 +104,17 @@ class AnyWorker:
             f"{n.last_seen:%H:%M:%S} UTC"
             for n in nodes
         )
+        data_centers = self._choice.data_centers
+        where = f" in {as_text(data_centers)}" if data_centers else ""
         raise MissingWorker(
-            f"cluster {self._cluster!r} has no usable worker ({seen or 'none known'}); "
-            "start magnetodb-backup-worker on its nodes"
+            f"cluster {self._choice.cluster!r} has no usable worker{where} "
+            f"({seen or 'none known'}); start magnetodb-backup-worker on its nodes"
         )
+
+    def _is_eligible(self, node: Node) -> bool:
+        """Return whether the node is one to choose from, or not known yet."""
+        member, data_centers = node.report.member, self._choice.data_centers
+        return not data_centers or member is None or member.dc in data_centers
 
     def _is_live(self, worker_id: str) -> bool:
         return any(n.live and n.report.worker_id == worker_id for n in self.nodes())

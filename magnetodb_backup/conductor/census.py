@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from magnetodb_backup.domain.backup.data_centers import as_text
 from magnetodb_backup.domain.backup.records import Node
+from magnetodb_backup.domain.coverage import members_of
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import DuplicateWorker, MissingWorker, RingDiffers
 
@@ -26,8 +29,10 @@ class Census:
     outside: tuple[RingMember, ...] = ()
 
 
-def take_census(ring: Sequence[RingMember], nodes: Sequence[Node]) -> Census:
-    """Find each ring member's live worker by host ID.
+def take_census(
+    ring: Sequence[RingMember], nodes: Sequence[Node], data_centers: Collection[str] = ()
+) -> Census:
+    """Find the live worker of each ring member, or of those in the data centres, by host ID.
 
     :raises DuplicateWorker: if two live workers report one host ID.
     """
@@ -49,7 +54,7 @@ def take_census(ring: Sequence[RingMember], nodes: Sequence[Node]) -> Census:
         if host_id not in members and node.report.member and _is_normal(node)
     ]
     present, missing = [], []
-    for member in sorted(ring, key=lambda m: m.host_id):
+    for member in sorted(members_of(ring, data_centers), key=lambda m: m.host_id):
         workers = live.get(member.host_id, [])
         if len(workers) > 1:
             names = " and ".join(f"{n.report.worker_id} on {n.report.hostname}" for n in workers)
@@ -97,19 +102,28 @@ def require_in_ring(census: Census, seen_by: str) -> None:
         )
 
 
-def require_all(census: Census) -> None:
-    """Raise if a ring member has no usable worker.
+def require_all(census: Census, otherwise: str = "") -> None:
+    """Raise if a ring member has no usable worker; ``otherwise`` is another remedy.
 
     :raises MissingWorker: naming all of them.
     """
     if census.missing:
         names = "; ".join(
-            f"{m.address} (host ID {m.host_id}): {reason}" for m, reason in census.missing
+            f"{m.address} (host ID {m.host_id}, {m.dc}): {reason}" for m, reason in census.missing
         )
         raise MissingWorker(
             f"ring members without a usable worker: {names}. Start magnetodb-backup-worker and "
-            f"Cassandra there, or ask for --allow-partial{_stale_hint(census)}"
+            f"Cassandra there{otherwise}{_stale_hint(census)}"
         )
+
+
+def backup_remedies(census: Census) -> str:
+    """Return what a backup without the missing nodes may ask for."""
+    lacking = {m.dc for m, _ in census.missing}
+    whole = sorted({m.dc for m, _ in census.present} - lacking)
+    only = "".join(f" --dc {shlex.quote(dc)}" for dc in whole)
+    by_dc = f", or back up only {as_text(whole)}, by{only}" if whole else ""
+    return f", or ask for --allow-partial{by_dc}"
 
 
 def _stale_hint(census: Census) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from magnetodb_backup.conductor.any_worker import AnyWorker
+from magnetodb_backup.conductor.any_worker import AnyWorker, Choice
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Job, SubjectKind
@@ -70,16 +70,15 @@ class JobContext:
             stall_deadline=self.settings.stall_deadline,
         )
 
-    def any_worker(self, cluster: str, *, try_others: bool) -> AnyWorker:
-        """Return what runs a task on any one live worker of a cluster."""
+    def any_worker(self, choice: Choice) -> AnyWorker:
+        """Return what runs a task on any one live worker of those to choose from."""
         return AnyWorker(
             self.database,
             self.fanout(),
-            cluster,
+            choice,
             raise_if_cancelled=self.raise_if_cancelled,
             wait=self.wait,
             worker_timeout=self.settings.worker_timeout,
-            try_others=try_others,
         )
 
     def undoing(self) -> JobContext:

@@ -44,8 +44,8 @@ _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
 
 def _backup(row: BackupRow) -> Backup:
     values = {f.name: getattr(row, f.name) for f in fields(Backup)}
-    status, notes = BackupStatus(row.status), tuple(row.notes or ())
-    return Backup(**{**values, "status": status, "notes": notes})
+    lists = {name: tuple(values[name] or ()) for name in ("notes", "data_centers")}
+    return Backup(**{**values, **lists, "status": BackupStatus(row.status)})
 
 
 def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
@@ -111,6 +111,7 @@ class BackupStore:
                 updated_at=created,
                 phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
                 manifest_sha256="", figures=request.figures,
+                data_centers=list(request.data_centers),
             )  # fmt: skip
             session.add(row)
             session.add(

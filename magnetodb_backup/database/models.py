@@ -142,6 +142,7 @@ class BackupRow(RecordRow):
     manifest_sha256: Mapped[str] = mapped_column(String(64), default="")
     figures: Mapped[bool] = mapped_column(Boolean, server_default=false())
     notes: Mapped[Any] = mapped_column(Document, nullable=True)
+    data_centers: Mapped[Any] = mapped_column(Document, nullable=True)
 
 
 class NodeBackupRow(NodeRecordRow):

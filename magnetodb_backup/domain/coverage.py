@@ -12,6 +12,8 @@ from itertools import chain, islice
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
 
+# A keyspace without a complete copy in the data centres of a backup is no part of it.
+EXCLUDED = "excluded"
 # How many tokens Murmur3Partitioner and RandomPartitioner have.
 _MURMUR, _RANDOM = 1 << 64, 1 << 127
 
@@ -99,14 +101,19 @@ class _Ring:
 
         If the strategy is unknown or assigns the range to no node, any node may have data.
         """
-        strategy = replication.get("class", "").rpartition(".")[2]
-        found: set[str] = set()
-        if strategy == "SimpleStrategy":
-            total, transient = _factor(replication.get("replication_factor", "1"))
-            found = {m.host_id for m in islice(self._clockwise(token), total - transient)}
-        elif strategy == "NetworkTopologyStrategy":
-            found = self._by_topology(token, replication)
-        return found or self._everyone
+        return self.known_replicas(token, replication) or self._everyone
+
+    def known_replicas(self, token: int, replication: Mapping[str, str]) -> set[str]:
+        """Return the host IDs of the nodes that are known to hold the range; empty if none is."""
+        match strategy_of(replication):
+            case "SimpleStrategy":
+                total, transient = _factor(replication.get("replication_factor", "1"))
+                return {m.host_id for m in islice(self._clockwise(token), total - transient)}
+            case "NetworkTopologyStrategy":
+                return self._by_topology(token, replication)
+            case "EverywhereStrategy":
+                return self._everyone
+        return set()
 
     def _by_topology(self, token: int, replication: Mapping[str, str]) -> set[str]:
         choices = {
@@ -122,14 +129,30 @@ class _Ring:
         return {host_id for choice in choices.values() for host_id in choice.full}
 
 
+def strategy_of(replication: Mapping[str, str]) -> str:
+    """Return the name of a replication's class without its package."""
+    return replication.get("class", "").rpartition(".")[2]
+
+
+def members_of(ring: Sequence[RingMember], data_centers: Collection[str]) -> tuple[RingMember, ...]:
+    """Return the members of these data centres; all members if none is named."""
+    return tuple(m for m in ring if not data_centers or m.dc in data_centers)
+
+
 def coverage(
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     present: Collection[str],
+    data_centers: Collection[str] = (),
 ) -> tuple[KeyspaceCoverage, ...]:
-    """Compute the coverage of each keyspace by the nodes with the host IDs ``present``."""
+    """Compute the coverage of each keyspace by the nodes with the host IDs ``present``.
+
+    With ``data_centers`` only the replicas there count, as if there were no other ones. A range
+    that is not known to have a replica there is lost.
+    """
     circle = _Ring(ring)
     here = set(present)
+    there = {m.host_id for m in members_of(ring, data_centers)}
     by_replication: dict[tuple[tuple[str, str], ...], tuple[int, int, int]] = {}
     result = []
     for keyspace in keyspaces:
@@ -137,22 +160,32 @@ def coverage(
         if key not in by_replication:
             counts: dict[str, int] = defaultdict(int)
             for token in circle.tokens:
-                replicas = circle.replicas(token, keyspace.replication)
+                if data_centers:
+                    replicas = circle.known_replicas(token, keyspace.replication) & there
+                else:
+                    replicas = circle.replicas(token, keyspace.replication)
                 counts["ranges"] += 1
-                counts["whole"] += replicas <= here
+                counts["whole"] += bool(replicas) and replicas <= here
                 counts["lost"] += not replicas & here
             by_replication[key] = (counts["ranges"], counts["whole"], counts["lost"])
         result.append(KeyspaceCoverage(keyspace.name, *by_replication[key]))
     return tuple(result)
 
 
-def covering_nodes(ring: Sequence[RingMember], replication: Mapping[str, str]) -> tuple[str, ...]:
-    """Return few host IDs that together have one replica of each token range of a keyspace.
+def covering_nodes(
+    ring: Sequence[RingMember], replication: Mapping[str, str], among: Collection[str]
+) -> tuple[str, ...]:
+    """Return few of the host IDs ``among`` that together have a replica of each token range.
 
-    Greedy: the next node is the one with most of the missing ranges.
+    Greedy: the next node is the one with most of the missing ranges. All are returned if it is not
+    known which of them have a range.
     """
-    circle = _Ring(ring)
-    missing = {token: circle.replicas(token, replication) for token in circle.tokens}
+    circle, chosen_from = _Ring(ring), set(among)
+    missing = {
+        token: circle.known_replicas(token, replication) & chosen_from for token in circle.tokens
+    }
+    if not all(missing.values()):
+        return tuple(sorted(chosen_from))
     chosen: list[str] = []
     while missing:
         counts: dict[str, int] = defaultdict(int)

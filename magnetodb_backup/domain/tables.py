@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -200,6 +200,13 @@ class Selection:
 
     keyspaces: tuple[KeyspaceDescription, ...]
     tables: tuple[TableDescription, ...]
+
+    def without(self, keyspaces: Collection[str]) -> Selection:
+        """Return the selection without these keyspaces and their tables."""
+        return Selection(
+            tuple(k for k in self.keyspaces if k.name not in keyspaces),
+            tuple(t for t in self.tables if t.name.keyspace not in keyspaces),
+        )
 
     def as_json(self) -> dict[str, object]:
         """Return the form of the selection in jobs and backup manifests."""

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from collections.abc import Iterable, Sequence
+
+from magnetodb_backup.domain.backup.data_centers import as_text
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Node
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.errors import Conflict, InvalidValue
+from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 from magnetodb_backup.repository.format.names import cluster_container
 
 
@@ -29,6 +32,20 @@ def check_cluster(cluster: str, prefix: str) -> None:
     :raises InvalidValue: if their names would be too long.
     """
     cluster_container(prefix, cluster)
+
+
+def check_data_centers(wanted: Sequence[str], cluster: str, nodes: Iterable[Node]) -> None:
+    """Check that workers report nodes of the data centres; the ring decides when the job begins.
+
+    :raises NotFound: naming those that no worker reports, and the known ones.
+    """
+    known = {node.report.member.dc for node in nodes if node.report.member is not None}
+    unknown = [name for name in wanted if name not in known]
+    if known and unknown:
+        raise NotFound(
+            f"no worker reports a node of cluster {cluster!r} in {as_text(unknown)}; known: "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def check_cancellable(backup: Backup) -> None:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
@@ -43,12 +45,16 @@ class RecordedRequests:
 
         :raises InvalidValue: for a scope, a type or an option that does not exist, or a cluster
             name that no container can have.
-        :raises NotFound: for a cluster that no worker reports.
+        :raises NotFound: for a cluster or a data centre that no worker reports.
         """
         self._check_scope(request.scope)
         backups.check_request(request)
+        request = replace(request, data_centers=checked_names(request.data_centers))
         cluster = choose_cluster(request.cluster, self._clusters())
         backups.check_cluster(cluster, self._prefix)
+        if request.data_centers:
+            nodes = self._database.nodes.list(live_within=self._known_within, cluster=cluster)
+            backups.check_data_centers(request.data_centers, cluster, nodes)
         backup = self._database.backups.create(request, str(uuid.uuid4()), cluster)
         self._wake_conductor()
         return backup

@@ -259,7 +259,8 @@ class FirstRead:
 class FingerprintsBefore(BackupTask[FirstRead]):
     """Read the token ranges of the tables for the first time.
 
-    A table is its keyspace and its name; a range is its two tokens as text.
+    A table is its keyspace and its name; a range is its two tokens as text. With ``local`` the
+    replicas of other data centres are not needed.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.FIGURES_BEFORE
@@ -267,6 +268,7 @@ class FingerprintsBefore(BackupTask[FirstRead]):
 
     tables: tuple[tuple[str, str], ...]
     ranges: tuple[tuple[str, str], ...]
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,9 @@ class FingerprintsStored:
 
 @dataclass(frozen=True, kw_only=True)
 class FingerprintsAfter(BackupTask[FingerprintsStored]):
-    """Read the same token ranges again and store their fingerprints."""
+    """Read the same token ranges again, from the same replicas, and store their fingerprints."""
 
     kind: ClassVar[TaskKind] = TaskKind.FIGURES_AFTER
     result: ClassVar[type[Any]] = FingerprintsStored
+
+    local: bool = False

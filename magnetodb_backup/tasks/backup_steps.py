@@ -37,7 +37,8 @@ class ResolveDone(Resolved):
 class CensusTaken:
     """Step *census*: the ring, the nodes that take part, and why others do not, by host ID.
 
-    Backups and restores share it.
+    Nodes of data centres that the backup does not name are among neither. ``excluded`` are the
+    selected keyspaces that are not backed up, because the data centres have no complete copy.
     """
 
     step: ClassVar[str] = Phase.CENSUS.value
@@ -46,6 +47,7 @@ class CensusTaken:
     present: tuple[PresentMember, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
     partitioner: str = ""
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ they have 64 bits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from magnetodb_backup.domain.ring import RingMember
@@ -99,6 +99,13 @@ class SelectedTables:
                 "keyspaces": [encode(k) for k in self.keyspaces],
                 "tables": [encode(t) for t in self.tables],
             }
+        )
+
+    def without(self, keyspaces: Collection[str]) -> SelectedTables:
+        """Return the selection without these keyspaces and their tables."""
+        return SelectedTables(
+            tuple(k for k in self.keyspaces if k.name not in keyspaces),
+            tuple(t for t in self.tables if t.keyspace not in keyspaces),
         )
 
     def digest(self) -> str:

@@ -88,12 +88,17 @@ class AwaitViews(RestoreTask[Done]):
 
 @dataclass(frozen=True, kw_only=True)
 class Repair(RestoreTask[Done]):
-    """Repair the node's ranges of the tables, by keyspace."""
+    """Repair the node's ranges of the tables, by keyspace.
+
+    With ``primary_ranges`` only those of which it is the first replica; a worker of an older
+    release repairs all.
+    """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_REPAIR
     result: ClassVar[type[Any]] = Done
 
     tables: Mapping[str, tuple[str, ...]]
+    primary_ranges: bool = False
 
 
 @dataclass(frozen=True)

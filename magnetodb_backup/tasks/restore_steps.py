@@ -61,7 +61,8 @@ class Selected:
 class RingTaken:
     """The target's ring, its nodes with their workers, and (host IDs) nodes that do not run.
 
-    ``partitioner`` is the name of its class; empty from older releases.
+    ``absent`` are, by host ID, the reasons why members of other data centres than the backup's
+    have no usable worker. ``partitioner`` is the name of its class; empty from older releases.
     """
 
     step: ClassVar[str] = RestorePhase.CENSUS.value
@@ -70,6 +71,11 @@ class RingTaken:
     present: tuple[PresentMember, ...]
     down: tuple[str, ...] = ()
     partitioner: str = ""
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def absent_members(self) -> tuple[Member, ...]:
+        """Return the members without a usable worker."""
+        return tuple(member for member in self.ring if member.host_id in self.absent)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,9 @@ class Prepared:
 
     ``exists``: the target tables (as in CQL) that existed; ``work`` the parts by host ID;
     ``incomplete`` keyspaces that lack a replica; ``streams`` if rows are sent to other nodes;
-    ``everything`` if no table of users is left out.
+    ``everything`` if no table of users is left out. ``by_repair`` are those of the incomplete
+    keyspaces of which the backup has a complete copy, so that only nodes of other data centres
+    need the repair.
     """
 
     step: ClassVar[str] = RestorePhase.PREFLIGHT.value
@@ -113,6 +121,7 @@ class Prepared:
     streams: bool
     figures: CheckBasis = CheckBasis()
     everything: bool = False
+    by_repair: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

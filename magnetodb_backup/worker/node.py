@@ -119,8 +119,13 @@ class CqlConnection(Protocol):
     def settings(self, *names: str) -> Mapping[str, str]:
         """Return those of the named settings that the node's cassandra.yaml has."""
 
-    def row_reader(self, raise_if_cancelled: Callable[[], None]) -> RowSource:
-        """Return a reader of rows; ``raise_if_cancelled`` raises to give up."""
+    def row_reader(
+        self, raise_if_cancelled: Callable[[], None], *, local: bool = False
+    ) -> RowSource:
+        """Return a reader of rows; ``raise_if_cancelled`` raises to give up.
+
+        With ``local`` the replicas of other data centres are not needed.
+        """
 
     def close(self) -> None:
         """Close the connection."""

@@ -23,6 +23,7 @@ ALL = {"scope": {"type": "all"}}
 def test_creating(api: Api) -> None:
     scope = {"type": "tables", "tables": ["shop.orders", 'shop."Orders"']}
     body = {"name": "nightly ß", "scope": scope, "allow_partial": True, "on_corrupt": "mark"}
+    body["data_centers"] = ["dc1"]
     answer = api.call("POST", "/v1/backups", **as_json(body))
     assert answer.status_code == 202
     record = answer.json
@@ -38,6 +39,7 @@ def test_creating(api: Api) -> None:
 def test_defaults_of_a_new_backup(api: Api) -> None:
     record = api.call("POST", "/v1/backups", **as_json(ALL)).json
     chosen = {"name": "", "type": "full", "allow_partial": False, "on_corrupt": "fail"}
+    chosen["data_centers"] = []
     assert {name: record[name] for name in chosen} == chosen
     assert (record["finished_at"], record["coverage"], record["error"]) == (None, None, "")
 
@@ -61,6 +63,10 @@ def test_defaults_of_a_new_backup(api: Api) -> None:
         ({**ALL, "type": "incremental"}, 400, "'incremental' is not one of ['full']"),
         ({**ALL, "on_corrupt": "ignore"}, 400, "body['on_corrupt']"),
         ({**ALL, "allow_partial": "yes"}, 400, "body['allow_partial']"),
+        ({**ALL, "data_centers": "dc1"}, 400, "body['data_centers']: 'dc1' is not of type"),
+        ({**ALL, "data_centers": [""]}, 400, "body['data_centers'][0]: ''"),
+        ({**ALL, "data_centers": [" dc1"]}, 400, "is not the name of a data centre"),
+        ({**ALL, "data_centers": ["dc9"]}, 404, "in data centre dc9; known: dc1"),
         ({**ALL, "color": "red"}, 400, "'color' was unexpected"),
         ({**ALL, "cluster": ""}, 400, "body['cluster']"),
         ({**ALL, "cluster": "other"}, 404, f"reports a cluster 'other'; known: '{CLUSTER}"),

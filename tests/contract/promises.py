@@ -132,9 +132,10 @@ def imports_nothing_from_nothing(control: NodeControl, node: Rows, tmp_path: Pat
 
 def repairs_what_there_is(control: NodeControl, node: Rows) -> None:
     """A keyspace with one replica has nothing to repair: Cassandra does not look at its tables."""
-    control.repair(node.table.keyspace, [node.table.table])
-    with pytest.raises(CommandFailed):
-        control.repair("nowhere", ["t"])
+    for primary_ranges in (False, True):
+        control.repair(node.table.keyspace, [node.table.table], primary_ranges=primary_ranges)
+        with pytest.raises(CommandFailed):
+            control.repair("nowhere", ["t"], primary_ranges=primary_ranges)
 
 
 def sends_clients_away_and_serves_again(

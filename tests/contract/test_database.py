@@ -34,12 +34,15 @@ def test_a_new_backup_is_kept_whole(database: Database) -> None:
         name="nightly 🐘",
         allow_partial=True,
         on_corrupt="mark",
+        data_centers=("dc1", "ß 2"),
     )
     made = database.backups.create(request, str(uuid.uuid4()), "Test Cluster")
     kept = database.backups.get(made.id)
     assert kept == made
     assert (kept.status, kept.scope, kept.name) == (S.CREATING, request.scope, request.name)
     assert (kept.allow_partial, kept.on_corrupt, kept.type) == (True, "mark", "full")
+    assert kept.data_centers == ("dc1", "ß 2")
+    assert create(database).data_centers == ()
     assert kept.created_at.tzinfo is timezone.utc
     assert abs(kept.created_at - datetime.now(timezone.utc)) < timedelta(minutes=5)
     job = job_of(database, made.id)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.cql.session import PinnedSession
+from magnetodb_backup.cassandra.cql.session import CqlAccess, PinnedSession
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.errors import AccessDenied, CassandraUnavailable
 from tests.lab.artifacts import CASSANDRA_4_1, CASSANDRA_5_0
@@ -36,7 +36,9 @@ class Guarded:
     key: Path
 
     def log_in(self, password: str = "cassandra", tls: TlsFiles | None = None) -> PinnedSession:
-        return PinnedSession(self.node.address, self.node.native_port, _ROLE, password, tls)
+        return PinnedSession(
+            CqlAccess(self.node.address, self.node.native_port, _ROLE, password, tls)
+        )
 
     def first_login(self) -> PinnedSession:
         """Log in as soon as Cassandra has made its first role."""

@@ -15,7 +15,7 @@ from magnetodb_backup.cassandra.control.interface import NodeControl
 from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
 from magnetodb_backup.cassandra.control.nodetool import NodetoolControl
 from magnetodb_backup.cassandra.cql.node import CqlNode
-from magnetodb_backup.cassandra.cql.session import PinnedSession
+from magnetodb_backup.cassandra.cql.session import CqlAccess, PinnedSession
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.schema.grants import Granted
 from magnetodb_backup.domain.schema.rows import schema_text
@@ -46,7 +46,10 @@ class Secured:
     other: TableName = _OTHER
 
     def session(self) -> PinnedSession:
-        return PinnedSession(self.node.address, 9042, "cassandra", "cassandra")
+        return PinnedSession(CqlAccess(self.node.address, 9042, "cassandra", "cassandra"))
+
+    def cql(self, username: str = _USER, password: str = _PASSWORD) -> CqlNode:
+        return CqlNode(CqlAccess(self.node.address, 9042, username, password))
 
     def nodetool(self, password: str = _PASSWORD, port: int = 0) -> NodetoolControl:
         file = self.directory / f"jmx-{secrets.token_hex(4)}"
@@ -169,7 +172,7 @@ def test_tells_which_node_it_is(secured: Secured, control: NodeControl) -> None:
 
 def test_cql_shows_the_start_and_the_mode(secured: Secured) -> None:
     """So node control need not be asked for them: with nodetool that starts a JVM each time."""
-    node = CqlNode(secured.node.address, 9042, "cassandra", "cassandra")
+    node = secured.cql("cassandra", "cassandra")
     try:
         assert node.gossip_status() == "NORMAL"
         assert node.unsettled_nodes() == {}
@@ -221,7 +224,7 @@ def test_certificate_that_is_not_trusted(secured: Secured) -> None:
 
 def test_role_needs_one_grant(secured: Secured) -> None:
     """What the documentation says: SELECT on system_views, and nothing of anybody's data."""
-    node, session = CqlNode(secured.node.address, 9042, _USER, _PASSWORD), secured.session()
+    node, session = secured.cql(), secured.session()
     try:
         with pytest.raises(AccessDenied, match="GRANT SELECT ON KEYSPACE system_views"):
             node.data_directories()
@@ -258,7 +261,7 @@ def test_role_with_the_documented_grants_can_restore(secured: Secured) -> None:
     grants = [t.line for t in block_lines(install, "sql") if t.section == "restore-access"]
     assert len(grants) > 5
     view, index = TableName("again", "by_name"), "people_name"
-    owner, node = secured.session(), CqlNode(secured.node.address, 9042, _USER, _PASSWORD)
+    owner, node = secured.session(), secured.cql()
     make = [
         "CREATE KEYSPACE again WITH replication = "
         "{'class': 'SimpleStrategy', 'replication_factor': 1}",
@@ -309,5 +312,5 @@ def _allowed(node: CqlNode, statement: str) -> bool:
 
 def test_wrong_cql_password(secured: Secured) -> None:
     with pytest.raises(AccessDenied, match=r"\[cassandra\] username and password") as caught:
-        CqlNode(secured.node.address, 9042, _USER, "wrong-password-4711")
+        secured.cql(password="wrong-password-4711")
     assert "4711" not in str(caught.value)

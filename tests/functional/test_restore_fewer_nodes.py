@@ -2,7 +2,7 @@
 """Restores into a ring of fewer nodes, and between versions, by nothing but the store.
 
 Those of 4.1 are nightly: the rules for versions are proved by unit/conductor/restore, the loader
-and the import of 4.1 by contract/test_node_control_restore.
+of 4.1 by contract/test_sstableloader and the import by contract/test_node_control_restore.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ def test_three_nodes_to_two(source: Source, two: Rig) -> None:
     assert record["cluster"] == "Ring of two"
     assert sent(record) > 0
     compare_everywhere(two, source)
+    with two.cluster.session() as session:
+        rows = session.execute("SELECT * FROM system_distributed.parent_repair_history")
+        repairs = [row.options for row in rows if row.keyspace_name == "fewer"]
+    options = [(each["primaryRange"], each["incremental"]) for each in repairs]
+    assert options == [("true", "false")] * len(two.cluster.nodes)
 
 
 def test_replaced_beside_a_storage_attached_index(source: Source, two: Rig) -> None:

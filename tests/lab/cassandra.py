@@ -238,7 +238,7 @@ class CassandraNode:
 
 
 class CassandraCluster:
-    """Nodes of one data centre, all seeds, started together.
+    """Nodes that are all seeds, started together.
 
     ``options`` are the JVM's; ``jolokia`` is added to the agent's options. With ``credentials``
     (name and password of a role), clients have to log in.
@@ -266,7 +266,7 @@ class CassandraCluster:
             home = directory / f"node{number}"
             configuration = flags.configuration(home, shape, number, addresses, yaml_extra or {})
             node = CassandraNode(home, distribution, address, options, jolokia, shape, classes)
-            _lay_out(home, configuration, node.data_directories, rack=shape.rack(number))
+            _lay_out(home, configuration, node.data_directories, shape, number)
             self.nodes.append(node)
 
     def start(self) -> None:
@@ -363,7 +363,7 @@ def _archive_classes(distribution: Distribution, target: Path) -> None:
         write = f"-XX:ArchiveClassesAtExit={target / _CLASSES}"
         node = CassandraNode(home, distribution, address, [write, "-Xlog:cds=off"], "", shape)
         configuration = flags.configuration(home, shape, 1, [address], {})
-        _lay_out(home, configuration, node.data_directories, rack="r1")
+        _lay_out(home, configuration, node.data_directories, shape, 1)
         agentless = [word for word in node._argv if not word.startswith("-javaagent:")]
         node.process = node._process(agentless)
         node.start()
@@ -373,14 +373,16 @@ def _archive_classes(distribution: Distribution, target: Path) -> None:
 
 
 def _lay_out(
-    home: Path, configuration: Mapping[str, Any], data: Sequence[Path], *, rack: str
+    home: Path, configuration: Mapping[str, Any], data: Sequence[Path], shape: Shape, number: int
 ) -> None:
     conf = home / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     for directory in (*data, home / "log"):
         directory.mkdir(exist_ok=True)
     (conf / "cassandra.yaml").write_text(json.dumps(configuration, indent=1))
-    (conf / "cassandra-rackdc.properties").write_text(f"dc=dc1\nrack={rack}\n")
+    (conf / "cassandra-rackdc.properties").write_text(
+        f"dc={shape.dc(number)}\nrack={shape.rack(number)}\n"
+    )
     (conf / "logback.xml").write_text(flags.LOGBACK.format(target="System.out", level="INFO"))
     (conf / "logback-tools.xml").write_text(flags.LOGBACK.format(target="System.err", level="WARN"))
     os.chmod(conf, 0o755)

@@ -67,7 +67,7 @@ def tokens(node: int, nodes: int, count: int, lowest: int, highest: int) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """A cluster's version, name and nodes, which are in ``racks`` by turns.
+    """A cluster's version, name and nodes, which are in ``racks`` and data centres by turns.
 
     Their addresses follow each other from ``first_host`` on. An ``unkind`` one is as clusters in
     the field are, and the others are not: it has the old partitioner, serves clients on addresses
@@ -80,11 +80,16 @@ class Shape:
     name: str = "lab cluster"
     first_host: int = 1
     racks: Sequence[str] = ("r1", "r2")
+    data_centers: Sequence[str] = ("dc1",)
     unkind: bool = False
 
     def rack(self, number: int) -> str:
         """Return the rack of a node; the first one has the number 1."""
         return self.racks[(number - 1) % len(self.racks)]
+
+    def dc(self, number: int) -> str:
+        """Return the data centre of a node; the first one has the number 1."""
+        return self.data_centers[(number - 1) % len(self.data_centers)]
 
 
 # What is sold as the default, or set by careful operators.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
+from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage, covering_nodes
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
 
@@ -148,3 +148,88 @@ def test_keyspaces_of_one_replication_are_covered_alike(
         ring, [KeyspaceDescription("a", placed), KeyspaceDescription("b", again)], present
     )
     assert counts_of(first) == counts_of(second)
+
+
+def naive_in(
+    ring: Sequence[RingMember], dc: str, counts: Mapping[str, int], present: set[str]
+) -> object:
+    """Count as it is defined for one data centre: only the replicas there, range by range."""
+    owner = {token: m for m in ring for token in m.tokens}
+    whole = lost = 0
+    for begin in owner:
+        walk = sorted(owner, key=lambda token: (token < begin, token))
+        replicas: set[str] = set()
+        for where, count in counts.items():
+            nodes = dict.fromkeys(owner[t] for t in walk if where in ("any", owner[t].dc))
+            replicas.update(m.host_id for m in list(nodes)[:count] if m.dc == dc)
+        whole += bool(replicas) and replicas <= present
+        lost += replicas.isdisjoint(present)
+    return len(owner), whole, lost
+
+
+def covered_in(
+    ring: Sequence[RingMember], dc: str, placed: Mapping[str, str], present: set[str]
+) -> KeyspaceCoverage:
+    (found,) = coverage(ring, [KeyspaceDescription("ks", placed)], present, [dc])
+    return found
+
+
+@given(rings_and_present(racks=["r1"]), st.sampled_from(_DATA_CENTRES), factors, factors)
+def test_one_data_centre_with_topology_strategy_is_as_the_naive_one(
+    case: tuple[list[RingMember], set[str]], dc: str, one: int, two: int
+) -> None:
+    ring, present = case
+    found = covered_in(ring, dc, replication("NetworkTopologyStrategy", dc1=one, dc2=two), present)
+    assert counts_of(found) == naive_in(ring, dc, {"dc1": one, "dc2": two}, present)
+
+
+@given(rings_and_present(), st.sampled_from(_DATA_CENTRES), st.integers(1, 8))
+def test_one_data_centre_with_simple_strategy_is_as_the_naive_one(
+    case: tuple[list[RingMember], set[str]], dc: str, factor: int
+) -> None:
+    ring, present = case
+    placed = replication("SimpleStrategy", replication_factor=factor)
+    found = covered_in(ring, dc, placed, present)
+    assert counts_of(found) == naive_in(ring, dc, {"any": factor}, present)
+
+
+@given(rings_and_present(), st.sampled_from(_DATA_CENTRES), factors, factors)
+def test_other_data_centres_change_nothing(
+    case: tuple[list[RingMember], set[str]], dc: str, one: int, two: int
+) -> None:
+    """Neither which of their nodes are there, nor that they are in the ring at all."""
+    ring, present = case
+    placed = replication("NetworkTopologyStrategy", dc1=one, dc2=two)
+    found = covered_in(ring, dc, placed, present)
+    own = {m.host_id for m in ring if m.dc == dc}
+    assert counts_of(covered_in(ring, dc, placed, present & own)) == counts_of(found)
+    alone = covered_in([m for m in ring if m.dc == dc], dc, placed, present)
+    if alone.ranges:
+        assert alone.status == found.status
+
+
+@given(rings(), st.sampled_from(_DATA_CENTRES), st.integers(1, 4), factors)
+def test_all_nodes_of_a_data_centre_with_replicas_are_a_complete_copy(
+    ring: list[RingMember], dc: str, factor: int, elsewhere: int
+) -> None:
+    own = {m.host_id for m in ring if m.dc == dc}
+    assume(own)
+    placed = replication("NetworkTopologyStrategy", **{dc: factor, "dc9": elsewhere})
+    assert covered_in(ring, dc, placed, own).status == "complete"
+
+
+@given(rings(), st.data(), st.sampled_from(["NetworkTopologyStrategy", "SimpleStrategy"]))
+def test_nodes_that_are_chosen_have_a_replica_of_each_range(
+    ring: list[RingMember], data: st.DataObject, strategy: str
+) -> None:
+    """Chosen among one data centre that has a complete copy, or among all nodes."""
+    options = {"replication_factor": 2} if strategy == "SimpleStrategy" else {"dc1": 2, "dc2": 1}
+    placed = replication(strategy, **options)
+    dc = data.draw(st.sampled_from(_DATA_CENTRES))
+    own = {m.host_id for m in ring if m.dc == dc}
+    among = own if covered_in(ring, dc, placed, own).status == "complete" else {
+        m.host_id for m in ring
+    }  # fmt: skip
+    found = set(covering_nodes(ring, placed, among))
+    assert found <= among
+    assert covered(ring, placed, found).status != "lost"

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import falcon
 
 from magnetodb_backup.api.handlers.collection import Collection, Noun, accept
@@ -23,11 +26,15 @@ def backups(tools: Tools) -> Collection[BackupRecord]:
         tools,
         Noun(
             plural="backups",
-            create=lambda body: tools.requests.create_backup(BackupRequest(**body)),
+            create=lambda body: tools.requests.create_backup(_request(body)),
             read=tools.database.backups.list,
             view=backup_view,
         ),
     )
+
+
+def _request(body: Mapping[str, Any]) -> BackupRequest:
+    return BackupRequest(**{**body, "data_centers": tuple(body.get("data_centers", ()))})
 
 
 class Backup:

@@ -70,8 +70,13 @@ class NodeControl(Protocol):
         keyspace: str,
         tables: Sequence[str],
         raise_if_cancelled: Callable[[], None] = lambda: None,
+        *,
+        primary_ranges: bool = False,
     ) -> None:
         """Repair the tables in full, in all ranges of which the node has a replica.
+
+        With ``primary_ranges`` only in those of which it is the first replica: then every node of
+        every data centre has to be repaired so, and no range is repaired more than once.
 
         ``raise_if_cancelled`` is called regularly; an error that it raises ends the waiting. The
         repair continues in Cassandra and does no harm: stopping it would stop all repairs.

@@ -149,9 +149,14 @@ class NodetoolControl:
         keyspace: str,
         tables: Sequence[str],
         raise_if_cancelled: Callable[[], None] = lambda: None,
+        *,
+        primary_ranges: bool = False,
     ) -> None:
         """Repair the tables by one command."""
-        command = ["repair", "--full", "--ignore-unreplicated-keyspaces", "--", keyspace, *tables]
+        options = ["--full", "--ignore-unreplicated-keyspaces"]
+        if primary_ranges:
+            options.append("--partitioner-range")
+        command = ["repair", *options, "--", keyspace, *tables]
         still = f"the repair of {keyspace} still runs"
         code, output = self._call_long(command, still, raise_if_cancelled)
         # After the begin of a repair "timed out" is a failure of a replica, not of JMX.

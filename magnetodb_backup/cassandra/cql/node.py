@@ -13,8 +13,14 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.cql.builds import Builds
-from magnetodb_backup.cassandra.cql.rows import RowReader, columns_by_kind, quoted
-from magnetodb_backup.cassandra.cql.session import PinnedSession
+from magnetodb_backup.cassandra.cql.rows import (
+    CONSISTENCIES,
+    LOCAL_CONSISTENCIES,
+    RowReader,
+    columns_by_kind,
+    quoted,
+)
+from magnetodb_backup.cassandra.cql.session import CqlAccess, PinnedSession
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.partitioners import find_partitioner
 from magnetodb_backup.domain.ring import RingMember, peer_remedy
@@ -54,26 +60,21 @@ def from_conf(conf: cfg.ConfigOpts) -> CqlNode:
     """Connect with the options of group ``[cassandra]``."""
     options = conf.cassandra
     return CqlNode(
-        options.address,
-        options.native_port,
-        options.username or "",
-        options.password or "",
-        TlsFiles.from_options(options),
+        CqlAccess(
+            options.address,
+            options.native_port,
+            options.username or "",
+            options.password or "",
+            TlsFiles.from_options(options),
+        )
     )
 
 
 class CqlNode(Builds):
     """One node over CQL. Every method raises CassandraUnavailable or AccessDenied."""
 
-    def __init__(
-        self,
-        address: str,
-        port: int,
-        username: str = "",
-        password: str = "",
-        tls: TlsFiles | None = None,
-    ) -> None:
-        super().__init__(PinnedSession(address, port, username, password, tls))
+    def __init__(self, access: CqlAccess) -> None:
+        super().__init__(PinnedSession(access))
         self._without_gossip_info = False
 
     def close(self) -> None:
@@ -302,9 +303,15 @@ class CqlNode(Builds):
             LOG.warning("%s cannot be read and is taken as not empty: %s", table, error)
             return True
 
-    def row_reader(self, raise_if_cancelled: Callable[[], None]) -> RowReader:
-        """Return a reader of token ranges; ``raise_if_cancelled`` raises to stop it."""
-        return RowReader(self._session, raise_if_cancelled)
+    def row_reader(
+        self, raise_if_cancelled: Callable[[], None], *, local: bool = False
+    ) -> RowReader:
+        """Return a reader of token ranges; ``raise_if_cancelled`` raises to stop it.
+
+        With ``local`` the replicas of other data centres are not needed.
+        """
+        levels = LOCAL_CONSISTENCIES if local else CONSISTENCIES
+        return RowReader(self._session, raise_if_cancelled, levels=levels)
 
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
         """Return the secondary indexes of these tables."""

@@ -15,6 +15,8 @@ from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, Unknown
 LOG = logging.getLogger(__name__)
 # All replicas, since a restore brings back the rows of each; a quorum if one is down.
 CONSISTENCIES = ("ALL", "QUORUM")
+# Of a backup of one data centre: the others may be out of reach.
+LOCAL_CONSISTENCIES = ("ALL", "LOCAL_QUORUM")
 _ROWS = 200  # of the first page
 _MOST_ROWS = 5000
 _CHARACTERS = 1 << 20  # of a page, about
@@ -65,7 +67,8 @@ def columns_by_kind(session: PinnedSession, table: TableName) -> Mapping[str, li
 class RowReader:
     """Reads ranges of tables. Memory is bounded by the size of a page.
 
-    Reads from all replicas; after a failure this object reads from a quorum.
+    Reads from all replicas, at the first of the consistency ``levels``; after a failure this object
+    reads at the next one, from a quorum.
     ``raise_if_cancelled`` is called before each page and raises to stop.
     """
 
@@ -74,9 +77,11 @@ class RowReader:
         session: PinnedSession,
         raise_if_cancelled: Callable[[], None],
         sleep: Callable[[float], None] = time.sleep,
+        levels: tuple[str, str] = CONSISTENCIES,
     ) -> None:
         self._session, self._raise_if_cancelled, self._sleep = session, raise_if_cancelled, sleep
-        self._level, self._most_rows = CONSISTENCIES[0], _MOST_ROWS
+        self._level, self._fallback = levels
+        self._most_rows = _MOST_ROWS
 
     def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
         """Yield the texts of the rows, a page at a time.
@@ -115,10 +120,10 @@ class RowReader:
                 LOG.info("%s; trying again", error)
                 tries += 1
                 if tries > _TRIES:
-                    if level == CONSISTENCIES[-1]:
+                    if level == self._fallback:
                         raise
-                    LOG.warning("rows are read at %s from now on: %s", CONSISTENCIES[-1], error)
-                    self._level = CONSISTENCIES[-1]
+                    LOG.warning("rows are read at %s from now on: %s", self._fallback, error)
+                    self._level = self._fallback
                     tries, pause = 1, _PAUSE
                 self._sleep(pause)
                 pause *= 2

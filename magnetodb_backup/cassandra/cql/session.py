@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from magnetodb_backup.cassandra.tls import TlsFiles
@@ -80,19 +80,24 @@ class Page:
     next: bytes | None
 
 
+@dataclass(frozen=True)
+class CqlAccess:
+    """Where a node serves clients, and how to log in; without a username there is no login."""
+
+    address: str
+    port: int
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: TlsFiles | None = None
+
+
 class PinnedSession:
     """A CQL session with exactly one node, whose local and virtual tables it reads."""
 
-    def __init__(
-        self,
-        address: str,
-        port: int,
-        username: str = "",
-        password: str = "",
-        tls: TlsFiles | None = None,
-    ) -> None:
-        self._where = f"{address}:{port}"
-        context = tls.context("cassandra") if tls else None
+    def __init__(self, access: CqlAccess) -> None:
+        address = access.address
+        self._where = f"{address}:{access.port}"
+        context = access.tls.context("cassandra") if access.tls else None
         profile = ExecutionProfile(
             load_balancing_policy=WhiteListRoundRobinPolicy([address]),
             request_timeout=_REQUEST,
@@ -100,8 +105,10 @@ class PinnedSession:
         )
         self._cluster = Cluster(
             [address],
-            port=port,
-            auth_provider=PlainTextAuthProvider(username, password) if username else None,
+            port=access.port,
+            auth_provider=(
+                PlainTextAuthProvider(access.username, access.password) if access.username else None
+            ),
             # Version 5 ends in "CRC mismatch on header" now and then (PYTHON-1337); 4 is enough.
             protocol_version=4,
             ssl_context=context,

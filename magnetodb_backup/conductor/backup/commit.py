@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 from magnetodb_backup.conductor.backup.fingerprints import fingerprint_notes
 from magnetodb_backup.conductor.backup.lost_packs import lost_packs_notes
+from magnetodb_backup.conductor.backup.nodes import selected
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.from_manifest import notes_of
@@ -24,7 +25,7 @@ from magnetodb_backup.domain.backup.manifest import (
 )
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage
+from magnetodb_backup.domain.coverage import EXCLUDED, KeyspaceCoverage, coverage, members_of
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import Selection
 from magnetodb_backup.errors import CorruptObject, MissingWorker, Unexpected
@@ -49,16 +50,20 @@ _SHOWN = 10  # tables in a note
 
 
 def coverage_of(
-    ring: Sequence[RingMember], selection: Selection, present: Collection[str], *, require: bool
+    ring: Sequence[RingMember],
+    selection: Selection,
+    present: Collection[str],
+    data_centers: Collection[str],
 ) -> tuple[KeyspaceCoverage, ...]:
     """Compute what the ``present`` host IDs cover of each selected keyspace.
 
-    :raises MissingWorker: with ``require``, if a token range has no replica among them.
+    :raises MissingWorker: if a token range has no replica among them.
     """
-    result = coverage(ring, selection.keyspaces, present)
+    result = coverage(ring, selection.keyspaces, present, data_centers)
     lost = [c for c in result if c.status == "lost"]
-    if lost and require:
-        absent = ", ".join(m.address for m in ring if m.host_id not in present)
+    if lost:
+        members = members_of(ring, data_centers)
+        absent = ", ".join(m.address for m in members if m.host_id not in present)
         raise MissingWorker(
             f"without {absent} no replica is left of some token ranges of the keyspaces "
             f"{', '.join(c.keyspace for c in lost)}; bring one of these nodes back"
@@ -74,19 +79,17 @@ def plan_commit(repository: ClusterRepository, backup: Backup, results: Results)
     """
     census = results.of(CensusTaken)
     ring = [m.ring_member() for m in census.ring]
-    selection = results.of(ResolveDone).selection.selection()
+    members = members_of(ring, backup.data_centers)
+    taking_part = {m.host_id for m in members}
+    selection = selected(results).selection()
     uploads, snapshots = results.of(UploadDone).results, results.of(SnapshotDone).results
     shares = tuple(
         _share(repository, backup.id, upload, snapshots[host_id])
         for host_id, upload in sorted(uploads.items())
     )
-    missing = tuple(
-        MissingNode(m.host_id, m.dc, m.rack, m.tokens)
-        for m in sorted(ring, key=lambda m: m.host_id)
-        if m.host_id not in uploads
-    )
-    covered = coverage_of(ring, selection, uploads, require=True)
-    whole = len(shares) == len(ring) and not any(s.corrupt_files for s in shares)
+    missing = _places(m for m in members if m.host_id not in uploads)
+    covered = coverage_of(ring, selection, uploads, backup.data_centers)
+    whole = not missing and not any(s.corrupt_files for s in shares)
     manifest = BackupManifest(
         backup_id=backup.id,
         name=backup.name,
@@ -99,14 +102,36 @@ def plan_commit(repository: ClusterRepository, backup: Backup, results: Results)
         schema=_schema(repository, backup.id, results),
         schema_version=results.of(SchemaBefore).version,
         skew_ms=_skew_ms(snapshots[host_id] for host_id in uploads),
-        coverage={c.keyspace: asdict(c) | {"status": c.status} for c in covered},
+        coverage={
+            **{c.keyspace: asdict(c) | {"status": c.status} for c in covered},
+            **_excluded(ring, backup, results),
+        },
         nodes=shares,
         missing_nodes=tuple(node.host_id for node in missing),
         missing_ring=missing,
         figures=_fingerprints(repository, backup.id, results),
         partitioner=census.partitioner,
+        data_centers=backup.data_centers,
+        other_nodes=_places(m for m in ring if m.host_id not in taking_part),
     )
     return CommitPlan(backup_manifest_bytes(manifest).decode())
+
+
+def _places(members: Iterable[RingMember]) -> tuple[MissingNode, ...]:
+    """Return the places in the ring of nodes without a node backup."""
+    ordered = sorted(members, key=lambda m: m.host_id)
+    return tuple(MissingNode(m.host_id, m.dc, m.rack, m.tokens) for m in ordered)
+
+
+def _excluded(
+    ring: Sequence[RingMember], backup: Backup, results: Results
+) -> dict[str, dict[str, object]]:
+    """Return what the data centres have of the keyspaces that are left out."""
+    names = results.of(CensusTaken).excluded
+    selection = results.of(ResolveDone).selection.selection()
+    keyspaces = [k for k in selection.keyspaces if k.name in names]
+    found = coverage(ring, keyspaces, {m.host_id for m in ring}, backup.data_centers)
+    return {c.keyspace: asdict(c) | {"status": EXCLUDED} for c in found}
 
 
 def commit_backup(

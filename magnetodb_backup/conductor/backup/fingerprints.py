@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from magnetodb_backup.conductor.backup.nodes import BackupNodes, hosts_in
+from magnetodb_backup.conductor.backup.nodes import BackupNodes, hosts_in, selected
 from magnetodb_backup.conductor.calls import result_of
 from magnetodb_backup.conductor.fanout import Outcome
 from magnetodb_backup.conductor.job import Results
@@ -28,7 +28,6 @@ from magnetodb_backup.tasks.backup_steps import (
     CensusTaken,
     FingerprintsAfterDone,
     FingerprintsBeforeDone,
-    ResolveDone,
 )
 from magnetodb_backup.tasks.cluster import SelectedTables
 
@@ -40,7 +39,7 @@ def first_read(nodes: BackupNodes, results: Results) -> FingerprintsBeforeDone:
 
     :raises Cancelled: only that; other errors are the result's problem.
     """
-    tables = _tables(results.of(ResolveDone).selection)
+    tables = _tables(selected(results))
     if not tables:
         return FingerprintsBeforeDone(
             problem="the backup has no tables but Cassandra's own and views"
@@ -52,6 +51,7 @@ def first_read(nodes: BackupNodes, results: Results) -> FingerprintsBeforeDone:
             **nodes.fields(host_id),
             tables=tables,
             ranges=tuple((str(r.start), str(r.end)) for r in own[host_id]),
+            local=nodes.local,
         )
 
     outcomes = nodes.outcomes(results, Phase.FIGURES_BEFORE.value, task, own)
@@ -78,7 +78,7 @@ def second_read(nodes: BackupNodes, results: Results) -> FingerprintsAfterDone:
         return FingerprintsAfterDone(problem=f"the nodes {', '.join(sorted(left))} left the backup")
 
     def task(host_id: str) -> FingerprintsAfter:
-        return FingerprintsAfter(**nodes.fields(host_id))
+        return FingerprintsAfter(**nodes.fields(host_id), local=nodes.local)
 
     outcomes = nodes.outcomes(results, Phase.FIGURES_AFTER.value, task, hosts)
     found = [

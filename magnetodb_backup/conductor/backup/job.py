@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from magnetodb_backup.conductor.backup.agreement import await_agreement
-from magnetodb_backup.conductor.backup.commit import commit_backup, coverage_of, plan_commit
+from magnetodb_backup.conductor.backup.census import take_backup_census
+from magnetodb_backup.conductor.backup.commit import commit_backup, plan_commit
 from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
 from magnetodb_backup.conductor.backup.lost_packs import note_lost_packs
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups, bounded_uploads
-from magnetodb_backup.conductor.backup.nodes import BackupNodes, hosts_in
+from magnetodb_backup.conductor.backup.nodes import BackupNodes, hosts_in, selected
 from magnetodb_backup.conductor.backup.one_ring import (
     require_one_ring,
     require_same_schema,
     require_same_tables,
 )
-from magnetodb_backup.conductor.census import require_all, require_in_ring, take_census
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, typed_step
@@ -36,7 +36,6 @@ from magnetodb_backup.errors import (
 )
 from magnetodb_backup.tasks import backup_steps
 from magnetodb_backup.tasks.backup import (
-    Describe,
     Prepare,
     ReadSchema,
     Release,
@@ -125,40 +124,26 @@ class _Round:
         return backup_steps.ResolveDone(resolved.selection)
 
     def _census(self, results: Results) -> backup_steps.CensusTaken:
-        selection = results.of(backup_steps.ResolveDone).selection.selection()
-        workers = self._nodes.any_worker
-        deadline = workers.deadline()
-        while True:
-            late = time.monotonic() > deadline
-            try:
-                seen = self._nodes.on_any(
-                    Phase.CENSUS.value, lambda host_id: Describe(**self._nodes.fields(host_id))
-                )
-                ring = [member.ring_member() for member in seen.ring]
-                census = take_census(ring, workers.nodes())
-                if late or not (census.missing or census.outside):
-                    break
-            except RingDiffers:  # a node that joins is known in part for a moment
-                if late:
-                    raise
-            workers.wait_a_moment(deadline)
-        require_in_ring(census, seen.member.address)
-        if not self._backup.allow_partial:
-            require_all(census)
-        coverage_of(ring, selection, {m.host_id for m, _ in census.present}, require=True)
-        self._records.record(census)
+        resolved = results.of(backup_steps.ResolveDone).selection
+        taken = take_backup_census(self._nodes, self._backup, resolved.selection())
+        self._records.record(taken.census)
+        if taken.excluded:
+            kept = encode(resolved.without(taken.excluded))
+            self._context.database.backups.update(self._backup.id, selection=kept)
+        census, seen = taken.census, taken.seen
         return backup_steps.CensusTaken(
             ring=seen.ring,
             present=tuple(PresentMember(Member.of(m), worker) for m, worker in census.present),
             missing={m.host_id: f"{m.address}: {reason}" for m, reason in census.missing},
             partitioner=seen.partitioner,
+            excluded=taken.excluded,
         )
 
     def _fingerprints_before(self, results: Results) -> backup_steps.FingerprintsBeforeDone:
         return first_read(self._nodes, results)
 
     def _prepare(self, results: Results) -> backup_steps.PrepareDone:
-        tables = results.of(backup_steps.ResolveDone).selection.tables
+        tables = selected(results).tables
         with self._tables_unchanged(results, Phase.PREPARE):
             done = self._nodes.on_all(
                 results,
@@ -184,7 +169,7 @@ class _Round:
         )
 
     def _snapshot(self, results: Results) -> backup_steps.SnapshotDone:
-        selection = results.of(backup_steps.ResolveDone).selection
+        selection = selected(results)
         tables, keyspaces = selection.tables, _names(selection)
 
         def task(host_id: str) -> TakeSnapshot:
@@ -219,7 +204,7 @@ class _Round:
         return second_read(self._nodes, results)
 
     def _upload(self, results: Results) -> backup_steps.UploadDone:
-        tables = results.of(backup_steps.ResolveDone).selection.tables
+        tables = selected(results).tables
         snapshots = results.of(backup_steps.SnapshotDone).results
         damaged, uncounted = bounded(damaged_packs(self._context.database, self._backup.cluster))
 
@@ -288,7 +273,7 @@ class _Round:
         ring = results.of(backup_steps.CensusTaken).ring
         # What is known of the schema of nodes that are out may be as old as their absence.
         absent = tuple(sorted({m.host_id for m in ring} - hosts_in(results)))
-        keyspaces = _names(results.of(backup_steps.ResolveDone).selection)
+        keyspaces = _names(selected(results))
         # Workers of older releases report no digests with their snapshots.
         prepared = results.of(backup_steps.PrepareDone).results.values()
 

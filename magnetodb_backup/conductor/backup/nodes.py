@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TypedDict, TypeVar
 
+from magnetodb_backup.conductor.any_worker import Choice
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.definition import JobContext
@@ -18,9 +19,11 @@ from magnetodb_backup.tasks.backup_steps import (
     CensusTaken,
     NodeResults,
     PrepareDone,
+    ResolveDone,
     SnapshotDone,
     UploadDone,
 )
+from magnetodb_backup.tasks.cluster import SelectedTables
 from magnetodb_backup.tasks.kinds import Task, snapshot_tag
 
 R = TypeVar("R")
@@ -44,7 +47,14 @@ class BackupNodes:
         self._backup, self._fanout, self._records = backup, context.fanout(), records
         self._prefix = f"{job.id}:{round_}"
         self._tag = snapshot_tag(backup.id, round_)
-        self.any_worker = context.any_worker(backup.cluster, try_others=backup.allow_partial)
+        self.any_worker = context.any_worker(
+            Choice(backup.cluster, backup.allow_partial, backup.data_centers)
+        )
+
+    @property
+    def local(self) -> bool:
+        """Whether nodes of other data centres have no part in the backup."""
+        return bool(self._backup.data_centers)
 
     def fields(self, host_id: str) -> TaskFields:
         """Return what each task for a node names."""
@@ -128,6 +138,11 @@ class BackupNodes:
             task_id = f"{self._prefix}:{step}"
             calls.append(call_of(task, member, present.worker_id, task_id))
         return tasks, calls
+
+
+def selected(results: Results) -> SelectedTables:
+    """Return what is backed up: what the scope has selected, without excluded keyspaces."""
+    return results.of(ResolveDone).selection.without(results.of(CensusTaken).excluded)
 
 
 def hosts_in(results: Results) -> frozenset[str]:

@@ -11,6 +11,7 @@ from magnetodb_backup.domain.restore.target_settings import TargetNode
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.cql_text import Statement
 from magnetodb_backup.domain.schema.steps import SchemaSteps
+from magnetodb_backup.tasks.cluster import Member
 from magnetodb_backup.tasks.restore import NodePreflight
 from magnetodb_backup.tasks.restore_schema import Compared
 from magnetodb_backup.tasks.restore_steps import Selected
@@ -26,7 +27,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Findings:
-    """What preflight found; ``nodes`` by host ID, ``partitioner`` is that of the target."""
+    """What preflight found; ``nodes`` by host ID, ``partitioner`` is that of the target.
+
+    ``absent`` are members of the ring without a usable worker.
+    """
 
     ring: Sequence[RingMember]
     selected: Selected
@@ -36,6 +40,7 @@ class Findings:
     nodes: Mapping[str, NodePreflight]
     left_out: LeftOut = LeftOut()
     partitioner: str = ""
+    absent: tuple[Member, ...] = ()
 
     def target_nodes(self) -> list[TargetNode]:
         """Return what the nodes report of themselves."""

@@ -119,7 +119,12 @@ class RestoreJob:
         return self._source().select()
 
     def _take_census(self, results: Results) -> RingTaken:
-        return self._nodes.take_census(down_allowed=self._delivery.down_allowed)
+        # Nodes that get neither files nor rows from the bulk loader do nothing but be repaired.
+        backup = self._context.database.backups.get(self._restore.backup_id)
+        return self._nodes.take_census(
+            down_allowed=self._delivery.down_allowed,
+            data_centers=() if self._request.offline else backup.data_centers,
+        )
 
     def _preflight(self, results: Results) -> Prepared:
         """Find out everything that can be known beforehand; refuse what cannot succeed.
@@ -159,6 +164,7 @@ class RestoreJob:
             nodes=nodes,
             left_out=LeftOut(left_out, skips.unused()),
             partitioner=partitioner,
+            absent=taken.absent_members(),
         )
         plan = _with_rehearsal(make_plan(self._restore, source, found), misrouted, rehearsal)
         basis = CheckBasis()
@@ -172,10 +178,11 @@ class RestoreJob:
             schema=steps,
             work=work,
             sizes={h: _size(h, n, rehearsal) for h, n in nodes.items()},
-            incomplete=routing.incomplete,
+            incomplete=tuple(dict.fromkeys((*routing.incomplete, *routing.by_repair))),
             streams=Method.STREAM in routing.methods.values(),
             figures=basis,
             everything=rehearsal.everything,
+            by_repair=() if routing.incomplete else routing.by_repair,
         )
 
     def _compare(self, selected: Selected) -> Compared:
@@ -260,17 +267,22 @@ class RestoreJob:
 
     def _repair(self, results: Results) -> TablesRepaired:
         """Repair if a node or a copy was left out, or rows were sent to new owners."""
-        prepared = results.of(Prepared)
+        prepared, taken = results.of(Prepared), results.of(RingTaken)
         if not (self._request.node or prepared.incomplete or prepared.streams):
             return TablesRepaired()
         by_keyspace: dict[str, list[str]] = {}
         for ref in results.of(Selected).all_tables():
             by_keyspace.setdefault(ref.target.keyspace, []).append(ref.target.table)
         tables = {keyspace: tuple(names) for keyspace, names in by_keyspace.items()}
-        if len(self._nodes.members(results)) > 1:
+        if len(taken.ring) > 1:
+            # On all nodes of the ring that repairs each range once. Whoever has the only replica
+            # of a range in the backup has to repair all of its ranges.
+            is_partial = set(prepared.incomplete) > set(prepared.by_repair)
+            primary = not (self._request.node or is_partial or taken.absent)
+            task = Repair(tables=tables, primary_ranges=primary)
             # One after another: repairs of one range exclude each other.
             for member in self._nodes.targets(results):
-                self._nodes.run(results, "repair", {member.host_id: Repair(tables=tables)})
+                self._nodes.run(results, "repair", {member.host_id: task})
             # What a repair changes in a table with views makes view updates.
             self._warn(await_view_updates(self._nodes, results, tables))
         return TablesRepaired(tables)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from magnetodb_backup.conductor.any_worker import Choice
 from magnetodb_backup.conductor.calls import call_of
 from magnetodb_backup.conductor.census import Census, require_all, require_in_ring, take_census
 from magnetodb_backup.conductor.definition import BuildBounds, JobContext
@@ -38,12 +39,13 @@ class TargetNodes:
     def __init__(self, job: Job, restore: Restore, context: JobContext) -> None:
         self._job, self._restore, self._context = job, restore, context
         self._records = NodeRestores(context.database, restore.id)
-        self._any_worker = context.any_worker(restore.cluster, try_others=False)
+        self._any_worker = context.any_worker(Choice(restore.cluster, try_others=False))
 
-    def take_census(self, *, down_allowed: bool) -> RingTaken:
+    def take_census(self, *, down_allowed: bool, data_centers: Sequence[str] = ()) -> RingTaken:
         """Return the ring and its workers, waiting for missing ones until the worker timeout.
 
-        With ``down_allowed`` Cassandra need not run on the nodes that are to be restored.
+        With ``down_allowed`` Cassandra need not run on the nodes that are to be restored. With
+        ``data_centers`` nodes of other ones need no worker, but are waited for.
 
         :raises MissingWorker: naming the nodes without a usable worker.
         :raises NotFound: if the only node to be restored is not in the ring.
@@ -69,6 +71,8 @@ class TargetNodes:
         down = _down(census, nodes, only) if down_allowed else ()
         workers_only = {member.host_id for member, _ in down}
         missing = [(m, reason) for m, reason in census.missing if m.host_id not in workers_only]
+        absent = {m.host_id: r for m, r in missing if data_centers and m.dc not in data_centers}
+        missing = [(m, reason) for m, reason in missing if m.host_id not in absent]
         # Nodes that are down come last: the first one makes changes for all.
         present = (*census.present, *down)
         require_all(Census(present, tuple(missing)))
@@ -79,6 +83,7 @@ class TargetNodes:
             present=tuple(PresentMember(Member.of(m), worker) for m, worker in present),
             down=tuple(m.host_id for m, _ in down),
             partitioner=seen.partitioner,
+            absent=absent,
         )
 
     def _describe(self) -> NodeDescription:

@@ -32,6 +32,7 @@ from magnetodb_backup.domain.restore.records import (
     has_reached,
 )
 from magnetodb_backup.domain.restore.routing import Routing, find_member
+from magnetodb_backup.domain.restore.source_ring import SourceRing
 from magnetodb_backup.domain.restore.table_states import (
     DIFFERS,
     RESTORED,
@@ -91,8 +92,7 @@ class PlaceDelivery:
     ) -> tuple[Routing, tuple[str, ...]]:
         """Return which node gets which node backup; rings must be equal."""
         routing, problems = choose_places(
-            source.manifest.nodes,
-            source.manifest.missing(),
+            SourceRing.of(source.manifest),
             ring,
             source.selection().keyspaces,
             compared.replication,

@@ -17,6 +17,7 @@ from magnetodb_backup.conductor.restore.preflight import SourceBackup
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import Existing, Restore, RestorePhase, has_reached
 from magnetodb_backup.domain.restore.routing import Method, Routing, choose_routing, find_member
+from magnetodb_backup.domain.restore.source_ring import SourceRing
 from magnetodb_backup.domain.restore.table_states import mark_differing, still_held, table_states
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps
@@ -67,8 +68,7 @@ class OnlineDelivery:
             if target in compared.replication
         }
         routing = choose_routing(
-            source.manifest.nodes,
-            source.manifest.missing(),
+            SourceRing.of(source.manifest),
             ring,
             source.selection().keyspaces,
             present,

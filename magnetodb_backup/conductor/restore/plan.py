@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 
 from magnetodb_backup.conductor.restore.findings import Findings
+from magnetodb_backup.conductor.restore.plan_data_centers import (
+    data_center_problems,
+    data_center_warnings,
+)
 from magnetodb_backup.conductor.restore.plan_schema import schema_problems, schema_warnings
 from magnetodb_backup.conductor.restore.preflight import SourceBackup, newest_version, release
 from magnetodb_backup.domain.coverage import replica_shares
@@ -14,7 +18,7 @@ from magnetodb_backup.domain.restore.gc_grace import oldest_moment, resurrection
 from magnetodb_backup.domain.restore.parts import table_key
 from magnetodb_backup.domain.restore.plan import Plan, PlannedNode, PlannedSchema, PlannedTable
 from magnetodb_backup.domain.restore.records import Existing, Restore
-from magnetodb_backup.domain.restore.routing import Method, copies, factors
+from magnetodb_backup.domain.restore.routing import Method, copies
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of
 from magnetodb_backup.domain.tables import TableName, quote
@@ -53,6 +57,7 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
             *aged,
             *_warnings(source, found),
             *schema_warnings(found),
+            *data_center_warnings(source, found),
         ),
     )
 
@@ -105,7 +110,7 @@ def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[s
         *_version_problems(source, found.ring),
         *_partitioner_problems(source, found.partitioner),
         *schema_problems(found),
-        *_datacentre_problems(source, found),
+        *data_center_problems(source, found),
     ]
 
 
@@ -176,40 +181,28 @@ def _partitioner_problems(source: SourceBackup, present: str) -> list[str]:
     ]
 
 
-def _datacentre_problems(source: SourceBackup, found: Findings) -> list[str]:
-    known = {m.dc for m in found.ring}
-    replication = source.replication()
-    problems = []
-    for name, target in found.selected.keyspaces:
-        if target in found.compared.replication or not replication[name].get("class", "").endswith(
-            "NetworkTopologyStrategy"
-        ):
-            continue
-        wanted = set(factors(replication[name])) - {"class", "replication_factor"}
-        if unknown := sorted(wanted - known):
-            problems.append(
-                f"keyspace {name} is replicated to the data centres {', '.join(unknown)}, which "
-                f"the target does not have (it has {', '.join(sorted(known))}); make the keyspace "
-                "with another replication first"
-            )
-    return problems
-
-
 def _bytes_sent(source: SourceBackup, found: Findings, tables: Sequence[PlannedTable]) -> int:
     """Return the bytes that the bulk loader sends."""
-    return sum(sent for _, sent in _streamed(source, found, tables).values())
+    return sum(sent for _, sent in _streamed(source, found, tables, _by_stream(found)).values())
+
+
+def _by_stream(found: Findings) -> list[str]:
+    return [k for k, method in found.routing.methods.items() if method is Method.STREAM]
 
 
 def _streamed(
-    source: SourceBackup, found: Findings, tables: Sequence[PlannedTable]
+    source: SourceBackup,
+    found: Findings,
+    tables: Sequence[PlannedTable],
+    keyspaces: Collection[str],
 ) -> Mapping[str, tuple[Mapping[str, str], int]]:
-    """Return replication and bytes that are sent of each keyspace: each row to all replicas."""
+    """Return replication and bytes that are sent of the keyspaces: each row to all replicas."""
     replication = source.replication()
     target_of = dict(found.selected.keyspaces)
     streamed: dict[str, tuple[Mapping[str, str], int]] = {}
     for ref, table in zip(found.selected.tables, tables, strict=True):
         keyspace = ref.source.keyspace
-        if found.routing.methods[keyspace] is Method.STREAM:
+        if keyspace in keyspaces:
             now = found.compared.replication.get(target_of[keyspace], replication[keyspace])
             sent = streamed.get(keyspace, (now, 0))[1] + table.bytes * max(copies(now), 1)
             streamed[keyspace] = now, sent
@@ -217,11 +210,19 @@ def _streamed(
 
 
 def _room_problems(source: SourceBackup, found: Findings) -> list[str]:
-    """Name the nodes whose disks what is streamed would fill, before it is compacted."""
+    """Name the nodes whose disks what is streamed would fill, before it is compacted.
+
+    A repair may stream what each node of the backup has of a range to nodes that have nothing.
+    """
     arrives: dict[str, float] = {}
-    for replication, sent in _streamed(source, found, _tables(found)).values():
+    inside = source.manifest.data_centers
+    outside = {m.host_id for m in found.ring if m.dc not in inside}
+    by_repair = found.routing.by_repair
+    streamed = _streamed(source, found, _tables(found), (*_by_stream(found), *by_repair))
+    for keyspace, (replication, sent) in streamed.items():
         for host_id, share in replica_shares(found.ring, replication).items():
-            arrives[host_id] = arrives.get(host_id, 0.0) + sent * share
+            if keyspace not in by_repair or host_id in outside:
+                arrives[host_id] = arrives.get(host_id, 0.0) + sent * share
     return [
         f"{m.address}: about {int(arrives[m.host_id]) >> 20} MiB arrive by streaming, before they "
         f"are compacted; {node.spare >> 20} MiB are left beside the staged files and [worker] "

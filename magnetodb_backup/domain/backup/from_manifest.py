@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from magnetodb_backup.domain.backup.data_centers import as_text
 from magnetodb_backup.domain.backup.manifest import BackupManifest, NodeShare
 from magnetodb_backup.domain.backup.records import Backup, NodeBackup, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
+from magnetodb_backup.domain.coverage import EXCLUDED
 
 
 def records_of(
@@ -41,6 +43,7 @@ def records_of(
         manifest_sha256=manifest_sha256,
         figures=bool(manifest.figures),
         notes=notes_of(manifest),
+        data_centers=manifest.data_centers,
     )
     return backup, nodes
 
@@ -48,6 +51,12 @@ def records_of(
 def notes_of(manifest: BackupManifest) -> tuple[str, ...]:
     """Return what a backup that is not whole lacks."""
     notes = []
+    excluded = [k for k, found in manifest.coverage.items() if found.get("status") == EXCLUDED]
+    if excluded:
+        notes.append(
+            f"without the keyspaces {', '.join(sorted(excluded))}, of which "
+            f"{as_text(manifest.data_centers)} has no complete copy"
+        )
     if manifest.missing_nodes:
         notes.append(f"without the nodes {', '.join(manifest.missing_nodes)}")
     if corrupt := _corrupt_files(manifest):

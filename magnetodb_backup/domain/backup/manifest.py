@@ -10,6 +10,11 @@ from typing import Any
 from magnetodb_backup.domain.partitioners import MURMUR3, partitioner_of
 
 FORMAT = 1
+# A feature of backups: not all data centres took part.
+DATA_CENTERS = "data_centers"
+FEATURES = (DATA_CENTERS,)
+# Members that are left out of a backup manifest if they are empty.
+_LISTS = ("missing_ring", "figures", "features", "data_centers", "other_nodes")
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,8 @@ class BackupManifest:
     ``status`` is CREATED or PARTIAL; ``selection`` is ``Selection.as_json()``. ``figures`` are the
     objects with fingerprints, if any. ``missing_ring`` has the places of ``missing_nodes``.
     ``partitioner`` is the name of its class without the package; empty from older releases.
+    ``data_centers`` are those whose nodes were to take part, empty for all; ``other_nodes`` are the
+    ring members of the other ones.
     """
 
     backup_id: str
@@ -202,6 +209,13 @@ class BackupManifest:
     missing_ring: tuple[MissingNode, ...] = ()
     figures: tuple[StoredObject, ...] = ()
     partitioner: str = ""
+    data_centers: tuple[str, ...] = ()
+    other_nodes: tuple[MissingNode, ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What a reader must know to understand this backup."""
+        return (DATA_CENTERS,) if self.data_centers else ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the stored document; optional members only if they are not empty.
@@ -217,8 +231,11 @@ class BackupManifest:
             "missing_nodes": list(self.missing_nodes),
             "missing_ring": [n.as_json() for n in self.missing_ring],
             "figures": [asdict(f) for f in self.figures],
+            "features": list(self.features),
+            "data_centers": list(self.data_centers),
+            "other_nodes": [n.as_json() for n in self.other_nodes],
         }
-        for optional in ("missing_ring", "figures", "partitioner"):
+        for optional in (*_LISTS, "partitioner"):
             if not data[optional]:
                 del data[optional]
         if self.partitioner == self._partitioner_of_tokens() == MURMUR3.name:
@@ -230,7 +247,8 @@ class BackupManifest:
         return self.partitioner or self._partitioner_of_tokens()
 
     def _partitioner_of_tokens(self) -> str:
-        places = [node.tokens for node in self.nodes] + [node.tokens for node in self.missing_ring]
+        absent = (*self.missing_ring, *self.other_nodes)
+        places = [node.tokens for node in self.nodes] + [node.tokens for node in absent]
         return partitioner_of(token for tokens in places for token in tokens)
 
     def missing(self) -> tuple[MissingNode, ...]:

@@ -29,7 +29,8 @@ class BackupRequest:
     """A user's request. ``scope`` is ``{"type": …, …}``; ``cluster`` is None if there is only one.
 
     ``on_corrupt`` is ``fail`` or ``mark``: the effect of a Digest mismatch on the backup. With
-    ``figures`` fingerprints are taken, so that a restore can be checked.
+    ``figures`` fingerprints are taken, so that a restore can be checked. ``data_centers`` are the
+    only ones whose nodes are backed up; empty for all.
     """
 
     scope: Mapping[str, Any]
@@ -39,6 +40,7 @@ class BackupRequest:
     allow_partial: bool = False
     on_corrupt: str = "fail"
     figures: bool = False
+    data_centers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Backup:
 
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
-    ``error`` is why it failed, ``notes`` say what a complete backup lacks.
+    ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
+    those whose nodes it consists of; empty for all.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Backup:
     manifest_sha256: str = ""
     figures: bool = False
     notes: tuple[str, ...] = ()
+    data_centers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> di
         "notes": list(backup.notes),
         "type": backup.type,
         "scope": dict(backup.scope),
+        "data_centers": list(backup.data_centers),
         "allow_partial": backup.allow_partial,
         "on_corrupt": backup.on_corrupt,
         "figures": backup.figures,

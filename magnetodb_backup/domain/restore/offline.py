@@ -5,15 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from magnetodb_backup.domain.backup.manifest import MissingNode, NodeShare
+from magnetodb_backup.domain.backup.data_centers import as_text
+from magnetodb_backup.domain.coverage import members_of
 from magnetodb_backup.domain.restore.routing import (
     SYSTEM_AUTH,
     Assignment,
     Method,
     Routing,
+    no_source,
+    rebuild_hint,
+)
+from magnetodb_backup.domain.restore.source_ring import (
+    Comparison,
+    SourceRing,
     factors,
-    same_tokens,
-    unlike,
+    has_replicas_outside,
 )
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
@@ -22,8 +28,7 @@ _ONLINE = "restore without --offline: then the rows are streamed to the nodes th
 
 
 def choose_places(
-    sources: Sequence[NodeShare],
-    missing_sources: Sequence[MissingNode],
+    source: SourceRing,
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     present: Mapping[str, Mapping[str, str]],
@@ -34,53 +39,77 @@ def choose_places(
     ``present`` is the replication of keyspaces that the target has; ``only`` restricts the restore
     to one node.
     """
-    by_tokens = same_tokens(sources, ring)
+    homes, compared = source.homes(ring), source.comparison(ring)
     if only is not None:
-        by_tokens = {s: t for s, t in by_tokens.items() if t == only.host_id}
-        problems = [] if by_tokens else [_no_source(only, sources)]
+        homes = {s: t for s, t in homes.items() if t == only.host_id}
+        problems = [] if homes else [_no_source(only, source)]
     else:
-        problems = _ring_problems(sources, missing_sources, ring, by_tokens)
+        problems = _ring_problems(source, ring)
+    by_repair = []
     for keyspace in keyspaces:
         now = present.get(keyspace.name, keyspace.replication)
-        if factors(now) != factors(keyspace.replication):
-            problems.append(
-                f"the replication of keyspace {keyspace.name} is {dict(now)}, in the backup "
-                f"{dict(keyspace.replication)}: its rows belong to other nodes now. ALTER KEYSPACE "
-                f"{keyspace.name} to the backup's first"
-                + ("" if keyspace.is_system else f", or {_ONLINE}")
-            )
+        problems += _ownership_problems(keyspace, now, compared)
+        if source.data_centers and has_replicas_outside(ring, now, source.data_centers):
+            by_repair.append(keyspace.name)
     names = tuple(k.name for k in keyspaces)
-    return (
-        Routing(
-            dict.fromkeys(names, Method.PLACE),
-            tuple(Assignment(s, t, names, Method.PLACE) for s, t in sorted(by_tokens.items())),
-            (),
-            names if missing_sources and only is None else (),
-        ),
-        problems,
+    if SYSTEM_AUTH in by_repair and only is None:
+        problems.append(_roles_problem(source))
+    routing = Routing(
+        dict.fromkeys(names, Method.PLACE),
+        tuple(Assignment(s, t, names, Method.PLACE) for s, t in sorted(homes.items())),
+        (),
+        names if source.missing and only is None else (),
+        tuple(by_repair) if only is None else (),
     )
+    return routing, problems
 
 
-def _no_source(member: RingMember, sources: Sequence[NodeShare]) -> str:
-    return (
-        f"no node backup has the tokens, data centre and rack of node {member.address} "
-        f"({member.host_id}); the backup's nodes: {', '.join(s.address for s in sources)}. "
-        f"{_ONLINE.capitalize()}"
-    )
+def _no_source(member: RingMember, source: SourceRing) -> str:
+    hint = rebuild_hint(member, source)
+    return f"{no_source(member, source)}. {_ONLINE.capitalize()}{hint}"
 
 
-def _ring_problems(
-    sources: Sequence[NodeShare],
-    missing_sources: Sequence[MissingNode],
-    ring: Sequence[RingMember],
-    by_tokens: Mapping[str, str],
+def _ownership_problems(
+    keyspace: KeyspaceDescription, now: Mapping[str, str], compared: Comparison
 ) -> list[str]:
-    """Name the nodes that do not fit; a PARTIAL backup lacks some, whose rows a repair brings."""
-    homeless = [s.address for s in sources if s.host_id not in by_tokens]
-    without = [m.address for m in ring if m.host_id not in by_tokens.values()]
-    unlike_any = unlike(missing_sources, ring, by_tokens)
-    if not homeless and not unlike_any and len(without) == len(missing_sources):
+    """Name a keyspace whose rows belong to other nodes than those that had them in the backup."""
+    before = keyspace.replication
+    only_inside = compared.inside and not compared.whole
+    if compared.keeps(before, now) or (factors(now) == factors(before) and not only_inside):
         return []
+    if factors(now) == factors(before):
+        return [
+            f"the replicas of keyspace {keyspace.name} ({dict(now)}) depend on the nodes of all "
+            f"data centres, and those are not the backup's. {_ONLINE.capitalize()}"
+        ]
+    return [
+        f"the replication of keyspace {keyspace.name} is {dict(now)}, in the backup "
+        f"{dict(before)}: its rows belong to other nodes now. ALTER KEYSPACE "
+        f"{keyspace.name} to the backup's first" + ("" if keyspace.is_system else f", or {_ONLINE}")
+    ]
+
+
+def _roles_problem(source: SourceRing) -> str:
+    return (
+        f"the backup is of {as_text(source.data_centers)} only: nodes of other data centres would "
+        "start without roles, so no client could log in before their repair. Restore without "
+        "--system-auth"
+    )
+
+
+def _ring_problems(source: SourceRing, ring: Sequence[RingMember]) -> list[str]:
+    """Name the nodes that do not fit; a PARTIAL backup lacks some, whose rows a repair brings.
+
+    Nor do nodes of other data centres than the backup's have to fit.
+    """
+    compared = source.comparison(ring)
+    if compared.whole or compared.inside:
+        return []
+    homes = source.homes(ring)
+    homeless = [n.address for n in source.nodes if n.host_id not in homes]
+    without = [
+        m.address for m in members_of(ring, source.data_centers) if m.host_id not in homes.values()
+    ]
     differences = []
     if homeless:
         differences.append(f"no node has the tokens, data centre and rack of {', '.join(homeless)}")
@@ -89,7 +118,7 @@ def _ring_problems(
             f"the backup has no node with the tokens, data centre and rack of {', '.join(without)}"
         )
     if not differences:
-        differences.append(f"the backup is of {len(sources) + len(missing_sources)} nodes")
+        differences.append(f"the backup is of {len(source.nodes) + len(source.missing)} nodes")
     return [
         f"the ring is not the backup's: {'; '.join(differences)}. Files cannot be streamed while "
         f"Cassandra is stopped; {_ONLINE}"

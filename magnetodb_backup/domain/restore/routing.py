@@ -7,8 +7,9 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.backup.manifest import MissingNode, NodeShare
+from magnetodb_backup.domain.backup.data_centers import as_text
 from magnetodb_backup.domain.coverage import covering_nodes
+from magnetodb_backup.domain.restore.source_ring import SourceRing, has_replicas_outside
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, Selection, TableName
 from magnetodb_backup.errors import NotFound
@@ -42,47 +43,18 @@ class Routing:
     """The method of each source keyspace, and which node works on which node backup.
 
     ``notes`` name the reasons against an import; ``incomplete`` are keyspaces that lack a replica
-    in the backup.
+    in the backup. Nodes outside of the backup's data centres get the rows of the keyspaces
+    ``by_repair`` from those of the node backups.
     """
 
     methods: Mapping[str, Method]
     assignments: tuple[Assignment, ...]
     notes: tuple[str, ...]
     incomplete: tuple[str, ...]
+    by_repair: tuple[str, ...] = ()
 
 
 SYSTEM_AUTH = "system_auth"
-
-
-def same_tokens(sources: Sequence[NodeShare], ring: Sequence[RingMember]) -> Mapping[str, str]:
-    """Return the target's host ID by the source's, for nodes with equal tokens, DC and rack."""
-    by_place = {(tuple(sorted(m.tokens)), m.dc, m.rack): m.host_id for m in ring if m.tokens}
-    found = {}
-    for source in sources:
-        target = by_place.get((tuple(sorted(source.tokens)), source.dc, source.rack))
-        if target is not None:
-            found[source.host_id] = target
-    return found
-
-
-def unlike(
-    missing: Sequence[MissingNode], ring: Sequence[RingMember], by_tokens: Mapping[str, str]
-) -> list[RingMember]:
-    """Return the members of the ring that are neither of a node backup nor one it lacks.
-
-    A node that has replaced a missing one with other tokens owns other ranges than that one, and
-    so do its neighbours.
-    """
-    places = {(tuple(sorted(m.tokens)), m.dc, m.rack) for m in missing if m.tokens}
-    unplaced = {m.host_id for m in missing if not m.tokens}
-    homes = set(by_tokens.values())
-    return [
-        m
-        for m in ring
-        if m.host_id not in homes
-        and m.host_id not in unplaced
-        and (tuple(sorted(m.tokens)), m.dc, m.rack) not in places
-    ]
 
 
 def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
@@ -95,8 +67,7 @@ def find_member(ring: Sequence[RingMember], node: str) -> RingMember:
 
 
 def choose_routing(
-    sources: Sequence[NodeShare],
-    missing_sources: Sequence[MissingNode],
+    source: SourceRing,
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
     present: Mapping[str, Mapping[str, str]],
@@ -111,59 +82,57 @@ def choose_routing(
 
     :raises NotFound: if ``only`` has the tokens of no node backup.
     """
-    by_tokens = same_tokens(sources, ring)
+    homes = source.homes(ring)
     if only is not None:
-        return _single(sources, only, keyspaces, by_tokens)
-    whole_ring = (
-        len(by_tokens) == len(sources)
-        and len(ring) == len(sources) + len(missing_sources)
-        and not unlike(missing_sources, ring, by_tokens)
-    )
+        return _single(source, only, keyspaces, homes)
+    compared = source.comparison(ring)
     methods: dict[str, Method] = {}
-    notes = []
+    by_repair, notes = [], []
     for keyspace in keyspaces:
         replication = present.get(keyspace.name, keyspace.replication)
-        if not whole_ring:
-            methods[keyspace.name] = Method.STREAM
-            notes.append(
-                f"keyspace {keyspace.name} is streamed: the target's {len(ring)} nodes do not have "
-                f"the tokens, data centres and racks of the backup's {len(sources)}"
-            )
-        elif factors(replication) != factors(keyspace.replication):
-            methods[keyspace.name] = Method.STREAM
+        if compared.keeps(keyspace.replication, replication):
+            methods[keyspace.name] = Method.IMPORT
+            if source.data_centers and has_replicas_outside(ring, replication, source.data_centers):
+                by_repair.append(keyspace.name)
+            continue
+        methods[keyspace.name] = Method.STREAM
+        if compared.whole or compared.inside:
             notes.append(
                 f"keyspace {keyspace.name} is streamed: its replication in the target is "
                 f"{dict(replication)}, in the backup {dict(keyspace.replication)}"
             )
         else:
-            methods[keyspace.name] = Method.IMPORT
+            notes.append(
+                f"keyspace {keyspace.name} is streamed: the target's {len(ring)} nodes do not have "
+                f"the tokens, data centres and racks of the backup's {len(source.nodes)}"
+            )
     assignments = [
-        Assignment(source, target, names, Method.IMPORT)
-        for source, target in sorted(by_tokens.items())
+        Assignment(host_id, target, names, Method.IMPORT)
+        for host_id, target in sorted(homes.items())
         if (names := tuple(k for k, m in methods.items() if m is Method.IMPORT))
     ]
     streamed = [k for k in keyspaces if methods[k.name] is Method.STREAM]
-    assignments += _streams(sources, missing_sources, ring, streamed, by_tokens, one_replica)
+    assignments += _streams(source, ring, streamed, homes, one_replica)
     return Routing(
         methods,
         tuple(assignments),
         tuple(notes),
-        tuple(k.name for k in keyspaces) if missing_sources else (),
+        tuple(k.name for k in keyspaces) if source.missing else (),
+        tuple(by_repair),
     )
 
 
 def _single(
-    sources: Sequence[NodeShare],
+    source: SourceRing,
     only: RingMember,
     keyspaces: Sequence[KeyspaceDescription],
-    by_tokens: Mapping[str, str],
+    homes: Mapping[str, str],
 ) -> Routing:
-    found = [source for source, target in by_tokens.items() if target == only.host_id]
+    found = [host_id for host_id, target in homes.items() if target == only.host_id]
     if not found:
         raise NotFound(
-            f"no node backup has the tokens, data centre and rack of node {only.address} "
-            f"({only.host_id}); restore all nodes instead: without --node the rows are streamed "
-            f"to their owners. The backup's nodes: {', '.join(s.address for s in sources)}"
+            f"{no_source(only, source)}; restore all nodes instead: without --node each node gets "
+            f"the rows that it owns{rebuild_hint(only, source)}"
         )
     names = tuple(k.name for k in keyspaces)
     return Routing(
@@ -174,44 +143,46 @@ def _single(
     )
 
 
+def no_source(only: RingMember, source: SourceRing) -> str:
+    """Return that no node backup fits a node, and which nodes the backup has."""
+    return (
+        f"no node backup has the tokens, data centre and rack of node {only.address} "
+        f"({only.host_id}); the backup's nodes: {', '.join(n.address for n in source.nodes)}"
+    )
+
+
+def rebuild_hint(only: RingMember, source: SourceRing) -> str:
+    """Return how a node of a data centre that a backup does not have gets its rows; or nothing."""
+    if not source.data_centers or only.dc in source.data_centers:
+        return ""
+    return (
+        f". The backup is of {as_text(source.data_centers)} only: if its rows are there, run "
+        f"nodetool rebuild {source.data_centers[0]} on the node"
+    )
+
+
 def _streams(
-    sources: Sequence[NodeShare],
-    missing_sources: Sequence[MissingNode],
+    source: SourceRing,
     ring: Sequence[RingMember],
     keyspaces: Sequence[KeyspaceDescription],
-    by_tokens: Mapping[str, str],
+    homes: Mapping[str, str],
     one_replica: bool,
 ) -> list[Assignment]:
     """Spread the node backups over the target's nodes, each to the node with its tokens if any."""
     wanted: dict[str, list[str]] = {}
     for keyspace in keyspaces:
-        hosts = [s.host_id for s in sources]
-        if one_replica and not missing_sources:
-            members = [
-                RingMember(s.host_id, s.address, s.dc, s.rack, s.version, s.tokens) for s in sources
-            ]
-            hosts = list(covering_nodes(members, keyspace.replication))
+        hosts: Sequence[str] = [n.host_id for n in source.nodes]
+        if one_replica and not source.missing:
+            hosts = covering_nodes(source.members(), keyspace.replication, hosts)
         for host in hosts:
             wanted.setdefault(host, []).append(keyspace.name)
     members_by_load = {m.host_id: 0 for m in ring}
     assignments = []
-    for source, names in sorted(wanted.items()):
-        target = by_tokens.get(source) or min(members_by_load, key=lambda h: members_by_load[h])
+    for host_id, names in sorted(wanted.items()):
+        target = homes.get(host_id) or min(members_by_load, key=lambda h: members_by_load[h])
         members_by_load[target] += 1
-        assignments.append(Assignment(source, target, tuple(names), Method.STREAM))
+        assignments.append(Assignment(host_id, target, tuple(names), Method.STREAM))
     return assignments
-
-
-def factors(replication: Mapping[str, str]) -> dict[str, str]:
-    """Return a replication with the class's short name, so that equal ones compare equal.
-
-    A data centre with the factor 0 has no replica, so it is left out.
-    """
-    return {
-        k: str(v).rpartition(".")[2] if k == "class" else str(v)
-        for k, v in replication.items()
-        if str(v).partition("/")[0] != "0"
-    }
 
 
 def copies(replication: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
 from magnetodb_backup.domain.backup.manifest import (
+    FEATURES,
     BackupManifest,
     Extent,
     FileEntry,
@@ -206,6 +207,7 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
     """Read a stored backup manifest; FormatProblem if it is not one."""
     document = read_document(text, name)
     check_format(document, name)
+    _check_features(document, name)
     try:
         del document["format"]
         manifest = BackupManifest(
@@ -218,6 +220,10 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
                     MissingNode.from_json(n) for n in document.get("missing_ring", [])
                 ),
                 "figures": _stored_list(document.get("figures", [])),
+                "data_centers": texts(document.get("data_centers", [])),
+                "other_nodes": tuple(
+                    MissingNode.from_json(n) for n in document.get("other_nodes", [])
+                ),
             }
         )
         for node in manifest.nodes:
@@ -228,6 +234,21 @@ def parse_backup_manifest(text: bytes, name: str) -> BackupManifest:
     ) as error:  # fmt: skip
         raise FormatProblem(f"{name}: malformed backup manifest ({error})") from None
     return manifest
+
+
+def _check_features(document: dict[str, Any], name: str) -> None:
+    """Take the features out of a backup manifest.
+
+    :raises FormatProblem: for one that this version does not know.
+    """
+    features = document.pop("features", [])
+    if not isinstance(features, list):
+        raise FormatProblem(f"{name}: malformed backup manifest (features: {features!r})")
+    if unknown := [feature for feature in features if feature not in FEATURES]:
+        raise FormatProblem(
+            f"{name}: has features that this version does not know "
+            f"({', '.join(map(str, unknown))}); use a newer version of magnetodb-backup"
+        )
 
 
 def _check_backup(manifest: BackupManifest) -> None:
@@ -248,8 +269,12 @@ def _check_backup(manifest: BackupManifest) -> None:
     check_sha256(manifest.schema.sha256)
     number(manifest.schema.size)
     number(manifest.skew_ms, least=-(1 << 63))
-    for missing in manifest.missing_ring:
-        texts([missing.host_id, missing.dc, missing.rack])
+    for node in (*manifest.missing_ring, *manifest.other_nodes):
+        texts([node.host_id, node.dc, node.rack])
+    if not all(isinstance(found, dict) for found in manifest.coverage.values()):
+        raise ValueError("the coverage of a keyspace must be an object")
+    if manifest.data_centers and {n.dc for n in manifest.nodes} - set(manifest.data_centers):
+        raise ValueError("a node is of another data centre than the backup")
     _check_fingerprints(manifest)
     number(sum(node.files for node in manifest.nodes))
     number(sum(node.bytes for node in manifest.nodes))

@@ -72,7 +72,7 @@ class FingerprintWork:
         part = self._kept(task.tag).with_suffix(".part")
         with part.open("wb") as file:
             writer = FingerprintsWriter(file, task.backup_id, task.host_id)
-            for fingerprint in self._read(_wanted(task), reasons, context):
+            for fingerprint in self._read(_wanted(task), reasons, context, local=task.local):
                 writer.add(fingerprint)
             writer.finish()
         part.replace(self._kept(task.tag))
@@ -103,7 +103,9 @@ class FingerprintWork:
             pieces = iter(lambda: kept.read(_PIECE), b"")
             before, again = tee(FingerprintsReader(pieces, str(kept.name), task.backup_id))
             wanted = ((f.table, f.range) for f in again)
-            for old, new in zip(before, self._read(wanted, reasons, context), strict=True):
+            for old, new in zip(
+                before, self._read(wanted, reasons, context, local=task.local), strict=True
+            ):
                 fingerprint = settled(old, new)
                 writer.add(fingerprint)
                 name = str(fingerprint.table)
@@ -122,6 +124,8 @@ class FingerprintWork:
         wanted: Iterable[tuple[TableName, TokenRange]],
         reasons: dict[str, str],
         context: TaskContext,
+        *,
+        local: bool,
     ) -> Iterator[RangeFingerprint]:
         """Read ranges; ``reasons`` gets for each table that cannot be read the error."""
 
@@ -129,7 +133,7 @@ class FingerprintWork:
             context.raise_if_cancelled()
             context.get_on()
 
-        reader = self._node.cql().row_reader(before_page)
+        reader = self._node.cql().row_reader(before_page, local=local)
 
         def read(what: tuple[TableName, TokenRange]) -> Fingerprint | None:
             table, range_ = what

@@ -41,7 +41,12 @@ class ViewWork:
         for keyspace, tables in sorted(task.tables.items()):
             context.raise_if_cancelled()
             try:
-                self._node.control.repair(keyspace, tables, context.raise_if_cancelled)
+                self._node.control.repair(
+                    keyspace,
+                    tables,
+                    context.raise_if_cancelled,
+                    primary_ranges=task.primary_ranges,
+                )
             except CommandFailed as error:
                 raise CommandFailed(
                     f"{error}. The tables are restored; what is left is to run nodetool repair "

@@ -37,6 +37,19 @@ def test_list_has_the_values_of_the_rest_api(shell: Shell) -> None:
         assert {"id", "name", "cluster", "status", "created_at", "files", "bytes"} <= set(shown)
 
 
+def test_data_centres_are_shown(shell: Shell) -> None:
+    whole = shell.backup(S.CREATED, "whole")
+    request = BackupRequest({"type": "all"}, "some", data_centers=("dc1", "dc 2"))
+    some = shell.database.backups.create(request, MISSING, CLUSTER)
+    listed = {each["id"]: each for each in shell("backup", "list", "-f", "json").json}
+    assert [listed[b.id]["data_centers"] for b in (whole, some)] == [[], ["dc1", "dc 2"]]
+    assert "dc1, dc 2" in shell("backup", "list").out
+    assert table(shell("backup", "show", some.id).out)["data centres"] == "dc1, dc 2"
+    assert "data centres" not in shell("backup", "show", whole.id).out
+    assert shell("backup", "show", some.id, "-f", "json").json["data_centers"] == ["dc1", "dc 2"]
+    assert "dc1, dc 2" in shell("backup", "show", some.id, "-f", "value").out
+
+
 def test_order_and_pages(shell: Shell) -> None:
     made = {name: shell.backup(S.CREATED, name) for name in ("b", "c", "a")}
     assert names(shell) == ["a", "c", "b"]

@@ -61,6 +61,16 @@ def test_all_options(shell: Shell) -> None:
     assert backup.figures
 
 
+def test_data_centres(shell: Shell) -> None:
+    arguments = ["backup", "create", "--all-keyspaces", "--dc", "dc1"]
+    record = shell(*arguments, "-f", "json").json
+    assert record["data_centers"] == ["dc1"]
+    assert shell.database.backups.get(record["id"]).data_centers == ("dc1",)
+    refused = shell(*arguments, "--dc", "dc9")
+    assert refused.code == 4
+    assert "in data centre dc9; known: dc1" in refused.err
+
+
 def test_defaults(shell: Shell) -> None:
     record = shell("backup", "create", "--all-keyspaces", "-f", "json").json
     assert record["status"] == "CREATING"

@@ -148,3 +148,11 @@ def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     summary.write(plain)
     assert "\x1b[33m" not in plain.getvalue()
     assert "\x1b" not in text_of(summary)
+
+
+def test_backup_of_a_data_centre() -> None:
+    coverage = {"shop": {"status": "complete"}, "system_auth": {"status": "excluded"}}
+    text = of_backup(replace(MADE, data_centers=("dc1",), coverage=coverage), 1)
+    assert "  data centres  dc1\n" in text
+    assert "shop: every row, from all its replicas in data centre dc1" in text
+    assert "system_auth: not at all: its data centres have no complete copy" in text

@@ -29,7 +29,8 @@ from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.catalogue import Clock, adopt, job_of
 from tests.unit.conductor.in_process import InProcessWorkers
 from tests.unit.repository.stores import Store
-from tests.unit.worker.fake_node import CLUSTER, FakeNode
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import FakeNode
 from tests.unit.worker.working import PREFIX, make_work
 
 

@@ -22,7 +22,7 @@ from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.catalogue import adopt
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 
 T, U = TableName("ks", "t"), TableName("ks", "u")
 RESTORE_KINDS = [k for k in TaskKind if k.value.startswith("restore_")]

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.conductor.census import require_all, require_in_ring, take_census
+from magnetodb_backup.conductor.census import (
+    backup_remedies,
+    require_all,
+    require_in_ring,
+    take_census,
+)
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.ring import NodeReport, RingMember
 from magnetodb_backup.errors import DuplicateWorker, MissingWorker, RingDiffers
@@ -112,9 +117,43 @@ def test_all_missing_members_are_named() -> None:
     ring = [member(n) for n in (1, 2, 3)]
     census = take_census(ring, [_node(member(2), "w2"), _node(member(3), "w3", live=False)])
     with pytest.raises(MissingWorker) as failure:
-        require_all(census)
+        require_all(census, ", or do something else")
     told = str(failure.value)
-    assert f"127.0.0.1 (host ID {member(1).host_id}): no worker has ever reported it" in told
-    assert f"127.0.0.3 (host ID {member(3).host_id}): its worker last reported at" in told
+    assert f"127.0.0.1 (host ID {member(1).host_id}, dc1): no worker has ever reported it" in told
+    assert f"127.0.0.3 (host ID {member(3).host_id}, dc1): its worker last reported at" in told
     assert "127.0.0.2" not in told
-    assert "ask for --allow-partial" in told
+    assert "Start magnetodb-backup-worker and Cassandra there, or do something else. If" in told
+
+
+DCS = [member(1, dc="b"), member(2, dc="a"), member(3, dc="c")]
+
+
+def test_members_of_some_data_centres() -> None:
+    """A node that works, but is not in the ring, is named wherever it is."""
+    nodes = [_node(DCS[0], "w1"), _node(member(9, dc="a"), "w9")]
+    nodes += [_node(DCS[2], "w3"), _node(DCS[2], "again")]
+    census = take_census(DCS, nodes, ["b", "a"])
+    assert census.present == ((DCS[0], "w1"),)
+    assert [m for m, _ in census.missing] == [DCS[1]]
+    assert [m.host_id for m in census.outside] == [member(9).host_id]
+
+
+@pytest.mark.parametrize(
+    ("live", "remedies"),
+    [
+        ((1, 2), ", or back up only data centres a and b, by --dc a --dc b"),
+        ((2,), ", or back up only data centre a, by --dc a"),
+        ((), ""),
+    ],
+)
+def test_what_a_backup_without_the_missing_nodes_may_ask_for(
+    live: tuple[int, ...], remedies: str
+) -> None:
+    census = take_census(DCS, [_node(DCS[n - 1], f"w{n}") for n in live])
+    assert backup_remedies(census) == f", or ask for --allow-partial{remedies}"
+
+
+def test_data_centre_with_a_missing_node_is_no_remedy() -> None:
+    ring = [*DCS, member(4, dc="a")]
+    census = take_census(ring, [_node(ring[n - 1], f"w{n}") for n in (1, 2)])
+    assert backup_remedies(census).endswith(", or back up only data centre b, by --dc b")

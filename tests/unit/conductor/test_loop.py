@@ -23,7 +23,7 @@ from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.conductors import Start
 from tests.unit.conductor.in_process import Held
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 
 CREATED = BackupStatus.CREATED
 

@@ -16,7 +16,7 @@ from magnetodb_backup.errors import BackupError, Cancelled, Conflict, InvalidVal
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.conductors import Start
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 
 
 class Greeting:

@@ -24,7 +24,7 @@ from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
 from tests.lab.catalogue import adopt
 from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 
 
 def _delete(cluster: Cluster, backup_id: str, **settings: Any) -> None:

@@ -8,7 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from magnetodb_backup.domain.coverage import KeyspaceCoverage, coverage, replica_shares
+from magnetodb_backup.domain.coverage import (
+    KeyspaceCoverage,
+    coverage,
+    covering_nodes,
+    replica_shares,
+)
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription
 
@@ -198,3 +203,81 @@ def test_shares_of_replicas_go_by_the_width_of_ranges() -> None:
     assert replica_shares(ring, simple("2")) == {"a": 0.375, "b": 0.375, "c": 0.25}
     assert replica_shares([], simple("1")) == {}
     assert replica_shares(ring[:1], simple("3")) == {"a": 1.0}
+
+
+def covered_in(
+    data_centers: Collection[str],
+    replication: Mapping[str, str],
+    present: Collection[str],
+    ring: Sequence[Place] = TWO_CENTRES,
+) -> tuple[int, int, int, str]:
+    """Return the coverage by the replicas of some data centres."""
+    members = [member(name, [token], rack, dc) for name, token, rack, dc in ring]
+    keyspaces = [KeyspaceDescription("ks", replication)]
+    (found,) = coverage(members, keyspaces, present, data_centers)
+    return found.ranges, found.whole, found.lost, found.status
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        ("ab", (4, 4, 0, "complete")),
+        ("a", (4, 2, 2, "lost")),
+        ("axy", (4, 2, 2, "lost")),  # what b has is in dc2, too, but that does not count
+        ("xy", (4, 0, 4, "lost")),
+    ],
+)
+def test_one_data_centre_is_covered_by_its_own_nodes(present: str, expected: object) -> None:
+    assert covered_in(["dc1"], by_topology(dc1="1", dc2="1"), present) == expected
+
+
+def test_replicas_of_one_data_centre_are_partial_among_themselves() -> None:
+    assert covered_in(["dc1"], by_topology(dc1="2", dc2="1"), "a") == (4, 0, 0, "partial")
+
+
+def test_several_data_centres_are_covered_together() -> None:
+    both = ["dc1", "dc2"]
+    assert covered_in(both, by_topology(dc1="1"), "abxy") == (4, 4, 0, "complete")
+    assert covered_in(both, by_topology(dc1="1", dc2="1"), "ab") == (4, 0, 0, "partial")
+
+
+@pytest.mark.parametrize(
+    ("replication", "lost"),
+    [
+        (by_topology(dc2="1"), 4),
+        (by_topology(dc1="0", dc2="1"), 4),
+        (by_topology(gone="3"), 4),
+        ({"class": "com.example.OwnStrategy"}, 4),
+        ({}, 4),
+        (simple("1"), 2),
+        (simple("2"), 0),  # by turns the nodes are of both
+        ({"class": f"{_LOCATOR}EverywhereStrategy"}, 0),
+    ],
+)
+def test_what_a_data_centre_is_not_known_to_have_is_lost(
+    replication: dict[str, str], lost: int
+) -> None:
+    assert covered_in(["dc1"], replication, "ab") == (
+        4, 4 - lost, lost, "lost" if lost else "complete"
+    )  # fmt: skip
+
+
+def chosen(
+    replication: Mapping[str, str], among: Collection[str], ring: Sequence[Place] = TWO_CENTRES
+) -> tuple[str, ...]:
+    members = [member(name, [token], rack, dc) for name, token, rack, dc in ring]
+    return covering_nodes(members, replication, among)
+
+
+def test_few_nodes_that_have_everything_are_chosen_among_some() -> None:
+    assert chosen(by_topology(dc1="2", dc2="2"), "abxy") == ("a",)
+    assert chosen(by_topology(dc1="1", dc2="1"), "ab") == ("a", "b")
+    # Every node of dc1 has the ranges that end at one of dc2. The others have one replica there.
+    assert chosen(simple("2"), "ab") == ("a", "b")
+    assert chosen(simple("3"), "ab") == ("a", "b")
+    assert chosen({"class": "EverywhereStrategy"}, "ab") == ("a",)
+
+
+@pytest.mark.parametrize("replication", [{"class": "com.example.OwnStrategy"}, by_topology(x="1")])
+def test_all_nodes_are_chosen_where_replicas_are_not_known(replication: dict[str, str]) -> None:
+    assert chosen(replication, "bax") == ("a", "b", "x")

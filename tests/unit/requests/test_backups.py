@@ -66,6 +66,33 @@ def pending(database: Database) -> list[str]:
     return [job.kind for job in database.jobs.unfinished()]
 
 
+def test_data_centres_are_recorded(requests: RecordedRequests, database: Database) -> None:
+    backup = requests.create_backup(replace(ALL, data_centers=("dc1", "dc1")))
+    assert backup.data_centers == ("dc1",)
+    assert database.backups.get(backup.id) == backup
+    assert requests.create_backup(ALL).data_centers == ()
+
+
+def test_data_centre_of_which_no_worker_reports_a_node(
+    requests: RecordedRequests, database: Database
+) -> None:
+    with pytest.raises(NotFound) as failure:
+        requests.create_backup(replace(ALL, data_centers=("dc1", "dc9")))
+    assert str(failure.value) == (
+        "no worker reports a node of cluster 'Test Cluster' in data centre dc9; known: dc1"
+    )
+    assert pending(database) == []
+    with pytest.raises(InvalidValue, match="'' is not the name of a data centre"):
+        requests.create_backup(replace(ALL, data_centers=("",)))
+
+
+def test_data_centres_are_not_judged_while_no_worker_has_seen_its_node(
+    requests: RecordedRequests, database: Database
+) -> None:
+    database.nodes.report(replace(REPORT, member=None, problem="Cassandra does not answer"))
+    assert requests.create_backup(replace(ALL, data_centers=("dc9",))).data_centers == ("dc9",)
+
+
 def test_a_backup_is_recorded_with_its_job(
     requests: RecordedRequests, database: Database, conductor: Conductor
 ) -> None:

@@ -18,7 +18,8 @@ from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
 from tests.unit.cassandra.tree import table
-from tests.unit.worker.fake_node import HOST, FakeControl, FakeNode
+from tests.unit.worker.fake_control import FakeControl
+from tests.unit.worker.fake_node import HOST, FakeNode
 
 LIVE, DEAD = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
 T = table("ks", "t", 1)

@@ -16,7 +16,8 @@ from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import HOST, FakeNode
 from tests.unit.worker.working import BACKUP, PREFIX, Working
 
 RESTORE = "dddddddd-dddd-4ddd-8ddd-dddddddddddd"

@@ -13,7 +13,8 @@ from magnetodb_backup.worker.compose import Worker, compose_worker
 from magnetodb_backup.worker.heartbeat import ReportSettings
 from tests.lab.processes import wait_for
 from tests.unit.repository.stores import Store
-from tests.unit.worker.fake_node import HOST, FakeControl, FakeNode
+from tests.unit.worker.fake_control import FakeControl
+from tests.unit.worker.fake_node import HOST, FakeNode
 from tests.unit.worker.reported import DEAD, LIVE, Conductor
 from tests.unit.worker.working import node_parts, worker_settings
 

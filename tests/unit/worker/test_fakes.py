@@ -14,7 +14,9 @@ from tests.contract import promises
 from tests.unit.cassandra.tree import table
 from tests.unit.worker import fake_changes
 from tests.unit.worker.fake_changes import FakeLoader
-from tests.unit.worker.fake_node import FakeControl, FakeCql, FakeNode
+from tests.unit.worker.fake_control import FakeControl
+from tests.unit.worker.fake_cql import FakeCql
+from tests.unit.worker.fake_node import FakeNode
 from tests.unit.worker.fake_process import FakeProcess
 
 _TABLES = (table("shop", "Orders", 1), table("shop", "orders", 2))

@@ -21,7 +21,8 @@ from magnetodb_backup.worker.service import WorkerService, spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
 from tests.unit.cassandra.tree import table
-from tests.unit.worker.fake_node import CLUSTER, HOST, FakeCql, FakeNode, member
+from tests.unit.worker.fake_cql import CLUSTER, FakeCql
+from tests.unit.worker.fake_node import HOST, FakeNode, member
 from tests.unit.worker.reported import DEAD, LIVE, T, Worker, wait_failed
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from magnetodb_backup.errors import CassandraUnavailable, DataDirectoryProblem, WrongNode
 from magnetodb_backup.worker.node import LocalNode
-from tests.unit.worker.fake_node import HOST, FakeControl, FakeCql, FakeNode, member
+from tests.unit.worker.fake_control import FakeControl
+from tests.unit.worker.fake_cql import FakeCql
+from tests.unit.worker.fake_node import HOST, FakeNode, member
 
 OTHER = member(2).host_id
 

@@ -18,7 +18,9 @@ from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
-from tests.unit.worker.fake_node import CLUSTER, HOST, FakeControl, FakeNode, member
+from tests.unit.worker.fake_control import FakeControl
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import HOST, FakeNode, member
 
 KNOWN = KnownNode(CLUSTER, member(1), ("/data1", "/data2"), "/log", "/hints", "/caches")
 

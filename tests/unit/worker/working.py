@@ -20,7 +20,8 @@ from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.repository.stores import Store
 from tests.unit.tasks.registry import TASKS
 from tests.unit.worker.fake_changes import FakeLoader
-from tests.unit.worker.fake_node import CLUSTER, FakeNode
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import FakeNode
 from tests.unit.worker.fake_process import FakeProcess
 
 PREFIX = "backups"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from magnetodb_backup.cassandra.control.jolokia import JolokiaControl, RepairWaits
+from magnetodb_backup.cassandra.control.jolokia import JolokiaControl
+from magnetodb_backup.cassandra.control.jolokia_agent import LongWaits
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import (
     Cancelled,
@@ -29,7 +30,7 @@ def agent() -> Iterator[FakeAgent]:
 
 @pytest.fixture
 def control(agent: FakeAgent) -> Iterator[JolokiaControl]:
-    control = JolokiaControl(agent.url, timeout=30, repair=RepairWaits(timeout=30, poll=0.01))
+    control = JolokiaControl(agent.url, timeout=30, waits=LongWaits(timeout=30, poll=0.01))
     yield control
     control.close()
 
@@ -63,7 +64,7 @@ def test_refused_directories_are_named(agent: FakeAgent, control: JolokiaControl
 
 def test_import_that_takes_longer_than_other_requests(agent: FakeAgent) -> None:
     """One request waits for it: more would take all threads of the agent."""
-    control = JolokiaControl(agent.url, timeout=0.05, repair=RepairWaits(poll=0.2))
+    control = JolokiaControl(agent.url, timeout=0.05, waits=LongWaits(poll=0.2))
     agent.first, agent.slow = ["NORMAL", ["/b"]], "importNewSSTables"
     control_looks: list[int] = []
 
@@ -80,7 +81,7 @@ def test_import_that_takes_longer_than_other_requests(agent: FakeAgent) -> None:
 
 
 def test_import_that_runs_beyond_its_own_time(agent: FakeAgent) -> None:
-    control = JolokiaControl(agent.url, repair=RepairWaits(timeout=0.2, poll=0.01))
+    control = JolokiaControl(agent.url, waits=LongWaits(timeout=0.2, poll=0.01))
     agent.first, agent.slow = ["NORMAL"], "importNewSSTables"
     with pytest.raises(
         CommandFailed,
@@ -133,6 +134,14 @@ def test_repair_waits_until_it_is_done(agent: FakeAgent, control: JolokiaControl
     assert [look["arguments"] for look in looks] == [[7]] * 4
 
 
+def test_repair_of_primary_ranges(agent: FakeAgent, control: JolokiaControl) -> None:
+    agent.value(0)
+    control.repair("Shop", ["a"], primary_ranges=True)
+    (start,) = agent.requests
+    options = start["arguments"][1]
+    assert (options["incremental"], options["primaryRange"]) == ("false", "true")
+
+
 def test_repair_of_one_replica(agent: FakeAgent, control: JolokiaControl) -> None:
     agent.value(0)
     control.repair("Shop", ["a"])
@@ -173,7 +182,7 @@ def test_repair_is_begun_once_whatever_the_agent_does_meanwhile(
 
 
 def test_repair_of_a_node_that_stays_away(agent: FakeAgent) -> None:
-    control = JolokiaControl(agent.url, repair=RepairWaits(poll=0.01, silence=0.05))
+    control = JolokiaControl(agent.url, waits=LongWaits(poll=0.01, silence=0.05))
     agent.first = [7]
 
     def silent() -> None:
@@ -197,7 +206,7 @@ def test_repair_that_nobody_waits_for_any_more(agent: FakeAgent, control: Joloki
 
 
 def test_repair_that_takes_too_long(agent: FakeAgent) -> None:
-    control = JolokiaControl(agent.url, repair=RepairWaits(timeout=0.05, poll=0.01))
+    control = JolokiaControl(agent.url, waits=LongWaits(timeout=0.05, poll=0.01))
     agent.first = [7]
     agent.value(["IN_PROGRESS"])
     with pytest.raises(
@@ -228,7 +237,7 @@ def test_indexes_are_rebuilt(agent: FakeAgent, control: JolokiaControl) -> None:
 
 def test_rebuilding_indexes_has_a_time_of_its_own(agent: FakeAgent) -> None:
     agent.deed = "silence"
-    control = JolokiaControl(agent.url, timeout=60, repair=RepairWaits(timeout=0.2))
+    control = JolokiaControl(agent.url, timeout=60, waits=LongWaits(timeout=0.2))
     with pytest.raises(CommandFailed, match=r"built after 0\.2 s \(\[jolokia\] repair_timeout"):
         control.rebuild_indexes(TABLE, ["a"])
     control.close()

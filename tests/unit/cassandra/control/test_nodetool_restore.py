@@ -132,6 +132,13 @@ def test_repair_is_full(program: FakeNodetool, control: NodetoolControl) -> None
     assert names == ["--", "Shop", "a", "b"]
 
 
+def test_repair_of_primary_ranges(program: FakeNodetool, control: NodetoolControl) -> None:
+    control.repair("Shop", ["a"], primary_ranges=True)
+    (call,) = program.calls()
+    repair = ["repair", "--full", "--ignore-unreplicated-keyspaces", "--partitioner-range"]
+    assert call[len(WHERE) :] == [*repair, "--", "Shop", "a"]
+
+
 def test_replica_that_times_out_is_not_jmx(program: FakeNodetool, control: NodetoolControl) -> None:
     program.answer(Answer(REPAIR + "Validation timed out", code=2))
     with pytest.raises(CommandFailed, match=r"repair of Shop: .*Validation timed out"):

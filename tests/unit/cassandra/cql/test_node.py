@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.cassandra.cql.node import CqlNode, _member, _path_list
+from magnetodb_backup.cassandra.cql.session import CqlAccess
 from magnetodb_backup.cassandra.tls import TlsFiles
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import (
@@ -139,7 +140,7 @@ def _server(answer: bytes | None) -> Iterator[int]:
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_nobody_speaks_cql_there(answer: bytes | None) -> None:
     with _server(answer) as port, pytest.raises(CassandraUnavailable) as failure:
-        CqlNode("127.0.0.1", port)
+        CqlNode(CqlAccess("127.0.0.1", port))
     assert f"Cassandra does not answer CQL at 127.0.0.1:{port} (" in str(failure.value)
     assert "are [cassandra] address and native_port right?" in str(failure.value)
 
@@ -150,7 +151,7 @@ def test_ca_file_that_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         wrong.write_text(content)
     with pytest.raises(AccessDenied, match=rf"\[cassandra\] ca_file {wrong} cannot be used"):
-        CqlNode("127.0.0.1", 9042, tls=TlsFiles(str(wrong)))
+        CqlNode(CqlAccess("127.0.0.1", 9042, tls=TlsFiles(str(wrong))))
 
 
 class _Disagreeing:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.cassandra.cql.rows import RowReader, range_query
+from magnetodb_backup.cassandra.cql.rows import LOCAL_CONSISTENCIES, RowReader, range_query
 from magnetodb_backup.cassandra.cql.session import Page
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.partitioners import MURMUR3
@@ -188,3 +188,22 @@ def test_a_table_that_is_not_there() -> None:
     session.keys = []
     with pytest.raises(UnknownTable, match=r"Cassandra has no table ks\.t"):
         _read(session)
+
+
+def test_other_data_centres_are_not_needed() -> None:
+    """If not all replicas answer, those of the node's own data centre will do."""
+    session = FakeSession(["a"])
+
+    def before(size: int, level: str) -> None:
+        if level == "ALL":
+            raise CassandraUnavailable("has 1 live replicas of the 2")
+
+    session.before = before
+    reader = RowReader(
+        session,  # type: ignore[arg-type]
+        lambda: None,
+        lambda seconds: None,
+        LOCAL_CONSISTENCIES,
+    )
+    assert list(reader.pages(TABLE, RANGE)) == [["a"]]
+    assert [level for _, level in session.asked][-2:] == ["ALL", "LOCAL_QUORUM"]

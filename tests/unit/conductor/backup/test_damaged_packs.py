@@ -18,7 +18,8 @@ from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.tasks.backup import Uploaded
 from magnetodb_backup.tasks.cluster import Member
 from tests.unit.conductor.cluster import Cluster
-from tests.unit.worker.fake_node import CLUSTER, member
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import member
 from tests.unit.worker.working import PREFIX
 
 

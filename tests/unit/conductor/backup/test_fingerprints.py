@@ -21,7 +21,7 @@ from magnetodb_backup.errors import CommandFailed
 from magnetodb_backup.repository.format.names import cluster_container
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.working import PREFIX
 
 T, U = TableName("ks", "t"), TableName("ks", "u")

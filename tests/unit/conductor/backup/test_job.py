@@ -12,7 +12,7 @@ from magnetodb_backup.domain.jobs import JobStatus
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.repository.format.names import manifest_name
 from tests.unit.conductor.cluster import Cluster
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 
 
 def test_backup_is_created_and_restores(cluster: Cluster) -> None:

@@ -16,7 +16,7 @@ from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.older import OlderWork
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import FakeCql
+from tests.unit.worker.fake_cql import FakeCql
 
 # The ring.
 

@@ -17,7 +17,8 @@ from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.lab.catalogue import adopt
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.in_process import Held
-from tests.unit.worker.fake_node import CLUSTER, member
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import member
 from tests.unit.worker.working import BACKUP_KINDS, PREFIX
 
 PHASES = list(Phase)

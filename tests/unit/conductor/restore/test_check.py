@@ -17,7 +17,7 @@ from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring, T, U
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.working import PREFIX
 
 DIFFERS = "restored, but its rows are not those of the backup"

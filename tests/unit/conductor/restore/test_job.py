@@ -257,7 +257,7 @@ def test_other_ring_is_streamed_to_and_repaired(restoring: Restoring) -> None:
     everything = sorted(row for rows in restoring.saved_rows(T).values() for row in rows)
     assert restoring.rows(T) == {(n, T): everything for n in nodes}
     assert "view_updates" not in restoring.performed(restore)  # there is no view
-    assert sorted(restoring.told("repair")) == ["repair ks t u"] * 3
+    assert sorted(restoring.told("repair")) == ["repair -pr ks t u"] * 3
     assert restoring.told("import") == []
     assert restore.plan is not None
     assert restore.plan["method_by_keyspace"] == {"ks": "stream"}

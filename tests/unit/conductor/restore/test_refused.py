@@ -26,7 +26,7 @@ from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring, T, U
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.working import PREFIX
 
 CONTAINER = cluster_container(PREFIX, CLUSTER)

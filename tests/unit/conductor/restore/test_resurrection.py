@@ -15,7 +15,7 @@ from magnetodb_backup.repository.format.names import cluster_container, manifest
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.offline import Offline
 from tests.unit.conductor.restoring import Restoring, T, U
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.working import PREFIX
 
 GRACE = 864000

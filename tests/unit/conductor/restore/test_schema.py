@@ -18,7 +18,8 @@ from magnetodb_backup.repository.format.names import (
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring, T, U
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import CLUSTER, SIMPLE
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import SIMPLE
 from tests.unit.worker.working import PREFIX
 
 CONTAINER = cluster_container(PREFIX, CLUSTER)

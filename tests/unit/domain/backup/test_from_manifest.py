@@ -49,6 +49,16 @@ def test_a_whole_backup_has_no_note() -> None:
     assert (backup.allow_partial, backup.on_corrupt) == (False, "fail")
 
 
+def test_backup_of_a_data_centre() -> None:
+    coverage = {"ks": {"status": "complete"}, "far": {"status": "excluded"}}
+    whole = replace(BACKUP_MANIFEST, status="CREATED", missing_nodes=(), coverage=coverage)
+    backup, _ = records_of(replace(whole, data_centers=("dc1",)), DIGEST)
+    assert backup.data_centers == ("dc1",)
+    note = "without the keyspaces far, of which data centre dc1 has no complete copy"
+    assert backup.notes == (note,)
+    assert not backup.allow_partial
+
+
 def test_each_node_backup_is_done() -> None:
     _, nodes = records_of(replace(BACKUP_MANIFEST, nodes=(SHARE, OTHER)), DIGEST)
     assert [n.host_id for n in nodes] == [SHARE.host_id, OTHER.host_id]

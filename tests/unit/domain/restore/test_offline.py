@@ -15,6 +15,7 @@ from magnetodb_backup.domain.restore.offline import (
     is_everything,
 )
 from magnetodb_backup.domain.restore.routing import Assignment, Method
+from magnetodb_backup.domain.restore.source_ring import SourceRing
 from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.domain.tables import KeyspaceDescription, TableName
 from tests.unit.worker.fake_node import member
@@ -38,7 +39,7 @@ SOURCES = [share(1, 5), share(2, 6), share(3, 7)]
 
 
 def test_each_node_takes_the_files_of_its_tokens() -> None:
-    ways, problems = choose_places(SOURCES, [], RING, KEYSPACES, {"shop": TWO}, None)
+    ways, problems = choose_places(SourceRing(SOURCES), RING, KEYSPACES, {"shop": TWO}, None)
     assert problems == []
     names = ("shop", "system_auth")
     assert ways.methods == dict.fromkeys(names, Method.PLACE)
@@ -51,7 +52,7 @@ def test_each_node_takes_the_files_of_its_tokens() -> None:
 
 def test_node_that_a_partial_backup_lacks() -> None:
     """It takes nothing, and a repair brings its rows."""
-    ways, problems = choose_places(SOURCES[:2], [GONE], RING, KEYSPACES, {}, None)
+    ways, problems = choose_places(SourceRing(SOURCES[:2], [GONE]), RING, KEYSPACES, {}, None)
     assert problems == []
     assert len(ways.assignments) == 2
     assert ways.incomplete == ("shop", "system_auth")
@@ -62,7 +63,9 @@ def test_node_that_a_partial_backup_lacks() -> None:
 )
 def test_node_that_has_replaced_a_missing_one_elsewhere(node: RingMember) -> None:
     """It owns other ranges, and so do its neighbours: their files lack rows that they own now."""
-    _, (problem,) = choose_places(SOURCES[:2], [GONE], [*RING[:2], node], KEYSPACES, {}, None)
+    _, (problem,) = choose_places(
+        SourceRing(SOURCES[:2], [GONE]), [*RING[:2], node], KEYSPACES, {}, None
+    )
     assert "the backup has no node with the tokens, data centre and rack of 127.0.0.3" in problem
 
 
@@ -70,7 +73,7 @@ def test_missing_node_whose_tokens_an_older_release_did_not_keep() -> None:
     """It is known by its host ID only."""
     for host_id, count in ((RING[2].host_id, 0), ("gone", 1)):
         missing = [MissingNode(host_id)]
-        _, problems = choose_places(SOURCES[:2], missing, RING, KEYSPACES, {}, None)
+        _, problems = choose_places(SourceRing(SOURCES[:2], missing), RING, KEYSPACES, {}, None)
         assert len(problems) == count
 
 
@@ -96,26 +99,28 @@ def test_missing_node_whose_tokens_an_older_release_did_not_keep() -> None:
 def test_ring_that_is_not_the_backups(
     sources: list[NodeShare], missing: list[MissingNode], ring: list[RingMember], told: list[str]
 ) -> None:
-    _, (problem,) = choose_places(sources, missing, ring, KEYSPACES, {}, None)
+    _, (problem,) = choose_places(SourceRing(sources, missing), ring, KEYSPACES, {}, None)
     assert problem.startswith("the ring is not the backup's: ")
     assert all(text in problem for text in told)
     assert problem.endswith("streamed to the nodes that own them")
 
 
 def test_one_node() -> None:
-    ways, problems = choose_places(SOURCES, [], RING[1:], KEYSPACES, {}, RING[1])
+    ways, problems = choose_places(SourceRing(SOURCES), RING[1:], KEYSPACES, {}, RING[1])
     assert problems == []
     assert [(a.source, a.target) for a in ways.assignments] == [
         (SOURCES[1].host_id, RING[1].host_id)
     ]
-    _, (problem,) = choose_places(SOURCES, [], RING, KEYSPACES, {}, member(4, address="new"))
+    _, (problem,) = choose_places(
+        SourceRing(SOURCES), RING, KEYSPACES, {}, member(4, address="new")
+    )
     assert "no node backup has the tokens, data centre and rack of node new" in problem
     assert "127.0.0.1, 127.0.0.2, 127.0.0.3. Restore without --offline" in problem
 
 
 def test_other_replication() -> None:
     now = {"shop": {**TWO, "dc1": "3"}, "system_auth": {**TWO, "class": "x.y.SimpleStrategy"}}
-    _, (shop, auth) = choose_places(SOURCES, [], RING, KEYSPACES, now, None)
+    _, (shop, auth) = choose_places(SourceRing(SOURCES), RING, KEYSPACES, now, None)
     assert "ALTER KEYSPACE shop to the backup's first, or restore without --offline" in shop
     assert auth.endswith("ALTER KEYSPACE system_auth to the backup's first")
 

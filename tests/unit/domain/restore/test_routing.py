@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from magnetodb_backup.domain.restore.routing import factors
+from magnetodb_backup.domain.restore.source_ring import factors
 
 
 def test_data_centre_without_replicas_changes_nothing() -> None:

@@ -32,7 +32,7 @@ from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.cassandra.tree import table
-from tests.unit.worker.fake_node import CLUSTER
+from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.working import BACKUP, PREFIX, Working
 
 T, U = TableName("ks", "t"), TableName("ks", "u")

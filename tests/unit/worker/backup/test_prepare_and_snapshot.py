@@ -22,7 +22,8 @@ from magnetodb_backup.errors import (
 )
 from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.tasks import TaskContext
-from tests.unit.worker.fake_node import CLUSTER, HOST, member
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import HOST, member
 from tests.unit.worker.working import BACKUP, TAG, Working
 
 

@@ -23,7 +23,8 @@ from magnetodb_backup.errors import (
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import CLUSTER, HOST, FakeNode
+from tests.unit.worker.fake_cql import CLUSTER
+from tests.unit.worker.fake_node import HOST, FakeNode
 from tests.unit.worker.restoring_node import SAME, RestoringNode, T
 from tests.unit.worker.working import PREFIX
 

@@ -25,7 +25,8 @@ from magnetodb_backup.worker.restore.truncate import TruncateWork
 from magnetodb_backup.worker.tasks import TaskContext
 from tests.unit.domain.describes import CASSANDRA_50, ORDERS_ID
 from tests.unit.repository.stores import Store
-from tests.unit.worker.fake_node import CLUSTER, FakeCql, FakeNode
+from tests.unit.worker.fake_cql import CLUSTER, FakeCql
+from tests.unit.worker.fake_node import FakeNode
 from tests.unit.worker.performing import perform
 from tests.unit.worker.working import BACKUP, PREFIX
 
