@@ -163,9 +163,11 @@ def test_rows_are_back_in_both_data_centres_by_workers_of_one(alone: Rig, source
     _same_everywhere(alone, source)
 
 
+@pytest.mark.nightly
 def test_each_range_is_repaired_once_where_all_nodes_have_workers(
     both: Rig, source: Source
 ) -> None:
+    """For each commit test_restore_fewer_nodes looks at the repair of primary ranges."""
     both.execute(
         *(f"TRUNCATE {table}" for table in source.depot.tables),
         "TRUNCATE system_distributed.parent_repair_history",

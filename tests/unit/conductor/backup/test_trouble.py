@@ -167,7 +167,7 @@ def test_worker_that_never_reported(cluster: Cluster) -> None:
     backup = cluster.backup()
     assert backup.status is BackupStatus.CREATE_FAILED
     host_id = cluster.nodes[3].me.host_id
-    assert f"127.0.0.3 (host ID {host_id}): no worker has ever reported it" in backup.error
+    assert f"127.0.0.3 (host ID {host_id}, dc1): no worker has ever reported it" in backup.error
     assert "ask for --allow-partial" in backup.error
     assert cluster.did("flush") == [0, 0, 0]
 
