@@ -28,7 +28,10 @@ LOG = logging.getLogger(__name__)
 
 
 class ClusterRepository:
-    """Reads and writes the container ``<prefix>.<cluster>``."""
+    """Reads and writes the container ``<prefix>.<cluster>``.
+
+    Another attempt of a backup stores its objects under the same names, so the newest are read.
+    """
 
     def __init__(self, driver: StorageDriver, prefix: str, cluster: str) -> None:
         self._driver = driver
@@ -79,7 +82,7 @@ class ClusterRepository:
             the backup manifest names.
         """
         name = layout.node_manifest_name(backup_id, host_id)
-        return NodeManifestReader(self._driver.read(self._container, name), name, expected)
+        return NodeManifestReader(self._driver.read_newest(self._container, name), name, expected)
 
     def digest_node_manifest(self, backup_id: str, host_id: str) -> StoredObject:
         """Read a whole stored node manifest; return its size and digest."""
@@ -105,7 +108,9 @@ class ClusterRepository:
             manifest names.
         """
         name = layout.check_fingerprints_name(backup_id, stored.name)
-        return FingerprintsReader(self._driver.read(self._container, name), name, backup_id, stored)
+        return FingerprintsReader(
+            self._driver.read_newest(self._container, name), name, backup_id, stored
+        )
 
     def commit(self, manifest: BackupManifest) -> StoredObject:
         """Write the backup manifest, which makes the backup exist."""
@@ -169,7 +174,7 @@ class ClusterRepository:
 
     def _digest(self, name: str) -> StoredObject:
         digest, size = hashlib.sha256(), 0
-        for chunk in self._driver.read(self._container, name):
+        for chunk in self._driver.read_newest(self._container, name):
             digest.update(chunk)
             size += len(chunk)
         return StoredObject(name, size, digest.hexdigest())
@@ -180,4 +185,4 @@ class ClusterRepository:
         return StoredObject(name, len(body), hashlib.sha256(body).hexdigest())
 
     def _read(self, name: str) -> bytes:
-        return b"".join(self._driver.read(self._container, name))
+        return b"".join(self._driver.read_newest(self._container, name))

@@ -94,7 +94,7 @@ class NodeRepository:
         file.seek(0)
         self._driver.put(self._cluster_container, name, file, size=size, md5=md5.hexdigest())
         found = hashlib.sha256()
-        for piece in self._driver.read(self._cluster_container, name):
+        for piece in self._driver.read_newest(self._cluster_container, name):
             found.update(piece)
         if found.digest() != sha256.digest():
             raise CorruptObject(

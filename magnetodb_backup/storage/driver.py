@@ -49,6 +49,14 @@ class StorageDriver(Protocol):
         :raises IncompleteBody: at the end, if the body is shorter than announced or requested.
         """
 
+    def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
+        """Yield the object's bytes from ``offset``, as they were last stored.
+
+        This is for names that are stored again with other bytes. A store with several copies may
+        answer ``read()`` from an older one. The errors are those of ``read()``.
+        """
+        return self.read(container, name, offset=offset)
+
     def head(self, container: str, name: str) -> ObjectInfo | None:
         """Return name, size and MD5 of the object; None if it does not exist."""
 
@@ -57,6 +65,19 @@ class StorageDriver(Protocol):
 
         A container that does not exist has no objects.
         """
+
+    def folders(self, container: str, prefix: str) -> Iterator[str]:
+        """Yield the different beginnings of the names that start with ``prefix``, in order.
+
+        A beginning reaches up to the first slash after ``prefix``, and includes it. A store that
+        can list them needs no listing of all objects.
+        """
+        last = ""
+        for info in self.list(container, prefix):
+            folder, slash, _ = info.name[len(prefix) :].partition("/")
+            if slash and folder != last:
+                last = folder
+                yield f"{prefix}{folder}/"
 
     def delete(self, container: str, name: str) -> None:
         """Delete the object; one that does not exist is no error."""

@@ -171,6 +171,22 @@ class FilesystemDriver(StorageDriver):
                 yield info
 
     @override
+    def folders(self, container: str, prefix: str) -> Iterator[str]:
+        directory = self._container(container)
+        above, slash, beginning = prefix.rpartition("/")
+        with _explained(f"cannot list {directory}"):
+            self._need_marker()
+            try:
+                with os.scandir(directory / above) as entries:
+                    names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            found = [f"{above}{slash}{name}/" for name in names if name.startswith(beginning)]
+            for folder in sorted(found):
+                if folder != f"{_SUMS}/" and next(self._names(directory, folder), None):
+                    yield folder
+
+    @override
     def delete(self, container: str, name: str) -> None:
         path = self._object(container, name)
         with _explained(f"cannot delete {path}"):

@@ -78,15 +78,17 @@ class Retrying(StorageDriver):
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
-        done = 0
-
-        def reopen() -> Iterator[bytes]:
+        def reopen(done: int) -> Iterator[bytes]:
             rest = None if length is None else length - done
             return self._driver.read(container, name, offset=offset + done, length=rest)
 
-        for chunk in self._pieces(reopen):
-            done += len(chunk)
-            yield chunk
+        return self._chunks(reopen)
+
+    @override
+    def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
+        return self._chunks(
+            lambda done: self._driver.read_newest(container, name, offset=offset + done)
+        )
 
     @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
@@ -105,12 +107,35 @@ class Retrying(StorageDriver):
             yield info
 
     @override
+    def folders(self, container: str, prefix: str) -> Iterator[str]:
+        last: str | None = None
+
+        def reopen() -> Iterator[str]:
+            found = self._driver.folders(container, prefix)
+            return (folder for folder in found if last is None or folder > last)
+
+        for folder in self._pieces(reopen):
+            last = folder
+            yield folder
+
+    @override
     def delete(self, container: str, name: str) -> None:
         self._call(lambda: self._driver.delete(container, name))
 
     @override
     def close(self) -> None:
         self._driver.close()
+
+    def _chunks(self, reopen: Callable[[int], Iterator[bytes]]) -> Iterator[bytes]:
+        """Yield the chunks of ``reopen(0)``; after a failure, of a read that begins further on."""
+        done = 0
+
+        def rest() -> Iterator[bytes]:
+            return reopen(done)
+
+        for chunk in self._pieces(rest):
+            done += len(chunk)
+            yield chunk
 
     def _pieces(self, reopen: Callable[[], Iterator[_T]]) -> Iterator[_T]:
         """Yield the pieces of ``reopen()``; call it again after a transient failure."""

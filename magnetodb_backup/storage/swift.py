@@ -32,6 +32,8 @@ _T = TypeVar("_T")
 _GROUP = "swift"
 _CHUNK = 256 * 1024
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+# Asks all copies of an object and takes the newest; otherwise the first one to answer is taken.
+_NEWEST = {"X-Newest": "true"}
 _IDENTITY = ("username", "user_id", "application_credential_id", "project_name", "project_id")
 
 
@@ -131,7 +133,7 @@ class SwiftDriver(StorageDriver):
         except NotFound as error:
             raise NotFound(f"{error}; create the container first") from error
         if not etag:  # another PUT of the same name won: compare what it stored
-            there = self.head(container, name)
+            there = self._head(container, name, _NEWEST)
             if there is None or there.md5 != md5:
                 raise IncompleteBody(f"{what}: another request stored other bytes under this name")
         elif etag != md5:
@@ -142,9 +144,18 @@ class SwiftDriver(StorageDriver):
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
+        return self._read(container, name, offset, length, {})
+
+    @override
+    def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
+        return self._read(container, name, offset, None, _NEWEST)
+
+    def _read(
+        self, container: str, name: str, offset: int, length: int | None, more: dict[str, str]
+    ) -> Iterator[bytes]:
         _check_name(name)
         what = f"reading {container}/{name} from byte {offset}"
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity", **more}
         if offset or length is not None:
             last = "" if length is None else str(offset + length - 1)
             headers["Range"] = f"bytes={offset}-{last}"
@@ -182,12 +193,15 @@ class SwiftDriver(StorageDriver):
 
     @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
+        return self._head(container, name, {})
+
+    def _head(self, container: str, name: str, more: dict[str, str]) -> ObjectInfo | None:
         _check_name(name)
         try:
             headers = self._ask(
                 f"looking at {container}/{name}",
                 lambda url, token, conn: client.head_object(
-                    url, token, container, name, http_conn=conn
+                    url, token, container, name, http_conn=conn, headers=more
                 ),
             )
         except NotFound:
@@ -202,6 +216,16 @@ class SwiftDriver(StorageDriver):
                 raise StorageRefused(f"listing {container}: {page[0].name!r} after {marker!r}")
             yield from page
             marker = page[-1].name
+
+    @override
+    def folders(self, container: str, prefix: str) -> Iterator[str]:
+        marker = ""
+        while page := self._folder_page(container, prefix, marker):
+            names = [row.get("subdir") or row["name"] for row in page]
+            if names[0] <= marker:
+                raise StorageRefused(f"listing {container}: {names[0]!r} after {marker!r}")
+            yield from (row["subdir"] for row in page if "subdir" in row)
+            marker = names[-1]
 
     @override
     def delete(self, container: str, name: str) -> None:
@@ -226,6 +250,14 @@ class SwiftDriver(StorageDriver):
             )[1],
         )
         return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
+
+    def _folder_page(self, container: str, prefix: str, marker: str) -> Any:
+        return self._rows(
+            f"listing folders {container}/{prefix} after {marker!r}",
+            lambda url, token, conn: client.get_container(
+                url, token, container, marker=marker, prefix=prefix, delimiter="/", http_conn=conn
+            )[1],
+        )
 
     def _account_page(self, prefix: str, marker: str) -> tuple[str, ...]:
         rows = self._rows(

@@ -123,12 +123,22 @@ class Throttled(StorageDriver):
             yield chunk
 
     @override
+    def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
+        for chunk in self._driver.read_newest(container, name, offset=offset):
+            self._pace.wait(len(chunk))
+            yield chunk
+
+    @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
         return self._driver.head(container, name)
 
     @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         return self._driver.list(container, prefix)
+
+    @override
+    def folders(self, container: str, prefix: str) -> Iterator[str]:
+        return self._driver.folders(container, prefix)
 
     @override
     def delete(self, container: str, name: str) -> None:

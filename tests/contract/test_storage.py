@@ -206,6 +206,25 @@ def test_listing_by_prefix_in_order(driver: StorageDriver, container: str) -> No
     assert [i.name for i in driver.list(container, "a/b/")] == ["a/b/c"]
 
 
+def test_folders_below_a_prefix_in_order(driver: StorageDriver, container: str) -> None:
+    for name in ["a", "b-/x", "b/a/1", "b/a/2", "b/c", "b/d/e/f", "b/da/x", "c/x"]:
+        put(driver, container, name, b"")
+    assert list(driver.folders(container, "b/")) == ["b/a/", "b/d/", "b/da/"]
+    assert list(driver.folders(container, "b")) == ["b-/", "b/"]
+    assert list(driver.folders(container, "")) == ["b-/", "b/", "c/"]
+    assert list(driver.folders(container, "d/")) == []
+    assert list(driver.folders("contract.nowhere", "")) == []
+
+
+def test_what_was_last_stored_is_read(driver: StorageDriver, container: str) -> None:
+    put(driver, container, "o", b"first")
+    put(driver, container, "o")
+    assert b"".join(driver.read_newest(container, "o")) == BODY
+    assert b"".join(driver.read_newest(container, "o", offset=700_000)) == BODY[700_000:]
+    with pytest.raises(NotFound, match="nothing"):
+        list(driver.read_newest(container, "nothing"))
+
+
 def test_deleting(driver: StorageDriver, container: str) -> None:
     put(driver, container, "x/y", b"1")
     put(driver, container, "x/z", b"2")

@@ -30,7 +30,11 @@ class Fault:
 
 @dataclass
 class FakeSwift:
-    """State of the store; ``faults`` are used up in order."""
+    """State of the store; ``faults`` are used up in order.
+
+    ``stale`` has, by container and name, what another copy of an object still has: it answers all
+    requests but those for the newest copy.
+    """
 
     port: int = 0
     scheme: str = "http"
@@ -39,6 +43,7 @@ class FakeSwift:
     tokens: int = 1
     identity_status: int = 200
     containers: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    stale: dict[tuple[str, str], bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     connections: int = 0
@@ -146,7 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _listing(self, rows: list[dict[str, Any]]) -> None:
         query = parse_qs(urlsplit(self.path).query)
         marker, prefix = query.get("marker", [""])[0], query.get("prefix", [""])[0]
-        asked = [r for r in rows if r["name"] > marker and r["name"].startswith(prefix)]
+        if delimiter := query.get("delimiter", [""])[0]:
+            rows = _folded(rows, prefix, delimiter)
+        asked = [r for r in rows if _key(r) > marker and _key(r).startswith(prefix)]
         text = json.dumps(asked[: self.store.page]).encode()
         self._answer(200, text, Content_Type="application/json")
 
@@ -170,7 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
             del objects[name]
             self._answer(204)
         else:
-            self._content(objects[name], deed)
+            newest = self.headers.get("X-Newest") == "true"
+            stale = None if newest else self.store.stale.get((container, name))
+            self._content(objects[name] if stale is None else stale, deed)
 
     def _content(self, content: bytes, deed: str) -> None:
         headers = {"ETag": f'"{_md5(content)}"'}
@@ -196,6 +205,23 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that gives up is what the tests are about."""
+
+
+def _key(row: dict[str, Any]) -> str:
+    return str(row.get("subdir") or row["name"])
+
+
+def _folded(rows: list[dict[str, Any]], prefix: str, delimiter: str) -> list[dict[str, Any]]:
+    """Return the rows with one for all names that are equal up to the delimiter."""
+    folded: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        head, found, _ = row["name"][len(prefix) :].partition(delimiter)
+        if row["name"].startswith(prefix) and found:
+            folder = f"{prefix}{head}{delimiter}"
+            folded[folder] = {"subdir": folder}
+        else:
+            folded[row["name"]] = row
+    return [folded[key] for key in sorted(folded)]
 
 
 def _md5(body: bytes) -> str:

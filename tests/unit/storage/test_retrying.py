@@ -34,6 +34,7 @@ class Flaky(MemoryDriver):
         self.error = error
         self.cut_after: int | None = None
         self.offsets: list[int] = []
+        self.newest = 0
         super().ensure_container("c")
 
     def _fail(self) -> None:
@@ -70,6 +71,10 @@ class Flaky(MemoryDriver):
             if number == self.cut_after:
                 self.cut_after += 2
                 raise StorageUnavailable("cut")
+
+    def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
+        self.newest += 1
+        return self.read(container, name, offset=offset)
 
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
         self._fail()
@@ -155,6 +160,25 @@ def test_listing_goes_on_without_repeating() -> None:
     flaky.cut_after = 2
     retrying = Retrying(flaky, deadline=100, sleep=lambda _: None)
     assert [info.name for info in retrying.list("c")] == [f"o{n}" for n in range(9)]
+
+
+def test_listing_of_folders_goes_on_without_repeating() -> None:
+    flaky = Flaky()
+    for number in range(9):
+        _put(flaky, f"f{number}/o", b"x")
+    flaky.cut_after = 2
+    retrying = Retrying(flaky, deadline=100, sleep=lambda _: None)
+    assert list(retrying.folders("c", "f")) == [f"f{n}/" for n in range(9)]
+
+
+def test_read_of_the_newest_goes_on_where_it_was_cut() -> None:
+    flaky = Flaky()
+    _put(flaky)
+    flaky.cut_after = 1
+    retrying = Retrying(flaky, deadline=100, sleep=lambda _: None)
+    assert b"".join(retrying.read_newest("c", "o")) == BODY
+    assert flaky.offsets == sorted(set(flaky.offsets))
+    assert flaky.newest == len(flaky.offsets) > 1
 
 
 def test_listing_of_containers_goes_on_without_repeating() -> None:

@@ -317,3 +317,27 @@ def test_names_cannot_leave_the_container(driver: SwiftDriver, store: FakeSwift,
     with pytest.raises(InvalidValue, match="cannot name an object"):
         driver.delete("c", name)
     assert len(store.requests) == asked
+
+
+def test_the_newest_copy_of_an_object_that_was_stored_again(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    """Finding 21: another copy still had a manifest's older bytes."""
+    _put(driver)
+    store.stale["c", "o"] = b"of an earlier attempt"
+    assert b"".join(driver.read("c", "o")) == b"of an earlier attempt"
+    assert b"".join(driver.read_newest("c", "o")) == BODY
+    assert b"".join(driver.read_newest("c", "o", offset=700)) == BODY[700:]
+
+
+def test_folders_are_listed_without_the_objects_in_them(
+    driver: SwiftDriver, store: FakeSwift
+) -> None:
+    """Finding 17: a listing of all names grows with backups times nodes."""
+    for folder in range(5):
+        for number in range(20):
+            store.containers["c"][f"backups/b{folder}/nodes/{number}"] = b""
+    store.containers["c"]["backups/object"] = b""
+    before = store.count("GET")
+    assert list(driver.folders("c", "backups/")) == [f"backups/b{n}/" for n in range(5)]
+    assert store.count("GET") - before == 3  # pages of three names
