@@ -42,7 +42,7 @@ def _bare(repository: NodeRepository, directory: Path, concurrency: int) -> None
 def _ours(
     repository: NodeRepository, cluster: ClusterRepository, directory: Path, concurrency: int
 ) -> None:
-    (newest,) = repository.latest_manifests(1)
+    newest = next(repository.manifests.newest_first())
     backup_id = newest.header.backup_id
     download_node(
         repository,

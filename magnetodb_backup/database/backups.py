@@ -17,6 +17,7 @@ from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupRequest,
+    CommittedBackup,
     NodeBackup,
     Progress,
     check_backup_name,
@@ -39,6 +40,7 @@ BACKUPS = Rows(
     ),
 )  # fmt: skip
 UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
+_COMMITTED = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
 
 
@@ -280,6 +282,18 @@ class BackupStore:
     def put_node_backup(self, node: NodeBackup) -> None:
         """Write a node backup over the stored one."""
         self._nodes.put(node)
+
+    def newest_committed(self, cluster: str, limit: int) -> tuple[CommittedBackup, ...]:
+        """Return the cluster's newest complete backups."""
+
+        def work(session: Session) -> tuple[CommittedBackup, ...]:
+            query = select(BackupRow.id, BackupRow.manifest_sha256).where(
+                BackupRow.cluster == cluster, BackupRow.status.in_(_COMMITTED)
+            )
+            rows = session.execute(query.order_by(BackupRow.created_at.desc()).limit(limit))
+            return tuple(CommittedBackup(id_, sha256) for id_, sha256 in rows)
+
+        return self._transactions.run(work)
 
     def live_ids(self, cluster: str) -> tuple[str, ...]:
         """Return the IDs of the cluster's backups that are CREATING."""

@@ -144,12 +144,15 @@ class ClusterRepository:
         stored = StoredObject(name, len(body), hashlib.sha256(body).hexdigest())
         return parse_backup_manifest(body, name), stored
 
-    def backup_ids(self) -> Iterator[str]:
-        """Yield the IDs of the committed backups."""
-        for info in self._driver.list(self._container, layout.BACKUPS):
-            _, backup_id, *rest = info.name.split("/")
-            if rest == ["manifest.json"]:
-                yield backup_id
+    def ids_with_objects(self) -> Iterator[str]:
+        """Yield the IDs of all backups that the store has objects of, committed or not."""
+        for folder in self._driver.folders(self._container, layout.BACKUPS):
+            yield folder.split("/")[1]
+
+    def lists_manifest(self, backup_id: str) -> bool:
+        """Return whether the store lists a backup manifest of this ID, which may be malformed."""
+        name = f"{layout.BACKUPS}{backup_id}/manifest.json"
+        return any(info.name == name for info in self._driver.list(self._container, name))
 
     def delete_backup(
         self, backup_id: str, host_ids: Iterable[str] = (), *, figures: bool = False

@@ -5,33 +5,34 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import BinaryIO
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
-from magnetodb_backup.errors import BackupError, CorruptObject, FormatProblem, NotFound
+from magnetodb_backup.errors import CorruptObject
+from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format import names as layout
-from magnetodb_backup.repository.format.manifests import NodeManifestReader
+from magnetodb_backup.repository.node_manifests import NodeManifests
 from magnetodb_backup.storage.driver import StorageDriver
 
-LOG = logging.getLogger(__name__)
-UNREADABLE = (FormatProblem, CorruptObject, NotFound)
 _SLICE = 1024 * 1024
 _HEADS = 16  # requests at once
 _BATCH = 256
 
 
 class NodeRepository:
-    """Reads and writes the container ``<prefix>.<cluster>.<host ID>`` and the node manifests."""
+    """Reads and writes the container ``<prefix>.<cluster>.<host ID>`` and the node manifests.
+
+    ``manifests`` are those of earlier backups.
+    """
 
     def __init__(self, driver: StorageDriver, prefix: str, cluster: str, host_id: str) -> None:
         self._driver = driver
         self._cluster_container = layout.cluster_container(prefix, cluster)
         self._container = layout.node_container(prefix, cluster, host_id)
         self.host_id = host_id
+        self.manifests = NodeManifests(ClusterRepository(driver, prefix, cluster), host_id)
 
     def ensure(self) -> None:
         """Create the container if it does not exist."""
@@ -102,39 +103,7 @@ class NodeRepository:
             )
         return StoredObject(name, size, sha256.hexdigest())
 
-    def latest_manifests(
-        self,
-        count: int | None = None,
-        *,
-        left_out: tuple[type[BackupError], ...] = UNREADABLE,
-    ) -> Iterator[NodeManifestReader]:
-        """Yield readers of this node's newest manifests, or of all, the latest snapshot first.
-
-        A manifest that cannot be read for one of the reasons ``left_out`` is logged instead: by
-        default one that is malformed, or listed although it is lost or was deleted meanwhile.
-        """
-        suffix = f"/nodes/{self.host_id}.jsonl.zst"
-        by_time = []
-        for info in self._driver.list(self._cluster_container, layout.BACKUPS):
-            if info.name.endswith(suffix):
-                with logged(left_out):
-                    header = self._reader(info.name).header
-                    by_time.append((header.snapshot_started_at, info.name))
-        for _, name in sorted(by_time, reverse=True)[:count]:
-            reader = None
-            with logged(left_out):
-                reader = self._reader(name)
-            if reader is not None:
-                yield reader
-
-    def _reader(self, name: str) -> NodeManifestReader:
-        return NodeManifestReader(self._driver.read(self._cluster_container, name), name)
-
-
-@contextmanager
-def logged(left_out: tuple[type[BackupError], ...] = UNREADABLE) -> Iterator[None]:
-    """Log the errors of a node manifest that is left out."""
-    try:
-        yield
-    except left_out as error:
-        LOG.warning("leaving out an unreadable node manifest: %s: %s", error.code, error)
+    def delete_node_manifest(self, backup_id: str) -> None:
+        """Delete this node's manifest of a backup."""
+        name = layout.node_manifest_name(backup_id, self.host_id)
+        self._driver.delete(self._cluster_container, name)

@@ -52,9 +52,15 @@ class StoredBackups:
                 yield cluster
 
     def backups(self, cluster: str) -> Iterator[StoredBackup | UnreadableBackup]:
-        """Yield every listed backup of a cluster, reading one manifest at a time."""
-        for backup_id in self._repository(cluster).backup_ids():
-            yield self.backup(cluster, backup_id)
+        """Yield every listed backup of a cluster, reading one manifest at a time.
+
+        What the store has of a backup that was not committed is passed over.
+        """
+        repository = self._repository(cluster)
+        for backup_id in repository.ids_with_objects():
+            found = self.backup(cluster, backup_id)
+            if isinstance(found, StoredBackup) or repository.lists_manifest(backup_id):
+                yield found
 
     def backup(self, cluster: str, backup_id: str) -> StoredBackup | UnreadableBackup:
         """Return one backup, listed or not."""

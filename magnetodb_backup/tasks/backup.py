@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
-from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.backup.records import CommittedBackup, Progress
 from magnetodb_backup.domain.fingerprints import TableFingerprints
 from magnetodb_backup.tasks.cluster import Member, SelectedTable, SelectedTables
 from magnetodb_backup.tasks.kinds import Result, Task, TaskKind
@@ -219,7 +219,8 @@ class Upload(BackupTask[Uploaded]):
 
     ``snapshot_files`` and ``snapshot_bytes`` are what the snapshot had when it was taken;
     ``distrusted`` are damaged packs, with the IDs of the verifications that found them; with
-    ``distrust_all`` there are more than these, so no stored pack is used again.
+    ``distrust_all`` there are more than these, so no stored pack is used again. ``earlier`` are the
+    newest complete backups of the cluster.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.UPLOAD
@@ -233,6 +234,7 @@ class Upload(BackupTask[Uploaded]):
     snapshot_bytes: int | None = None
     distrusted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     distrust_all: bool = False
+    earlier: tuple[CommittedBackup, ...] = ()
 
 
 @dataclass(frozen=True)

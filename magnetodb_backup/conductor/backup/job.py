@@ -48,6 +48,7 @@ from magnetodb_backup.tasks.cluster import Member, PresentMember, SelectedTables
 from magnetodb_backup.tasks.codec import encode
 
 LOG = logging.getLogger(__name__)
+_EARLIER = 10  # backups that a worker whose index is lost may learn from
 
 
 class BackupJob:
@@ -206,7 +207,9 @@ class _Round:
     def _upload(self, results: Results) -> backup_steps.UploadDone:
         tables = selected(results).tables
         snapshots = results.of(backup_steps.SnapshotDone).results
-        damaged, uncounted = bounded(damaged_packs(self._context.database, self._backup.cluster))
+        database, cluster = self._context.database, self._backup.cluster
+        damaged, uncounted = bounded(damaged_packs(database, cluster))
+        earlier = database.backups.newest_committed(cluster, _EARLIER)
 
         def task(host_id: str) -> Upload:
             snapshot, packs = snapshots[host_id], damaged.get(host_id, {})
@@ -220,12 +223,13 @@ class _Round:
                 snapshot_bytes=snapshot.bytes,
                 distrusted={pack: tuple(found) for pack, found in packs.items()},
                 distrust_all=host_id in uncounted,
+                earlier=earlier,
             )
 
         done = self._nodes.on_all(results, Phase.UPLOAD, task)
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
-        note_lost_packs(self._context.database, self._backup.id, done.results)
+        note_lost_packs(database, self._backup.id, done.results)
         return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:

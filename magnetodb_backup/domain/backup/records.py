@@ -80,6 +80,14 @@ class Backup:
 
 
 @dataclass(frozen=True)
+class CommittedBackup:
+    """A complete backup, and the SHA-256 of its manifest, empty if that is not known."""
+
+    backup_id: str
+    manifest_sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Progress:
     """The progress of a node backup: numbers of files and packs, sizes in bytes."""
 

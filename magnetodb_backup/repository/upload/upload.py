@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,10 +18,11 @@ from magnetodb_backup.domain.backup.manifest import (
     StoredObject,
 )
 from magnetodb_backup.domain.backup.packing import group, group_again
-from magnetodb_backup.domain.backup.records import Progress
+from magnetodb_backup.domain.backup.records import CommittedBackup, Progress
 from magnetodb_backup.errors import BackupError, CorruptSSTable
 from magnetodb_backup.repository.format.manifests import NodeManifestReader, NodeManifestWriter
-from magnetodb_backup.repository.node import NodeRepository, logged
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.node_manifests import logged
 from magnetodb_backup.repository.upload.file_index import FileIndex, Known
 from magnetodb_backup.repository.upload.pipeline import Engine
 from magnetodb_backup.repository.upload.recorder import Recorder
@@ -56,6 +57,17 @@ class Caller:
 
 
 @dataclass(frozen=True)
+class EarlierBackups:
+    """What is known of earlier backups: the newest ones, and their packs that are damaged."""
+
+    committed: tuple[CommittedBackup, ...] = ()
+    distrusted: frozenset[str] = frozenset()
+
+
+_NONE = EarlierBackups()
+
+
+@dataclass(frozen=True)
 class NodeUpload:
     """A finished upload; sizes in bytes, ``corrupt_files`` are paths.
 
@@ -80,12 +92,13 @@ def upload_node(
     *,
     spool_directory: Path,
     caller: Caller,
-    distrusted: frozenset[str] = frozenset(),
+    earlier: EarlierBackups = _NONE,
 ) -> NodeUpload:
     """Upload the bytes of the files that the store lacks, then the node manifest; read that back.
 
-    Memory is bounded by the packs in flight. ``distrusted`` packs are uploaded again. A lost pack
-    is rebuilt if the snapshot still has all its files, which also repairs older backups.
+    Memory is bounded by the packs in flight. Packs that are ``earlier.distrusted`` are uploaded
+    again. A lost pack is rebuilt if the snapshot still has all its files, which also repairs older
+    backups.
 
     :raises CorruptSSTable: for a Data.db that does not match its Digest.crc32, unless marked.
     :raises FileVanished: if a hard link disappears.
@@ -93,8 +106,8 @@ def upload_node(
     """
     if index.is_empty():
         with index.all_or_nothing():  # a partial index would count as complete the next time
-            rebuild(index, repository)
-    packs = StoredPacks(repository, index, distrusted)
+            rebuild(index, repository, earlier.committed)
+    packs = StoredPacks(repository, index, earlier.distrusted)
     upload = _Upload(repository, index, packs, snapshot, settings, caller)
     while True:
         try:
@@ -153,7 +166,7 @@ class _Upload:
             raise_if_cancelled()
             recorder.report(force=True)
             trailer = writer.finish()
-            stored = self._repository.put_node_manifest(self._snapshot.header.backup_id, file)
+            stored = self._put_manifest(file)
         self._index.prune(_FORGOTTEN_AFTER)
         return NodeUpload(
             stored,
@@ -164,6 +177,18 @@ class _Upload:
             tuple(sorted(self._packs.replaced)),
             self._packs.unrepaired(),
         )
+
+    def _put_manifest(self, file: BinaryIO) -> StoredObject:
+        """Store the manifest; a backup that ended while the store was waited for leaves none."""
+        backup_id = self._snapshot.header.backup_id
+        stored = self._repository.put_node_manifest(backup_id, file)
+        try:
+            self._caller.raise_if_cancelled()
+        except BackupError:
+            with logged(_ANY):
+                self._repository.delete_node_manifest(backup_id)
+            raise
+        return stored
 
     def needed(self) -> Iterator[str]:
         """Yield the packs that have the contents of unchanged files."""
@@ -216,7 +241,7 @@ def harmed_backups(
     logged. ``get_on`` is called for each manifest and may raise.
     """
     harmed: dict[str, int] = {}
-    manifests = repository.latest_manifests(left_out=_ANY)
+    manifests = repository.manifests.newest_first(_ANY)
     while (manifest := _next(manifests)) is not None:
         with logged(_ANY):
             if count := sum(any(e.pack in lost for e in entry.extents) for entry in manifest):
@@ -234,9 +259,15 @@ def _next(manifests: Iterator[NodeManifestReader]) -> NodeManifestReader | None:
         return None
 
 
-def rebuild(index: FileIndex, repository: NodeRepository) -> None:
-    """Fill the index from this node's newest manifests; files are hashed again."""
-    for manifest in repository.latest_manifests(_LEARNED_FROM):
+def rebuild(
+    index: FileIndex, repository: NodeRepository, committed: Sequence[CommittedBackup]
+) -> None:
+    """Fill the index from this node's newest manifests; files are hashed again.
+
+    Only what a backup manifest names is learned: wrong extents would get into later backups.
+    """
+    manifests = repository.manifests.proved(committed)
+    for manifest in itertools.islice(manifests, _LEARNED_FROM):
         LOG.info("filling the index from backup %s", manifest.header.backup_id)
         with logged():
             for entry in manifest:

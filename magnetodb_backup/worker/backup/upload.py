@@ -21,6 +21,7 @@ from magnetodb_backup.repository.upload.file_index import FileIndex
 from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.repository.upload.upload import (
     Caller,
+    EarlierBackups,
     NodeSnapshot,
     NodeUpload,
     harmed_backups,
@@ -171,7 +172,7 @@ class UploadWork:
                 replace(self._settings, on_corrupt=task.on_corrupt),
                 spool_directory=self._state_dir,
                 caller=Caller(report, context.raise_if_cancelled, context.get_on),
-                distrusted=distrusted,
+                earlier=EarlierBackups(task.earlier, distrusted),
             )
         finally:
             index.close()

@@ -18,6 +18,7 @@ from magnetodb_backup.repository.upload.file_index import FileIndex
 from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.repository.upload.upload import (
     Caller,
+    EarlierBackups,
     NodeSnapshot,
     NodeUpload,
     harmed_backups,
@@ -29,6 +30,9 @@ PREFIX, CLUSTER = "backups", "test cluster"
 HOST = "11111111-1111-4111-8111-111111111111"
 PACK_SIZE = 1000
 TABLE_ID = "0123456789abcdef0123456789abcdef"
+
+
+_NONE = EarlierBackups()
 
 
 def backup_id(number: int) -> str:
@@ -108,7 +112,7 @@ class Disk:
         number: int = 1,
         files: Callable[[], Iterator[SnapshotFile]] | None = None,
         *,
-        distrusted: frozenset[str] = frozenset(),
+        earlier: EarlierBackups = _NONE,
         raise_if_cancelled: Callable[[], None] = lambda: None,
         **settings: Any,
     ) -> NodeUpload:
@@ -122,7 +126,7 @@ class Disk:
                 UploadSettings(**{"pack_size": PACK_SIZE, **settings}),
                 spool_directory=self.root.parent,
                 caller=Caller(self.progress.append, raise_if_cancelled),
-                distrusted=distrusted,
+                earlier=earlier,
             )
         finally:
             index.close()

@@ -54,10 +54,12 @@ def test_schema_keeps_every_character(disk: Disk) -> None:
     assert stored.size == len(text.encode())
 
 
-def test_only_committed_backups_are_listed(backed_up: Disk) -> None:
+def test_backups_are_listed_with_those_that_are_not_committed(backed_up: Disk) -> None:
     backed_up.upload(3)
     backed_up.cluster.put_schema(backup_id(3), "")
-    assert list(backed_up.cluster.backup_ids()) == [backup_id(1), backup_id(2)]
+    found = list(backed_up.cluster.ids_with_objects())
+    assert found == [backup_id(1), backup_id(2), backup_id(3)]
+    assert [backed_up.cluster.lists_manifest(id_) for id_ in found] == [True, True, False]
 
 
 def test_backup_without_manifest_is_not_found(backed_up: Disk) -> None:
@@ -133,7 +135,7 @@ def test_deletion_removes_manifests_and_no_pack(backed_up: Disk) -> None:
     assert backed_up.cluster.delete_backup(backup_id(1)) == 4
     assert _names(backed_up, 1) == []
     assert backed_up.repository.packs() == packs
-    assert list(backed_up.cluster.backup_ids()) == [backup_id(2)]
+    assert list(backed_up.cluster.ids_with_objects()) == [backup_id(2)]
     assert backed_up.restored(2) == backed_up.contents()
 
 

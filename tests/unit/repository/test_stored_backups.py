@@ -101,6 +101,14 @@ def test_a_backup_that_is_listed_but_deleted_is_absent(backed_up: Disk) -> None:
     assert (last.backup_id, last.absent) == (backup_id(5), True)
 
 
+def test_a_backup_that_was_not_committed_is_passed_over(backed_up: Disk) -> None:
+    backed_up.upload(7)
+    backed_up.store.put(
+        CONTAINER, "backups/mine/notes", b"", size=0, md5=hashlib.md5(b"").hexdigest()
+    )
+    assert [type(each) for each in found(backed_up.store)] == [StoredBackup, StoredBackup]
+
+
 def test_a_backup_that_is_not_listed_yet_is_found_by_its_id(backed_up: Disk) -> None:
     backed_up.store.unlisted = lambda name: True
     assert found(backed_up.store) == []

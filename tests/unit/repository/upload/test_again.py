@@ -6,10 +6,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.backup.records import CommittedBackup
 from magnetodb_backup.errors import (
     AccessDenied,
     BackupError,
@@ -17,8 +21,27 @@ from magnetodb_backup.errors import (
     NotFound,
     StorageUnavailable,
 )
-from magnetodb_backup.repository.format.names import node_manifest_name, pack_name
-from tests.unit.repository.disk import HOST, ONE_BY_ONE, PACK_SIZE, Disk, backup_id, noise
+from magnetodb_backup.repository.format.names import (
+    cluster_container,
+    node_manifest_name,
+    pack_name,
+)
+from magnetodb_backup.repository.upload.upload import EarlierBackups
+from tests.unit.repository.backups import commit
+from tests.unit.repository.disk import (
+    CLUSTER,
+    HOST,
+    ONE_BY_ONE,
+    PACK_SIZE,
+    PREFIX,
+    Disk,
+    backup_id,
+    header,
+    noise,
+)
+from tests.unit.repository.stages import manifest_of
+
+CONTAINER = cluster_container(PREFIX, CLUSTER)
 
 
 @pytest.fixture
@@ -27,10 +50,15 @@ def stored(disk: Disk) -> Disk:
     for number in range(20):
         disk.write(f"f{number:02d}", noise(number, PACK_SIZE // 10))
     disk.write("large", noise(99, 3 * PACK_SIZE))
-    disk.upload(**ONE_BY_ONE)
+    _backup(disk, 1, **ONE_BY_ONE)
     disk.store.packs_put()
     disk.store.heads.clear()
     return disk
+
+
+def _backup(disk: Disk, number: int, **settings: Any) -> BackupManifest:
+    """Upload the disk and commit it as a backup."""
+    return commit(disk.cluster, number, {disk.host_id: disk.upload(number, **settings)})
 
 
 def _pack_of(disk: Disk, name: str, number: int = 1) -> str:
@@ -90,7 +118,7 @@ def test_distrusted_pack_is_stored_again(stored: Disk) -> None:
     packs = {_pack_of(stored, "f00"), _pack_of(stored, "large")}
     for pack in packs:
         stored.damage(pack, lambda body: bytes(len(body)))
-    uploaded = stored.upload(2, distrusted=frozenset(packs), **ONE_BY_ONE)
+    uploaded = stored.upload(2, earlier=EarlierBackups(distrusted=frozenset(packs)), **ONE_BY_ONE)
     assert set(stored.store.packs_put()) == {pack_name(p) for p in packs}
     assert uploaded.progress.packs_replaced == 2
     assert stored.restored(2) == stored.restored(1) == stored.contents()
@@ -99,7 +127,7 @@ def test_distrusted_pack_is_stored_again(stored: Disk) -> None:
 def test_replaced_packs_are_told(stored: Disk) -> None:
     """Only those: a distrusted pack that nothing needs is not stored again."""
     needed, useless = _pack_of(stored, "f00"), "0" * 64
-    uploaded = stored.upload(2, distrusted=frozenset({needed, useless}))
+    uploaded = stored.upload(2, earlier=EarlierBackups(distrusted=frozenset({needed, useless})))
     assert uploaded.replaced == (needed,)
     assert stored.upload(3).replaced == ()
 
@@ -110,11 +138,11 @@ def test_content_of_a_distrusted_pack_may_move(stored: Disk) -> None:
     stored.damage(pack, lambda body: bytes(len(body)))
     for number in range(5):
         (stored.root / f"f{number:02d}").unlink()
-    uploaded = stored.upload(2, distrusted=frozenset({pack}))
+    uploaded = stored.upload(2, earlier=EarlierBackups(distrusted=frozenset({pack})))
     assert uploaded.replaced == ()
     assert stored.restored(2) == stored.contents()
     stored.store.packs_put()
-    stored.upload(3, distrusted=frozenset({pack}))
+    stored.upload(3, earlier=EarlierBackups(distrusted=frozenset({pack})))
     assert stored.store.packs_put() == []
 
 
@@ -239,7 +267,9 @@ def test_distrusted_pack_is_not_reported_as_lost(stored: Disk) -> None:
     pack = _pack_of(stored, "large")
     (stored.root / "large").unlink()
     stored.damage(pack, lambda body: bytes(len(body)))
-    assert stored.upload(2, distrusted=frozenset({pack})).lost == frozenset()
+    assert (
+        stored.upload(2, earlier=EarlierBackups(distrusted=frozenset({pack}))).lost == frozenset()
+    )
 
 
 def test_lost_index_is_rebuilt_from_the_manifests(stored: Disk) -> None:
@@ -265,7 +295,7 @@ def test_lost_index_after_three_backups_knows_the_newest_place(stored: Disk) -> 
     old = _pack_of(stored, "f00")
     for number in range(5):
         (stored.root / f"f{number:02d}").unlink()
-    stored.upload(2, distrusted=frozenset({old}))
+    _backup(stored, 2, earlier=EarlierBackups(distrusted=frozenset({old})))
     new = _pack_of(stored, "f05", 2)
     assert new != old
     stored.lose_index()
@@ -290,8 +320,8 @@ def test_lost_index_without_any_manifest(disk: Disk) -> None:
 def test_rebuild_leaves_out_a_useless_manifest(
     stored: Disk, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    newer = stored.upload(2).manifest.name
-    stored.store.change("backups.test%20cluster", newer, damage)
+    newer = _backup(stored, 2).nodes[0].manifest.name
+    stored.store.change(CONTAINER, newer, damage)
     stored.lose_index()
     stored.write("a", noise(500, 50))
     assert stored.upload(3).progress.bytes_uploaded == 50
@@ -300,18 +330,62 @@ def test_rebuild_leaves_out_a_useless_manifest(
     assert stored.restored(3) == stored.contents()
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_rebuild_learns_nothing_that_no_backup_names(stored: Disk, committed: bool) -> None:
+    """Finding 23: another program stored a node manifest, of a committed backup or of none."""
+    if committed:
+        _backup(stored, 2)
+    else:
+        stored.upload(2)
+    entries = stored.entries(2)
+    one, other = entries["f00"], entries["f01"]
+    forged = manifest_of([replace(one, extents=other.extents)], header(2))
+    stored.store.change(CONTAINER, node_manifest_name(backup_id(2), HOST), lambda _: forged)
+    stored.lose_index()
+    stored.upload(3)
+    assert stored.restored(3) == stored.contents()
+
+
+def test_rebuild_reads_the_backups_that_the_catalogue_knows(stored: Disk) -> None:
+    """Finding 17: a listing grows with backups times nodes."""
+    stored.lose_index()
+    stored.write("a", noise(500, 50))
+
+    def unlisted(name: str) -> bool:
+        assert not name.startswith("backups/")
+        return False
+
+    stored.store.unlisted = unlisted
+    _, commit_ = stored.cluster.read_commit(backup_id(1))
+    known = (CommittedBackup(backup_id(8)), CommittedBackup(backup_id(1), commit_.sha256))
+    uploaded = stored.upload(2, earlier=EarlierBackups(known))
+    assert uploaded.progress.bytes_uploaded == 50
+    assert stored.restored(2) == stored.contents()
+
+
+def test_rebuild_learns_nothing_of_a_backup_that_is_not_the_catalogues(
+    stored: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (2, 3):
+        _backup(stored, number)
+    stored.lose_index()
+    known = (CommittedBackup(backup_id(3), "0" * 64), CommittedBackup(backup_id(2)))
+    stored.upload(4, earlier=EarlierBackups(known))
+    assert "manifest.json is not what the catalogue knows" in caplog.text
+
+
 def test_interrupted_rebuild_begins_again(stored: Disk) -> None:
     """What the second manifest would have taught must not be uploaded again."""
     content = (stored.root / "f00").read_bytes()
     (stored.root / "f00").unlink()
-    stored.upload(2)
+    _backup(stored, 2)
     stored.lose_index()
     stored.write("f00", content)
-    reads: list[str] = []
+    older, reads = node_manifest_name(backup_id(1), HOST), list[str]()
 
     def fail(name: str) -> None:
         reads.append(name)
-        if len(reads) == 4:  # two headers, the newer manifest, and now the older one
+        if reads.count(older) == 3:  # its header, its digest, and now its files
             raise StorageUnavailable("503")
 
     stored.store.before_read = fail

@@ -23,7 +23,8 @@ from magnetodb_backup.errors import (
     NoSpace,
     StorageRefused,
 )
-from tests.unit.repository.disk import ONE_BY_ONE, PACK_SIZE, Disk, noise
+from magnetodb_backup.repository.format.names import cluster_container
+from tests.unit.repository.disk import CLUSTER, ONE_BY_ONE, PACK_SIZE, PREFIX, Disk, noise
 
 DATA, DIGEST = "nb-1-big-Data.db", "nb-1-big-Digest.crc32"
 SIZES = pytest.mark.parametrize("size", [0, 100, 3 * PACK_SIZE], ids=["empty", "small", "large"])
@@ -249,6 +250,34 @@ def test_cancelling_after_the_last_pack_still_counts(disk: Disk) -> None:
     with pytest.raises(Cancelled, match="enough"):
         disk.upload(raise_if_cancelled=check)
     assert _no_manifest(disk)
+
+
+@pytest.mark.parametrize("deletion_fails", [False, True])
+def test_manifest_that_was_stored_after_the_end_of_its_backup(
+    disk: Disk, deletion_fails: bool
+) -> None:
+    """Finding 30: the request waited for the store while the backup was cancelled and deleted."""
+    disk.write("f", noise(1, 100))
+    ended: list[str] = []
+
+    def check() -> None:
+        if ended:
+            raise Cancelled("enough")
+
+    def end(name: str) -> None:
+        if name.startswith("backups/"):
+            ended.append(name)
+
+    def fail(name: str) -> None:
+        if deletion_fails:
+            raise StorageRefused("closed")
+
+    disk.store.before_put, disk.store.before_delete = end, fail
+    with pytest.raises(Cancelled, match="enough"):
+        disk.upload(raise_if_cancelled=check)
+    assert ended
+    left = list(disk.store.list(cluster_container(PREFIX, CLUSTER), "backups/"))
+    assert bool(left) is deletion_fails
 
 
 def test_failed_upload_can_be_repeated(disk: Disk) -> None:
