@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from magnetodb_backup.conductor.backup.damaged_packs import record_damage
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
 from magnetodb_backup.errors import BackupError
@@ -35,6 +36,7 @@ class Verification:
             progress=lambda *_: None,
             raise_if_cancelled=context.raise_if_cancelled,
         )
+        record_damage(context.database, job, backup, report)
         return asdict(report)
 
     def fail(self, job: Job, error: BackupError, context: JobContext) -> None:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
+from magnetodb_backup.database.damaged_packs import DamagedPackStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
@@ -18,6 +18,7 @@ from magnetodb_backup.errors import InvalidValue
 
 __all__ = [
     "BackupStore",
+    "DamagedPackStore",
     "Database",
     "JobStore",
     "NodeStore",
@@ -30,12 +31,13 @@ __all__ = [
 class Database:
     """The stores over one engine."""
 
-    def __init__(self, transactions: Transactions, clock: Callable[[], float]) -> None:
+    def __init__(self, transactions: Transactions, clock: Callable[[], float] | None) -> None:
         self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
         self.jobs = JobStore(transactions)
         self.restores = RestoreStore(transactions)
         self.nodes = NodeStore(transactions, clock)
+        self.damaged_packs = DamagedPackStore(transactions)
         self.ownership = OwnershipStore(transactions)
 
     def fenced(self, fence: Fence) -> Database:
@@ -90,8 +92,10 @@ class Database:
         self._engine.dispose()
 
 
-def connect(connection_url: str, clock: Callable[[], float] = time.time) -> Database:
+def connect(connection_url: str, clock: Callable[[], float] | None = None) -> Database:
     """Return the database behind an SQLAlchemy URL.
+
+    The times of reports are by the database's own clock, unless there is a ``clock``.
 
     :raises InvalidValue: if the URL is wrong.
     :raises DatabaseUnavailable: if the server does not answer.

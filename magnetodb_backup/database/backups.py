@@ -44,8 +44,9 @@ _COMMITTED = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
 
 
-def _backup(row: BackupRow) -> Backup:
-    values = {f.name: getattr(row, f.name) for f in fields(Backup)}
+def _backup(row: BackupRow, *, with_selection: bool = True) -> Backup:
+    left_out = () if with_selection else ("selection",)
+    values = {f.name: getattr(row, f.name) for f in fields(Backup) if f.name not in left_out}
     lists = {name: tuple(values[name] or ()) for name in ("notes", "data_centers")}
     return Backup(**{**values, **lists, "status": BackupStatus(row.status)})
 
@@ -185,6 +186,8 @@ class BackupStore:
     ) -> tuple[Backup, ...]:
         """Return backups, sorted by ``key`` or ``key:asc|desc``, after the backup ``marker``.
 
+        They have no selection: those of a page may name a million tables.
+
         :raises InvalidValue: for a sort key, status or marker that does not exist, or a limit
             below 1.
         """
@@ -199,8 +202,15 @@ class BackupStore:
         others = [BackupRow.status != BackupStatus.DELETED.value] if hidden else []
 
         def work(session: Session) -> tuple[Backup, ...]:
-            rows = BACKUPS.page(session, page, *others, key=key, descending=direction == "desc")
-            return tuple(_backup(row) for row in rows)
+            rows = BACKUPS.page(
+                session,
+                page,
+                *others,
+                key=key,
+                descending=direction == "desc",
+                without=[BackupRow.selection],
+            )
+            return tuple(_backup(row, with_selection=False) for row in rows)
 
         return self._transactions.run(work)
 

@@ -88,16 +88,6 @@ class JobStore:
 
         return self._transactions.run(work)
 
-    def newest(self, kind: str, cluster: str, limit: int) -> tuple[Job, ...]:
-        """Return the cluster's jobs of a kind, newest first."""
-
-        def work(session: Session) -> tuple[Job, ...]:
-            query = select(JobRow).where(JobRow.kind == kind, JobRow.cluster == cluster)
-            rows = session.scalars(query.order_by(JobRow.created_at.desc()).limit(limit))
-            return tuple(row.record() for row in rows)
-
-        return self._transactions.run(work)
-
     def unfinished(self) -> tuple[Job, ...]:
         """Return the jobs that are not finished, oldest first."""
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect
 from sqlalchemy.engine import Connection, Engine
 
+from magnetodb_backup.errors import DatabaseUnavailable
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -34,16 +36,34 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(engine: Engine) -> None:
-    """Upgrade to the newest revision, in one transaction where the database can do that."""
+    """Upgrade to the newest revision, in one transaction where the database can do that.
+
+    :raises DatabaseUnavailable: if another process upgrades it for a long time.
+    """
     from alembic import command
 
     try:
         with engine.begin() as connection:
-            if lock := _LOCKS.get(engine.dialect.name):
-                connection.exec_driver_sql(lock)
+            take_lock(connection)
             command.upgrade(_config(connection), "head")
     finally:
         engine.dispose()  # MySQL's lock ends with its connection
+
+
+def take_lock(connection: Connection) -> None:
+    """Wait for the end of an upgrade by another process.
+
+    :raises DatabaseUnavailable: if MariaDB or MySQL gives up waiting, which it shows by its answer.
+    """
+    dialect = connection.dialect.name
+    if dialect not in _LOCKS:
+        return
+    answer = connection.exec_driver_sql(_LOCKS[dialect]).scalar()
+    if dialect == "mysql" and answer != 1:
+        raise DatabaseUnavailable(
+            "another process has been upgrading the database for a minute; wait for its end, and "
+            "repeat magnetodb-backup-manage db sync"
+        )
 
 
 def current(engine: Engine) -> str | None:

@@ -124,6 +124,7 @@ class BackupRow(RecordRow):
     __table_args__ = (
         Index("ix_backups_created_at", "created_at", "id"),
         Index("ix_backups_name", "name"),
+        Index("ix_backups_status", "status", "cluster"),
         Base.__table_args__,
     )
 
@@ -151,6 +152,23 @@ class NodeBackupRow(NodeRecordRow):
     __tablename__ = "node_backups"
 
     backup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+
+
+class DamagedPackRow(Base):
+    """A pack that a verification found damaged and that no upload has replaced since."""
+
+    __tablename__ = "damaged_packs"
+    __table_args__ = (
+        Index("ix_damaged_packs_backup_id", "backup_id"),
+        Index("ix_damaged_packs_cluster", "cluster"),
+        Base.__table_args__,
+    )
+
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    pack: Mapped[str] = mapped_column(String(64), primary_key=True)
+    verification_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    backup_id: Mapped[str] = mapped_column(String(36))
+    cluster: Mapped[str] = mapped_column(String(255))
 
 
 class JobRow(Base):
@@ -231,6 +249,7 @@ class RestoreRow(RecordRow):
     __table_args__ = (
         Index("ix_restores_created_at", "created_at", "id"),
         Index("ix_restores_backup_id", "backup_id"),
+        Index("ix_restores_status", "status", "cluster"),
         Base.__table_args__,
     )
 

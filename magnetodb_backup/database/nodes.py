@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timezone
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Double, delete, literal, select
 from sqlalchemy.orm import Session
 
+from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import ConductorRow, NodeRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import Node
@@ -28,17 +29,24 @@ def _node(row: NodeRow, alive_since: float) -> Node:
 
 
 class NodeStore:
-    """Reads and writes reports; ``clock`` returns seconds since the epoch."""
+    """Reads and writes reports.
 
-    def __init__(self, transactions: Transactions, clock: Callable[[], float]) -> None:
+    Times are by the database's clock: those of the conductors may differ. Tests set another
+    ``clock``, which returns seconds since the epoch.
+    """
+
+    def __init__(self, transactions: Transactions, clock: Callable[[], float] | None) -> None:
         self._transactions, self._clock = transactions, clock
+
+    def _now(self) -> ColumnElement[float]:
+        return DatabaseTime() if self._clock is None else literal(self._clock(), Double())
 
     def report(self, report: NodeReport) -> None:
         """Record a worker's report as just received."""
 
         def work(session: Session) -> None:
             row = session.get(NodeRow, report.worker_id, with_for_update=True)
-            seen = self._clock()
+            seen = session.scalar(select(self._now()))
             if row is None:
                 row = NodeRow(worker_id=report.worker_id, first_seen=seen)
                 session.add(row)
@@ -51,13 +59,14 @@ class NodeStore:
 
         Live are those that reported in the last seconds and did not say that they stop.
         """
-        alive_since = self._clock() - live_within
 
         def work(session: Session) -> tuple[Node, ...]:
-            query = select(NodeRow).order_by(NodeRow.cluster, NodeRow.worker_id)
+            now = self._now().label("now")
+            query = select(NodeRow, now).order_by(NodeRow.cluster, NodeRow.worker_id)
             if cluster is not None:
                 query = query.where(NodeRow.cluster == cluster)
-            return tuple(_node(row, alive_since) for row in session.scalars(query))
+            found = session.execute(query).all()
+            return tuple(_node(row, seen_at - live_within) for row, seen_at in found)
 
         return self._transactions.run(work)
 
@@ -78,7 +87,7 @@ class NodeStore:
         """Record a conductor's sign of life."""
 
         def work(session: Session) -> None:
-            seen = self._clock()
+            seen = session.scalar(select(self._now())) or 0.0
             session.merge(ConductorRow(name=name, last_seen=seen))
             old = ConductorRow.last_seen < seen - _FORGOTTEN_AFTER
             session.execute(delete(ConductorRow).where(old))
@@ -89,7 +98,7 @@ class NodeStore:
         """Return the names of conductors that gave a sign of life in the last seconds."""
 
         def work(session: Session) -> tuple[str, ...]:
-            alive_since = self._clock() - live_within
+            alive_since = self._now() - live_within
             query = select(ConductorRow.name).where(ConductorRow.last_seen >= alive_since)
             return tuple(session.scalars(query.order_by(ConductorRow.name)))
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Double, Update, delete, select, update
+from sqlalchemy import Update, delete, select, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import FunctionElement
 
+from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import OwnershipRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.jobs import Fence, Resource
@@ -19,28 +18,6 @@ from magnetodb_backup.errors import OwnershipLost
 
 _UNOWNED = ""
 _UNSYNCHRONIZED = {"synchronize_session": False}  # no session keeps these rows as objects
-
-
-class _DatabaseTime(FunctionElement[float]):
-    """The database's own clock, in seconds since the epoch, with fractions."""
-
-    type = Double()
-    inherit_cache = True
-
-
-@compiles(_DatabaseTime, "sqlite")
-def _sqlite_time(element: Any, compiler: Any, **_: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"  # any version of SQLite, milliseconds
-
-
-@compiles(_DatabaseTime, "mysql")
-def _mysql_time(element: Any, compiler: Any, **_: Any) -> str:
-    return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000000.0)"
-
-
-@compiles(_DatabaseTime, "postgresql")
-def _postgresql_time(element: Any, compiler: Any, **_: Any) -> str:
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
 def claim(
@@ -62,14 +39,14 @@ def claim(
         return None
     generations = tuple((r, found[r].generation + 1) for r in sorted(resources))
     for resource, generation in generations:
-        values = {"owner": owner, "generation": generation, "heartbeat": _DatabaseTime()}
+        values = {"owner": owner, "generation": generation, "heartbeat": DatabaseTime()}
         session.execute(_at(resource).values(values), execution_options=_UNSYNCHRONIZED)
     return Fence(owner, generations)
 
 
 def _look(session: Session, resources: Collection[Resource], *, lock: bool) -> dict[Resource, Any]:
     """Return owner, generation and seconds since the heartbeat of what has a row."""
-    age = (_DatabaseTime() - OwnershipRow.heartbeat).label("age")
+    age = (DatabaseTime() - OwnershipRow.heartbeat).label("age")
     query = select(OwnershipRow.resource, OwnershipRow.owner, OwnershipRow.generation, age)
     query = query.where(OwnershipRow.resource.in_([r.key for r in resources]))
     if lock:
@@ -137,7 +114,7 @@ class OwnershipStore:
         """Set the heartbeat of all fences to now; return those that do not hold any more."""
 
         def work(session: Session) -> frozenset[Fence]:
-            values = {"heartbeat": _DatabaseTime()}
+            values = {"heartbeat": DatabaseTime()}
             return frozenset(f for f in fences if not _update(session, f, values))
 
         return self._transactions.run(work)

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, and_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from magnetodb_backup.database.models import NodeRecordRow, RecordRow
 from magnetodb_backup.database.session import Transactions
@@ -90,9 +90,17 @@ class Rows(Generic[Row]):
             raise InvalidValue(f"status is {page.status!r}; use one of {', '.join(known)}")
 
     def page(
-        self, session: Session, page: Page, *others: Any, key: str, descending: bool
+        self,
+        session: Session,
+        page: Page,
+        *others: Any,
+        key: str,
+        descending: bool,
+        without: Sequence[InstrumentedAttribute[Any]] = (),
     ) -> Iterator[Row]:
         """Yield the rows of a page, sorted by a column; ``others`` are more conditions.
+
+        The columns ``without`` are not read unless they are asked for.
 
         :raises InvalidValue: for a marker that does not exist.
         """
@@ -114,6 +122,7 @@ class Rows(Generic[Row]):
             same = and_(column == value, later(id_, last.id))
             query = query.where(or_(later(column, value), same))
         order = [c.desc() if descending else c for c in (column, id_)]
+        query = query.options(*(defer(column) for column in without))
         yield from session.scalars(query.order_by(*order).limit(page.limit))
 
     def check_updatable(self, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import json
 import threading
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -131,6 +132,50 @@ def test_errors_of_complete_backups_become_notes(database_url: str) -> None:
         "DELETED": ("", ()),
     }
     database.close()
+
+
+def test_damage_that_was_found_before_is_known(database_url: str) -> None:
+    """It was in the results of verifications, and void by those of later ones and of uploads."""
+    _upgrade_to(database_url, "0006")
+    _insert_job(database_url, 1, "one", {"read_data": True, "problems": _problems("a", "b", "c")})
+    _insert_job(database_url, 2, "two", {"read_data": True, "problems": _problems("x")})
+    _insert_job(database_url, 3, "one", {"read_data": True, "problems": _problems("a", "b")})
+    further = {"h2": ["y"]}
+    _insert_job(database_url, 4, "one", {"read_data": False, "problems": _problems("", "z")})
+    _insert_job(database_url, 5, "two", {"problems": [], "further_packs": further})
+    replaced = {"a": ["verification-1", "verification-3"], "x": ["verification-1"]}
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        steps = Table("job_steps", MetaData(), autoload_with=connection)
+        result = json.dumps({"results": {"h1": {"replaced": replaced}, "h2": {}}, "failed": {}})
+        values = {"job_id": "job", "round": 1, "name": "upload", "result": result}
+        connection.execute(steps.insert().values(**values, finished_at=datetime(2026, 11, 29)))
+    engine.dispose()
+    database = connect(database_url)
+    database.sync()
+    assert database.damaged_packs.of("c") == {
+        "h1": {"b": ["verification-3"], "x": ["verification-2"], "z": ["verification-4"]},
+        "h2": {"y": ["verification-5"]},
+    }
+    database.close()
+
+
+def _problems(*packs: str) -> list[dict[str, str]]:
+    return [{"host_id": "h1", "kind": "corrupt", "pack": pack, "detail": ""} for pack in packs]
+
+
+def _insert_job(database_url: str, number: int, backup_id: str, result: Any) -> None:
+    engine, then = make_engine(database_url), datetime(2026, 11, number)
+    values = {
+        "id": f"verification-{number}", "kind": "verification", "subject_kind": "backup",
+        "subject_id": backup_id, "cluster": "c", "status": "DONE", "created_at": then,
+        "updated_at": then, "parameters": "{}", "result": json.dumps(result), "error": "",
+        "error_code": "", "round": 1, "cancel_requested": False, "owner": "",
+    }  # fmt: skip
+    with engine.begin() as connection:
+        jobs = Table("jobs", MetaData(), autoload_with=connection)
+        connection.execute(jobs.insert().values(values))
+    engine.dispose()
 
 
 def _insert_as_then(database_url: str, **others: str) -> None:

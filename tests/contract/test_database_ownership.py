@@ -14,7 +14,14 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database import BackupStore, Database, JobStore, RestoreStore, connect
+from magnetodb_backup.database import (
+    BackupStore,
+    DamagedPackStore,
+    Database,
+    JobStore,
+    RestoreStore,
+    connect,
+)
 from magnetodb_backup.database.ownership import FencedTransactions
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -174,8 +181,9 @@ class Owned:
         return self.database.backups.create(request, str(uuid.uuid4()), "c")
 
     def everything(self) -> list[tuple[Any, ...]]:
-        """Return all rows of jobs, steps, backups and restores."""
+        """Return all rows that a job writes."""
         tables = ("backups", "node_backups", "jobs", "job_steps", "restores", "node_restores")
+        tables = (*tables, "damaged_packs")
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -210,6 +218,10 @@ WRITES: dict[str, Write] = {
     "restores.put_node_restore": lambda d, o: d.restores.put_node_restore(
         NodeRestore(o.restore.id, "host", "127.0.0.1", "dc", "rack")
     ),
+    "damaged_packs.record": lambda d, o: d.damaged_packs.record(
+        "verification", o.backup.id, "c", [("host", "pack")], read_data=True
+    ),
+    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget("host", {"pack": ["verification"]}),
     "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }
 READS = {
@@ -217,11 +229,11 @@ READS = {
         "jobs.get",
         "jobs.current",
         "jobs.latest",
-        "jobs.newest",
         "jobs.unfinished",
         "jobs.step_results",
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
+    *("backups.newest_committed", "damaged_packs.of"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results"),
 }
@@ -234,7 +246,12 @@ def owned(database: Database) -> Owned:
 
 
 def test_each_method_is_known_to_read_or_to_write() -> None:
-    stores = {"jobs": JobStore, "backups": BackupStore, "restores": RestoreStore}
+    stores = {
+        "jobs": JobStore,
+        "backups": BackupStore,
+        "restores": RestoreStore,
+        "damaged_packs": DamagedPackStore,
+    }
     public = {
         f"{name}.{method}"
         for name, store in stores.items()

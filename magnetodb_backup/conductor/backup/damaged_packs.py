@@ -4,75 +4,42 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
 
-from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.jobs import JobKind
-from magnetodb_backup.tasks.backup_steps import UploadDone
-from magnetodb_backup.tasks.codec import decode
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.repository.findings import VerificationReport
+from magnetodb_backup.tasks.backup import Uploaded
 
 _MOST_PACKS = 50_000
-_LOOKED_AT = 200  # newest jobs of each kind
 # By host ID and pack: the IDs of the verification jobs that found it damaged.
 DamagedPacks = dict[str, dict[str, list[str]]]
 
 
-@dataclass(frozen=True)
-class _Problem:
-    host_id: str
-    pack: str
-
-
-@dataclass(frozen=True)
-class _Verification:
-    """What a finished verification's result says about packs."""
-
-    problems: tuple[_Problem, ...]
-    read_data: bool
-    further_packs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def packs(self) -> Iterator[tuple[str, str]]:
-        """Yield host ID and pack of each problem that has one."""
-        yield from ((p.host_id, p.pack) for p in self.problems if p.pack)
-        for host_id, packs in self.further_packs.items():
-            yield from ((host_id, pack) for pack in packs)
-
-
-@dataclass(frozen=True)
-class _Replaced:
-    replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Uploads:
-    """What the step *upload* says about packs; the rest of it is not read."""
-
-    step: ClassVar[str] = UploadDone.step
-
-    results: Mapping[str, _Replaced] = field(default_factory=dict)
-
-
-def damaged_packs(database: Database, cluster: str) -> DamagedPacks:
-    """Return the damaged packs of each node, with the verifications that found them.
+def record_damage(database: Database, job: Job, backup: Backup, report: VerificationReport) -> None:
+    """Record the packs that a verification found damaged; may be repeated.
 
     A finding is void when a later verification of the same backup read every byte, or when a
     backup that received the finding uploaded the pack again. Deleting the backup does not make it
     void: its packs stay where they are.
     """
-    findings: DamagedPacks = {}
-    read_later = set()
-    for job in database.jobs.newest(JobKind.VERIFICATION, cluster, _LOOKED_AT):
-        if job.result is None or job.backup_id in read_later:
-            continue
-        verification = decode(_Verification, job.result)
-        for host_id, pack in verification.packs():
-            findings.setdefault(host_id, {}).setdefault(pack, []).append(job.id)
-        if verification.read_data:
-            read_later.add(job.backup_id)
-    return _not_replaced(database, cluster, findings)
+    database.damaged_packs.record(
+        job.id, backup.id, backup.cluster, _packs(report), read_data=report.read_data
+    )
+
+
+def forget_replaced(database: Database, uploads: Mapping[str, Uploaded]) -> None:
+    """Remove the findings of packs that were uploaded again, by the host IDs of their nodes."""
+    for host_id, uploaded in uploads.items():
+        database.damaged_packs.forget(host_id, uploaded.replaced)
+
+
+def _packs(report: VerificationReport) -> Iterator[tuple[str, str]]:
+    """Yield host ID and pack of each problem that has one."""
+    yield from ((p.host_id, p.pack) for p in report.problems if p.pack)
+    for host_id, packs in report.further_packs.items():
+        yield from ((host_id, pack) for pack in packs)
 
 
 def bounded(packs: DamagedPacks) -> tuple[DamagedPacks, frozenset[str]]:
@@ -90,23 +57,3 @@ def bounded(packs: DamagedPacks) -> tuple[DamagedPacks, frozenset[str]]:
             chosen[host_id] = taken
     more = frozenset(h for h, found in packs.items() if len(found) > len(chosen.get(h, ())))
     return chosen, more
-
-
-def _not_replaced(database: Database, cluster: str, findings: DamagedPacks) -> DamagedPacks:
-    """Leave out what uploads have replaced; they name the findings, so that no clock matters."""
-    backups = database.jobs.newest(JobKind.BACKUP, cluster, _LOOKED_AT) if findings else ()
-    for job in backups:
-        uploads = Results(database.jobs.step_results(job.id, job.round)).find(_Uploads)
-        for host_id, node in uploads.results.items() if uploads else ():
-            findings[host_id] = _without(findings.get(host_id, {}), node.replaced)
-    return {host_id: packs for host_id, packs in findings.items() if packs}
-
-
-def _without(
-    packs: Mapping[str, list[str]], replaced: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    left = {
-        pack: [verification for verification in found if verification not in replaced.get(pack, ())]
-        for pack, found in packs.items()
-    }
-    return {pack: found for pack, found in left.items() if found}

@@ -12,7 +12,7 @@ from dataclasses import replace
 from magnetodb_backup.conductor.backup.agreement import await_agreement
 from magnetodb_backup.conductor.backup.census import take_backup_census
 from magnetodb_backup.conductor.backup.commit import commit_backup, plan_commit
-from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
+from magnetodb_backup.conductor.backup.damaged_packs import bounded, forget_replaced
 from magnetodb_backup.conductor.backup.fingerprints import first_read, second_read
 from magnetodb_backup.conductor.backup.lost_packs import note_lost_packs
 from magnetodb_backup.conductor.backup.node_backups import NodeBackups, bounded_uploads
@@ -208,7 +208,7 @@ class _Round:
         tables = selected(results).tables
         snapshots = results.of(backup_steps.SnapshotDone).results
         database, cluster = self._context.database, self._backup.cluster
-        damaged, uncounted = bounded(damaged_packs(database, cluster))
+        damaged, uncounted = bounded(database.damaged_packs.of(cluster))
         earlier = database.backups.newest_committed(cluster, _EARLIER)
 
         def task(host_id: str) -> Upload:
@@ -229,6 +229,7 @@ class _Round:
         done = self._nodes.on_all(results, Phase.UPLOAD, task)
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
+        forget_replaced(database, done.results)
         note_lost_packs(database, self._backup.id, done.results)
         return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from magnetodb_backup.conductor.backup.damaged_packs import bounded, damaged_packs
+from magnetodb_backup.conductor.backup.damaged_packs import bounded, record_damage
 from magnetodb_backup.conductor.backup.node_backups import bounded_uploads
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.backup.records import Backup, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.errors import StorageRefused
+from magnetodb_backup.repository.findings import Problem, VerificationReport
 from magnetodb_backup.repository.format.names import node_container, pack_name
 from magnetodb_backup.tasks.backup import Uploaded
 from magnetodb_backup.tasks.cluster import Member
@@ -32,7 +33,7 @@ def _damage(cluster: Cluster, number: int = 2) -> str:
 
 
 def _distrusted(cluster: Cluster) -> dict[str, set[str]]:
-    found = damaged_packs(cluster.database, CLUSTER)
+    found = cluster.database.damaged_packs.of(CLUSTER)
     return {host_id: set(packs) for host_id, packs in found.items()}
 
 
@@ -74,8 +75,8 @@ def test_distrust_names_node_pack_and_verification(damaged: Damaged) -> None:
     cluster.verify(first)
     verification = cluster.job(first, JobKind.VERIFICATION).id
     host_id = cluster.nodes[2].me.host_id
-    assert damaged_packs(cluster.database, CLUSTER) == {host_id: {pack: [verification]}}
-    assert damaged_packs(cluster.database, "another cluster") == {}
+    assert cluster.database.damaged_packs.of(CLUSTER) == {host_id: {pack: [verification]}}
+    assert cluster.database.damaged_packs.of("another cluster") == {}
 
 
 def test_new_damage_is_new_distrust(damaged: Damaged) -> None:
@@ -178,9 +179,33 @@ def test_packs_of_others_than_the_described_problems_count(cluster: Cluster) -> 
     """A report describes the first problems; the packs of all are damaged."""
     backup = cluster.backup()
     job = cluster.database.jobs.create(JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, {})
-    report = {"problems": [], "read_data": False, "further_packs": {"h": ["p", "q"]}}
-    cluster.database.jobs.finish(job.id, JobStatus.DONE, result=report)
-    assert damaged_packs(cluster.database, CLUSTER) == {"h": {"p": [job.id], "q": [job.id]}}
+    report = VerificationReport(backup.id, False, 1, 1, 1, 0, (), further_packs={"h": ("p", "q")})
+    record_damage(cluster.database, job, backup, report)
+    assert cluster.database.damaged_packs.of(CLUSTER) == {"h": {"p": [job.id], "q": [job.id]}}
+
+
+def test_damage_is_known_however_many_verifications_follow(damaged: Damaged) -> None:
+    """Finding 22: what a verification older than the newest 200 had found was trusted again."""
+    cluster, first, pack = damaged
+    cluster.verify(first)
+    jobs, other = cluster.database.jobs, cluster.request()
+    jobs.finish(cluster.job(other).id, JobStatus.DONE)
+    for _ in range(201):
+        job = jobs.create(JobKind.VERIFICATION, Subject.backup(other.id), CLUSTER, {})
+        jobs.finish(job.id, JobStatus.DONE, result={"problems": [], "read_data": True})
+    assert _distrusted(cluster) == {cluster.nodes[2].me.host_id: {pack}}
+
+
+def test_verification_that_is_repeated_records_its_findings_once(damaged: Damaged) -> None:
+    """The conductor died before the end of the job was recorded."""
+    cluster, first, pack = damaged
+    cluster.verify(first)
+    job = cluster.job(first, JobKind.VERIFICATION)
+    problem = Problem(cluster.nodes[2].me.host_id, "corrupt", pack, "")
+    report = VerificationReport(first.id, True, 1, 1, 1, 1, (problem, problem))
+    for _ in range(2):
+        record_damage(cluster.database, job, first, report)
+    assert cluster.database.damaged_packs.of(CLUSTER) == {problem.host_id: {pack: [job.id]}}
 
 
 def test_one_backup_replaces_so_many_packs() -> None:
