@@ -106,7 +106,8 @@ class JobContext:
 class JobDefinition(Protocol):
     """A kind of job. One object serves all jobs of its kind.
 
-    An ``exclusive`` job is the only one of its cluster that is exclusive at a time.
+    An ``exclusive`` job is the only one of its cluster that is exclusive at a time. One that works
+    in the ``background`` may take days, and keeps no other kind of job waiting.
     """
 
     @property
@@ -120,6 +121,10 @@ class JobDefinition(Protocol):
     @property
     def exclusive(self) -> bool:
         """Whether the job needs its cluster for itself."""
+
+    @property
+    def background(self) -> bool:
+        """Whether the job has slots of its own."""
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Take the job's steps that have no result yet; return the result of the job.

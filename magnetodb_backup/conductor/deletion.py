@@ -20,6 +20,7 @@ class Deletion:
     kind = JobKind.DELETION
     subject = SubjectKind.BACKUP
     exclusive = False
+    background = False
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Delete the backup's manifests, the backup manifest (the commit marker) first.

@@ -22,7 +22,10 @@ _OWN_NAMES = (JobKind.BACKUP, JobKind.RESTORE)  # others are about a backup
 
 
 class JobLoop:
-    """Polls the database for jobs; ``wake()`` makes it look at once."""
+    """Polls the database for jobs; ``wake()`` makes it look at once.
+
+    It runs ``concurrent_jobs`` at a time, and beside them half as many that work in the background.
+    """
 
     def __init__(
         self,
@@ -39,8 +42,12 @@ class JobLoop:
         self._name, self._poll_interval = name, poll_interval
         self._stopping = stopping
         self._woken = threading.Event()
-        self._slots = threading.Semaphore(concurrent_jobs)
-        self._pool = ThreadPoolExecutor(concurrent_jobs, thread_name_prefix="job")
+        background = max(1, concurrent_jobs // 2)
+        self._slots = {
+            False: threading.Semaphore(concurrent_jobs),
+            True: threading.Semaphore(background),
+        }
+        self._pool = ThreadPoolExecutor(concurrent_jobs + background, thread_name_prefix="job")
         self._running: set[str] = set()
         self._unknown: set[str] = set()
         self._trouble = ""
@@ -82,10 +89,11 @@ class JobLoop:
         if definition is None:
             self._leave_unknown(job)
             return
-        if job.id in self._running or not self._slots.acquire(blocking=False):
+        slots = self._slots[definition.background]
+        if job.id in self._running or not slots.acquire(blocking=False):
             return
         with contextlib.ExitStack() as otherwise:
-            otherwise.callback(self._slots.release)
+            otherwise.callback(slots.release)
             # One that is to be cancelled takes no further step: it need not wait for another.
             exclusive = definition.exclusive and not job.cancel_requested
             with contextlib.suppress(Conflict):  # the job has ended since it was listed
@@ -95,7 +103,7 @@ class JobLoop:
                 elif claimed is not None:
                     otherwise.pop_all()
                     self._running.add(job.id)
-                    self._pool.submit(self._run, *claimed)
+                    self._pool.submit(self._run, *claimed, slots)
 
     def _show_waiting(self, job: Job) -> None:
         """Show in a restore's record which other job of its cluster it waits for."""
@@ -120,7 +128,7 @@ class JobLoop:
                 job.kind,
             )
 
-    def _run(self, job: Job, fence: Fence) -> None:
+    def _run(self, job: Job, fence: Fence, slots: threading.Semaphore) -> None:
         ended = False
         try:
             self._runner.run(job, fence, lambda: self._ownership.owns(fence))
@@ -132,7 +140,7 @@ class JobLoop:
         finally:
             self._ownership.release(fence)
             self._running.discard(job.id)
-            self._slots.release()
+            slots.release()
             if ended:  # what fails at once must not be tried again at once
                 self.wake()
 

@@ -21,6 +21,7 @@ class Verification:
     kind = JobKind.VERIFICATION
     subject = SubjectKind.BACKUP
     exclusive = False
+    background = True
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Return the report."""

@@ -78,6 +78,7 @@ OPTS = [
         default=4,
         min=1,
         max=64,
-        help="Maximum number of jobs that run at the same time.",
+        help="Maximum number of jobs that run at the same time. Verifications do not count: half "
+        "as many of them, at least one, run beside the others.",
     ),
 ]

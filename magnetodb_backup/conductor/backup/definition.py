@@ -26,6 +26,7 @@ class BackupDefinition:
     kind = JobKind.BACKUP
     subject = SubjectKind.BACKUP
     exclusive = True
+    background = False
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Take the backup's steps; return the result of the commit."""

@@ -29,6 +29,7 @@ class RestoreDefinition:
     kind = JobKind.RESTORE
     subject = SubjectKind.RESTORE
     exclusive = True
+    background = False
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Take the restore's steps; return its status and the number of tables."""

@@ -35,8 +35,11 @@ LOG = logging.getLogger(__name__)
 _FIRST_WITH_TTL = (4, 1)  # CASSANDRA-16789
 
 
+_KEPT = 10  # results of uploads
+
+
 class FinishedUploads:
-    """Keeps the result of the newest upload until the conductor has it, a file in ``state_dir``.
+    """Keeps the results of the newest uploads until the conductor has them, files in ``state_dir``.
 
     Without its snapshot an upload cannot be repeated.
     """
@@ -50,11 +53,15 @@ class FinishedUploads:
         return decode(Uploaded, json.loads(path.read_bytes())) if path.exists() else None
 
     def keep(self, tag: str, result: Uploaded) -> None:
-        """Write a result durably, in place of all others."""
-        path = self._path(tag)
-        for older in self._state_dir.glob("finished-*"):
-            older.unlink()
-        disk.write_file(path, json.dumps(encode(result)).encode())
+        """Write a result durably; the oldest ones are removed.
+
+        An upload of a backup that has ended may finish after the one of the next backup.
+        """
+        disk.write_file(self._path(tag), json.dumps(encode(result)).encode())
+        kept = sorted(self._state_dir.glob("finished-*.json"), key=lambda p: p.stat().st_mtime_ns)
+        torn = self._state_dir.glob("finished-*.part")  # by a crash: there is one writer at a time
+        for older in (*kept[:-_KEPT], *torn):
+            older.unlink(missing_ok=True)
 
     def forget(self, tag: str) -> None:
         """Remove the result of the upload of a snapshot, if one is kept."""

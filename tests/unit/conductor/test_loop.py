@@ -215,6 +215,35 @@ def test_other_jobs_run_beside_a_backup(cluster: Cluster, start: Start) -> None:
     assert _finished(cluster, running) == [CREATED]
 
 
+def test_verifications_keep_no_backup_waiting(cluster: Cluster, start: Start) -> None:
+    """Finding 28: as many of them as jobs may run at once took days."""
+    backups = [cluster.backup() for _ in range(3)]
+    go_on, reading = threading.Event(), threading.Semaphore(0)
+
+    def wait(name: str) -> None:
+        if name.startswith("packs/"):
+            reading.release()
+            go_on.wait(30)
+
+    cluster.store.before_read = wait
+    parameters = {"read_data": True}
+    for backup in backups:
+        subject = Subject.backup(backup.id)
+        cluster.database.jobs.create(JobKind.VERIFICATION, subject, CLUSTER, parameters)
+    start(concurrent_jobs=2)
+    assert reading.acquire(timeout=20)
+    assert _finished(cluster, cluster.request()) == [CREATED]
+    running = [cluster.job(b, JobKind.VERIFICATION).status for b in backups]
+    assert running == [JobStatus.RUNNING, JobStatus.PENDING, JobStatus.PENDING]
+    go_on.set()
+    wait_for(
+        lambda: all(cluster.job(b, JobKind.VERIFICATION).status.finished for b in backups),
+        deadline=30,
+        what="the verifications",
+        interval=0.02,
+    )
+
+
 def test_what_a_conductor_owned_is_released(cluster: Cluster, start: Start) -> None:
     conductor = start()
     backup = cluster.request()

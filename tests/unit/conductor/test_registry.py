@@ -25,6 +25,7 @@ class Greeting:
     kind = "greeting"
     subject = SubjectKind.CLUSTER
     exclusive = True
+    background = False
 
     def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
         """Return the greeting."""

@@ -211,11 +211,24 @@ def test_result_of_another_backup_is_none_of_this_one(working: Working) -> None:
         working.do(UPLOAD, **other)
 
 
-def test_only_the_newest_result_is_kept(working: Working) -> None:
-    working.do(UPLOAD)
+def test_result_outlives_that_of_another_backup(working: Working) -> None:
+    """Finding 29: the upload of a backup that had ended finished after the next one's."""
+    result = working.do(UPLOAD)
     other: dict[str, Any] = {"backup_id": OTHER_BACKUP, "tag": snapshot_tag(OTHER_BACKUP, 1)}
     working.do_all(SNAPSHOT, UPLOAD, **other)
-    assert len(list(working.state_dir.glob("finished-*"))) == 1
+    working.restart()
+    assert working.do(UPLOAD) == result
+
+
+def test_only_the_newest_results_are_kept(working: Working) -> None:
+    for number in range(12):
+        working.do_all(SNAPSHOT, UPLOAD, tag=snapshot_tag(OTHER_BACKUP, number))
+    (working.state_dir / "finished-x.json.part").touch()
+    last = snapshot_tag(OTHER_BACKUP, 12)
+    result = working.do_all(SNAPSHOT, UPLOAD, tag=last)
+    assert len(list(working.state_dir.glob("finished-*"))) == 10
+    working.restart()
+    assert working.do(UPLOAD, tag=last) == result
 
 
 def test_new_snapshot_is_uploaded_even_if_a_result_is_kept(working: Working) -> None:
