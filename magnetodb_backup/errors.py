@@ -112,6 +112,10 @@ class DataDirectoryProblem(Permanent):
     """A data directory is wrong, missing or unreadable."""
 
 
+class SnapshotLeft(Permanent):
+    """A snapshot cannot be removed: Cassandra does not find it, and this worker may not."""
+
+
 class UnsupportedPartitioner(Permanent):
     """The cluster uses a partitioner whose tokens are no numbers."""
 

@@ -41,12 +41,15 @@ class NodeStore:
     def _now(self) -> ColumnElement[float]:
         return DatabaseTime() if self._clock is None else literal(self._clock(), Double())
 
+    def _read(self, session: Session) -> float:
+        return float(session.scalars(select(self._now())).one())
+
     def report(self, report: NodeReport) -> None:
         """Record a worker's report as just received."""
 
         def work(session: Session) -> None:
             row = session.get(NodeRow, report.worker_id, with_for_update=True)
-            seen = session.scalar(select(self._now()))
+            seen = self._read(session)
             if row is None:
                 row = NodeRow(worker_id=report.worker_id, first_seen=seen)
                 session.add(row)
@@ -87,7 +90,7 @@ class NodeStore:
         """Record a conductor's sign of life."""
 
         def work(session: Session) -> None:
-            seen = session.scalar(select(self._now())) or 0.0
+            seen = self._read(session)
             session.merge(ConductorRow(name=name, last_seen=seen))
             old = ConductorRow.last_seen < seen - _FORGOTTEN_AFTER
             session.execute(delete(ConductorRow).where(old))

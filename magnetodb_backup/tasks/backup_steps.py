@@ -115,11 +115,15 @@ class UploadDone(NodeResults[Uploaded]):
 
 @dataclass(frozen=True)
 class ReleaseDone:
-    """Step *release*: the nodes that still have a snapshot, with the error, by host ID."""
+    """Step *release*: the nodes that still have a snapshot, with the error, by host ID.
+
+    ``lasting`` are the errors of those whose workers cannot remove it later either.
+    """
 
     step: ClassVar[str] = Phase.RELEASE.value
 
     left: Mapping[str, str] = field(default_factory=dict)
+    lasting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

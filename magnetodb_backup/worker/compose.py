@@ -16,6 +16,7 @@ from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.kinds import TaskStatus
 from magnetodb_backup.worker import heartbeat
 from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
+from magnetodb_backup.worker.backup.left_snapshots import LeftSnapshots
 from magnetodb_backup.worker.backup.prepare import PrepareWork
 from magnetodb_backup.worker.backup.schema import SchemaReadWork
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
@@ -141,7 +142,7 @@ def compose_worker(
         parts.node,
         conductor,
         tasks,
-        work.snapshots.remove,
+        LeftSnapshots(work.snapshots.remove).remove,
         work.ended.remove_staging,
         report,
     )

@@ -166,7 +166,8 @@ class Reporter:
             tree = SnapshotTree(self._directories)
             tree.check()
             spaces = tree.space()
-            check_head_room(spaces, self._settings.head_room_percent)
+            every = (*spaces, *tree.linked_space())
+            check_head_room(every, self._settings.head_room_percent)
         except BackupError as error:
             problem = str(error)
             down = isinstance(error, CassandraUnavailable)

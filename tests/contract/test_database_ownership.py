@@ -182,12 +182,11 @@ class Owned:
 
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
-        tables = ("backups", "node_backups", "jobs", "job_steps", "restores", "node_restores")
-        tables = (*tables, "damaged_packs")
+        names = "backups node_backups jobs job_steps restores node_restores damaged_packs"
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
-                for table in tables
+                for table in names.split()
                 for row in connection.execute(text(f"SELECT * FROM {table}"))
             ]
 

@@ -7,8 +7,10 @@ legacy secondary index has a directory ``.<index>`` in it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,17 +57,17 @@ class SnapshotTree:
     """The snapshots below some data directories, in Cassandra's order."""
 
     def __init__(self, data_directories: Sequence[str]) -> None:
-        self._directories = tuple(data_directories)
+        self.directories = tuple(data_directories)
 
     def check(self) -> None:
         """Raise unless every data directory can be read and holds the system keyspace.
 
         :raises DataDirectoryProblem: naming the directory.
         """
-        if not self._directories:
+        if not self.directories:
             raise DataDirectoryProblem(f"there is no data directory; {_REMEDY}")
         found = False
-        for directory in self._directories:
+        for directory in self.directories:
             try:
                 names = os.listdir(directory)
             except OSError as error:
@@ -76,20 +78,38 @@ class SnapshotTree:
                     _entries(os.path.join(directory, name))
         if not found:
             raise DataDirectoryProblem(
-                f"none of {', '.join(self._directories)} holds the keyspace system, so these are "
+                f"none of {', '.join(self.directories)} holds the keyspace system, so these are "
                 f"not a node's data directories; {_REMEDY}"
             )
 
     def space(self) -> tuple[DirectorySpace, ...]:
         """Return the space of each data directory; ``free`` is available to ordinary users."""
         spaces = []
-        for directory in self._directories:
+        for directory in self.directories:
             try:
                 found = disk.space(directory)
             except OSError as error:
                 raise _problem(f"data directory {directory}", error) from None
             spaces.append(DirectorySpace(directory, found.free, found.total))
         return tuple(spaces)
+
+    def linked_space(self) -> Iterator[DirectorySpace]:
+        """Yield the space of the keyspaces that are symbolic links to other file systems."""
+        devices = set()
+        for directory in self.directories:
+            with contextlib.suppress(OSError):
+                devices.add(os.stat(directory).st_dev)
+        for directory in self.directories:
+            for entry in _entries(directory):
+                if not entry.is_symlink():
+                    continue
+                try:
+                    device, found = os.stat(entry.path).st_dev, disk.space(entry.path)
+                except OSError as error:
+                    raise _problem(entry.path, error) from None
+                if device not in devices:
+                    devices.add(device)
+                    yield DirectorySpace(entry.path, found.free, found.total)
 
     def files(self, tag: str, tables: Sequence[TableDescription]) -> Iterator[SnapshotFile]:
         """Yield the snapshot's files of each table, over all directories, by table and name.
@@ -117,8 +137,26 @@ class SnapshotTree:
         """Return whether any table still has hard links under ``tag``."""
         return any(entry.name == tag for entry in self._snapshots())
 
+    def remove(self, tag: str) -> dict[str, str]:
+        """Remove all hard links under ``tag``; return the directories that stay, with the reason.
+
+        Directories of keyspaces and tables may be symbolic links, the snapshot's own may not.
+        """
+        left = {}
+        for entry in [e for e in self._snapshots() if e.name == tag]:
+            if not entry.is_dir(follow_symlinks=False):
+                left[entry.path] = "it is not a directory"
+                continue
+            try:
+                shutil.rmtree(entry.path)
+            except FileNotFoundError:
+                pass  # Cassandra has removed it meanwhile
+            except OSError as error:
+                left[entry.path] = error.strerror or str(error)
+        return left
+
     def _snapshots(self) -> Iterator[os.DirEntry[str]]:
-        for directory in self._directories:
+        for directory in self.directories:
             for keyspace in _entries(directory):
                 for table in _entries(keyspace.path):
                     yield from _entries(os.path.join(table.path, "snapshots"))
@@ -126,7 +164,7 @@ class SnapshotTree:
     def _table_files(self, tag: str, table: TableDescription) -> list[SnapshotFile]:
         found: list[SnapshotFile] = []
         any_directory = False
-        for number, directory in enumerate(self._directories):
+        for number, directory in enumerate(self.directories):
             root = os.path.join(
                 directory,
                 table.name.keyspace,
@@ -147,7 +185,7 @@ class SnapshotTree:
         if not any_directory:
             raise DataDirectoryProblem(
                 f"no snapshot {tag} of {table.name} (table ID {table.id}) in "
-                f"{', '.join(self._directories)}; {_REMEDY}"
+                f"{', '.join(self.directories)}; {_REMEDY}"
             )
         _check_complete(table, found)
         return found

@@ -40,6 +40,7 @@ from magnetodb_backup.tasks.backup_steps import (
     CommitDone,
     CommitPlan,
     FingerprintsAfterDone,
+    ReleaseDone,
     ResolveDone,
     SchemaBefore,
     SnapshotDone,
@@ -159,6 +160,7 @@ def commit_backup(
             *_odd_sstables(results),
             *lost_packs_notes(results.of(UploadDone).results),
             *fingerprint_notes(results),
+            *_snapshots_left(results),
         ),
         coverage=dict(manifest.coverage),
         skew_ms=manifest.skew_ms,
@@ -170,6 +172,12 @@ def commit_backup(
         figures=bool(manifest.figures),
     )
     return CommitDone(stored, manifest.status)
+
+
+def _snapshots_left(results: Results) -> tuple[str, ...]:
+    """Return what to do about snapshots that no worker can remove."""
+    released = results.find(ReleaseDone)
+    return released.lasting if released else ()
 
 
 def _odd_sstables(results: Results) -> list[str]:

@@ -33,6 +33,7 @@ from magnetodb_backup.errors import (
     CommandFailed,
     DataDirectoryProblem,
     RingDiffers,
+    SnapshotLeft,
 )
 from magnetodb_backup.tasks import backup_steps
 from magnetodb_backup.tasks.backup import (
@@ -249,8 +250,10 @@ class _Round:
                 raise outcome.error
             if outcome.error is not None:
                 LOG.warning("a snapshot is left: %s", outcome.error)
+        errors = {o.call.host_id: o.error for o in outcomes if o.error is not None}
         return backup_steps.ReleaseDone(
-            {o.call.host_id: str(o.error) for o in outcomes if o.error is not None}
+            {host_id: str(error) for host_id, error in errors.items()},
+            tuple(str(error) for error in errors.values() if isinstance(error, SnapshotLeft)),
         )
 
     def _plan_commit(self, results: Results) -> backup_steps.CommitPlan:

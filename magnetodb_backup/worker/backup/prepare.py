@@ -69,7 +69,7 @@ class PrepareWork:
             )
         tree = SnapshotTree(self._node.data_directories())
         tree.check()
-        check_head_room(tree.space(), self._head_room_percent)
+        check_head_room((*tree.space(), *tree.linked_space()), self._head_room_percent)
         ClusterRepository(self._storage, self._prefix, task.cluster).ensure()
         NodeRepository(self._storage, self._prefix, task.cluster, task.host_id).ensure()
         context.raise_if_cancelled()

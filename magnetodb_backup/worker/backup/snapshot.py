@@ -19,8 +19,8 @@ from magnetodb_backup.domain.schema.rows import keyspaces_digest
 from magnetodb_backup.domain.tables import ClusterSchema
 from magnetodb_backup.errors import (
     BackupError,
-    CassandraUnavailable,
     EmptySelection,
+    SnapshotLeft,
     UnknownTable,
 )
 from magnetodb_backup.plugins.loading import load_scope
@@ -88,16 +88,25 @@ class SnapshotWork:
     def remove(self, tag: str) -> None:
         """Remove a snapshot and verify that it is gone.
 
-        :raises CassandraUnavailable: if it is still there; clearsnapshot says ok even while
-            Cassandra is down.
+        Cassandra says ok although it finds nothing behind a symbolic link, or is down. What is left
+        then is removed here, if this worker may.
+
+        :raises CassandraUnavailable: if Cassandra does not answer.
+        :raises SnapshotLeft: if a part of it stays, naming the directories.
         """
         tree = self.tree()
         if not tree.exists(tag):
             return
         self._node.control.clear_snapshot(tag)
-        if tree.exists(tag):
-            raise CassandraUnavailable(
-                f"snapshot {tag} is still on disk after clearsnapshot; is Cassandra running?"
+        left = tree.remove(tag) if tree.exists(tag) else {}
+        if left:
+            (first, reason), *others = left.items()
+            more = f" and {len(others)} more directories" if others else ""
+            raise SnapshotLeft(
+                f"snapshot {tag} is still on disk after clearsnapshot, which does not follow "
+                f"symbolic links, and this worker cannot remove {first} ({reason}){more}; run "
+                f"find -L {' '.join(tree.directories)} -type d -path '*/snapshots/{tag}' -prune "
+                "-exec rm -r {} + as a user who may"
             )
 
     def drop(self, tag: str) -> None:

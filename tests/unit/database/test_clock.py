@@ -38,7 +38,8 @@ def test_reports_have_the_time_of_the_database(database: Database, days: list[fl
     """Finding 26: two conductors whose clocks differ saw each other's workers as dead."""
     database.nodes.report(REPORT)
     (node,) = database.nodes.list(live_within=20)
-    assert (node.last_seen.timestamp(), node.live) == (pytest.approx(100 * 86400, abs=1), True)
+    assert node.live
+    assert abs(node.last_seen.timestamp() - 100 * 86400) < 1
     days[0] += 1
     (node,) = database.nodes.list(live_within=20)
     assert not node.live

@@ -255,3 +255,17 @@ def _name(text: str) -> TableName:
 def _id_in(text: str) -> str:
     _, _, rest = text.partition("ID = ")
     return uuid.UUID(rest[:36]).hex if rest else uuid.uuid4().hex
+
+
+def protect(path: Path) -> None:
+    """Put a directory behind a link, which the worker neither follows nor removes."""
+    if not path.is_symlink():
+        path.rename(path.with_name(f"kept-{path.name}"))
+        path.symlink_to(f"kept-{path.name}")
+
+
+def unprotect(path: Path) -> None:
+    """Undo ``protect()``."""
+    if path.is_symlink():
+        path.unlink()
+        path.with_name(f"kept-{path.name}").rename(path)

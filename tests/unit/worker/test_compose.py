@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -53,8 +55,28 @@ def test_left_over_snapshots_and_staged_files_are_removed(composed: Composed) ->
     staging = Staging(node.data.names, DEAD)
     staging.prepare()
     composed.worker.reporter.report_once()
-    assert (node.snapshots(dead), bool(node.snapshots(live))) == ([], True)
+    wait_for(lambda: not node.snapshots(dead), deadline=10, what="the removal", interval=0.01)
+    assert node.snapshots(live)
     assert not any((path / ROOT / DEAD).exists() for path in node.data.paths)
+
+
+def test_report_waits_for_no_command_of_cassandra(composed: Composed) -> None:
+    """Finding 20: the worker seemed dead for as long as Cassandra took to clear a snapshot."""
+    node, go_on = composed.node, threading.Event()
+    dead = snapshot_tag(DEAD, 1)
+    FakeControl(node).take_snapshot(dead, [t.name for t in node.tables], ttl_seconds=None)
+
+    def wait() -> None:
+        go_on.wait(30)
+
+    node.on_clear = wait
+    started = time.monotonic()
+    for _ in range(3):
+        composed.worker.reporter.report_once()
+    assert time.monotonic() - started < 10
+    assert len(composed.conductor.reports) == 3
+    go_on.set()
+    wait_for(lambda: not node.snapshots(dead), deadline=10, what="the removal", interval=0.01)
 
 
 def test_task_table_performs_on_the_node(composed: Composed) -> None:

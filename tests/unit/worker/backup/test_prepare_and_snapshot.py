@@ -17,6 +17,7 @@ from magnetodb_backup.errors import (
     DataDirectoryProblem,
     InvalidValue,
     NoSpace,
+    SnapshotLeft,
     UnknownTable,
     WrongNode,
 )
@@ -239,8 +240,22 @@ def test_release_looks_whether_it_helped(working: Working) -> None:
     """Clearsnapshot says ok although nothing was done."""
     working.do(TaskKind.SNAPSHOT)
     working.node.clears_nothing = True
-    with pytest.raises(CassandraUnavailable, match=f"snapshot {TAG} is still on disk"):
+    with pytest.raises(SnapshotLeft, match=f"snapshot {TAG} is still on disk") as failure:
         working.do(TaskKind.RELEASE)
+    assert f"snapshots/{TAG} (it is not a directory) and 3 more directories" in str(failure.value)
+    assert f"-path '*/snapshots/{TAG}' -prune -exec rm -r" in str(failure.value)
+
+
+def test_snapshot_below_a_symbolic_link(working: Working, tmp_path: Path) -> None:
+    """Case 23: Cassandra takes it through the link of a keyspace, but does not clear it."""
+    for number, directory in enumerate(working.node.data.paths):
+        (directory / "ks").rename(tmp_path / f"elsewhere{number}")
+        (directory / "ks").symlink_to(tmp_path / f"elsewhere{number}")
+    assert working.do(TaskKind.SNAPSHOT).files == 4
+    assert working.node.snapshots(TAG)
+    working.do(TaskKind.RELEASE)
+    assert working.node.snapshots(TAG) == []
+    assert list(tmp_path.glob("elsewhere*/*/nb-*"))
 
 
 def test_release_needs_no_other_proof(working: Working) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from magnetodb_backup.errors import (
     Cancelled,
-    CassandraUnavailable,
     CorruptSSTable,
     FileVanished,
+    SnapshotLeft,
     StorageRefused,
     StorageUnavailable,
 )
@@ -142,7 +142,7 @@ def test_snapshot_that_cannot_be_removed_is_left_for_the_release(working: Workin
     assert working.do(UPLOAD) == result
     assert working.store.puts == puts
     assert working.node.snapshots(TAG)
-    with pytest.raises(CassandraUnavailable, match="is still on disk"):
+    with pytest.raises(SnapshotLeft, match="is still on disk"):
         working.do(RELEASE)
     working.node.clears_nothing = False
     working.do(RELEASE)
