@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,8 +33,20 @@ class Choice:
     data_centers: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class WorkerWaits:
+    """How long workers are waited for, in seconds.
+
+    A missing one is waited for during ``worker_timeout``, and one that fell silent less than
+    ``outage_deadline`` ago until then: the broker, or its host, may only restart.
+    """
+
+    worker_timeout: float
+    outage_deadline: float
+
+
 class AnyWorker:
-    """Runs tasks on one live worker of those to choose from. ``worker_timeout`` in seconds.
+    """Runs tasks on one live worker of those to choose from.
 
     ``raise_if_cancelled`` raises if this process must stop the job.
     """
@@ -47,25 +59,45 @@ class AnyWorker:
         *,
         raise_if_cancelled: Callable[[], None],
         wait: Callable[[float], None],
-        worker_timeout: float,
+        waits: WorkerWaits,
     ) -> None:
         self._database, self._fanout, self._choice = database, fanout, choice
         self._raise_if_cancelled, self._wait = raise_if_cancelled, wait
-        self._worker_timeout = worker_timeout
+        self._waits = waits
 
     def deadline(self) -> float:
         """Return the moment, by the monotonic clock, until which a missing worker is waited for."""
-        return time.monotonic() + self._worker_timeout
+        return time.monotonic() + self._waits.worker_timeout
+
+    def is_late(
+        self, deadline: float, nodes: Sequence[Node], missing: Collection[str] | None = None
+    ) -> bool:
+        """Return whether workers that are missing by now are not waited for any more.
+
+        ``nodes`` are what the workers last reported, ``missing`` the host IDs of the nodes whose
+        workers are missing; None for all.
+        """
+        if time.monotonic() <= deadline:
+            return False
+        return not any(
+            not node.live
+            and not node.report.stopping
+            and node.silent_for < self._waits.outage_deadline
+            and node.report.member is not None
+            and (missing is None or node.report.member.host_id in missing)
+            for node in nodes
+        )
 
     def wait_a_moment(self, deadline: float) -> None:
-        """Wait before the next look, not beyond ``deadline``."""
+        """Wait before the next look, not beyond a ``deadline`` that is to come."""
         self._raise_if_cancelled()
-        self._wait(min(_LOOK_EVERY, max(deadline - time.monotonic(), 0.0)))
+        left = deadline - time.monotonic()
+        self._wait(min(_LOOK_EVERY, left) if left > 0 else _LOOK_EVERY)
 
     def nodes(self) -> Sequence[Node]:
         """Return what the cluster's workers last reported."""
         return self._database.nodes.list(
-            live_within=self._worker_timeout, cluster=self._choice.cluster
+            live_within=self._waits.worker_timeout, cluster=self._choice.cluster
         )
 
     def run(self, task_prefix: str, task_of: Callable[[str], Task[R]]) -> R:
@@ -96,7 +128,7 @@ class AnyWorker:
             usable = [n for n in nodes if n.live and n.report.member and not n.report.problem]
             if usable:
                 return usable
-            if time.monotonic() > deadline:
+            if self.is_late(deadline, nodes):
                 break
             self.wait_a_moment(deadline)
         seen = "; ".join(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from magnetodb_backup.conductor.any_worker import AnyWorker, Choice
+from magnetodb_backup.conductor.any_worker import AnyWorker, Choice, WorkerWaits
 from magnetodb_backup.conductor.fanout import Fanout, Workers
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Job, SubjectKind
@@ -78,7 +78,7 @@ class JobContext:
             choice,
             raise_if_cancelled=self.raise_if_cancelled,
             wait=self.wait,
-            worker_timeout=self.settings.worker_timeout,
+            waits=WorkerWaits(self.settings.worker_timeout, self.settings.outage_deadline),
         )
 
     def undoing(self) -> JobContext:

@@ -19,8 +19,9 @@ OPTS = [
         default=20.0,
         min=1,
         max=3600,
-        help="Time in seconds without a report after which a worker does not count as live. It "
-        "must be several times [worker] heartbeat_interval.",
+        help="Time in seconds without a report after which a worker does not count as live. A job "
+        "waits that long at its begin for a worker that never reported. It must be several times "
+        "[worker] heartbeat_interval.",
     ),
     cfg.FloatOpt(
         "outage_deadline",
@@ -28,7 +29,8 @@ OPTS = [
         min=1,
         max=86400,
         help="Time in seconds that a job waits for a worker, Cassandra, the bus or the object "
-        "store to answer again before it fails.",
+        "store to answer again before it fails. A worker that is silent when a job begins is "
+        "waited for until it has been silent for so long.",
     ),
     cfg.FloatOpt(
         "build_stall_timeout",

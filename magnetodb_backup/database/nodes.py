@@ -18,13 +18,14 @@ from magnetodb_backup.domain.ring import NodeReport
 _FORGOTTEN_AFTER = 86400.0  # seconds; a conductor's name has its process ID and never comes again
 
 
-def _node(row: NodeRow, alive_since: float) -> Node:
-    report = NodeReport.from_json(row.report)
+def _node(row: NodeRow, now: float, live_within: float) -> Node:
+    report, silent_for = NodeReport.from_json(row.report), now - row.last_seen
     return Node(
         report,
         datetime.fromtimestamp(row.first_seen, timezone.utc),
         datetime.fromtimestamp(row.last_seen, timezone.utc),
-        row.last_seen >= alive_since and not report.stopping,
+        silent_for <= live_within and not report.stopping,
+        silent_for,
     )
 
 
@@ -69,7 +70,7 @@ class NodeStore:
             if cluster is not None:
                 query = query.where(NodeRow.cluster == cluster)
             found = session.execute(query).all()
-            return tuple(_node(row, seen_at - live_within) for row, seen_at in found)
+            return tuple(_node(row, read_at, live_within) for row, read_at in found)
 
         return self._transactions.run(work)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from magnetodb_backup.tasks.kinds import STALLING, TaskKind, TaskState, TaskStat
 
 LOG = logging.getLogger(__name__)
 _REMEMBERED = 1000
+_MOST_BYTES = 64 * 1024 * 1024  # of remembered results, as JSON
 _STUCK = 900.0  # seconds; a request to the object store may be repeated for some minutes
 
 
@@ -98,6 +100,7 @@ class _Task:
         self.state = TaskState.RUNNING
         self.result: Mapping[str, Any] = {}
         self.error: Mapping[str, str] = {}
+        self.size = 0
         self.tag = ""
         self.conductor = ""
 
@@ -108,7 +111,10 @@ class _Task:
 
 
 class Tasks:
-    """The table of tasks by ID. The oldest finished ones are forgotten beyond a thousand.
+    """The table of tasks by ID.
+
+    The oldest finished ones are forgotten beyond a thousand, or if their results are too large in
+    sum: a ring of a thousand nodes is two megabytes.
 
     ``announce`` sends the end of a task to the conductor that started it; it may raise BackupError.
     A cancelled task that has not ended after ``stuck_after`` seconds is stuck.
@@ -121,8 +127,9 @@ class Tasks:
         announce: Announce = lambda conductor, task_id, status: None,
         *,
         stuck_after: float = _STUCK,
+        most_bytes: int = _MOST_BYTES,
     ) -> None:
-        self._stuck_after = stuck_after
+        self._stuck_after, self._most_bytes = stuck_after, most_bytes
         self._work = work
         self._spawn = spawn
         self._announce = announce
@@ -248,12 +255,24 @@ class Tasks:
             )
             LOG.exception("task %s (%s) failed", task_id, kind.value)
         else:
+            size = len(json.dumps(result))
             with self._lock:
-                task.result, task.state = result, TaskState.DONE
+                task.result, task.size, task.state = result, size, TaskState.DONE
+                self._bound_bytes(task)
             LOG.info("task %s (%s) is done", task_id, kind.value)
             return
         with self._lock:
             task.error, task.state = error.as_record(), TaskState.FAILED
+
+    def _bound_bytes(self, latest: _Task) -> None:
+        """Forget the oldest results beyond the bound, but not the latest one."""
+        excess = sum(task.size for task in self._tasks.values()) - self._most_bytes
+        for task_id, task in list(self._tasks.items()):
+            if excess <= 0:
+                return
+            if task.size and task is not latest:
+                excess -= task.size
+                del self._tasks[task_id]
 
     def _forget_oldest(self) -> None:
         if len(self._tasks) <= _REMEMBERED:

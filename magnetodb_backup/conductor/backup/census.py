@@ -35,7 +35,7 @@ class BackupCensus:
 def take_backup_census(nodes: BackupNodes, backup: Backup, selection: Selection) -> BackupCensus:
     """Match the ring, or the backup's data centres, with the workers.
 
-    Missing workers are waited for until the worker timeout.
+    Missing workers are waited for until the worker timeout, those that fell silent longer.
 
     :raises NotFound: for a data centre that the ring does not have.
     :raises InvalidValue: if the data centres have no complete copy of a keyspace.
@@ -53,8 +53,12 @@ def take_backup_census(nodes: BackupNodes, backup: Backup, selection: Selection)
             )
             ring = [member.ring_member() for member in seen.ring]
             require_known(backup.data_centers, {m.dc for m in ring}, backup.cluster)
-            census = take_census(ring, workers.nodes(), backup.data_centers)
-            if late or not (census.missing or census.outside):
+            reported = workers.nodes()
+            census = take_census(ring, reported, backup.data_centers)
+            missing = {member.host_id for member, _ in census.missing}
+            if not (missing or census.outside) or (
+                late and workers.is_late(deadline, reported, missing)
+            ):
                 break
         except RingDiffers:  # a node that joins is known in part for a moment
             if late:

@@ -59,7 +59,10 @@ class TargetNodes:
                 ring = [member.ring_member() for member in seen.ring]
                 nodes = self._any_worker.nodes()
                 census = take_census(ring, nodes)
-                if late or not (census.missing or census.outside):
+                missing_hosts = {member.host_id for member, _ in census.missing}
+                if not (missing_hosts or census.outside) or (
+                    late and self._any_worker.is_late(deadline, nodes, missing_hosts)
+                ):
                     break
             except RingDiffers:  # a node that joins is known in part for a moment
                 if late:

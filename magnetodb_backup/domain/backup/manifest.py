@@ -31,7 +31,7 @@ class SnapshotFile:
     """One hard link of a snapshot on the node's disk.
 
     ``data_directory`` is the index in the list of data directories; ``index`` the secondary
-    index whose directory holds the file, or None. ``device``, ``inode``, ``size`` (bytes) and
+    index whose directory holds the file, or None. ``place``, ``inode``, ``size`` (bytes) and
     ``mtime_ns`` are the file's identity.
     """
 
@@ -46,6 +46,15 @@ class SnapshotFile:
     inode: int
     size: int
     mtime_ns: int
+
+    @property
+    def place(self) -> str:
+        """The directory of the table; all files below it are on one file system.
+
+        Unlike the device it is the same after the machine has started again.
+        """
+        table, found, _ = self.path.rpartition("/snapshots/")
+        return table if found else self.path.rpartition("/")[0]
 
     @property
     def is_of_snapshot(self) -> bool:

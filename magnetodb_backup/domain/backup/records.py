@@ -125,9 +125,13 @@ LIVE_WITHIN = 30.0  # seconds since the last report, for those who only look
 
 @dataclass(frozen=True)
 class Node:
-    """A worker's last report. ``live`` as determined when the record was read."""
+    """A worker's last report.
+
+    ``live`` and ``silent_for``, the seconds since then, as determined when the record was read.
+    """
 
     report: NodeReport
     first_seen: datetime
     last_seen: datetime
     live: bool
+    silent_for: float = 0.0

@@ -7,8 +7,10 @@ It only saves work: without it, files are hashed again, and nothing is uploaded 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -19,17 +21,36 @@ from pathlib import Path
 from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
 
 LOG = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
 _BATCH = 500
-_SCHEMA = """
+_PACKS = """
 CREATE TABLE packs (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE contents (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, extents TEXT NOT NULL)
     WITHOUT ROWID;
 CREATE INDEX contents_size ON contents (size);
+"""
+_IDENTITIES = """
 CREATE TABLE identities (
-    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
+    place INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
     sha256 TEXT NOT NULL, crc32 INTEGER, corrupt INTEGER NOT NULL, used INTEGER NOT NULL,
-    PRIMARY KEY (device, inode, size, mtime_ns)) WITHOUT ROWID;
+    PRIMARY KEY (place, inode, size, mtime_ns)) WITHOUT ROWID;
+"""
+# Version 1 had the number of the device instead of the place. Its identities are taken over when
+# their files are met, so that an upgrade reads nothing again.
+_OLDER = "ALTER TABLE identities RENAME TO identities_by_device"
+_KNOWN = """
+SELECT i.sha256, i.crc32, i.corrupt, c.extents
+    FROM identities i JOIN contents c ON c.sha256 = i.sha256
+    WHERE i.place = ? AND i.inode = ? AND i.size = ? AND i.mtime_ns = ?
+"""
+_USE = "UPDATE identities SET used = ? WHERE place = ? AND inode = ? AND size = ? AND mtime_ns = ?"
+_TAKE_OVER = """
+INSERT OR IGNORE INTO identities
+    SELECT ?, inode, size, mtime_ns, sha256, crc32, corrupt, used FROM identities_by_device
+    WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ?
+"""
+_TAKEN_OVER = """
+DELETE FROM identities_by_device WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ?
 """
 
 
@@ -67,8 +88,8 @@ class FileIndex:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                db.executescript(_SCHEMA)
+            if version in (0, 1):
+                db.executescript(f"BEGIN; {_OLDER if version else _PACKS}; {_IDENTITIES}")
                 db.execute(f"PRAGMA user_version = {_VERSION}")
                 db.commit()
             elif version != _VERSION:
@@ -76,6 +97,8 @@ class FileIndex:
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
+            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'identities_by_device'")
+            self._has_older = found.fetchone() is not None
         except BaseException:
             db.close()
             raise
@@ -93,29 +116,28 @@ class FileIndex:
             return self._db.execute("SELECT 1 FROM contents LIMIT 1").fetchone() is None
 
     def by_identity(self, file: SnapshotFile) -> Known | None:
-        """Return the known content of exactly this file: device, inode, size and mtime.
+        """Return the known content of exactly this file: place, inode, size and mtime.
 
         Files whose mtime is a whole second are never matched: tar and other programs set such
         times, so another file of this size and time may have the inode of a removed one.
         """
         if file.mtime_ns % 1_000_000_000 == 0:
             return None
-        key = (file.device, file.inode, file.size, file.mtime_ns)
+        key = _key(file)
         with self._lock:
-            row = self._db.execute(
-                "SELECT i.sha256, i.crc32, i.corrupt, c.extents FROM identities i "
-                "JOIN contents c ON c.sha256 = i.sha256 "
-                "WHERE i.device = ? AND i.inode = ? AND i.size = ? AND i.mtime_ns = ?",
-                key,
-            ).fetchone()
+            if self._has_older:
+                self._take_over(file, key)
+            row = self._db.execute(_KNOWN, key).fetchone()
             if row is None:
                 return None
-            self._write(
-                "UPDATE identities SET used = ? "
-                "WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ?",
-                (self._now, *key),
-            )
+            self._write(_USE, (self._now, *key))
         return Known(row[0], row[1], bool(row[2]), _extents(row[3]))
+
+    def _take_over(self, file: SnapshotFile, key: tuple[int, ...]) -> None:
+        """Move what is known of the file by its device to its place."""
+        older = (file.device, *key[1:])
+        self._write(_TAKE_OVER, (key[0], *older))
+        self._write(_TAKEN_OVER, older)
 
     def has_size(self, size: int) -> bool:
         """Return whether some known content has this size in bytes."""
@@ -169,11 +191,8 @@ class FileIndex:
         with self._lock:
             self._write(
                 "INSERT OR REPLACE INTO identities VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    file.device, file.inode, file.size, file.mtime_ns,
-                    sha256, crc32, corrupt, self._now,
-                ),
-            )  # fmt: skip
+                (*_key(file), sha256, crc32, corrupt, self._now),
+            )
 
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[None]:
@@ -193,13 +212,22 @@ class FileIndex:
     def prune(self, unused_for: int) -> None:
         """Delete identities that no backup has used for ``unused_for`` seconds."""
         with self._lock:
-            self._write("DELETE FROM identities WHERE used < ?", (self._now - unused_for,))
+            oldest = (self._now - unused_for,)
+            self._write("DELETE FROM identities WHERE used < ?", oldest)
+            if self._has_older:
+                self._write("DELETE FROM identities_by_device WHERE used < ?", oldest)
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         self._db.execute(statement, values)
         self._changes += 1
         if self._changes % _BATCH == 0 and not self._held:
             self._db.commit()
+
+
+def _key(file: SnapshotFile) -> tuple[int, int, int, int]:
+    """Return place, inode, size and mtime; the place as a number of 63 bits."""
+    place = hashlib.blake2b(os.fsencode(file.place), digest_size=8).digest()
+    return int.from_bytes(place) >> 1, file.inode, file.size, file.mtime_ns
 
 
 def _extents(text: str) -> tuple[Extent, ...]:

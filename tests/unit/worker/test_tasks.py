@@ -289,3 +289,20 @@ def test_cancelled_task_that_does_not_end_is_stuck(kind: TaskKind, named: bool) 
         lambda: tasks.status("job:1:upload:1").state is TaskState.DONE, deadline=20, what="the end"
     )
     assert tasks.stuck() == ""
+
+
+def test_results_are_forgotten_when_they_are_too_large_in_sum(later: Later) -> None:
+    """Finding 12: a thousand rings of a thousand nodes were two gigabytes."""
+    work = Work(lambda arguments, context: {"ring": "x" * int(arguments["size"])})
+    tasks = Tasks(work, later, most_bytes=1000)
+    for number in range(5):
+        tasks.start(f"t{number}", TaskKind.DESCRIBE, {"size": 300})
+        later.go()
+    known = [n for n in range(5) if tasks.status(f"t{n}").state is TaskState.DONE]
+    assert known == [2, 3, 4]
+    tasks.start("large", TaskKind.DESCRIBE, {"size": 5000})
+    tasks.start("running", TaskKind.DESCRIBE, {"size": 1})
+    later.waiting.pop(0)()
+    assert tasks.status("large").state is TaskState.DONE  # the conductor has not asked for it yet
+    assert tasks.status("t4").state is TaskState.UNKNOWN
+    assert tasks.status("running").state is TaskState.RUNNING

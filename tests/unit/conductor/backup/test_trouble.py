@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -160,6 +161,50 @@ def test_worker_that_is_lost_for_good(cluster: Cluster, kind: TaskKind) -> None:
     assert reachable == []  # the lost worker removes its own when it reports again
     with pytest.raises(NotFound):
         cluster.repository.read_backup(backup.id)
+
+
+class _Waited(threading.Event):
+    """Is called each time that a job waits, which it does not do for long."""
+
+    def __init__(self, on_wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_wait = on_wait
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._on_wait()
+        return super().wait(min(timeout or 0.01, 0.01))
+
+
+@pytest.mark.parametrize("allow_partial", [False, True])
+@pytest.mark.parametrize("silent", [(1, 2, 3), (2,)])
+def test_workers_that_are_silent_when_the_backup_begins(
+    cluster: Cluster, silent: tuple[int, ...], allow_partial: bool
+) -> None:
+    """Finding 19: a broker that restarted at that moment failed the nightly backup."""
+    cluster.clock.now += 5
+    for number in cluster.nodes:
+        if number not in silent:
+            cluster.report(number)
+    began = time.monotonic()
+
+    def on_wait() -> None:
+        if time.monotonic() - began > 0.5:  # ten times the time for workers that never reported
+            for number in silent:
+                cluster.report(number)
+
+    cluster.stopping = _Waited(on_wait)
+    backup = cluster.run(cluster.request(allow_partial=allow_partial))
+    assert (backup.status, backup.error) == (BackupStatus.CREATED, "")
+
+
+def test_worker_that_was_stopped_is_not_waited_for(cluster: Cluster) -> None:
+    """It said so; it may be stopped for days."""
+    cluster.report(2, stopping=True)
+    started = time.monotonic()
+    backup = cluster.run(cluster.request(), outage_deadline=3600.0)
+    assert backup.status is BackupStatus.CREATE_FAILED
+    assert "ring members without a usable worker" in backup.error
+    assert time.monotonic() - started < 60
 
 
 def test_worker_that_never_reported(cluster: Cluster) -> None:

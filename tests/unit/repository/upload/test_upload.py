@@ -155,7 +155,7 @@ def test_unchanged_files_are_neither_read_nor_stored_again(disk: Disk) -> None:
     disk.write("large", noise(99, 3 * PACK_SIZE))
     disk.upload()
     assert disk.store.packs_put()
-    found = [replace(f, path="/gone/" + f.name) for f in disk.files()]  # reading would fail
+    found = [replace(f, path=f"{f.path}-gone") for f in disk.files()]  # reading would fail
     uploaded = disk.upload(2, lambda: iter(found))
     assert disk.store.packs_put() == []
     assert uploaded.progress.bytes_uploaded == 0
@@ -225,7 +225,7 @@ def test_copy_of_a_known_file_is_read_but_not_stored(disk: Disk, size: int) -> N
     uploaded = disk.upload(2)
     assert disk.store.packs_put() == []
     assert uploaded.progress.bytes_reused == 2 * size
-    found = [replace(f, path="/gone") for f in disk.files()]
+    found = [replace(f, path=f"{f.path}-gone") for f in disk.files()]
     assert disk.upload(3, lambda: iter(found)).progress.bytes_reused == 2 * size
     assert disk.restored(3) == disk.contents()
 
