@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
+from sqlalchemy import text
 
-from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus, Phase
 from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.tasks.kinds import TaskKind
@@ -18,15 +16,22 @@ _NO_CONTAINER = "\u6771" * 30  # nine characters each in the name of a container
 
 @pytest.mark.parametrize("cancel", [False, True])
 def test_cluster_whose_name_no_container_can_have(cluster: Cluster, cancel: bool) -> None:
-    """An older release recorded it; the clean-up raised the error again and again."""
-    request = BackupRequest({"type": "all"})
-    backup = cluster.database.backups.create(request, str(uuid.uuid4()), _NO_CONTAINER)
+    """An older release recorded it; the clean-up raised the error again and again.
+
+    The commit and the clean-up after it both need the container.
+    """
+    backup = cluster.request()
+    cluster.run(backup, still_owner=cluster.until(backup, Phase.RELEASE))
+    with cluster.database._engine.begin() as connection:
+        for table in ("backups", "jobs"):
+            connection.execute(text(f"UPDATE {table} SET cluster = :name"), {"name": _NO_CONTAINER})
     if cancel:
         cluster.database.jobs.request_cancel(cluster.job(backup).id)
-    ended = cluster.run(backup)
+    ended = cluster.run(backup, owner="conductor-2")
     assert ended.status is (BackupStatus.CANCELLED if cancel else BackupStatus.CREATE_FAILED)
-    assert ("cancelled on request" if cancel else "has no usable worker") in ended.error
+    assert ("cancelled on request" if cancel else "is too long for Swift") in ended.error
     assert cluster.job(backup).status.finished
+    assert cluster.snapshots() == []
 
 
 def test_backup_that_is_deleted_before_its_job_has_ended(cluster: Cluster) -> None:
