@@ -126,8 +126,8 @@ class Waiter:
 
     def _end_of_restore(self, restore: Restore) -> State | None:
         end = _ENDS_OF_RESTORE.get(restore.status)
-        if end is None and restore.error:
-            self._write_once(f"restore {restore.id}: {restore.error}")
+        if end is None and restore.waiting_for:
+            self._write_once(f"restore {restore.id}: {restore.waiting_for}")
         return end
 
     def _shown(

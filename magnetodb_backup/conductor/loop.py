@@ -150,8 +150,8 @@ def _show_waiting(database: Database, restore_id: str, other: Job) -> None:
     what = other.kind if other.kind in _OWN_NAMES else f"{other.kind} of backup"
     text = f"waits for {what} {other.subject.id} of this cluster"
     restore = database.restores.get(restore_id)
-    if restore.status is RestoreStatus.RESTORING and restore.error != text:
-        database.restores.update(restore_id, error=text)
+    if restore.status is RestoreStatus.RESTORING and restore.waiting_for != text:
+        database.restores.update(restore_id, waiting_for=text)
 
 
 class Server(Protocol):

@@ -259,6 +259,7 @@ class RestoreRow(RecordRow):
     plan: Mapped[Any] = mapped_column(Document, nullable=True)
     tables: Mapped[Any] = mapped_column(Document)
     checks: Mapped[Any] = mapped_column(Document, nullable=True)
+    waiting_for: Mapped[str | None] = mapped_column(_LONG_TEXT, nullable=True)
 
 
 class NodeRestoreRow(NodeRecordRow):

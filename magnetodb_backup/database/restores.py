@@ -28,12 +28,13 @@ RESTORES = Rows(
     RestoreRow,
     "restore",
     RestoreStatus,
-    frozenset({"phase", "error", "plan", "tables", "checks"}),
+    frozenset({"phase", "waiting_for", "plan", "tables", "checks"}),
 )
 
 
 def _restore(row: RestoreRow) -> Restore:
     values = {f.name: getattr(row, f.name) for f in fields(Restore)}
+    values["waiting_for"] = row.waiting_for or ""
     status, request = RestoreStatus(row.status), RestoreRequest.from_json(row.request)
     return Restore(**{**values, "status": status, "request": request})
 
@@ -117,7 +118,7 @@ class RestoreStore:
         return self._transactions.run(work)
 
     def update(self, restore_id: str, **values: Any) -> Restore:
-        """Set ``phase``, ``error``, ``plan``, ``tables`` or ``checks``."""
+        """Set ``phase``, ``waiting_for``, ``plan``, ``tables`` or ``checks``."""
         RESTORES.check_updatable(values)
 
         def work(session: Session) -> Restore:
@@ -139,6 +140,7 @@ class RestoreStore:
             check_restore_transition(restore_id, RestoreStatus(row.status), status)
             row.status, row.error, row.updated_at = status.value, error, now()
             if status is not RestoreStatus.RESTORING:
+                row.waiting_for = ""
                 row.finished_at = row.finished_at or row.updated_at
             session.flush()
             return _restore(row)

@@ -99,6 +99,7 @@ def test_creating(api: Api) -> None:
     record = answer.json
     assert record["request"] == body
     assert (record["status"], record["cluster"], record["error"]) == ("RESTORING", CLUSTER, "")
+    assert record["waiting_for"] == ""
     restore = api.database.restores.get(record["id"])
     assert restore_view(restore) == record
     assert api.database.jobs.get(record["id"]).kind == JobKind.RESTORE

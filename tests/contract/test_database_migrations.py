@@ -160,6 +160,31 @@ def test_damage_that_was_found_before_is_known(database_url: str) -> None:
     database.close()
 
 
+def test_what_running_restores_waited_for_is_no_error(database_url: str) -> None:
+    _upgrade_to(database_url, "0007")
+    engine, then = make_engine(database_url), datetime(2026, 11, 29)
+    texts = {"RESTORING": "waits for backup b", "RESTORE_FAILED": "the disk is full"}
+    with engine.begin() as connection:
+        restores = Table("restores", MetaData(), autoload_with=connection)
+        for status, error in texts.items():
+            values = {
+                "id": status, "cluster": "c", "status": status, "created_at": then,
+                "updated_at": then, "phase": "", "error": error, "backup_id": BACKUP_ID,
+                "source_cluster": "c", "request": json.dumps({"backup_id": BACKUP_ID}),
+                "tables": "{}",
+            }  # fmt: skip
+            connection.execute(restores.insert().values(values))
+    engine.dispose()
+    database = connect(database_url)
+    database.sync()
+    found = {r.id: (r.error, r.waiting_for) for r in database.restores.list()}
+    assert found == {
+        "RESTORING": ("", "waits for backup b"),
+        "RESTORE_FAILED": ("the disk is full", ""),
+    }
+    database.close()
+
+
 def _problems(*packs: str) -> list[dict[str, str]]:
     return [{"host_id": "h1", "kind": "corrupt", "pack": pack, "detail": ""} for pack in packs]
 

@@ -166,11 +166,11 @@ def test_finding_by_the_first_digits(database: Database) -> None:
             database.restores.find(absent)
 
 
-def test_phase_error_plan_and_tables(database: Database) -> None:
+def test_phase_plan_tables_and_what_it_waits_for(database: Database) -> None:
     restore = create(database)
     values: dict[str, Any] = {
         "phase": "download",
-        "error": "ß" * 100_000,
+        "waiting_for": "ß" * 100_000,
         "plan": {"bytes": 2**62, "amplification": 1.5, "tables": ["k.t"] * 20_000},
         "tables": {'k."T"': "truncated", "k.ß🐘": "untouched"},
         "checks": {"k.T": {"equal": 64, "rows_found": 2**62}},
@@ -218,3 +218,14 @@ def test_missing_restore_is_named(database: Database, method: str) -> None:
     arguments = [S.RESTORED] if method == "set_status" else []
     with pytest.raises(NotFound, match=f"no restore '{MISSING}'"):
         getattr(database.restores, method)(MISSING, *arguments)
+
+
+def test_what_it_waits_for_is_no_error_and_ends_with_it(database: Database) -> None:
+    backup = recorded(database, "c", BackupStatus.CREATED)
+    restore = database.restores.create(RestoreRequest(backup.id), str(uuid.uuid4()), "c", "c")
+    assert restore.waiting_for == ""
+    text = "waits before import until the ring is settled: " + "node ß is joining " * 10_000
+    waiting = database.restores.update(restore.id, waiting_for=text)
+    assert (waiting.waiting_for, waiting.error) == (text, "")
+    ended = database.restores.set_status(restore.id, S.RESTORE_FAILED, "ß" * 100_000)
+    assert (ended.waiting_for, ended.error) == ("", "ß" * 100_000)

@@ -40,8 +40,8 @@ class RestoreDefinition:
         decided = Results(database.jobs.step_results(job.id, job.round)).find(Failure)
         if decided is not None:
             raise from_record({"code": decided.code, "message": decided.message})
-        if restore.error:  # what it has waited for
-            restores.update(job.id, error="")
+        if restore.waiting_for:
+            restores.update(job.id, waiting_for="")
         steps = RestoreJob(job, restore, _polling_often(context))
 
         def entered(phase: str) -> None:

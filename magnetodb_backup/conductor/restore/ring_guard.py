@@ -133,7 +133,7 @@ class RingGuard:
         return {o.call.host: result_of(Describe, o) for o in outcomes}
 
     def _show(self, text: str) -> None:
-        self._context.database.restores.update(self._restore.id, error=text)
+        self._context.database.restores.update(self._restore.id, waiting_for=text)
 
 
 def require_settled(described: NodeDescription) -> None:

@@ -172,7 +172,7 @@ class Restore:
     """A restore's record; its ID is also its job's.
 
     ``plan`` is what preflight found (``domain.restore.plan.Plan.as_json()``), None before.
-    ``error`` says why it failed or, while it runs, what it waits for.
+    ``error`` says why it failed, ``waiting_for`` what it waits for while it runs.
     ``tables`` has each table's state by its target name, ``checks`` the results of the comparison
     with the backup's fingerprints (``domain.fingerprints.TableCheck.as_json()``), None without one.
     """
@@ -191,6 +191,7 @@ class Restore:
     plan: Mapping[str, Any] | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Any] | None = None
+    waiting_for: str = ""
 
 
 @dataclass(frozen=True)

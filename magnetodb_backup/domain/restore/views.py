@@ -20,6 +20,7 @@ def restore_view(restore: Restore, nodes: Sequence[NodeRestore] | None = None) -
         "status": restore.status.value,
         "phase": restore.phase,
         "error": restore.error,
+        "waiting_for": restore.waiting_for,
         "request": restore.request.as_json(),
         "created_at": time_view(restore.created_at),
         "updated_at": time_view(restore.updated_at),

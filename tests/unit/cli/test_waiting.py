@@ -143,7 +143,7 @@ def test_what_a_restore_waits_for_is_shown_once(shell: Shell, meanwhile: Meanwhi
     def wait() -> None:
         (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
         text = "waits for backup 8c7a of this cluster"
-        shell.database.restores.update(job.subject.id, error=text)
+        shell.database.restores.update(job.subject.id, waiting_for=text)
         shell.wait_told(f"restore {job.subject.id}: {text}")
         shell.database.restores.set_status(job.subject.id, RestoreStatus.RESTORED)
 

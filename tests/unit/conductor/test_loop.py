@@ -172,13 +172,13 @@ def test_restore_shows_which_backup_it_waits_for(cluster: Cluster, start: Start)
     restore = cluster.database.restores.create(request, str(uuid.uuid4()), CLUSTER, CLUSTER)
     text = f"waits for backup {running.id} of this cluster"
     restores = cluster.database.restores
-    wait_for(lambda: restores.get(restore.id).error == text, deadline=5, what="the text")
+    wait_for(lambda: restores.get(restore.id).waiting_for == text, deadline=5, what="the text")
     release.set()
     wait_for(
         lambda: restores.get(restore.id).status is RestoreStatus.PLANNED,
         deadline=10, what="the plan",
     )  # fmt: skip
-    assert restores.get(restore.id).error == ""
+    assert restores.get(restore.id).waiting_for == restores.get(restore.id).error == ""
 
 
 def test_backup_that_waits_for_another_one_can_be_cancelled(cluster: Cluster, start: Start) -> None:

@@ -117,7 +117,7 @@ def test_after_the_truncation_a_joining_node_is_waited_for(
 
     def look() -> None:
         if node.unsettled:
-            seen.append(restoring.cluster.database.restores.get(restore.id).error)
+            seen.append(restoring.cluster.database.restores.get(restore.id).waiting_for)
             if len(seen) == 3:
                 node.unsettled = {}
 

@@ -18,6 +18,8 @@ def test_a_restore_shows_its_state_and_request() -> None:
     assert (view["request"]["tables"], view["request"]["existing"]) == (["ks.t"], "refuse")
     assert view["created_at"] == view["finished_at"] == "2024-05-06T05:30:00.123Z"
     assert restore_view(RESTORE)["finished_at"] is None
+    waiting = restore_view(replace(RESTORE, waiting_for="waits for backup b"))
+    assert (waiting["waiting_for"], waiting["error"]) == ("waits for backup b", RESTORE.error)
 
 
 def test_plan_tables_and_nodes_are_shown_of_one_restore_only() -> None:
