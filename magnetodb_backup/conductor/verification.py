@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from magnetodb_backup.conductor.backup.damaged_packs import record_damage
+from magnetodb_backup.conductor.backup.lost_packs import withdraw_proved
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
 from magnetodb_backup.errors import BackupError
@@ -38,6 +39,7 @@ class Verification:
             raise_if_cancelled=context.raise_if_cancelled,
         )
         record_damage(context.database, job, backup, report)
+        withdraw_proved(context.database, backup, report)
         return asdict(report)
 
     def fail(self, job: Job, error: BackupError, context: JobContext) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -292,6 +292,33 @@ class BackupStore:
     def put_node_backup(self, node: NodeBackup) -> None:
         """Write a node backup over the stored one."""
         self._nodes.put(node)
+
+    def change_notes(
+        self, backup_id: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]
+    ) -> None:
+        """Replace the notes of a backup by what ``change`` returns for them."""
+
+        def work(session: Session) -> None:
+            row = BACKUPS.get(session, backup_id, lock=True)
+            before = tuple(row.notes or ())
+            after = change(before)
+            if after != before:
+                BACKUPS.set(row, {"notes": after})
+
+        self._transactions.write(work)
+
+    def noted(self, cluster: str) -> dict[str, tuple[str, ...]]:
+        """Return the notes of the cluster's complete backups that have any, by ID."""
+
+        def work(session: Session) -> dict[str, tuple[str, ...]]:
+            query = select(BackupRow.id, BackupRow.notes).where(
+                BackupRow.cluster == cluster,
+                BackupRow.status.in_(_COMMITTED),
+                BackupRow.notes.is_not(None),
+            )
+            return {id_: tuple(notes) for id_, notes in session.execute(query) if notes}
+
+        return self._transactions.run(work)
 
     def newest_committed(self, cluster: str, limit: int) -> tuple[CommittedBackup, ...]:
         """Return the cluster's newest complete backups."""

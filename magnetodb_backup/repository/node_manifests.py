@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from magnetodb_backup.domain.backup.records import CommittedBackup
@@ -23,16 +23,18 @@ class NodeManifests:
         self._cluster, self._host_id = cluster, host_id
 
     def newest_first(
-        self, left_out: tuple[type[BackupError], ...] = UNREADABLE
+        self,
+        left_out: tuple[type[BackupError], ...] = UNREADABLE,
+        missed: Callable[[], None] = lambda: None,
     ) -> Iterator[NodeManifestReader]:
         """Yield readers of all stored node manifests of this node, the latest snapshot first.
 
-        A manifest that cannot be read for one of the reasons ``left_out`` is logged instead: by
-        default one that is malformed, or was deleted meanwhile.
+        A manifest that cannot be read for one of the reasons ``left_out`` is logged instead, and
+        ``missed`` is called: by default one that is malformed, or was deleted meanwhile.
         """
-        for backup_id in self._by_time(left_out):
+        for backup_id in self._by_time(left_out, missed):
             reader = None
-            with logged(left_out):
+            with logged(left_out, missed):
                 reader = self._cluster.node_manifest(backup_id, self._host_id)
             if reader is not None:
                 yield reader
@@ -74,11 +76,13 @@ class NodeManifests:
         if reader is not None:
             yield reader
 
-    def _by_time(self, left_out: tuple[type[BackupError], ...]) -> list[str]:
+    def _by_time(
+        self, left_out: tuple[type[BackupError], ...], missed: Callable[[], None] = lambda: None
+    ) -> list[str]:
         """Return the IDs of the backups that have a node manifest, the latest snapshot first."""
         found = []
         for backup_id in self._cluster.ids_with_objects():
-            with logged(left_out):
+            with logged(left_out, missed):
                 try:
                     reader = self._cluster.node_manifest(backup_id, self._host_id)
                 except NotFound:
@@ -88,9 +92,12 @@ class NodeManifests:
 
 
 @contextmanager
-def logged(left_out: tuple[type[BackupError], ...] = UNREADABLE) -> Iterator[None]:
-    """Log the errors of a node manifest that is left out."""
+def logged(
+    left_out: tuple[type[BackupError], ...] = UNREADABLE, missed: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Log the errors of a node manifest that is left out, and call ``missed`` then."""
     try:
         yield
     except left_out as error:
         LOG.warning("leaving out an unreadable node manifest: %s: %s", error.code, error)
+        missed()

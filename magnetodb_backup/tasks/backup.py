@@ -186,8 +186,9 @@ class Uploaded:
     """A stored node backup; sizes in bytes, ``corrupt_files`` are the paths of the first ones.
 
     ``corrupt_count`` is the number of all corrupt files; older releases name all and count none.
-    ``lost`` are the first of ``lost_count`` packs that the store has lost and that only earlier
-    backups need: ``harmed`` has the newest ones' IDs with the numbers of files in such packs.
+    ``lost`` are the first of ``lost_count`` packs that the store has lost since, and that only
+    earlier backups need: ``harmed`` has the newest ones' IDs with the numbers of files in such
+    packs. If ``recounted``, these are in all packs that the store lacks now.
 
     ``replaced`` has the damaged packs that were uploaded again, with the IDs of the verifications
     that found them damaged. ``unrestorable`` has by SSTable version, which a restore of this
@@ -206,6 +207,7 @@ class Uploaded:
     lost: tuple[str, ...] = ()
     lost_count: int = 0
     harmed: Mapping[str, int] = field(default_factory=dict)
+    recounted: bool = False
 
     @property
     def corrupt(self) -> int:

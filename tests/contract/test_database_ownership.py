@@ -217,6 +217,9 @@ WRITES: dict[str, Write] = {
     "restores.put_node_restore": lambda d, o: d.restores.put_node_restore(
         NodeRestore(o.restore.id, "host", "127.0.0.1", "dc", "rack")
     ),
+    "backups.change_notes": lambda d, o: d.backups.change_notes(
+        o.backup.id, lambda notes: (*notes, "a note")
+    ),
     "damaged_packs.record": lambda d, o: d.damaged_packs.record(
         "verification", o.backup.id, "c", [("host", "pack")], read_data=True
     ),
@@ -232,7 +235,7 @@ READS = {
         "jobs.step_results",
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
-    *("backups.newest_committed", "damaged_packs.of"),
+    *("backups.newest_committed", "backups.noted", "damaged_packs.of"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results"),
 }

@@ -231,7 +231,7 @@ class _Round:
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
         forget_replaced(database, done.results)
-        note_lost_packs(database, self._backup.id, done.results)
+        note_lost_packs(database, self._backup, done.results)
         return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:

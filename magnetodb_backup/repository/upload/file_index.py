@@ -35,9 +35,12 @@ CREATE TABLE identities (
     sha256 TEXT NOT NULL, crc32 INTEGER, corrupt INTEGER NOT NULL, used INTEGER NOT NULL,
     PRIMARY KEY (place, inode, size, mtime_ns)) WITHOUT ROWID;
 """
+# Packs whose loss was reported, also if they are stored again since.
+_REPORTED = "CREATE TABLE reported_losses (sha256 TEXT PRIMARY KEY) WITHOUT ROWID"
 # Version 1 had the number of the device instead of the place. Its identities are taken over when
 # their files are met, so that an upgrade reads nothing again.
 _OLDER = "ALTER TABLE identities RENAME TO identities_by_device"
+_LOST_THEN = "INSERT INTO reported_losses SELECT sha256 FROM packs WHERE size = 0"
 _KNOWN = """
 SELECT i.sha256, i.crc32, i.corrupt, c.extents
     FROM identities i JOIN contents c ON c.sha256 = i.sha256
@@ -89,7 +92,8 @@ class FileIndex:
             db.execute("PRAGMA synchronous = NORMAL")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version in (0, 1):
-                db.executescript(f"BEGIN; {_OLDER if version else _PACKS}; {_IDENTITIES}")
+                older = _OLDER if version else _PACKS
+                db.executescript(f"BEGIN; {older}; {_IDENTITIES}; {_REPORTED}; {_LOST_THEN}")
                 db.execute(f"PRAGMA user_version = {_VERSION}")
                 db.commit()
             elif version != _VERSION:
@@ -172,6 +176,25 @@ class FileIndex:
         with self._lock:
             for pack in packs:
                 self._write("INSERT OR REPLACE INTO packs VALUES (?, 0)", (pack,))
+                self._write("INSERT OR IGNORE INTO reported_losses VALUES (?)", (pack,))
+
+    def lost_packs(self) -> frozenset[str]:
+        """Return the packs that are known to be lost."""
+        with self._lock:
+            found = self._db.execute("SELECT sha256 FROM packs WHERE size = 0")
+            return frozenset(sha256 for (sha256,) in found)
+
+    def healed_packs(self) -> frozenset[str]:
+        """Return the packs whose loss was reported and that are stored by now."""
+        query = "SELECT sha256 FROM reported_losses JOIN packs USING (sha256) WHERE size > 0"
+        with self._lock:
+            return frozenset(sha256 for (sha256,) in self._db.execute(query))
+
+    def forget_healed(self, packs: Iterable[str]) -> None:
+        """Forget that the loss of packs was reported, once it is reported that they are stored."""
+        with self._lock:
+            for pack in packs:
+                self._write("DELETE FROM reported_losses WHERE sha256 = ?", (pack,))
 
     def learn_pack(self, sha256: str, size: int) -> None:
         """Record a stored pack."""

@@ -48,12 +48,14 @@ class StoredPacks:
         return whole
 
     def lost(self, raise_if_cancelled: Callable[[], None]) -> frozenset[str]:
-        """Return the packs of the index that are missing or incomplete in the store."""
+        """Return the packs of the index that are missing or incomplete in the store.
+
+        Packs that were lost are looked at again if they are listed.
+        """
         sizes = self._index.pack_sizes()
-        self.prove(
-            (pack for pack, size in sizes.items() if self._listed.get(pack) != size),
-            raise_if_cancelled,
-        )
+        doubtful = [pack for pack, size in sizes.items() if self._listed.get(pack) != size]
+        again = self._index.lost_packs() & self._listed.keys()
+        self.prove((*doubtful, *sorted(again)), raise_if_cancelled)
         with self._lock:
             return frozenset(pack for pack, size in self._sizes.items() if not size)
 

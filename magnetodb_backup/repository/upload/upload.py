@@ -232,30 +232,49 @@ class _Upload:
             )
 
 
+@dataclass(frozen=True)
+class Harm:
+    """How many files of each of a node's stored backups are in lost packs, by the backup's ID.
+
+    It is not ``complete`` if a manifest could not be read.
+    """
+
+    files: dict[str, int]
+    complete: bool
+
+
 def harmed_backups(
     repository: NodeRepository, lost: frozenset[str], get_on: Callable[[], None]
-) -> dict[str, int]:
-    """Return how many files of each of this node's stored backups are in lost packs, by its ID.
+) -> Harm:
+    """Count the files of stored backups that are in lost packs.
 
     The upload is finished, so no error of the store fails it: manifests that cannot be read are
     logged. ``get_on`` is called for each manifest and may raise.
     """
     harmed: dict[str, int] = {}
-    manifests = repository.manifests.newest_first(_ANY)
-    while (manifest := _next(manifests)) is not None:
-        with logged(_ANY):
+    missed: list[bool] = []
+
+    def miss() -> None:
+        missed.append(True)
+
+    manifests = repository.manifests.newest_first(_ANY, miss) if lost else iter(())
+    while (manifest := _next(manifests, miss)) is not None:
+        with logged(_ANY, miss):
             if count := sum(any(e.pack in lost for e in entry.extents) for entry in manifest):
                 harmed[manifest.header.backup_id] = count
         get_on()
-    return harmed
+    return Harm(harmed, not missed)
 
 
-def _next(manifests: Iterator[NodeManifestReader]) -> NodeManifestReader | None:
+def _next(
+    manifests: Iterator[NodeManifestReader], missed: Callable[[], None]
+) -> NodeManifestReader | None:
     """Return the next manifest, None after the last one or if they cannot be listed."""
     try:
         return next(manifests, None)
     except BackupError as error:
         LOG.warning("cannot list the node manifests: %s: %s", error.code, error)
+        missed()
         return None
 
 

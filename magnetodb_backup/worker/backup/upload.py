@@ -6,8 +6,8 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
@@ -105,6 +105,7 @@ class UploadWork:
         odd = _OddVersions()
         uploaded = self._store(task, source, report, context, odd)
         _require_whole(task, uploaded.files, uploaded.bytes)
+        losses = self._losses(task, uploaded.lost, context)
         result = Uploaded(
             manifest=uploaded.manifest,
             files=uploaded.files,
@@ -113,7 +114,8 @@ class UploadWork:
             corrupt_count=len(uploaded.corrupt_files),
             lost=tuple(sorted(uploaded.lost)[:_NAMED_PACKS]),
             lost_count=len(uploaded.lost),
-            harmed=self._harmed(task, uploaded.lost, context),
+            harmed=losses.harmed,
+            recounted=losses.recounted,
             progress=replace(uploaded.progress, files_total=files, bytes_total=size),
             member=Member.of(source.member),
             replaced={
@@ -123,10 +125,10 @@ class UploadWork:
         )
         context.report(result.progress)
         self._finished.keep(task.tag, result)
-        if uploaded.lost:
-            index = self._index(task)
-            index.mark_lost(uploaded.lost)
-            index.close()
+        index = self._index(task)
+        index.mark_lost(uploaded.lost)
+        index.forget_healed(losses.healed)
+        index.close()
         with context.command_of_cassandra():
             self._snapshots.drop(task.tag)
         return result
@@ -183,19 +185,39 @@ class UploadWork:
     def _repository(self, task: Upload) -> NodeRepository:
         return NodeRepository(self._storage, self._prefix, task.cluster, task.host_id)
 
-    def _harmed(self, task: Upload, lost: frozenset[str], context: TaskContext) -> dict[str, int]:
-        """Return the newest earlier backups that need lost packs, with the numbers of files."""
-        if not lost:
-            return {}
-        LOG.warning("the store has lost %d packs that only earlier backups need", len(lost))
+    def _losses(self, task: Upload, lost: frozenset[str], context: TaskContext) -> _Losses:
+        """Count what lost packs mean for earlier backups, if some were lost or are stored again.
+
+        Without all manifests nothing is reported of what is stored again: it is the next time.
+        """
+        index = self._index(task)
+        healed, known = index.healed_packs(), index.lost_packs()
+        index.close()
+        if not lost and not healed:
+            return _Losses()
+        if lost:
+            LOG.warning("the store has lost %d packs that only earlier backups need", len(lost))
 
         def get_on() -> None:
             context.raise_if_cancelled()
             context.get_on()
 
-        harmed = harmed_backups(self._repository(task), lost, get_on)
-        harmed.pop(task.backup_id, None)
-        return dict(itertools.islice(harmed.items(), _NAMED_BACKUPS))
+        harm = harmed_backups(self._repository(task), lost | known, get_on)
+        files = {id_: count for id_, count in harm.files.items() if id_ != task.backup_id}
+        return _Losses(
+            dict(itertools.islice(files.items(), _NAMED_BACKUPS)),
+            harm.complete,
+            healed if harm.complete else frozenset(),
+        )
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """The files of earlier backups in lost packs, whether all are counted, and healed packs."""
+
+    harmed: Mapping[str, int] = field(default_factory=dict)
+    recounted: bool = False
+    healed: frozenset[str] = frozenset()
 
 
 class _OddVersions:

@@ -139,7 +139,7 @@ class Disk:
 
     def harmed(self, lost: set[str]) -> dict[str, int]:
         """Return the stored backups that need lost packs, with the numbers of files."""
-        return harmed_backups(self.repository, frozenset(lost), lambda: None)
+        return harmed_backups(self.repository, frozenset(lost), lambda: None).files
 
     def lose_index(self) -> None:
         self.index_path.unlink()

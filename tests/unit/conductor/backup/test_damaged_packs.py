@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -228,24 +229,121 @@ def test_step_result_of_many_nodes_stays_small(nodes: int) -> None:
     assert {u.corrupt for u in bound.values()} == {1000}
 
 
-def test_backups_that_need_lost_packs_get_a_note(cluster: Cluster) -> None:
-    """The worker knew, and nothing was said: the older backup stayed CREATED without a word."""
-    first = cluster.backup()
-    for pack in cluster.packs(2).packs():
-        cluster.lose_pack(2, pack)
-    node = cluster.nodes[2]
-    for each in node.tables:  # a compaction: nothing is left of the files of before
-        for number in range(2):
-            for path in node.data.table_directory(number, each).glob("*.db"):
+def _compact(cluster: Cluster, number: int = 2) -> None:
+    """Let nothing be left of the files of before."""
+    node = cluster.nodes[number]
+    node.generation += 1
+    for each in node.tables:
+        for directory in range(2):
+            for path in node.data.table_directory(directory, each).glob("*.db"):
                 path.unlink()
-        node.write(each, "nb-9-big-Data.db", f"compacted {each.name}".encode())
+        name = f"nb-{node.generation}-big-Data.db"
+        node.write(each, name, f"compacted {each.name} {node.generation}".encode())
+
+
+@pytest.fixture
+def lossy(cluster: Cluster) -> tuple[Cluster, Backup, dict[str, bytes]]:
+    """A cluster, its backup, and the packs of node 2 that the store has lost since."""
+    backup = cluster.backup()
+    packs = cluster.packs(2)
+    lost = {pack: b"".join(packs.read_pack(pack)) for pack in packs.packs()}
+    for pack in lost:
+        cluster.lose_pack(2, pack)
+    _compact(cluster)
+    return cluster, backup, lost
+
+
+Lossy = tuple[Cluster, Backup, dict[str, bytes]]
+
+
+def _notes(cluster: Cluster, backup: Backup) -> tuple[str, ...]:
+    return cluster.database.backups.get(backup.id).notes
+
+
+def test_backups_that_need_lost_packs_get_a_note(lossy: Lossy) -> None:
+    """The worker knew, and nothing was said: the older backup stayed CREATED without a word."""
+    cluster, first, _ = lossy
     second = cluster.backup()
     assert second.status is BackupStatus.CREATED
     (note,) = second.notes
-    assert "the store has lost 1 packs of node 127.0.0.2" in note
+    assert "the store has lost 1 packs of node 127.0.0.2 (host ID 2222" in note
     assert f"backups that need them: {first.id}" in note
-    (found,) = cluster.database.backups.get(first.id).notes
-    assert "files of node 127.0.0.2 are in packs that the store has lost" in found
+    (found,) = _notes(cluster, first)
+    assert "files of node 127.0.0.2 (host ID 2222" in found
+    assert ") are in packs that the store has lost" in found
     assert second.id in found
     assert cluster.backup().notes == ()  # said once
-    assert len(cluster.database.backups.get(first.id).notes) == 1
+    assert len(_notes(cluster, first)) == 1
+
+
+def _put_back(cluster: Cluster, lost: Mapping[str, bytes]) -> None:
+    for pack, body in lost.items():
+        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        cluster.packs(2).put_pack(pack, body, md5)
+
+
+def test_notes_are_withdrawn_when_the_packs_are_back(lossy: Lossy) -> None:
+    """Another program restored the objects, or the store found a copy of them."""
+    cluster, first, lost = lossy
+    second = cluster.backup()
+    _put_back(cluster, lost)
+    cluster.backup()
+    assert _notes(cluster, first) == _notes(cluster, second) == ()
+
+
+def test_notes_are_withdrawn_when_a_backup_stores_the_packs_again(lossy: Lossy) -> None:
+    cluster, first, _ = lossy
+    second = cluster.backup()
+    for each in cluster.nodes[2].tables:
+        for name in ("nb-1-big-Data.db", "nb-2-big-Data.db"):
+            content = f"2 {each.name}" + (" more" if "2-" in name else "")
+            cluster.nodes[2].write(each, name, content.encode(), int("2-" in name))
+    for node in cluster.nodes[2].data.paths:
+        for path in node.glob("ks/*/nb-1??-big-Data.db"):
+            path.unlink()
+    cluster.backup()
+    assert cluster.verify(first)["problems"] == []
+    assert _notes(cluster, first) == _notes(cluster, second) == ()
+
+
+def test_notes_of_what_is_still_lost_stay(lossy: Lossy) -> None:
+    """They name the backup that counted last."""
+    cluster, first, lost = lossy
+    second = cluster.backup()
+    for pack in cluster.packs(2).packs():
+        cluster.lose_pack(2, pack)
+    _compact(cluster)
+    third = cluster.backup()
+    for backup in (first, second):
+        (note,) = [n for n in _notes(cluster, backup) if "files of node" in n]
+        assert third.id in note
+    _put_back(cluster, lost)
+    cluster.backup()
+    assert _notes(cluster, first) == ()
+    assert len(_notes(cluster, second)) == 1
+
+
+def test_verification_that_finds_all_packs_withdraws_the_notes(lossy: Lossy) -> None:
+    """The worker's index may be lost with what it knew."""
+    cluster, first, lost = lossy
+    cluster.backup()
+    assert cluster.verify(first, read_data=False)["problems"]
+    assert len(_notes(cluster, first)) == 1
+    _put_back(cluster, lost)
+    cluster.database.backups.change_notes(first.id, lambda notes: ("another note", *notes))
+    assert cluster.verify(first, read_data=False)["problems"] == []
+    assert _notes(cluster, first) == ("another note",)
+
+
+def test_notes_of_an_older_release_are_withdrawn(lossy: Lossy) -> None:
+    """They name the node by its address only."""
+    cluster, first, lost = lossy
+    cluster.backup()
+    texts = [
+        f"2 files of node 127.0.0.{number} are in packs that the store has lost, as backup x found"
+        for number in (2, 22)
+    ]
+    cluster.database.backups.change_notes(first.id, lambda _: tuple(texts))
+    _put_back(cluster, lost)
+    cluster.backup()
+    assert _notes(cluster, first) == (texts[1],)

@@ -26,7 +26,7 @@ from magnetodb_backup.repository.format.names import (
     node_manifest_name,
     pack_name,
 )
-from magnetodb_backup.repository.upload.upload import EarlierBackups
+from magnetodb_backup.repository.upload.upload import EarlierBackups, Harm, harmed_backups
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import (
     CLUSTER,
@@ -230,7 +230,10 @@ def test_manifest_that_is_lost_does_not_fail_a_finished_upload(
                 raise error
 
     stored.store.before_read = fail
-    assert stored.harmed(lost) == {backup_id(1): 1}
+    harm = harmed_backups(stored.repository, frozenset(lost), lambda: None)
+    assert harm.files == {backup_id(1): 1}
+    # One that is gone before it is looked at needs no pack.
+    assert harm.complete is (isinstance(error, NotFound) and fails == 1)
     assert len(reads) == fails
 
 
@@ -239,7 +242,8 @@ def test_manifests_that_cannot_be_listed_do_not_fail_a_finished_upload(stored: D
         raise StorageUnavailable("503")
 
     stored.store.unlisted = fail
-    assert stored.harmed({_pack_of(stored, "large")}) == {}
+    lost = frozenset({_pack_of(stored, "large")})
+    assert harmed_backups(stored.repository, lost, lambda: None) == Harm({}, complete=False)
 
 
 def test_index_is_filled_without_a_manifest_that_is_listed_but_lost(stored: Disk) -> None:
