@@ -161,7 +161,7 @@ def test_damage_that_was_found_before_is_known(database_url: str) -> None:
 
 
 def test_what_running_restores_waited_for_is_no_error(database_url: str) -> None:
-    _upgrade_to(database_url, "0007")
+    _upgrade_to(database_url, "0008")
     engine, then = make_engine(database_url), datetime(2026, 11, 29)
     texts = {"RESTORING": "waits for backup b", "RESTORE_FAILED": "the disk is full"}
     with engine.begin() as connection:
