@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole service in one process, for one node, with its backups in Swift."""
+"""The whole service in one process, for one node, with its backups in Swift or in a directory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ _BIN = Path(sys.executable).parent
 
 
 class Standalone:
-    """magnetodb-backup-standalone; ``options`` are written over what it needs."""
+    """magnetodb-backup-standalone; ``options`` are written over what it needs.
+
+    Without a Swift the backups are in a directory.
+    """
 
     manage = _BIN / "magnetodb-backup-manage"
 
     def __init__(
-        self, directory: Path, node: CassandraNode, swift: Swift, options: Options
+        self, directory: Path, node: CassandraNode, swift: Swift | None, options: Options
     ) -> None:
         self.state_directory = directory / "state"
         self.config = write_configuration(
@@ -32,14 +35,8 @@ class Standalone:
                 "DEFAULT": {"state_dir": self.state_directory, "transport_url": "fake://"},
                 "cassandra": {"address": node.address, "node_control": "nodetool"},
                 "nodetool": {"command": ",".join(node.nodetool_command()), "port": node.jmx_port},
-                "storage": {"driver": "swift"},
-                "swift": {
-                    "auth_type": "v1password",
-                    "auth_url": swift.auth_v1_url,
-                    "username": "test:tester",
-                    "password": "testing",
-                },
             },
+            _store(swift, directory),
             options,
         )
         self.process = ManagedProcess(
@@ -81,3 +78,19 @@ class Standalone:
         ):
             return bool(database.execute("SELECT 1 FROM nodes").fetchone())
         return False
+
+
+def _store(swift: Swift | None, directory: Path) -> Options:
+    if swift is None:
+        root = directory / "store"
+        root.mkdir(parents=True)
+        return {"storage": {"driver": "filesystem"}, "filesystem": {"path": root}}
+    return {
+        "storage": {"driver": "swift"},
+        "swift": {
+            "auth_type": "v1password",
+            "auth_url": swift.auth_v1_url,
+            "username": "test:tester",
+            "password": "testing",
+        },
+    }

@@ -86,6 +86,33 @@ def test_table_of_another_structure(restoring: Restoring) -> None:
         assert "bigint" in error
 
 
+AGAIN = "ALTER TABLE ks.t DROP v USING TIMESTAMP 5;\nALTER TABLE ks.t ADD v text;\n"
+
+
+@pytest.mark.parametrize("existing", [Existing.REPLACE, Existing.REFUSE])
+def test_column_that_was_dropped_and_added_again(restoring: Restoring, existing: Existing) -> None:
+    """Cassandra hides its cells of before, so not all rows of the backup would come back."""
+    restoring.truncate(T)
+    for node in restoring.cluster.nodes.values():
+        node.schema += AGAIN
+    error = _refused(restoring, tables=("ks.t",), existing=existing)
+    assert error.startswith("the schema differs:\ntable ks.t: column v was dropped at 5 here")
+    assert "--existing merge" in error
+
+
+@pytest.mark.parametrize("request_", [{"existing": Existing.MERGE}, {"node": "127.0.0.2"}], ids=str)
+def test_merge_takes_the_drop_of_a_column_for_a_deletion(
+    restoring: Restoring, request_: dict[str, Any]
+) -> None:
+    for node in restoring.cluster.nodes.values():
+        node.schema += AGAIN
+    restore = restoring.restore(**request_)
+    assert restore.status is RestoreStatus.RESTORED
+    assert restore.plan is not None
+    (note,) = restore.plan["schema"]["notes"]
+    assert "column v was dropped at 5 here" in note
+
+
 # The backup.
 
 

@@ -195,6 +195,22 @@ def test_a_table_that_is_altered_meanwhile(work: SchemaWork, cql: Schema) -> Non
         _make(work, [])
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_column_that_is_dropped_and_added_again_meanwhile(
+    work: SchemaWork, cql: Schema, exact: bool
+) -> None:
+    _make(work, _do(work, TaskKind.RESTORE_COMPARE)["create"])
+    cql._node.schema += (
+        "\nALTER TABLE shop.customers DROP mail USING TIMESTAMP 5;"
+        "\nALTER TABLE shop.customers ADD mail text;"
+    )
+    if not exact:
+        _do(work, TaskKind.RESTORE_SCHEMA, statements=[])
+        return
+    with pytest.raises(SchemaDiffers, match=r"shop\.customers: column mail was dropped at 5 here"):
+        _do(work, TaskKind.RESTORE_SCHEMA, statements=[], exact=True)
+
+
 def test_views_and_late_indexes_need_no_comparison(work: SchemaWork, cql: Schema) -> None:
     compared = _do(work, TaskKind.RESTORE_COMPARE)
     late = [t for t in compared["create"] if t.startswith(SAI)] + compared["views"]
