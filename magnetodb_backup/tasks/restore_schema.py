@@ -28,7 +28,8 @@ class Compared:
     backup's and the target's) and ``default_time_to_live`` of the backup's (0 for none) are in
     seconds, by target. ``grown`` are tables whose rows have columns or fields that the backup's
     lack. ``skipped`` are the options ``skip`` that matched; ``grants`` the statements that give the
-    grants on what is created, None if the backup does not know them.
+    grants on what is created, None if the backup does not know them. ``lost`` refuse a restore that
+    is ``exact``: cells that would not come back.
     """
 
     create: tuple[str, ...]
@@ -45,6 +46,7 @@ class Compared:
     grown: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     grants: tuple[str, ...] | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class SchemaMade:
 class MakeSchema(RestoreTask[SchemaMade]):
     """Execute the statements that are not in effect; refuse what differs in ``tables`` by now.
 
-    ``skip`` as of ``Compare``.
+    ``skip`` as of ``Compare``. With ``exact`` cells that would not come back are refused, too.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_SCHEMA
@@ -84,6 +86,7 @@ class MakeSchema(RestoreTask[SchemaMade]):
     tables: tuple[TableRef, ...] = ()
     whole_keyspaces: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -215,6 +215,7 @@ class RestoreJob:
             tables=selected.users(),
             whole_keyspaces=selected.user_keyspaces(),
             skip=self._request.skip,
+            exact=self._request.is_exact,
         )
         return SchemaReady(self._nodes.run_on_first(results, "schema", task).made)
 

@@ -49,7 +49,11 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
         schema=PlannedSchema(
             create=tuple(_cut(text) for text in (*steps.before, *steps.after)),
             differences=compared.differences,
-            notes=(*compared.notes, *_dropped_meanwhile(compared, steps)),
+            notes=(
+                *compared.notes,
+                *(() if restore.request.is_exact else compared.lost),
+                *_dropped_meanwhile(compared, steps),
+            ),
         ),
         problems=(*_problems(restore, source, found), *resurrected),
         warnings=(
@@ -100,12 +104,13 @@ def _nodes(found: Findings) -> tuple[PlannedNode, ...]:
 
 
 def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[str]:
-    members = {m.host_id: m for m in found.ring}
+    members, compared = {m.host_id: m for m in found.ring}, found.compared
+    differences = (*compared.differences, *(compared.lost if restore.request.is_exact else ()))
     return [
         *(f"{members[h].address}: {p}" for h, n in found.nodes.items() for p in n.problems),
-        *(f"the schema differs:\n{d}" for d in found.compared.differences),
-        *_existing_problems(restore, found.compared),
-        *_view_problems(found.selected, found.compared),
+        *(f"the schema differs:\n{d}" for d in differences),
+        *_existing_problems(restore, compared),
+        *_view_problems(found.selected, compared),
         *_room_problems(source, found),
         *_version_problems(source, found.ring),
         *_partitioner_problems(source, found.partitioner),

@@ -124,6 +124,11 @@ class RestoreRequest:
     skip: tuple[str, ...] = ()
     allow_resurrection: bool = False
 
+    @property
+    def is_exact(self) -> bool:
+        """Return whether the tables have exactly the backup's rows afterwards."""
+        return self.existing is not Existing.MERGE and not self.node
+
     def as_json(self) -> dict[str, Any]:
         """Return the request as the REST API has it."""
         return {

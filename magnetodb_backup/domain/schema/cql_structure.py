@@ -32,6 +32,11 @@ class DroppedColumn:
     column: Column
     timestamp: str
 
+    @property
+    def time(self) -> int:
+        """Return the timestamp as a number; the earliest one, if it is not known."""
+        return int(self.timestamp) if self.timestamp.isdigit() else 0
+
 
 @dataclass(frozen=True)
 class Alteration:

@@ -202,35 +202,54 @@ def _is_other_type(dropped: DroppedColumn, column: Column) -> bool:
     return dropped.column.type != column.type and "tuple<" not in dropped.column.type
 
 
-def dropped_notes(name: TableName, backup: Structure, present: Structure) -> list[str]:
-    """Return notes on the cells of columns that were dropped on one side only."""
-    notes = []
+@dataclass(frozen=True)
+class DropDifferences:
+    """What restored cells contradict, where columns were dropped at other times than here.
+
+    ``returning`` are of cells that were dropped before the backup, and would come back; ``lost`` of
+    cells that were dropped since, and would not.
+    """
+
+    returning: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def compare_drops(name: TableName, backup: Structure, present: Structure) -> DropDifferences:
+    """Compare when columns were dropped: Cassandra hides all cells that are not newer.
+
+    The columns have the same type and place in both tables.
+    """
+    returning, lost = [], []
     for column in sorted({*backup.dropped, *present.dropped}):
         here, there = backup.dropped.get(column), present.dropped.get(column)
-        if here and not there:
-            note = f"column {quote(column)} was dropped at {here.timestamp} in the backup only"
-            if column in present.columns:
-                note += "; cells written before may come back"
-            else:
-                note += (
-                    "; if Cassandra refuses SSTables that still have it, run first: ALTER TABLE "
-                    f"{name} ADD {here.column}; ALTER TABLE {name} DROP {quote(column)} "
-                    f"USING TIMESTAMP {here.timestamp};"
-                )
-        elif there and not here:
-            note = (
-                f"column {quote(column)} was dropped at {there.timestamp} here, but not in the "
-                "backup; its cells written before do not come back"
+        if here and (there is None or there.time < here.time):
+            returning.append(_returning(name, here, there, present.columns.get(column)))
+        elif there and column in backup.columns and (here is None or there.time > here.time):
+            before = f", in the backup at {here.timestamp}" if here else ""
+            lost.append(
+                f"table {name}: column {quote(column)} was dropped at {there.timestamp} here"
+                f"{before}, and added again: its cells that were written before do not come back. "
+                "For all rows of the backup drop the table first, so that the restore creates it, "
+                "or restore it under another name (--to-table); --existing merge takes the drop "
+                "for a deletion"
             )
-        elif here and there and here.timestamp != there.timestamp:
-            note = (
-                f"column {quote(column)} was dropped at {there.timestamp} here, in the backup at "
-                f"{here.timestamp}; cells written before the former do not come back"
-            )
-        else:
-            continue
-        notes.append(f"table {name}: {note}")
-    return notes
+    return DropDifferences(tuple(returning), tuple(lost))
+
+
+def _returning(
+    name: TableName, here: DroppedColumn, there: DroppedColumn | None, column: Column | None
+) -> str:
+    drop = f"ALTER TABLE {name} DROP {quote(here.column.name)} USING TIMESTAMP {here.timestamp};"
+    if column is None:
+        remedy = f"ALTER TABLE {name} ADD {here.column}; {drop}"
+    else:
+        remedy = f"{drop} ALTER TABLE {name} ADD {column};"
+    present = f"at {there.timestamp} here" if there else "not here"
+    return (
+        f"table {name}: column {quote(here.column.name)} was dropped at {here.timestamp} in the "
+        f"backup, {present}: its cells that were written before would come back. Run first: "
+        f"{remedy} or restore the table under another name (--to-table)"
+    )
 
 
 def option_notes(what: str, backup: Statement, present: Statement) -> list[str]:

@@ -27,7 +27,8 @@ class SchemaPlan:
     functions, aggregates, tables each with its alters, indexes. ``views`` are those of the
     tables. ``differences`` forbid the restore, each with the name of a table or type and mostly
     a unified diff; ``notes`` do not. ``grown`` are target tables whose rows have columns or fields
-    that the backup's lack.
+    that the backup's lack. ``lost`` forbid a restore of exactly the backup's rows: cells that would
+    not come back.
     """
 
     create: tuple[Statement, ...]
@@ -35,6 +36,7 @@ class SchemaPlan:
     differences: tuple[str, ...]
     notes: tuple[str, ...]
     grown: tuple[TableName, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def table_options(statements: Iterable[Statement], table: TableName) -> Mapping[str, str]:

@@ -22,7 +22,7 @@ from magnetodb_backup.domain.schema.parts import (
     Schema,
     added_columns,
     appended_fields,
-    dropped_notes,
+    compare_drops,
     option_notes,
     table_difference,
     type_difference,
@@ -79,6 +79,7 @@ class _Planner:
         self._targets, self._whole = targets, whole_keyspaces
         self._differences: list[str] = []
         self._notes: list[str] = []
+        self._lost: list[str] = []
         self._keyspaces: dict[str, Statement] = {}  # to be made, as the following, by target name
         self._types: dict[Named, Statement] = {}
         self._functions: list[Statement] = []
@@ -129,6 +130,7 @@ class _Planner:
             tuple(self._differences),
             tuple(dict.fromkeys(self._notes)),
             tuple(sorted(self._grown)),
+            tuple(self._lost),
         )
 
     @contextmanager
@@ -204,7 +206,10 @@ class _Planner:
                 f"table {name}: columns added since the backup are null in restored rows: "
                 f"{', '.join(str(column) for column in added)}"
             )
-        self._notes += dropped_notes(name, one, other)
+        if not difference:
+            drops = compare_drops(name, one, other)
+            self._differences += drops.returning
+            self._lost += drops.lost
         self._notes += option_notes(f"table {name}", ours, present)
         found = {tail(s) for s in self._present.indexes.get(name, ())}
         self._notes += [

@@ -84,6 +84,7 @@ class SchemaWork:
             grown=tuple(str(name) for name in plan.grown),
             skipped=skips.used(),
             grants=None if stored.grants is None else lost_grants(stored.grants, plan.create),
+            lost=plan.lost,
         )
 
     def _gc_grace(
@@ -151,8 +152,9 @@ class SchemaWork:
         plan = plan_schema(
             backup, self._present(), targets, task.whole_keyspaces, Skips.parse(task.skip)
         )
-        if plan.differences:
-            raise SchemaDiffers("\n".join(plan.differences))
+        refused = (*plan.differences, *(plan.lost if task.exact else ()))
+        if refused:
+            raise SchemaDiffers("\n".join(refused))
 
     def _stored_schema(self, task: Compare | MakeSchema) -> StoredSchema:
         repository = ClusterRepository(self._storage, self._prefix, task.source_cluster)
