@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import enum
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +19,7 @@ from hypothesis import strategies as st
 
 from magnetodb_backup.database import connect
 from magnetodb_backup.domain.restore.records import Existing, RestoreStatus
+from magnetodb_backup.domain.schema.parts import Schema
 from magnetodb_backup.domain.tables import TableDescription, TableName
 from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
@@ -30,6 +29,7 @@ from tests.unit.worker.fake_node import FakeCql, FakeNode
 
 T, U, V = (TableName("ks", name) for name in "tuv")
 OTHER = TableName("other", "t")  # not in the backup
+_BESIDE = TableName("beside", "t")
 _LEFT = b"left by a crash"
 
 
@@ -102,7 +102,7 @@ def cases(draw: st.DrawFn) -> Case:
     tables = draw(st.sampled_from(((), (T,), (U,), (T, U))))
     target = None
     if len(tables) == 1 and draw(st.booleans()):
-        names = [T, U, V, TableName("ks", "w"), TableName("beside", "t"), OTHER]
+        names = [T, U, V, TableName("ks", "w"), _BESIDE, OTHER]
         target = draw(st.sampled_from([name for name in names if name not in tables]))
     return Case(existing, tables, target, now)
 
@@ -113,35 +113,47 @@ class _Cql(FakeCql):
         return any(live(fake_changes.rows(node, name)) for node in self._node.ring)
 
 
+class Backed:
+    """A node with a backup, which each case brings back to the moment after the backup."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.restoring = Restoring(cluster)
+        self.node = cluster.nodes[1]
+        self.node.make_cql = _Cql
+        self._tables, self._schema = list(self.node.tables), self.node.schema
+        self._files = {
+            path: path.read_bytes()
+            for found in self._tables
+            for path in fake_changes.table_files(self.node, found.name)
+        }
+
+    def reset(self) -> None:
+        for directory in self.node.data.paths:
+            for keyspace in {name.keyspace for name in (T, OTHER, _BESIDE)}:
+                shutil.rmtree(directory / keyspace, ignore_errors=True)
+        self.node.tables, self.node.schema = list(self._tables), self._schema
+        for path, content in self._files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
 @pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("database") / "empty.sqlite"
-    database = connect(f"sqlite:///{path}")
+def backed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backed]:
+    directory = tmp_path_factory.mktemp("truncation")
+    database = connect(f"sqlite:///{directory / 'catalogue.sqlite'}")
     database.sync()
     database.close()
-    return path
-
-
-@contextmanager
-def _backed_up(empty_database: Path) -> Iterator[tuple[Restoring, FakeNode]]:
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "catalogue.sqlite"
-        shutil.copy(empty_database, file)
-        cluster = Cluster(Path(directory), file, size=1)
-        node = cluster.nodes[1]
-        node.make_cql = _Cql
-        try:
-            yield Restoring(cluster), node
-        finally:
-            cluster.stopping.set()
-            cluster.database.close()
+    cluster = Cluster(directory, directory / "catalogue.sqlite", size=1)
+    yield Backed(cluster)
+    cluster.stopping.set()
+    cluster.database.close()
 
 
 def _change(node: FakeNode, name: TableName, now: Now, number: int) -> None:
     """Do to a table what happened since the backup."""
     known = {t.name: t for t in node.tables}
     if name not in known:  # was not there yet
-        if name.keyspace not in {t.name.keyspace for t in node.tables}:
+        if name.keyspace not in Schema.read(node.schema).keyspaces:
             fake_changes.execute(
                 [node], fake_changes.keyspace_text(name.keyspace, node.replication)
             )
@@ -172,37 +184,34 @@ def _ids(node: FakeNode) -> dict[TableName, TableDescription]:
     return {t.name: t for t in node.tables}
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(case=cases())
-def test_only_targets_are_truncated(empty_database: Path, case: Case) -> None:
-    with _backed_up(empty_database) as (restoring, node):
-        saved = _content(node)
-        for number, (name, now) in enumerate(case.now.items(), start=11):
-            _change(node, name, now, number)
-        before, tables = _content(node), _ids(node)
-        restoring.forget()
-        request = {"existing": case.existing, "tables": tuple(map(str, case.tables))}
-        if case.target is not None:
-            request |= {"to_keyspace": case.target.keyspace, "to_table": case.target.table}
-        restore = restoring.restore(**request)
-        truncated = {s.split()[-1] for s in restoring.told("cql TRUNCATE")}
-        if case.refused():
-            assert restore.status is RestoreStatus.RESTORE_FAILED
-            assert (_content(node), _ids(node)) == (before, tables)
-            assert restoring.changes() == []
-            return
-        assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
-        targets = case.targets()
-        expected = dict(before)
-        for source, target in targets.items():
-            beside = case.bodies(target) if case.existing is Existing.MERGE else []
-            expected[target] = sorted([*saved[source], *beside])
-        assert _content(node) == expected
-        assert {n: t for n, t in _ids(node).items() if n in tables} == tables
-        assert restoring.told("cql DROP") == []
-        merged = {
-            target
-            for target in targets.values()
-            if case.existing is Existing.MERGE and case.exists(target)
-        }
-        assert truncated == {str(target) for target in {*targets.values()} - merged}
+def test_only_targets_are_truncated(backed: Backed, case: Case) -> None:
+    restoring, node = backed.restoring, backed.node
+    backed.reset()
+    saved = _content(node)
+    for number, (name, now) in enumerate(case.now.items(), start=11):
+        _change(node, name, now, number)
+    before, tables = _content(node), _ids(node)
+    restoring.forget()
+    request: dict[str, Any] = {"existing": case.existing, "tables": tuple(map(str, case.tables))}
+    if case.target is not None:
+        request |= {"to_keyspace": case.target.keyspace, "to_table": case.target.table}
+    restore = restoring.restore(**request)
+    if case.refused():
+        assert restore.status is RestoreStatus.RESTORE_FAILED
+        assert (_content(node), _ids(node)) == (before, tables)
+        assert restoring.changes() == []
+        return
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    targets = case.targets()
+    merged = case.existing is Existing.MERGE
+    expected = dict(before)
+    for source, target in targets.items():
+        beside = case.bodies(target) if merged else []
+        expected[target] = sorted([*saved[source], *beside])
+    assert _content(node) == expected
+    assert {name: t for name, t in _ids(node).items() if name in tables} == tables
+    assert restoring.told("cql DROP") == []
+    emptied = {t for t in targets.values() if not (merged and case.exists(t))}
+    assert {s.split()[-1] for s in restoring.told("cql TRUNCATE")} == set(map(str, emptied))

@@ -204,10 +204,10 @@ def _is_other_type(dropped: DroppedColumn, column: Column) -> bool:
 
 @dataclass(frozen=True)
 class DropDifferences:
-    """What restored cells contradict, where columns were dropped at other times than here.
+    """Columns that were dropped at other times than in the backup, each as a message.
 
-    ``returning`` are of cells that were dropped before the backup, and would come back; ``lost`` of
-    cells that were dropped since, and would not.
+    ``returning``: cells that were dropped before the backup would come back. ``lost``: cells that
+    were dropped after the backup would not come back.
     """
 
     returning: tuple[str, ...]
@@ -228,7 +228,7 @@ def compare_drops(name: TableName, backup: Structure, present: Structure) -> Dro
             before = f", in the backup at {here.timestamp}" if here else ""
             lost.append(
                 f"table {name}: column {quote(column)} was dropped at {there.timestamp} here"
-                f"{before}, and added again: its cells that were written before do not come back. "
+                f"{before}, and added again: values written before the drop do not come back. "
                 "For all rows of the backup drop the table first, so that the restore creates it, "
                 "or restore it under another name (--to-table); --existing merge takes the drop "
                 "for a deletion"
@@ -247,7 +247,7 @@ def _returning(
     present = f"at {there.timestamp} here" if there else "not here"
     return (
         f"table {name}: column {quote(here.column.name)} was dropped at {here.timestamp} in the "
-        f"backup, {present}: its cells that were written before would come back. Run first: "
+        f"backup, {present}: values written before the drop would come back. Run first: "
         f"{remedy} or restore the table under another name (--to-table)"
     )
 

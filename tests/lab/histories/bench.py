@@ -81,7 +81,7 @@ class _Batch:
             self._restore_together(backup, existing)
         for story in self._left():
             if story.is_alone:
-                self._restore(backup, [story])
+                self._is_refused(backup, [story])
         self._compare(What.ROWS, lambda story: story.restored())
         self._compare_ids(ids)
         self._each(lambda story: self._node.execute(story.then))
@@ -139,15 +139,17 @@ class _Batch:
         return str(outcome.json["id"])
 
     def _restore_together(self, backup: str, existing: Existing) -> None:
-        """Restore all stories of a mode: first with those that must be refused."""
+        """Restore all stories of a mode in place: first with those that must be refused."""
         stories = [s for s in self._left() if s.request.existing is existing and not s.is_alone]
-        if any(story.refused() for story in stories):
-            self._restore(backup, stories)
-            stories = [s for s in stories if s in self._left() and not s.refused()]
-        if stories:
-            self._restore(backup, stories)
+        while stories and self._is_refused(backup, stories):
+            left = [s for s in stories if s in self._left() and not s.refused()]
+            if left == stories:
+                self._fail_all(stories, What.REFUSAL, "a refusal that names none of the tables")
+                return
+            stories = left
 
-    def _restore(self, backup: str, stories: Sequence[Story]) -> None:
+    def _is_refused(self, backup: str, stories: Sequence[Story]) -> bool:
+        """Restore stories together; return whether that was refused, be it right or wrong."""
         existing = stories[0].request.existing
         options = [option for story in stories for option in story.options()]
         outcome = self._manage(
@@ -155,37 +157,32 @@ class _Batch:
             "--timeout=280", *options,
         )  # fmt: skip
         problems = list(_problems(outcome))
-        if any(story.refused() for story in stories) or problems:
-            self._judge_refusal(stories, outcome, problems)
-        elif outcome.code and len(stories) > 1:
+        for story in stories:
+            named = [t for t in story.targets() if any(_names(t, p) for p in problems)]
+            if sorted(named) != sorted(story.refused()):
+                predicted = f"refused because of {named}, predicted {story.refused()}"
+                self._fail(story, What.REFUSAL, f"{predicted}: {outcome.err}")
+        if problems:
+            states = set(_record(outcome)["tables"].values())
+            if not outcome.code or states - {"untouched"}:
+                self._fail_all(stories, What.REFUSAL, f"refused with changes: {outcome.out}")
+            return True
+        if outcome.code and len(stories) > 1:
             self._restore_alone(backup, stories, outcome)
         elif outcome.code:
             self._fail(stories[0], What.RESTORE, outcome.err)
+        return False
 
     def _restore_alone(self, backup: str, stories: Sequence[Story], together: Outcome) -> None:
         """Find out which story lets the restore of all fail; if none does, all have failed."""
         for story in stories:
-            self._restore(backup, [story])
+            self._is_refused(backup, [story])
         if all(story in self._left() for story in stories):
-            for story in stories:
-                self._fail(story, What.RESTORE, together.err)
+            self._fail_all(stories, What.RESTORE, together.err)
 
-    def _judge_refusal(
-        self, stories: Sequence[Story], outcome: Outcome, problems: Sequence[str]
-    ) -> None:
-        """Compare the tables that problems name with those that are predicted."""
+    def _fail_all(self, stories: Sequence[Story], what: What, text: str) -> None:
         for story in stories:
-            named = [t for t in story.targets() if any(_names(t, p) for p in problems)]
-            if sorted(named) != sorted(story.refused()):
-                self._fail(
-                    story,
-                    What.REFUSAL,
-                    f"refused because of {named}, predicted {story.refused()}: {outcome.err}",
-                )
-        states = set(_record(outcome).get("tables", {}).values())
-        if not outcome.code or states - {"untouched"}:
-            for story in stories:
-                self._fail(story, What.REFUSAL, f"not refused: {outcome.out}")
+            self._fail(story, what, text)
 
 
 def _problems(outcome: Outcome) -> Iterator[str]:

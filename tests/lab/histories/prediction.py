@@ -3,7 +3,7 @@
 
 The rule, as the user's guide states it: ``refuse`` and ``replace`` leave the backup's rows, and
 ``merge`` the newest write of each cell, where deletions are writes, too. Nothing but the targets
-changes. A table without rows is none to refuse. What the backup's files contradict is refused.
+changes. ``refuse`` refuses tables that have rows. What the backup's files contradict is refused.
 """
 
 from __future__ import annotations
