@@ -25,7 +25,8 @@ from tests.unit.cassandra.tree import table
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.conductor.restoring import Restoring
 from tests.unit.worker import fake_changes
-from tests.unit.worker.fake_node import FakeCql, FakeNode
+from tests.unit.worker.fake_cql import FakeCql
+from tests.unit.worker.fake_node import FakeNode
 
 T, U, V = (TableName("ks", name) for name in "tuv")
 OTHER = TableName("other", "t")  # not in the backup
