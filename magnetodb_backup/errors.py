@@ -184,6 +184,10 @@ class SSTableRefused(Permanent):
     """Cassandra refuses restored SSTables."""
 
 
+class ScratchFailed(Permanent):
+    """A scratch Cassandra cannot be started, or does not work."""
+
+
 class RestoreDiffers(Permanent):
     """The rows of restored tables differ from the fingerprints of the backup."""
 

@@ -15,14 +15,23 @@ from typing_extensions import override
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
+from magnetodb_backup.cli.verification import problems_of, proof_lines
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
+from magnetodb_backup.domain.backup.proofs import Proof, Rung
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
-from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
+from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import InvalidValue, NotFound
 
+_RUNGS = {
+    Rung.EXISTS: "prove that the store has all bytes; the default",
+    Rung.READ_DATA: "read every byte and compare its digest",
+    Rung.PARSE: "fetch all SSTables to their nodes, where Cassandra's own verifier opens each one "
+    "and reads its rows, without the running Cassandra",
+    Rung.SCHEMA: "apply the schema to an empty scratch Cassandra on one node",
+}
 _FILE_COLUMNS = (
     "host_id", "data_directory", "keyspace", "table", "index", "name", "size", "sha256",
 )  # fmt: skip
@@ -54,6 +63,8 @@ def _cell(name: str, value: Any) -> Any:
         return "\n".join(_node_line(node) for node in value)
     if name == "data_centers":
         return ", ".join(value)
+    if name == "proofs":
+        return "\n".join(_proof_line(group) for group in value)
     if name == "coverage" and value:
         return "\n".join(f"{keyspace}: {found['status']}" for keyspace, found in value.items())
     return cell(name, value)
@@ -67,17 +78,27 @@ def _node_line(node: Mapping[str, Any]) -> str:
     )
 
 
+def _proof_line(group: Mapping[str, Any]) -> str:
+    detail = f": {group['detail']}" if group["detail"] else ""
+    tables = ", ".join(group["tables"])
+    return f"{group['rung']}: {group['outcome']} at {group['proved_at']}: {tables}{detail}"
+
+
 class _BackupCommand(RecordCommand):
     """Shows a backup."""
 
     def backup_columns(
-        self, parsed_args: Namespace, backup: Backup, nodes: Sequence[NodeBackup] | None
+        self,
+        parsed_args: Namespace,
+        backup: Backup,
+        nodes: Sequence[NodeBackup] | None,
+        proofs: Sequence[Proof] | None = None,
     ) -> Any:
         """Return columns for cliff."""
         return self.shown(
             parsed_args,
-            backup_view(backup, nodes),
-            brief=lambda: backup_fields(backup, nodes or ()),
+            backup_view(backup, nodes, proofs),
+            brief=lambda: backup_fields(backup, nodes or (), tuple(proof_lines(proofs or ()))),
             text=_cell,
         )
 
@@ -124,9 +145,10 @@ class Show(_BackupCommand):
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        backups = self.services.database().backups
-        backup = backups.find(parsed_args.backup)
-        return self.backup_columns(parsed_args, backup, backups.node_backups(backup.id))
+        database = self.services.database()
+        backup = database.backups.find(parsed_args.backup)
+        nodes, proofs = database.backups.node_backups(backup.id), database.proofs.of(backup.id)
+        return self.backup_columns(parsed_args, backup, nodes, proofs)
 
 
 class Create(_BackupCommand):
@@ -271,12 +293,21 @@ class _OnBackup(_BackupCommand):
 
 
 class Cancel(_OnBackup):
-    """Cancel a running backup."""
+    """Cancel a running backup, or the verification of a complete one."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.requests().cancel_backup(self._find(parsed_args).id)
-        if parsed_args.wait:
+        found = self._find(parsed_args)
+        backup = self.services.requests().cancel_backup(found.id)
+        if parsed_args.wait and found.status is not BackupStatus.CREATING:
+            jobs = self.services.database().jobs
+            job = jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
+            assert job is not None
+            job = self._waiter(parsed_args).job(job.id)
+            if job.status is not JobStatus.CANCELLED:
+                found_status = f"the verification is {job.status.value}, not CANCELLED"
+                self.ends(FAILED, ("error", found_status))
+        elif parsed_args.wait:
             backup = self._waiter(parsed_args).backup(backup.id)
             self._ended(backup, BackupStatus.CANCELLED, backup.error)
         return self.backup_columns(parsed_args, backup, None)
@@ -299,26 +330,29 @@ class Delete(_OnBackup):
 
 
 class Verify(_OnBackup):
-    """Check that the store has all bytes of a backup."""
+    """Prove that a backup can be restored: that its bytes exist, parse, and fit its schema.
+
+    Options can be combined. backup show shows how far each table is proved, and when.
+    """
 
     _wait = True
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--read-data", action="store_true", help="read every byte and compare its digest"
-        )
+        for rung, text in _RUNGS.items():
+            parser.add_argument(
+                f"--{rung.value}", dest="rungs", action="append_const", const=rung.value, help=text
+            )
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backup = self._find(parsed_args)
-        requests = self.services.requests()
-        job = requests.verify_backup(backup.id, read_data=parsed_args.read_data)
+        job = self.services.requests().verify_backup(backup.id, rungs=parsed_args.rungs or ())
         if parsed_args.wait:
-            job = self._waiter(parsed_args).job(job.id)
-            if problems := list(_problems(job)):
+            job = self._waiter(parsed_args).verification(job.id)
+            if problems := list(problems_of(job)):
                 self.ends(FAILED, *(("error", problem) for problem in problems))
         view = job_view(job)
         view |= view.pop("result") or {}
@@ -327,23 +361,6 @@ class Verify(_OnBackup):
 
 def _as_cells(view: Mapping[str, Any]) -> dict[str, Any]:
     return {name: cell(name, value) for name, value in view.items()}
-
-
-def _problems(job: Job) -> Iterator[str]:
-    """Yield the errors that a verification found, and the remedy."""
-    if job.status is not JobStatus.DONE:
-        yield f"the verification is {job.status.value}: {job.error}"
-        return
-    result = job.result or {}
-    problems = result.get("problems", [])
-    for problem in problems:
-        where = f"node {problem['host_id']}" if problem["host_id"] else "cluster"
-        affected = f"; {problem['file_count']} files" if problem["file_count"] else ""
-        yield f"{where}: {problem['kind']} {problem['pack']}: {problem['detail']}{affected}"
-    if (more := result.get("problem_count", 0) - len(problems)) > 0:
-        yield f"there are {more} more problems"
-    if problems:
-        yield "make a new backup: it uploads again what is missing"
 
 
 class Files(ServiceCommand, Lister):

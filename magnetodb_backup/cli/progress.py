@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -94,6 +94,28 @@ def of_node_restore(node: NodeRestore) -> NodeProgress:
         f"{size(p.bytes_resumed)} re-used",
         f"{size(p.bytes_downloaded)} downloaded, {imported}{sent}",
     )
+
+
+def of_verification(progress: Mapping[str, Any]) -> list[NodeProgress]:
+    """Return the progress of a verification's step over all nodes, as that of one."""
+    if not progress.get("files_done") and not progress.get("files_total"):
+        return []
+    ready = ""
+    if total := progress.get("nodes_total"):
+        ready = f"{progress.get('nodes_done', 0)} of {count(total, 'node')} done"
+    return [
+        NodeProgress(
+            "",
+            _ALL,
+            str(progress.get("step", "")),
+            progress.get("files_total", 0),
+            progress.get("files_done", 0),
+            progress.get("bytes_total", 0),
+            progress.get("bytes_done", 0),
+            ready,
+            "verified",
+        )
+    ]
 
 
 class Display(Protocol):

@@ -143,8 +143,13 @@ def _node_backup_line(node: NodeBackup) -> str:
     )
 
 
-def backup_fields(backup: Backup, nodes: Iterable[NodeBackup]) -> dict[str, Any]:
-    """Return what a table shows of a backup; empty values are left out there."""
+def backup_fields(
+    backup: Backup, nodes: Iterable[NodeBackup], proofs: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what a table shows of a backup; empty values are left out there.
+
+    ``proofs`` are lines about how far it is proved.
+    """
     whole = backup.status in _WHOLE
     running = backup.status is BackupStatus.CREATING
     return {
@@ -165,6 +170,7 @@ def backup_fields(backup: Backup, nodes: Iterable[NodeBackup]) -> dict[str, Any]
         "restores": _restorable(backup),
         "snapshots": f"taken within {backup.skew_ms} ms" if backup.skew_ms is not None else "",
         "fingerprints": "yes" if backup.figures else "",
+        "proved": "\n".join(proofs),
         "nodes": "\n".join(_node_backup_line(node) for node in nodes),
     }
 

@@ -17,12 +17,14 @@ from magnetodb_backup.cli.progress import (
     make_display,
     of_node_backup,
     of_node_restore,
+    of_verification,
 )
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.cli.steps import State, steps_of_backup, steps_of_restore
+from magnetodb_backup.cli.verification import steps_of
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.domain.jobs import Job, JobStatus
 from magnetodb_backup.domain.restore.records import Restore, RestoreStatus
 from magnetodb_backup.errors import DatabaseUnavailable
 
@@ -38,6 +40,11 @@ _ENDS_OF_BACKUP = {
     BackupStatus.CREATE_FAILED: State.FAILED,
     BackupStatus.DELETE_FAILED: State.FAILED,
     BackupStatus.CANCELLED: State.CANCELLED,
+}
+_ENDS_OF_JOB = {
+    JobStatus.DONE: State.DONE,
+    JobStatus.FAILED: State.FAILED,
+    JobStatus.CANCELLED: State.CANCELLED,
 }
 _ENDS_OF_RESTORE = {
     RestoreStatus.RESTORED: State.DONE,
@@ -177,6 +184,29 @@ class Waiter:
             return job if job.status.finished else None
 
         return self._until(look, f"job {job_id}", "")
+
+    def verification(self, job_id: str) -> Job:
+        """Return the job of a verification when it is finished, and show its progress.
+
+        :raises ExitWith: after the timeout, or on an interrupt; the job continues.
+        """
+        jobs = self._database.jobs
+        display: Display | None = None
+
+        def look() -> Job | None:
+            nonlocal display
+            job = jobs.get(job_id)
+            if display is None:
+                display = make_display(f"Verification {job_id}", steps_of(job))
+            progress, end = job.progress or {}, _ENDS_OF_JOB.get(job.status)
+            display.show(job_id, str(progress.get("step", "")), of_verification(progress), end)
+            return job if job.status.finished else None
+
+        try:
+            return self._until(look, f"job {job_id}", "")
+        finally:
+            if display is not None:
+                display.close()
 
     def _until(self, look: Callable[[], Result | None], what: str, remedy: str) -> Result:
         try:

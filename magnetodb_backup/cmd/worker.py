@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from magnetodb_backup.cassandra.control import service_commands, sstableloader
 from magnetodb_backup.cassandra.cql import node as cql
+from magnetodb_backup.cassandra.scratch import scratch as scratch_cassandra
 from magnetodb_backup.cmd import configuration, parts, process
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorClient
@@ -48,8 +49,16 @@ def make_worker(conf: cfg.ConfigOpts, transport: Any, storage: StorageDriver) ->
         configured_directories=conf.cassandra.data_directories,
         memory=NodeMemory(directory / "node.json"),
     )
+    scratch = scratch_cassandra.from_conf(conf, cql.without_login, directory)
+    scratch.sweep()  # nobody else ends what a worker that died has started
     worker = compose_worker(
-        NodeParts(node, storage, sstableloader.from_conf(conf), service_commands.from_conf(conf)),
+        NodeParts(
+            node,
+            storage,
+            sstableloader.from_conf(conf),
+            service_commands.from_conf(conf),
+            scratch,
+        ),
         ConductorClient(transport),
         _settings(conf, directory),
         ReportSettings(
@@ -77,6 +86,7 @@ def _settings(conf: cfg.ConfigOpts, state_dir: Path) -> WorkerSettings:
         fingerprints_concurrency=conf.worker.fingerprints_concurrency,
         snapshot_ttl=conf.worker.snapshot_ttl,
         head_room_percent=conf.worker.head_room_percent,
+        scratch_room=conf.scratch.room,
     )
 
 

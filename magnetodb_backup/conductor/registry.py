@@ -7,7 +7,7 @@ from magnetodb_backup.conductor.backup.definition import BackupDefinition
 from magnetodb_backup.conductor.definition import JobDefinition
 from magnetodb_backup.conductor.deletion import Deletion
 from magnetodb_backup.conductor.restore.definition import RestoreDefinition
-from magnetodb_backup.conductor.verification import Verification
+from magnetodb_backup.conductor.verification.definition import Verification
 
 DEFINITIONS: tuple[JobDefinition, ...] = (
     BackupDefinition(),

@@ -11,6 +11,7 @@ from magnetodb_backup.database.damaged_packs import DamagedPackStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
+from magnetodb_backup.database.proofs import ProofStore
 from magnetodb_backup.database.restores import RestoreStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
 from magnetodb_backup.domain.jobs import Fence
@@ -23,6 +24,7 @@ __all__ = [
     "JobStore",
     "NodeStore",
     "OwnershipStore",
+    "ProofStore",
     "RestoreStore",
     "connect",
 ]
@@ -35,6 +37,7 @@ class Database:
         self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
         self.jobs = JobStore(transactions)
+        self.proofs = ProofStore(transactions)
         self.restores = RestoreStore(transactions)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
+from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import (
@@ -232,6 +233,8 @@ class BackupStore:
             BACKUPS.set(row, values)
             if status in _ENDS:
                 row.finished_at = row.updated_at
+            if status is BackupStatus.DELETED:
+                forget_proofs(session, backup_id)
             session.flush()
             return _backup(row)
 

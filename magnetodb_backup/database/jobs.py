@@ -180,6 +180,15 @@ class JobStore:
 
         return self._transactions.write(work)
 
+    def show_progress(self, job_id: str, progress: Mapping[str, Any]) -> None:
+        """Record how far a job is."""
+
+        def work(session: Session) -> None:
+            row = _row(session, job_id, lock=True)
+            row.progress, row.updated_at = dict(progress), now()
+
+        self._transactions.write(work)
+
     def step_results(self, job_id: str, round_: int) -> dict[str, dict[str, Any]]:
         """Return the round's stored results by step name."""
 

@@ -171,6 +171,21 @@ class DamagedPackRow(Base):
     cluster: Mapped[str] = mapped_column(String(255))
 
 
+class ProofRow(Base):
+    """The newest result of one rung of the ladder of proof, for one table of a backup."""
+
+    __tablename__ = "backup_proofs"
+
+    backup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    rung: Mapped[str] = mapped_column(String(16), primary_key=True)
+    keyspace: Mapped[str] = mapped_column(String(255), primary_key=True)
+    table_name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    proved_at: Mapped[datetime] = mapped_column(UtcTime)
+    job_id: Mapped[str] = mapped_column(String(36))
+    detail: Mapped[str] = mapped_column(Text, default="")
+
+
 class JobRow(Base):
     """One job."""
 
@@ -196,6 +211,7 @@ class JobRow(Base):
     round: Mapped[int] = mapped_column(Integer, default=1)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     owner: Mapped[str] = mapped_column(String(255), default="")
+    progress: Mapped[Any] = mapped_column(Document, nullable=True)
 
     @classmethod
     def pending(

@@ -71,7 +71,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Job:
-    """A job's record. ``kind`` is that of a definition; ``round`` counts the rounds of steps."""
+    """A job's record. ``kind`` is that of a definition; ``round`` counts the rounds of steps.
+
+    ``progress`` is how far a running job is, where its subject's record does not show it.
+    """
 
     id: str
     kind: str
@@ -87,6 +90,7 @@ class Job:
     round: int = 1
     cancel_requested: bool = False
     owner: str = ""
+    progress: Mapping[str, Any] | None = None
 
     @property
     def backup_id(self) -> str:

@@ -8,7 +8,13 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from magnetodb_backup.domain.backup.manifest import BackupManifest, Extent, NodeShare
+from magnetodb_backup.domain.backup.manifest import (
+    BackupManifest,
+    Extent,
+    FileEntry,
+    NodeShare,
+)
+from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.findings import Findings, Problem, VerificationReport
@@ -26,13 +32,19 @@ class _Extents:
             "CREATE TABLE extents "
             "(pack TEXT, start INTEGER, length INTEGER, file INTEGER, part INTEGER)"
         )
-        self._db.execute("CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT, sha256 TEXT)")
+        self._db.execute(
+            "CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT, sha256 TEXT, "
+            "keyspace TEXT, name TEXT)"
+        )
 
-    def add(self, number: int, path: str, sha256: str, extents: tuple[Extent, ...]) -> None:
-        self._db.execute("INSERT INTO files VALUES (?, ?, ?)", (number, path, sha256))
+    def add(self, number: int, path: str, entry: FileEntry) -> None:
+        self._db.execute(
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+            (number, path, entry.sha256, entry.keyspace, entry.table),
+        )
         self._db.executemany(
             "INSERT INTO extents VALUES (?, ?, ?, ?, ?)",
-            ((e.pack, e.offset, e.length, number, part) for part, e in enumerate(extents)),
+            ((e.pack, e.offset, e.length, number, part) for part, e in enumerate(entry.extents)),
         )
 
     def packs(self) -> list[tuple[str, int]]:
@@ -49,6 +61,13 @@ class _Extents:
         )
         paths = [row[0] for row in self._db.execute(query, (pack,))]
         return tuple(paths[:_NAMED]), len(paths)
+
+    def tables_in(self, pack: str) -> list[TableName]:
+        """Return the tables that have files in a pack."""
+        query = (
+            "SELECT DISTINCT keyspace, name FROM extents JOIN files ON number = file WHERE pack = ?"
+        )
+        return [TableName(*row) for row in self._db.execute(query, (pack,))]
 
     def whole_in(self, pack: str) -> Iterator[tuple[str, str, int, int]]:
         """Yield path, digest, offset and length of the files stored in this pack alone."""
@@ -89,6 +108,7 @@ class _NodeCheck:
         self._read_data, self._raise_if_cancelled = read_data, raise_if_cancelled
         self.files = self.bytes = self.packs = self.bytes_read = 0
         self.problems: list[Problem] = []
+        self.tables: dict[TableName, str] = {}
 
     def run(self, cluster: ClusterRepository, backup_id: str) -> None:
         extents = _Extents()
@@ -100,9 +120,21 @@ class _NodeCheck:
 
     def _problem(self, kind: str, detail: str, pack: str = "", *, of: _Extents | None) -> None:
         files, count = of.affected(pack) if of is not None else ((), 0)
+        for table in of.tables_in(pack) if of is not None else ():
+            self._of_table(table, f"{kind} pack {pack}: {detail}")
         if len(self.problems) >= _PROBLEMS_WITH_NAMES:
             files = ()
         self.problems.append(Problem(self._share.host_id, kind, pack, detail, files, count))
+
+    def _of_table(self, table: TableName, detail: str) -> None:
+        self.tables.setdefault(table, f"node {self._share.address}: {detail}")
+
+    def _content(self, path: str, pack: str) -> None:
+        """Note a file whose bytes are not those of the backup."""
+        keyspace, table, *_ = path.split("/")
+        detail = f"{path} does not match the node manifest"
+        self._of_table(TableName(keyspace, table), detail)
+        self._problem("content", detail, pack, of=None)
 
     def _manifest(self, cluster: ClusterRepository, backup_id: str, extents: _Extents) -> bool:
         try:
@@ -116,7 +148,7 @@ class _NodeCheck:
                 path = "/".join(
                     p for p in (entry.keyspace, entry.table, entry.index, entry.name) if p
                 )
-                extents.add(self.files, path, entry.sha256, entry.extents)
+                extents.add(self.files, path, entry)
                 self.files += 1
                 self.bytes += entry.size
         except (FormatProblem, NotFound) as error:
@@ -165,7 +197,7 @@ class _NodeCheck:
         view = memoryview(body)
         for path, sha256, start, length in extents.whole_in(pack):
             if hashlib.sha256(view[start : start + length]).hexdigest() != sha256:
-                self._problem("content", f"{path} does not match the node manifest", pack, of=None)
+                self._content(path, pack)
         return True
 
     def _read_spanned(self, path: str, sha256: str, parts: list[Extent]) -> None:
@@ -176,7 +208,7 @@ class _NodeCheck:
                 digest.update(piece)
                 self.bytes_read += len(piece)
         if digest.hexdigest() != sha256:
-            self._problem("content", f"{path} does not match the node manifest", of=None)
+            self._content(path, "")
 
 
 def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
@@ -240,6 +272,6 @@ def verify_backup(
         check.run(cluster, backup_id)
         for name in ("files", "bytes", "packs", "bytes_read"):
             totals[name] += getattr(check, name)
-        found.add(check.problems)
+        found.add(check.problems, check.tables)
         progress(totals["files"], totals["bytes"])
     return found.report(backup_id, read_data, totals)

@@ -53,7 +53,7 @@ def check_cancellable(backup: Backup) -> None:
     if backup.status is not BackupStatus.CREATING:
         raise Conflict(
             f"backup {backup.id} is {backup.status.value}; only a backup that is CREATING "
-            "can be cancelled"
+            "can be cancelled, or the verification of a complete one"
         )
 
 

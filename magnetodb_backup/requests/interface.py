@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
@@ -17,13 +18,15 @@ class Requests(Protocol):
         """Record a backup that is to be made."""
 
     def cancel_backup(self, backup_id: str) -> Backup:
-        """Ask for the end of a running backup."""
+        """Ask for the end of a running backup, or of its verification."""
 
     def delete_backup(self, backup_id: str) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first."""
 
-    def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
-        """Ask for a verification; return its job."""
+    def verify_backup(
+        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+    ) -> Job:
+        """Ask for a verification of the named rungs; return its job."""
 
     def create_restore(self, request: RestoreRequest) -> Restore:
         """Record a restore that is to be made, or planned."""

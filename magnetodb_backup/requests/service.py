@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.data_centers import checked_names
+from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
@@ -60,14 +61,16 @@ class RecordedRequests:
         return backup
 
     def cancel_backup(self, backup_id: str) -> Backup:
-        """Ask for the end of a running backup.
+        """Ask for the end of a running backup, or of the verification of a complete one.
 
-        :raises Conflict: if it does not run.
+        :raises Conflict: if neither runs.
         """
         backup = self._database.backups.get(backup_id)
-        backups.check_cancellable(backup)
-        job = self._database.jobs.latest(Subject.backup(backup_id), JobKind.BACKUP)
-        assert job is not None  # both are recorded together
+        job = self._database.jobs.latest(Subject.backup(backup_id), JobKind.VERIFICATION)
+        if job is None or job.status.finished:
+            backups.check_cancellable(backup)
+            job = self._database.jobs.latest(Subject.backup(backup_id), JobKind.BACKUP)
+            assert job is not None  # both are recorded together
         self._database.jobs.request_cancel(job.id)
         self._wake_conductor()
         return self._database.backups.get(backup_id)
@@ -83,18 +86,25 @@ class RecordedRequests:
         self._wake_conductor()
         return self._database.backups.get(backup_id)
 
-    def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
-        """Ask for a verification.
+    def verify_backup(
+        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+    ) -> Job:
+        """Ask for a verification; without rungs it proves that the store has all packs.
 
+        :raises InvalidValue: for a rung that does not exist.
         :raises Conflict: if the backup is not complete.
         """
+        wanted = rungs_of(rungs, read_data=read_data)
         backup = self._database.backups.get(backup_id)
         backups.check_verifiable(backup)
         job = self._database.jobs.create(
             JobKind.VERIFICATION,
             Subject.backup(backup_id),
             backup.cluster,
-            {"read_data": read_data},
+            {
+                "read_data": Rung.READ_DATA in wanted,
+                "rungs": [rung.value for rung in wanted],
+            },
         )
         self._wake_conductor()
         return job

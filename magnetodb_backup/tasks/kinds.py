@@ -46,6 +46,8 @@ class TaskKind(str, enum.Enum):
     RESTORE_INDEXES = "restore_indexes"
     RESTORE_PUT_BACK = "restore_put_back"
     RESTORE_DISCARD = "restore_discard"
+    VERIFY_PARSE = "verify_parse"
+    VERIFY_SCHEMA = "verify_schema"
 
 
 # What can be done on a node whose Cassandra does not run.
@@ -62,11 +64,13 @@ WITHOUT_CASSANDRA = frozenset(
         TaskKind.RESTORE_START,
         TaskKind.RESTORE_PUT_BACK,
         TaskKind.RESTORE_DISCARD,
+        TaskKind.VERIFY_PARSE,
+        TaskKind.VERIFY_SCHEMA,
     }
 )
 
 # What takes room on the node's disks by itself: downloads write, and an upload keeps its snapshot.
-TAKES_ROOM = frozenset({TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD})
+TAKES_ROOM = frozenset({TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD, TaskKind.VERIFY_PARSE})
 
 
 # What must get on all the time; the others wait for Cassandra's own long work.

@@ -39,6 +39,9 @@ from magnetodb_backup.worker.restore.stream import Loader, StreamWork
 from magnetodb_backup.worker.restore.truncate import TruncateWork
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import Tasks
+from magnetodb_backup.worker.verification.interface import Scratch
+from magnetodb_backup.worker.verification.parse import ParseSettings, ParseWork
+from magnetodb_backup.worker.verification.schema import SchemaTrialWork
 
 
 class Conductor(heartbeat.Conductor, Protocol):
@@ -52,7 +55,8 @@ class Conductor(heartbeat.Conductor, Protocol):
 class WorkerSettings:
     """How a worker works; sizes in bytes, times in seconds.
 
-    ``fingerprints_concurrency`` is the number of token ranges that are read at once.
+    ``fingerprints_concurrency`` is the number of token ranges that are read at once,
+    ``scratch_room`` how many bytes of SSTables are verified at a time.
     """
 
     prefix: str
@@ -62,6 +66,7 @@ class WorkerSettings:
     fingerprints_concurrency: int
     snapshot_ttl: int
     head_room_percent: float
+    scratch_room: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class NodeParts:
     storage: StorageDriver
     loader: Loader
     process: Process
+    scratch: Scratch
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,14 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         ).handlers(),
         *one_by_one,
         *CheckWork(node, storage, prefix, concurrency).handlers(),
+        *SchemaTrialWork(parts.scratch, storage, prefix).handlers(),
+        *ParseWork(
+            parts.scratch,
+            storage,
+            ParseSettings(
+                prefix, settings.download, settings.scratch_room, settings.head_room_percent
+            ),
+        ).handlers(),
     ]  # fmt: skip
     return Work(Dispatcher(node, handlers), snapshots, EndedRestores(node))
 

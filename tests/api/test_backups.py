@@ -30,7 +30,7 @@ def test_creating(api: Api) -> None:
     assert {name: record[name] for name in body} == body
     assert (record["status"], record["cluster"]) == ("CREATING", CLUSTER)
     assert answer.headers["location"] == f"/v1/backups/{record['id']}"
-    assert api.get(answer.headers["location"]) == record
+    assert api.get(answer.headers["location"]) == {**record, "proofs": []}
     backup = api.database.backups.get(record["id"])
     assert backup_view(backup) == record
     assert api.job(backup).status is JobStatus.PENDING
@@ -127,7 +127,7 @@ def test_deleting(api: Api, status: S) -> None:
     path = f"/v1/backups/{backup.id}"
     answer = api.call("DELETE", path)
     assert (answer.status_code, answer.json["status"]) == (202, "DELETING")
-    assert api.get(path) == answer.json
+    assert api.get(path) == {**answer.json, "proofs": []}
     assert api.job(backup, JobKind.DELETION).status is JobStatus.PENDING
     assert "a deletion" in api.refused(409, "DELETE", path)
 
@@ -148,17 +148,25 @@ def test_deleting_twice(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "read_data"),
-    [(None, False), ({}, False), ({"read_data": False}, False), ({"read_data": True}, True)],
+    ("body", "rungs"),
+    [
+        (None, ["exists"]),
+        ({}, ["exists"]),
+        ({"read_data": False}, ["exists"]),
+        ({"read_data": True}, ["read-data"]),
+        ({"rungs": ["parse"], "read_data": True}, ["read-data", "parse"]),
+        ({"rungs": ["schema", "parse"]}, ["exists", "parse", "schema"]),
+    ],
 )
-def test_verifying(api: Api, body: Any, read_data: bool) -> None:
+def test_verifying(api: Api, body: Any, rungs: list[str]) -> None:
     backup = api.backup(S.PARTIAL)
     path = f"/v1/backups/{backup.id}"
     assert "never verified" in api.refused(404, "GET", f"{path}/verification")
     arguments = {} if body is None else as_json(body)
     answer = api.call("POST", f"{path}/verify", **arguments)
     assert answer.status_code == 202
-    assert answer.json["parameters"] == {"read_data": read_data}
+    parameters = {"read_data": "read-data" in rungs, "rungs": rungs}
+    assert answer.json["parameters"] == parameters
     assert (answer.json["kind"], answer.json["status"]) == ("verification", "PENDING")
     assert api.get(f"{path}/verification") == answer.json
     assert "wait for its end" in api.refused(409, "POST", f"{path}/verify")
@@ -174,7 +182,10 @@ def test_only_complete_backups_can_be_verified(api: Api, status: S) -> None:
     assert f"{backup.id} is {status.value}; only CREATED and PARTIAL" in message
 
 
-@pytest.mark.parametrize("body", [{"read_data": "yes"}, {"read": True}, [True]])
+@pytest.mark.parametrize(
+    "body",
+    [{"read_data": "yes"}, {"read": True}, [True], {"rungs": ["x"]}, {"rungs": "parse"}],
+)
 def test_wrong_verifications(api: Api, body: Any) -> None:
     path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"
     assert "body" in api.refused(400, "POST", path, **as_json(body))

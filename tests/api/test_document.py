@@ -30,6 +30,7 @@ from tests.unit.domain.samples import (
     NODE,
     NODE_BACKUP,
     NODE_RESTORE,
+    PROOF,
     RESTORE,
 )
 
@@ -116,6 +117,8 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
     ("schema", "view"),
     [
         ("Backup", backup_view(BACKUP)),
+        ("BackupDetails", backup_view(BACKUP, proofs=[PROOF])),
+        ("ProofGroup", backup_view(BACKUP, proofs=[PROOF])["proofs"][0]),
         ("NodeBackup", node_backup_view(NODE_BACKUP)),
         ("Node", node_view(NODE)),
         ("Job", job_view(JOB)),
@@ -130,7 +133,7 @@ def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
 
 def test_every_state_is_described() -> None:
     for statuses, path, schemas in (
-        (BackupStatus, "/v1/backups", ["Backup"]),
+        (BackupStatus, "/v1/backups", ["Backup", "BackupDetails"]),
         (RestoreStatus, "/v1/restores", ["Restore", "RestoreDetails"]),
     ):
         names = [status.value for status in statuses]

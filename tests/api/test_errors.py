@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from socket import gethostname
 
@@ -50,7 +50,9 @@ class Refusing:
     def delete_backup(self, backup_id: str) -> Backup:
         raise self._error
 
-    def verify_backup(self, backup_id: str, *, read_data: bool) -> Job:
+    def verify_backup(
+        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+    ) -> Job:
         raise self._error
 
     def create_restore(self, request: RestoreRequest) -> Restore:

@@ -124,6 +124,17 @@ class CassandraNode:
             *options, "-cp", classpath, f"org.apache.cassandra.tools.{name}",
         ]  # fmt: skip
 
+    def scratch_options(self) -> dict[str, Any]:
+        """Return group ``[scratch]`` for a worker of this node."""
+        jamm, _ = self._agents()
+        return {
+            "class_path": f"{self._distribution.lib}/*",
+            "java": java(),
+            "java_options": ",".join([*flags.JVM, jamm]),
+            "heap": "384M",
+            "configuration": self.home / "conf" / "cassandra.yaml",
+        }
+
     def set_repaired(self, *data_files: Path) -> None:
         """Let Cassandra's own tool mark SSTables as repaired: it replaces their Statistics.db."""
         jamm, _ = self._agents()

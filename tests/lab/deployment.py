@@ -114,6 +114,7 @@ class Deployment:
                     "timeout": 60,
                 },
                 "jolokia": {"url": node.jolokia_url},
+                "scratch": node.scratch_options(),
                 "sstableloader": {
                     "command": ",".join(node.sstableloader_command()) if self._with_loader else None
                 },

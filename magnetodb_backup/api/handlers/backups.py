@@ -46,7 +46,9 @@ class Backup:
     def on_get(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
         """Return the record."""
         self._tools.allow(request, "backups:get")
-        response.media = backup_view(self._tools.database.backups.get(backup_id))
+        database = self._tools.database
+        backup = database.backups.get(backup_id)
+        response.media = backup_view(backup, proofs=database.proofs.of(backup.id))
 
     def on_delete(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
         """Request the deletion; 202."""
@@ -76,7 +78,7 @@ class Backup:
         self._tools.allow(request, "backups:verify")
         body = read_body(request, _VERIFY)
         job = self._tools.requests.verify_backup(
-            backup_id, read_data=bool(body.get("read_data", False))
+            backup_id, read_data=bool(body.get("read_data", False)), rungs=body.get("rungs", ())
         )
         accept(response, job_view(job))
 

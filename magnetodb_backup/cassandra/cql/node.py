@@ -56,6 +56,11 @@ _UNSETTLED = {
 _TRUNCATE = re.compile(r"\s*TRUNCATE\b", re.I)
 
 
+def without_login(address: str, port: int) -> CqlNode:
+    """Return a node that asks for no login and no TLS."""
+    return CqlNode(CqlAccess(address, port))
+
+
 def from_conf(conf: cfg.ConfigOpts) -> CqlNode:
     """Connect with the options of group ``[cassandra]``."""
     options = conf.cassandra

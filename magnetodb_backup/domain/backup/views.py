@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from magnetodb_backup.domain.backup.proofs import Proof, ProofGroup, grouped
 from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup
 from magnetodb_backup.domain.jobs import Job
 
@@ -22,8 +23,12 @@ def time_view(value: datetime | None) -> str | None:
     return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> dict[str, Any]:
-    """Return a backup's fields; with ``nodes`` its node backups too."""
+def backup_view(
+    backup: Backup,
+    nodes: Sequence[NodeBackup] | None = None,
+    proofs: Sequence[Proof] | None = None,
+) -> dict[str, Any]:
+    """Return a backup's fields; with ``nodes`` and ``proofs`` its node backups and proofs too."""
     view: dict[str, Any] = {
         "id": backup.id,
         "name": backup.name,
@@ -50,7 +55,21 @@ def backup_view(backup: Backup, nodes: Sequence[NodeBackup] | None = None) -> di
     }
     if nodes is not None:
         view["nodes"] = [node_backup_view(n) for n in nodes]
+    if proofs is not None:
+        view["proofs"] = [_proof_view(group) for group in grouped(proofs)]
     return view
+
+
+def _proof_view(group: ProofGroup) -> dict[str, Any]:
+    """Return the fields of tables with the same result of a rung."""
+    return {
+        "rung": group.rung.value,
+        "outcome": group.outcome.value,
+        "proved_at": time_view(group.proved_at),
+        "job_id": group.job_id,
+        "detail": group.detail,
+        "tables": list(group.tables),
+    }
 
 
 def node_backup_view(node: NodeBackup) -> dict[str, Any]:
@@ -97,6 +116,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "error": job.error,
         "parameters": dict(job.parameters),
         "result": job.result,
+        "progress": job.progress,
         "created_at": time_view(job.created_at),
         "updated_at": time_view(job.updated_at),
     }

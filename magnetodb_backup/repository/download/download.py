@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def is_restored_component(entry: FileEntry) -> bool:
 
 def download_node(
     repository: NodeRepository,
-    manifest: Callable[[], NodeManifestReader],
+    manifest: Callable[[], Iterable[FileEntry]],
     place: Place,
     *,
     journal: Path,

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
 from magnetodb_backup.cli.summary import scope_text
+from magnetodb_backup.cli.units import moment
+from magnetodb_backup.domain.backup.proofs import Outcome, Rung
 from magnetodb_backup.domain.backup.records import BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
 from tests.lab.catalogue import MISSING
 from tests.unit.cli.conftest import CLUSTER, Shell, table
+from tests.unit.domain.samples import PROOF
 
 S = BackupStatus
 
@@ -97,7 +101,26 @@ def test_show_has_the_values_of_the_rest_api(shell: Shell) -> None:
     node = shell.node_backup(backup)
     outcome = shell("backup", "show", backup.id, "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.json == backup_view(shell.database.backups.get(backup.id), [node])
+    assert outcome.json == backup_view(shell.database.backups.get(backup.id), [node], [])
+
+
+def test_show_says_how_far_each_table_is_proved(shell: Shell) -> None:
+    backup = shell.backup(S.CREATED)
+    good = [replace(PROOF, table=f"t{n}", outcome=Outcome.PROVED, detail="") for n in range(3)]
+    bad = [replace(PROOF, table=f"b{n}", detail=f"reason {n}") for n in range(7)]
+    shell.database.proofs.put(backup.id, [*good, *bad, replace(good[0], rung=Rung.EXISTS)])
+    out = shell("backup", "show", backup.id).out
+    at = moment(PROOF.proved_at)
+    assert f"exists: 1 table on {at}" in out
+    assert f"parse: 3 tables on {at}" in out
+    assert f"parse: FAILED for shop.b0 on {at}: reason 0" in out
+    assert "parse: FAILED for 2 more tables; see --long" in out
+    groups = shell("backup", "show", backup.id, "-f", "json").json["proofs"]
+    assert [len(group["tables"]) for group in groups] == [1, 1, 1, 1, 1, 1, 1, 1, 3]
+    assert {"rung": "parse", "outcome": "failed", "detail": "reason 6"}.items() <= (
+        groups[7].items()
+    )
+    assert "parse: failed at " in shell("backup", "show", backup.id, "--long").out
 
 
 def test_show_for_people_has_nested_values_as_text(shell: Shell) -> None:
@@ -176,7 +199,7 @@ def test_other_forms_have_all_fields(shell: Shell, form: str) -> None:
     backup = shell.backup(S.CREATED)
     plain = shell("backup", "show", backup.id, "-f", form).out
     assert plain == shell("backup", "show", backup.id, "-f", form, "--long").out
-    names = list(backup_view(backup, []))
+    names = list(backup_view(backup, [], []))
     assert len(table(shell("backup", "show", backup.id, "--long").out)) == len(names)
     if form == "shell":
         assert [line.partition("=")[0] for line in plain.splitlines()] == names

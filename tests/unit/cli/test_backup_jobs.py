@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from magnetodb_backup.domain.backup.views import backup_view, job_view
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.repository.findings import Problem, VerificationReport
 from tests.lab.catalogue import MISSING
+from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import Meanwhile, Shell
 
@@ -78,6 +80,34 @@ def test_waiting_for_a_cancellation(
     assert outcome.json["status"] == end.value
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        (JobStatus.CANCELLED, 0, ""),
+        (JobStatus.DONE, 1, "error: the verification is DONE, not CANCELLED\n"),
+    ],
+)
+def test_cancelling_a_verification(
+    shell: Shell, meanwhile: Meanwhile, end: JobStatus, code: int, told: str
+) -> None:
+    backup = shell.backup(S.CREATED)
+    assert shell("backup", "verify", backup.id, "--parse", "--no-wait").code == 0
+    job = shell.job(backup.id, JobKind.VERIFICATION)
+
+    def conduct() -> None:
+        wait_for(
+            lambda: shell.database.jobs.get(job.id).cancel_requested,
+            deadline=30,
+            what="a cancellation",
+        )
+        shell.database.jobs.finish(job.id, end)
+
+    meanwhile(conduct)
+    outcome = shell("backup", "cancel", backup.id, "--wait", "-f", "json")
+    assert (outcome.code, outcome.err) == (code, told)
+    assert outcome.json["status"] == "CREATED"
+
+
 def test_deletion_is_asked_for(shell: Shell) -> None:
     backup = shell.backup(S.CREATED)
     outcome = shell("backup", "delete", backup.id, "-f", "json")
@@ -130,13 +160,22 @@ def report(backup_id: str, *problems: Problem) -> VerificationReport:
                               problems=problems)  # fmt: skip
 
 
-@pytest.mark.parametrize("options", [[], ["--read-data"]])
-def test_verification_is_asked_for(shell: Shell, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "rungs"),
+    [
+        ([], ["exists"]),
+        (["--exists"], ["exists"]),
+        (["--read-data"], ["read-data"]),
+        (["--parse", "--schema", "--exists"], ["exists", "parse", "schema"]),
+        (["--schema", "--read-data", "--parse"], ["read-data", "parse", "schema"]),
+    ],
+)
+def test_verification_is_asked_for(shell: Shell, options: list[str], rungs: list[str]) -> None:
     backup = shell.backup(S.PARTIAL)
     outcome = shell("backup", "verify", backup.id, "--no-wait", "-f", "json", *options)
     assert (outcome.code, outcome.err) == (0, "")
     view = job_view(shell.job(backup.id, JobKind.VERIFICATION))
-    assert view["parameters"] == {"read_data": bool(options)}
+    assert view["parameters"] == {"read_data": "read-data" in rungs, "rungs": rungs}
     assert outcome.json == {name: view[name] for name in view if name != "result"}
 
 
@@ -163,6 +202,49 @@ def test_verification_is_waited_for(
     named, remedy = outcome.err.splitlines()
     assert named == f"error: node host-1: missing {'ab' * 32}: the pack is not there; 3 files"
     assert remedy.startswith("error: make a new backup")
+
+
+def _verified(shell: Shell, meanwhile: Meanwhile, result: dict[str, Any]) -> Outcome:
+    """Run ``backup verify --parse --schema`` until a conductor has stored a result."""
+    backup = shell.backup(S.CREATED)
+
+    def conduct() -> None:
+        job = wait_for_job(shell, backup.id, JobKind.VERIFICATION)
+        shell.database.jobs.show_progress(job.id, {"step": "parse", "files_total": 9})
+        shell.database.jobs.finish(job.id, JobStatus.DONE, result=result)
+
+    meanwhile(conduct)
+    return shell("backup", "verify", backup.id, "--parse", "--schema", "-f", "json")
+
+
+def test_each_kind_of_problem_has_its_remedy(shell: Shell, meanwhile: Meanwhile) -> None:
+    problems = (
+        Problem("host-1", "sstable", "", "k.t nb-1-big-Data.db: EOFException", ("k/t/x",), 1),
+        Problem("host-2", "sstable", "", "k.u nb-1-big-Data.db: EOFException", ("k/u/x",), 1),
+        Problem("", "statement", "", "index k.i: SASI indexes are disabled"),
+        Problem("host-3", "unread", "", "its SSTables were not parsed: no Java"),
+    )
+    result = asdict(report("b", *problems)) | {"rungs": ["exists", "parse", "schema"]}
+    outcome = _verified(shell, meanwhile, result)
+    assert outcome.code == 1
+    lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert lines[:4] == [
+        "error: node host-1: sstable: k.t nb-1-big-Data.db: EOFException; 1 file",
+        "error: node host-2: sstable: k.u nb-1-big-Data.db: EOFException; 1 file",
+        "error: cluster: statement: index k.i: SASI indexes are disabled",
+        "error: node host-3: unread: its SSTables were not parsed: no Java",
+    ]
+    scrub, setting, repeat = lines[4:]
+    assert "nodetool scrub" in scrub
+    assert "--skip" in setting
+    assert "repeat the verification" in repeat
+
+
+def test_conductor_of_an_older_release_is_noticed(shell: Shell, meanwhile: Meanwhile) -> None:
+    """It ignores the rungs that it does not know."""
+    outcome = _verified(shell, meanwhile, asdict(report("b")))
+    assert outcome.code == 1
+    assert "the conductor did not try parse, schema; install the same release" in outcome.err
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])

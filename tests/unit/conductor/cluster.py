@@ -31,6 +31,7 @@ from tests.unit.conductor.in_process import InProcessWorkers
 from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.fake_node import FakeNode
+from tests.unit.worker.fake_scratch import FakeScratch
 from tests.unit.worker.working import PREFIX, make_work
 
 
@@ -48,6 +49,7 @@ class Cluster:
             node.members = tuple(other.me for other in self.nodes.values())
             node.ring = tuple(self.nodes.values())
         self._root = root
+        self.scratch = {n: FakeScratch(root / f"scratch{n}") for n in self.nodes}
         self.workers = InProcessWorkers({f"worker-{n}": self.work(n) for n in self.nodes})
         self.repository = ClusterRepository(self.store, PREFIX, CLUSTER)
         self.stopping = threading.Event()
@@ -56,7 +58,9 @@ class Cluster:
 
     def work(self, number: int, **settings: Any) -> Any:
         """Return the work of a node's worker, as a new process has it."""
-        return make_work(self.nodes[number], self.store, self._root / f"state{number}", **settings)
+        state_dir = self._root / f"state{number}"
+        scratch = self.scratch[number]
+        return make_work(self.nodes[number], self.store, state_dir, scratch, **settings)
 
     def report(self, number: int, **values: Any) -> None:
         """Let a worker report now."""
@@ -138,13 +142,17 @@ class Cluster:
     def backup(self, **request: Any) -> Backup:
         return self.run(self.request(**request))
 
-    def verify(self, backup: Backup, *, read_data: bool = True) -> Mapping[str, Any]:
+    def verify(
+        self, backup: Backup, *rungs: str, read_data: bool = True, **settings: Any
+    ) -> Mapping[str, Any]:
         """Run a verification; return its report."""
-        parameters = {"read_data": read_data}
+        parameters: dict[str, Any] = {"read_data": read_data}
+        if rungs:  # requests of older releases have none
+            parameters["rungs"] = list(rungs)
         self.database.jobs.create(
             JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, parameters
         )
-        self.run(backup, JobKind.VERIFICATION)
+        self.run(backup, JobKind.VERIFICATION, **settings)
         return self.job(backup, JobKind.VERIFICATION).result or {}
 
     @contextmanager

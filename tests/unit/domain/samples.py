@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
 from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
@@ -62,6 +63,15 @@ NODE_BACKUP = NodeBackup(
     phase="upload",
     progress=Progress(files_total=7, files_done=3),
     corrupt_files=("/data1/ks/t/nb-1-big-Data.db",),
+)
+PROOF = Proof(
+    keyspace="shop",
+    table="orders",
+    rung=Rung.PARSE,
+    outcome=Outcome.FAILED,
+    proved_at=TIME,
+    job_id="11111111-2222-4333-8444-555555555555",
+    detail="node 10.0.0.1: sstable nb-1-big: EOFException",
 )
 JOB = Job(
     id="11111111-2222-4333-8444-555555555555",

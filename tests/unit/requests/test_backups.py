@@ -270,10 +270,38 @@ def test_a_complete_backup_can_be_verified(
     job = requests.verify_backup(backup.id, read_data=read_data)
     assert database.jobs.unfinished() == (job,)
     assert (job.kind, job.backup_id) == (JobKind.VERIFICATION, backup.id)
-    assert job.parameters == {"read_data": read_data}
+    rung = "read-data" if read_data else "exists"
+    assert job.parameters == {"read_data": read_data, "rungs": [rung]}
     assert database.backups.get(backup.id).status is status
     with pytest.raises(Conflict, match=r"a verification of backup .* is PENDING"):
         requests.verify_backup(backup.id, read_data=read_data)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "recorded"),
+    [
+        (["parse"], ["exists", "parse"]),
+        (["schema", "read-data", "parse"], ["read-data", "parse", "schema"]),
+        (["exists", "schema"], ["exists", "schema"]),
+    ],
+)
+def test_rungs_are_recorded_in_their_order(
+    requests: RecordedRequests, database: Database, rungs: list[str], recorded: list[str]
+) -> None:
+    backup = requests.create_backup(ALL)
+    brought_to(database, backup, BackupStatus.CREATED)
+    job = requests.verify_backup(backup.id, rungs=rungs)
+    assert job.parameters == {"read_data": "read-data" in rungs, "rungs": recorded}
+
+
+def test_a_rung_that_does_not_exist_is_named(
+    requests: RecordedRequests, database: Database
+) -> None:
+    backup = requests.create_backup(ALL)
+    brought_to(database, backup, BackupStatus.CREATED)
+    with pytest.raises(InvalidValue, match="'parsed' is not a rung; use one of exists, read-data"):
+        requests.verify_backup(backup.id, rungs=["parsed"])
+    assert len(pending(database)) == 0
 
 
 @pytest.mark.parametrize("path", [(), (BackupStatus.CREATE_FAILED,), (BackupStatus.CANCELLED,)])
@@ -285,6 +313,17 @@ def test_an_incomplete_backup_cannot_be_verified(
     status = path[-1] if path else BackupStatus.CREATING
     with pytest.raises(Conflict, match=rf"is {status.value}; only CREATED and PARTIAL ones"):
         requests.verify_backup(backup.id, read_data=False)
+
+
+def test_a_verification_can_be_cancelled(requests: RecordedRequests, database: Database) -> None:
+    backup = requests.create_backup(ALL)
+    brought_to(database, backup, BackupStatus.CREATED)
+    job = requests.verify_backup(backup.id, rungs=["parse"])
+    assert requests.cancel_backup(backup.id).status is BackupStatus.CREATED
+    assert database.jobs.get(job.id).cancel_requested
+    database.jobs.finish(job.id, JobStatus.CANCELLED)
+    with pytest.raises(Conflict, match=r"is CREATED; only a backup that is CREATING can be"):
+        requests.cancel_backup(backup.id)
 
 
 def test_a_deletion_ends_a_verification(requests: RecordedRequests, database: Database) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BusUnavailable, CassandraUnavailable, UnsupportedPartitioner
-from magnetodb_backup.tasks.kinds import TaskKind, TaskState, snapshot_tag
+from magnetodb_backup.tasks.kinds import TAKES_ROOM, TaskKind, TaskState, snapshot_tag
 from magnetodb_backup.worker.service import WorkerService, spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
@@ -113,9 +113,7 @@ def test_full_disk_is_reported_and_stops_the_upload(tmp_path: Path) -> None:
         wait_failed(worker, "NoSpace")
 
 
-@pytest.mark.parametrize(
-    "kind", sorted(set(TaskKind) - {TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD})
-)
+@pytest.mark.parametrize("kind", sorted(set(TaskKind) - TAKES_ROOM))
 def test_full_disk_ends_only_what_takes_room(tmp_path: Path, kind: TaskKind) -> None:
     """An import renames files: its end would free nothing, and leave the tables truncated."""
     worker = Worker(tmp_path, head_room_percent=100.0)

@@ -23,23 +23,32 @@ from tests.unit.worker.fake_changes import FakeLoader
 from tests.unit.worker.fake_cql import CLUSTER
 from tests.unit.worker.fake_node import FakeNode
 from tests.unit.worker.fake_process import FakeProcess
+from tests.unit.worker.fake_scratch import FakeScratch
 
 PREFIX = "backups"
 # What a backup asks of a worker.
-BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith("restore_")]
+BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith(("restore_", "verify_"))]
 # The results of tasks by kind.
 _RESULTS = {k: task.result for k, task in TASKS.items() if not k.value.startswith("restore_")}
 BACKUP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 TAG = snapshot_tag(BACKUP, 1)
 
 
-def make_work(node: FakeNode, store: Store, state_dir: Path, **settings: Any) -> Dispatcher:
+def make_work(
+    node: FakeNode,
+    store: Store,
+    state_dir: Path,
+    scratch: FakeScratch | None = None,
+    **settings: Any,
+) -> Dispatcher:
     """Return a worker's work; the settings are those of ``WorkerSettings``."""
-    parts = node_parts(node, store, state_dir)
+    parts = node_parts(node, store, state_dir, scratch)
     return compose_work(parts, worker_settings(state_dir, **settings)).tasks
 
 
-def node_parts(node: FakeNode, store: Store, state_dir: Path) -> NodeParts:
+def node_parts(
+    node: FakeNode, store: Store, state_dir: Path, scratch: FakeScratch | None = None
+) -> NodeParts:
     """Return the parts of a worker on a node of directories; the state directory is made."""
     state_dir.mkdir(exist_ok=True)
     return NodeParts(
@@ -47,6 +56,7 @@ def node_parts(node: FakeNode, store: Store, state_dir: Path) -> NodeParts:
         storage=store,
         loader=FakeLoader(lambda: node.ring),
         process=FakeProcess(node),
+        scratch=scratch or FakeScratch(state_dir / "scratch"),
     )
 
 
@@ -60,6 +70,7 @@ def worker_settings(state_dir: Path, **settings: Any) -> WorkerSettings:
         "fingerprints_concurrency": 2,
         "snapshot_ttl": 3600,
         "head_room_percent": 0.0,
+        "scratch_room": 1000,
     }
     return WorkerSettings(**{**values, **settings})
 

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The readable form of verifications: problems, remedies, and how far a backup is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from magnetodb_backup.cli.units import count, moment
+from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung, grouped, rungs_of
+from magnetodb_backup.domain.jobs import Job, JobStatus
+
+STEPS = {
+    Rung.EXISTS: ("store", "ask the store for each pack"),
+    Rung.READ_DATA: ("store", "read every byte"),
+    Rung.SCHEMA: ("schema", "apply the schema to a scratch Cassandra"),
+    Rung.PARSE: ("parse", "let Cassandra read every SSTable"),
+}
+_NEW_BACKUP = "make a new backup: it uploads again what is missing"
+_REMEDIES = {
+    "sstable": "run nodetool scrub on the named tables of the node and nodetool repair --full, "
+    "then make a new backup; a restore of this backup leaves these SSTables out",
+    "statement": "change the named setting in cassandra.yaml or install the missing class, or "
+    "restore without the object by restore create --skip",
+    "unread": "correct what keeps the node from reading, then repeat the verification",
+}
+_SHOWN = 5  # failed tables
+
+
+def steps_of(job: Job) -> dict[str, str]:
+    """Return name and text of the steps of a verification, in order."""
+    return dict(STEPS[rung] for rung in STEPS if rung in wanted_rungs(job))
+
+
+def wanted_rungs(job: Job) -> tuple[Rung, ...]:
+    """Return the rungs that a verification was asked for."""
+    read_data = bool(job.parameters.get("read_data"))
+    return rungs_of(job.parameters.get("rungs", ()), read_data=read_data)
+
+
+def problems_of(job: Job) -> Iterator[str]:
+    """Yield the errors that a verification found, and the remedies."""
+    if job.status is not JobStatus.DONE:
+        yield f"the verification is {job.status.value}: {job.error}"
+        return
+    result = job.result or {}
+    problems = result.get("problems", [])
+    for problem in problems:
+        where = f"node {problem['host_id']}" if problem["host_id"] else "cluster"
+        what = f"{problem['kind']} {problem['pack']}".strip()
+        affected = f"; {count(problem['file_count'], 'file')}" if problem["file_count"] else ""
+        yield f"{where}: {what}: {problem['detail']}{affected}"
+    if (more := result.get("problem_count", 0) - len(problems)) > 0:
+        yield f"there are {more} more problems"
+    yield from dict.fromkeys(_REMEDIES.get(p["kind"], _NEW_BACKUP) for p in problems)
+    yield from _not_tried(job, result)
+
+
+def _not_tried(job: Job, result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an error for a rung that a conductor of an older release does not know."""
+    tried = result.get("rungs", (Rung.EXISTS.value, Rung.READ_DATA.value))
+    if left := [rung.value for rung in wanted_rungs(job) if rung.value not in tried]:
+        yield (
+            f"the conductor did not try {', '.join(left)}; install the same release of "
+            "magnetodb-backup everywhere"
+        )
+
+
+def proof_lines(proofs: Sequence[Proof]) -> Iterator[str]:
+    """Yield how far the tables of a backup are proved: lines for each rung, failures first."""
+    groups = grouped(proofs)
+    for rung in Rung:
+        failed = [g for g in groups if g.rung is rung and g.outcome is Outcome.FAILED]
+        proved = [g for g in groups if g.rung is rung and g.outcome is Outcome.PROVED]
+        for group in failed[:_SHOWN]:
+            yield (
+                f"{rung.value}: FAILED for {', '.join(group.tables[:_SHOWN])}"
+                f"{_more(len(group.tables))} on {moment(group.proved_at)}: {group.detail}"
+            )
+        if hidden := sum(len(g.tables) for g in failed[_SHOWN:]):
+            yield f"{rung.value}: FAILED for {count(hidden, 'more table')}; see --long"
+        for group in proved:
+            yield f"{rung.value}: {count(len(group.tables), 'table')} on {moment(group.proved_at)}"
+
+
+def _more(tables: int) -> str:
+    return f" and {tables - _SHOWN} more" if tables > _SHOWN else ""

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a verification, one for each rung that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from magnetodb_backup.conductor.any_worker import Choice
+from magnetodb_backup.conductor.backup.damaged_packs import record_damage
+from magnetodb_backup.conductor.backup.lost_packs import withdraw_proved
+from magnetodb_backup.conductor.definition import JobContext
+from magnetodb_backup.conductor.job import Results, Step, StepRunner, typed_step
+from magnetodb_backup.conductor.verification.parsing import Parsing
+from magnetodb_backup.conductor.verification.progress import ProgressRecord
+from magnetodb_backup.conductor.verification.report import whole_report
+from magnetodb_backup.domain.backup.manifest import NodeShare
+from magnetodb_backup.domain.backup.proofs import Rung, proofs_of, rungs_of
+from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.domain.tables import Selection, TableName
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.verify import verify_backup
+from magnetodb_backup.tasks.codec import encode
+from magnetodb_backup.tasks.verification import ApplySchema
+from magnetodb_backup.tasks.verification_steps import (
+    SchemaTried,
+    SSTablesParsed,
+    StoreChecked,
+)
+
+
+class VerificationJob:
+    """One verification; each step stores the proofs of its rung before it ends."""
+
+    def __init__(self, job: Job, backup: Backup, context: JobContext) -> None:
+        self._job, self._backup, self._context = job, backup, context
+        self._progress = ProgressRecord(context.database, job.id)
+        self._rungs = rungs_of(
+            job.parameters.get("rungs", ()), read_data=bool(job.parameters.get("read_data"))
+        )
+
+    def run(self) -> Mapping[str, Any]:
+        """Take the steps that have no result yet; return the report of all."""
+        runner = StepRunner(
+            self._context.database,
+            raise_if_cancelled=self._context.raise_if_cancelled,
+            entered=self._progress.enter,
+            rounds=1,
+        )
+        results = runner.run(self._job, lambda _: self._steps(), lambda _: None)
+        return encode(whole_report(self._rungs, results))
+
+    def _steps(self) -> list[Step]:
+        steps = [typed_step(StoreChecked, self._check_store)]
+        if Rung.SCHEMA in self._rungs:
+            steps.append(typed_step(SchemaTried, self._try_schema))
+        if Rung.PARSE in self._rungs:
+            steps.append(typed_step(SSTablesParsed, self._parse))
+        return steps
+
+    def _check_store(self, results: Results) -> StoreChecked:
+        context, backup = self._context, self._backup
+        read_data = Rung.READ_DATA in self._rungs
+        report = verify_backup(
+            context.repository(backup.cluster),
+            lambda host_id: NodeRepository(
+                context.storage(), context.settings.prefix, backup.cluster, host_id
+            ),
+            backup.id,
+            manifest_sha256=backup.manifest_sha256,
+            read_data=read_data,
+            progress=lambda files, size: self._progress.node(
+                "", {"files_done": files, "bytes_done": size}
+            ),
+            raise_if_cancelled=context.raise_if_cancelled,
+        )
+        record_damage(context.database, self._job, backup, report)
+        withdraw_proved(context.database, backup, report)
+        failed = report.failed_tables()
+        if report.every_table:
+            failed = dict.fromkeys(self._tables(), report.every_table) | failed
+        rungs = (Rung.EXISTS, Rung.READ_DATA) if read_data else (Rung.EXISTS,)
+        for rung in rungs:
+            self._keep(rung, failed)
+        return StoreChecked(report)
+
+    def _try_schema(self, results: Results) -> SchemaTried:
+        backup, hosts = self._backup, []
+
+        def task_of(host_id: str) -> ApplySchema:
+            hosts.append(host_id)
+            return ApplySchema(host_id=host_id, cluster=backup.cluster, backup_id=backup.id)
+
+        worker = self._context.any_worker(Choice(backup.cluster, try_others=True))
+        applied = worker.run(f"{self._job.id}:schema", task_of)
+        self._keep(Rung.SCHEMA, applied.failures.by_table())
+        return SchemaTried(hosts[-1], applied)
+
+    def _parse(self, results: Results) -> SSTablesParsed:
+        shares = self._shares()
+        parsing = Parsing(self._job, self._backup, self._context, self._progress)
+        parsed = parsing.run(shares)
+        failed = {TableName(keyspace, table): text for keyspace, table, text in parsed.failed}
+        unread = any(node.error for node in parsed.nodes.values())
+        # A node backup that was not read may have SSTables of each table.
+        self._keep(Rung.PARSE, failed, without=self._tables() if unread else ())
+        return parsed
+
+    def _shares(self) -> tuple[NodeShare, ...]:
+        repository = self._context.repository(self._backup.cluster)
+        return repository.read_backup(self._backup.id).nodes
+
+    def _keep(
+        self, rung: Rung, failed: Mapping[TableName, str], *, without: Collection[TableName] = ()
+    ) -> None:
+        at = datetime.now(timezone.utc)
+        proofs = proofs_of(
+            rung, self._tables(), failed, at=at, job_id=self._job.id, without=without
+        )
+        self._context.database.proofs.put(self._backup.id, proofs)
+
+    def _tables(self) -> tuple[TableName, ...]:
+        if self._backup.selection is None:
+            return ()
+        return tuple(t.name for t in Selection.from_json(self._backup.selection).tables)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stored results of a verification's steps, one class a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from magnetodb_backup.repository.findings import VerificationReport
+from magnetodb_backup.tasks.verification import Failure, SchemaApplied
+
+
+@dataclass(frozen=True)
+class StoreChecked:
+    """Step *store*: whether the store has the packs, or every byte."""
+
+    step: ClassVar[str] = "store"
+
+    report: VerificationReport
+
+
+@dataclass(frozen=True)
+class SchemaTried:
+    """Step *schema*: the schema on a scratch Cassandra of one node, by its host ID."""
+
+    step: ClassVar[str] = "schema"
+
+    host_id: str
+    applied: SchemaApplied
+
+
+@dataclass(frozen=True)
+class NodeParsed:
+    """What was read of one node backup, and on which node.
+
+    ``error`` is why it was not read to the end; the tables of the node are not proved then.
+    """
+
+    by: str
+    tables: int = 0
+    sstables: int = 0
+    bytes: int = 0
+    failures: int = 0
+    version: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class SSTablesParsed:
+    """Step *parse*: what Cassandra's verifier read of each node backup, by host ID.
+
+    ``failures`` are the first ones, with the host ID of the node backup; ``failure_count`` counts
+    all; ``failed`` has every table with one, with a detail.
+    """
+
+    step: ClassVar[str] = "parse"
+
+    nodes: Mapping[str, NodeParsed]
+    failures: tuple[tuple[str, Failure], ...] = ()
+    failure_count: int = 0
+    failed: tuple[tuple[str, str, str], ...] = field(default=())
