@@ -53,6 +53,24 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o640) -> None:
     sync_directory(path.parent)
 
 
+def copy_file(source: Path, target: Path, mode: int) -> None:
+    """Copy a small file to a new one with the owner of its directory; only its name is not durable.
+
+    No link is followed.
+    """
+    origin = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(origin, "rb") as file:
+        content = file.read()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(target, flags, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        give(descriptor, target.parent.stat())
+        file.write(content)
+        file.flush()
+        sync(descriptor)
+
+
 def append(path: Path, content: bytes) -> None:
     """Write at the end of a file, which is created if it is missing; durable afterwards."""
     with path.open("ab") as file:

@@ -44,6 +44,10 @@ class ImportRuns(Transient):
     """Cassandra may still be importing the files that are to be removed."""
 
 
+class StagingHeld(Transient):
+    """Another restore works with the fetched files that this one needs."""
+
+
 class StreamFailed(Transient):
     """Nodes did not accept all streamed SSTables."""
 

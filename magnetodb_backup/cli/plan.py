@@ -62,6 +62,8 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[str]:
     for node in plan.get("nodes", ()):
         sources = ", ".join(node.get("sources", ())) or "no node"
         yield f"{node.get('address')} ({node.get('host_id')}): {_size(node)} of {sources}"
+        if staged := node.get("bytes_staged"):
+            yield f"  {size(staged)} of it are there already, fetched by an earlier restore"
         for disk in node.get("free", ()):
             free, needed = disk.get("free", 0), disk.get("needed", 0)
             short = "; not enough" if needed > free else ""
@@ -71,8 +73,11 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[str]:
 def _costs(plan: Mapping[str, Any]) -> Iterator[str]:
     if "requests" in plan:
         yield f"requests to the store: {plan['requests']}"
+    staged = plan.get("bytes_staged", 0)
     if "bytes" in plan:
-        yield f"files to fetch: {size(plan['bytes'])}"
+        yield f"files to fetch: {size(plan['bytes'] - staged)}"
+    if staged:
+        yield f"files that an earlier restore has fetched: {size(staged)}"
     if "bytes_sent" in plan:
         yield f"sent between nodes: {size(plan['bytes_sent'])}"
     if "amplification" in plan:

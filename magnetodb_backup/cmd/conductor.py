@@ -70,7 +70,7 @@ def make_conductor(
         concurrent_jobs=conf.conductor.concurrent_jobs,
         stopping=stopping,
     )
-    endpoint = ConductorEndpoint(loop.take_report, loop.wake, endings)
+    endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, loop.wake, endings)
     server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
     return ConductorService(server, loop, stopping)
 

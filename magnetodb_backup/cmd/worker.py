@@ -87,6 +87,7 @@ def _settings(conf: cfg.ConfigOpts, state_dir: Path) -> WorkerSettings:
         snapshot_ttl=conf.worker.snapshot_ttl,
         head_room_percent=conf.worker.head_room_percent,
         scratch_room=conf.scratch.room,
+        staging_max_age=conf.worker.staging_max_age,
     )
 
 

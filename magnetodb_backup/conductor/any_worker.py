@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from magnetodb_backup.conductor.calls import call_of, result_of
-from magnetodb_backup.conductor.fanout import Fanout, Outcome
+from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.data_centers import as_text
 from magnetodb_backup.domain.backup.records import Node
-from magnetodb_backup.errors import MissingWorker, StillUnavailable, WrongNode
+from magnetodb_backup.errors import MissingWorker, StillUnavailable, Transient, WrongNode
 from magnetodb_backup.tasks.kinds import Task
 
 R = TypeVar("R")
@@ -38,11 +38,15 @@ class WorkerWaits:
     """How long workers are waited for, in seconds.
 
     A missing one is waited for during ``worker_timeout``, and one that fell silent less than
-    ``outage_deadline`` ago until then: the broker, or its host, may only restart.
+    ``outage_deadline`` ago until then: the broker, or its host, may only restart. With ``endures``
+    they are waited for without end. ``show`` gets the reason for a wait, and an empty text at its
+    end.
     """
 
     worker_timeout: float
     outage_deadline: float
+    endures: bool = False
+    show: Callable[[str], None] = lambda text: None
 
 
 class AnyWorker:
@@ -77,7 +81,7 @@ class AnyWorker:
         ``nodes`` are what the workers last reported, ``missing`` the host IDs of the nodes whose
         workers are missing; None for all.
         """
-        if time.monotonic() <= deadline:
+        if self._waits.endures or time.monotonic() <= deadline:
             return False
         return not any(
             not node.live
@@ -115,22 +119,28 @@ class AnyWorker:
                 continue  # it has not reported since; deadlines must not add up
             task = task_of(member.host_id)
             call = call_of(task, member, worker_id, f"{task_prefix}:{time.time_ns()}")
-            (outcome,) = self._fanout.run([call])
+            (outcome,) = self._fanout.run([call], troubled=self._show_trouble)
             if not isinstance(outcome.error, WrongNode | StillUnavailable):
                 break
         assert outcome is not None
         return result_of(type(task), outcome)
 
     def _usable(self) -> list[Node]:
-        deadline = self.deadline()
+        deadline, waited = self.deadline(), False
         while True:
             nodes = [n for n in self.nodes() if self._is_eligible(n)]
             usable = [n for n in nodes if n.live and n.report.member and not n.report.problem]
             if usable:
+                if waited:
+                    self._waits.show("")
                 return usable
             if self.is_late(deadline, nodes):
-                break
+                raise MissingWorker(self._missing(nodes))
+            self._waits.show(self._missing(nodes))
+            waited = True
             self.wait_a_moment(deadline)
+
+    def _missing(self, nodes: Sequence[Node]) -> str:
         seen = "; ".join(
             f"{n.report.hostname}: {n.report.problem or 'no report since'} "
             f"{n.last_seen:%H:%M:%S} UTC"
@@ -138,10 +148,13 @@ class AnyWorker:
         )
         data_centers = self._choice.data_centers
         where = f" in {as_text(data_centers)}" if data_centers else ""
-        raise MissingWorker(
+        return (
             f"cluster {self._choice.cluster!r} has no usable worker{where} "
             f"({seen or 'none known'}); start magnetodb-backup-worker on its nodes"
         )
+
+    def _show_trouble(self, call: Call, error: Transient | None) -> None:
+        self._waits.show("" if error is None else f"node {call.host}: {error}")
 
     def _is_eligible(self, node: Node) -> bool:
         """Return whether the node is one to choose from, or not known yet."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ class JobContext:
 
     Writes through ``database`` raise OwnershipLost once another conductor owns the job.
     ``raise_if_cancelled`` raises when the job must take no further step; ``wait`` waits for so
-    many seconds or until the process stops.
+    many seconds or until the process stops. With ``endures`` no outage ends the job.
     """
 
     database: Database
@@ -55,6 +56,7 @@ class JobContext:
     settings: RunnerSettings
     raise_if_cancelled: Callable[[], None]
     wait: Callable[[float], None]
+    endures: bool = False
 
     def repository(self, cluster: str) -> ClusterRepository:
         """Return the repository of a cluster's manifests."""
@@ -65,21 +67,33 @@ class JobContext:
         return Fanout(
             self.workers,
             poll_interval=self.settings.poll_interval,
-            outage_deadline=self.settings.outage_deadline,
+            outage_deadline=math.inf if self.endures else self.settings.outage_deadline,
             raise_if_cancelled=self.raise_if_cancelled,
             stall_deadline=self.settings.stall_deadline,
         )
 
-    def any_worker(self, choice: Choice) -> AnyWorker:
-        """Return what runs a task on any one live worker of those to choose from."""
+    def any_worker(
+        self, choice: Choice, show: Callable[[str], None] = lambda text: None
+    ) -> AnyWorker:
+        """Return what runs a task on any one live worker of those to choose from.
+
+        ``show`` gets the reason for each wait, and an empty text at its end.
+        """
+        settings = self.settings
         return AnyWorker(
             self.database,
             self.fanout(),
             choice,
             raise_if_cancelled=self.raise_if_cancelled,
             wait=self.wait,
-            waits=WorkerWaits(self.settings.worker_timeout, self.settings.outage_deadline),
+            waits=WorkerWaits(
+                settings.worker_timeout, settings.outage_deadline, self.endures, show
+            ),
         )
+
+    def enduring(self) -> JobContext:
+        """Return the context of steps that no outage ends: waiting costs less than giving up."""
+        return replace(self, endures=True)
 
     def undoing(self) -> JobContext:
         """Return the context of a clean-up: the cancellation that ends the job does not end it.

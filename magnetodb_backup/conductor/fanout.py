@@ -26,6 +26,7 @@ from magnetodb_backup.conductor.outcomes import (
     Call,
     Outcome,
     Progress,
+    Troubled,
     Workers,
     first_error,
     still_unavailable,
@@ -91,19 +92,21 @@ class Fanout:
         *,
         progress: Progress | None = None,
         ended: Callable[[Outcome], None] = lambda outcome: None,
+        troubled: Troubled = lambda call, error: None,
         stop_at_first_error: bool = True,
     ) -> list[Outcome]:
         """Return the outcomes in the order of ``calls``; ``ended`` gets each one at once.
 
         A permanent error makes the other workers stop if ``stop_at_first_error``. A transient one
         is tried again until it has lasted for the outage deadline; then it is StillUnavailable.
-        ``progress`` and ``ended`` are called in the caller's thread; what ``ended`` raises, and
-        what ``raise_if_cancelled`` raises besides BackupErrors, leaves the tasks running.
+        ``progress``, ``ended`` and ``troubled`` are called in the caller's thread; what the latter
+        two raise, and what ``raise_if_cancelled`` raises besides BackupErrors, leaves the tasks
+        running.
         """
         if not calls:
             return []
         progress = progress or (lambda call, progress: None)
-        return _Loop(self._settings, calls, progress, ended).run(stop_at_first_error)
+        return _Loop(self._settings, calls, progress, ended, troubled).run(stop_at_first_error)
 
 
 class _Loop:
@@ -115,10 +118,11 @@ class _Loop:
         calls: list[Call],
         progress: Progress,
         ended: Callable[[Outcome], None],
+        troubled: Troubled,
     ) -> None:
         self._settings, self._workers = settings, settings.workers
         self._poll_interval = settings.poll_interval
-        self._progress, self._ended = progress, ended
+        self._progress, self._ended, self._troubled = progress, ended, troubled
         self._all = [
             Followed(call, settings.patience(), settings.poll_interval / 10) for call in calls
         ]
@@ -309,6 +313,7 @@ class _Loop:
             # A command that ends by its time-out again and again is no progress.
             activity = None if followed.call.kind in COMMANDS else status.activity
             followed.patience.runs(status.progress, activity)
+            self._note_trouble(followed, None)
             self._progress(followed.call, status.progress)
             longest = max(self._poll_interval, self._left / _POLLS_PER_SECOND)
             followed.pause = longest if announced else min(followed.pause * 1.5, longest)
@@ -335,11 +340,17 @@ class _Loop:
     def _trouble(self, followed: Followed, error: Transient) -> None:
         call = followed.call
         LOG.info("%s on %s: %s; trying again", call.kind.value, call.host, error)
+        self._note_trouble(followed, error)
         followed.pause = followed.patience.pause_after_trouble()
         if followed.patience.exhausted:
             self._finish(followed, {}, self._gave_up(error))
         else:
             self._schedule(followed, followed.pause)
+
+    def _note_trouble(self, followed: Followed, error: Transient | None) -> None:
+        if error is not None or followed.troubled:
+            followed.troubled = error is not None
+            self._troubled(followed.call, error)
 
     # Ends.
 
@@ -374,6 +385,7 @@ class _Loop:
             error = with_host(followed.call, error)
         followed.outcome = outcome = Outcome(followed.call, result, error)
         self._left -= 1
+        self._note_trouble(followed, None)
         if error is not None and self._stop_others:
             self._stop_others = False
             for other in self._all:

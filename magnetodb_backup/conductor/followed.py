@@ -24,7 +24,7 @@ class Followed:
         self.ask_at_once = False  # a message asks for it while another RPC is on its way
         self.pause = self.due = pause
         self.stopping: BackupError | None = None
-        self.cancelled = False
+        self.cancelled = self.troubled = False
         self._last: object = None  # what the task showed of itself
         self._last_at = 0.0
         self.outcome: Outcome | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -13,9 +14,9 @@ from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, SubjectKind
-from magnetodb_backup.domain.restore.records import RestoreStatus
+from magnetodb_backup.domain.restore.records import RestoreStatus, keeps_fetched_files
 from magnetodb_backup.domain.ring import NodeReport
-from magnetodb_backup.errors import BackupError, Conflict
+from magnetodb_backup.errors import BackupError, Conflict, NotFound
 
 LOG = logging.getLogger(__name__)
 _OWN_NAMES = (JobKind.BACKUP, JobKind.RESTORE)  # others are about a backup
@@ -63,6 +64,19 @@ class JobLoop:
             *self._database.backups.live_ids(report.cluster),
             *self._database.restores.live_ids(report.cluster),
         )
+
+    def ended_restores(self, restores: Collection[str]) -> Mapping[str, bool]:
+        """Return those of the restores that have ended, with whether to keep their fetched files.
+
+        A restore that the database does not know may be that of another service.
+        """
+        ended = {}
+        for restore_id in restores:
+            with contextlib.suppress(NotFound):
+                restore = self._database.restores.get(restore_id)
+                if restore.status is not RestoreStatus.RESTORING:
+                    ended[restore_id] = keeps_fetched_files(restore.status, restore.phase)
+        return ended
 
     def run(self) -> None:
         """Poll until stopped; an outage of the database is logged once and waited for."""

@@ -12,6 +12,8 @@ from magnetodb_backup.errors import BackupError, Cancelled, StillUnavailable, Tr
 from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
 
 Progress = Callable[["Call", Mapping[str, int]], None]
+# Gets each trouble of a call that is tried again, and None at its end.
+Troubled = Callable[["Call", Transient | None], None]
 Listener = Callable[[str, str, TaskStatus | None], None]
 
 

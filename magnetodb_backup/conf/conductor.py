@@ -30,7 +30,8 @@ OPTS = [
         max=86400,
         help="Time in seconds that a job waits for a worker, Cassandra, the bus or the object "
         "store to answer again before it fails. A worker that is silent when a job begins is "
-        "waited for until it has been silent for so long.",
+        "waited for until it has been silent for so long. A restore that has begun to truncate or "
+        "deliver waits without end; it can be cancelled.",
     ),
     cfg.FloatOpt(
         "build_stall_timeout",

@@ -66,4 +66,14 @@ OPTS = [
         "free space no snapshot is taken, and a running node backup is stopped and its snapshot "
         "removed.",
     ),
+    cfg.IntOpt(
+        "staging_max_age",
+        default=604800,
+        min=0,
+        help="Time in seconds for which the files that a restore has fetched are kept on the node "
+        "after it has failed, or was cancelled once it had begun to change the cluster. A later "
+        "restore of the same backup does not fetch them again. With 0 they are removed when the "
+        "restore ends. Files that no restore uses are removed earlier if a data directory has less "
+        "free space than head_room_percent.",
+    ),
 ]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import oslo_messaging
@@ -23,18 +23,20 @@ class ConductorEndpoint:
     """Methods that a conductor offers.
 
     ``take_report`` records a report and returns the IDs of backups whose snapshots must stay;
-    ``wake`` makes the conductor look for jobs at once; ``endings`` gets the ends of tasks.
+    ``ended_restores`` returns which of some restores have ended, with whether to keep their fetched
+    files; ``wake`` makes the conductor look for jobs at once; ``endings`` gets the ends of tasks.
     """
 
-    target = oslo_messaging.Target(version="1.1")
+    target = oslo_messaging.Target(version="1.2")
 
     def __init__(
         self,
         take_report: Callable[[NodeReport], tuple[str, ...]],
+        ended_restores: Callable[[Collection[str]], Mapping[str, bool]],
         wake: Callable[[], None],
         endings: TaskEndings,
     ) -> None:
-        self._take_report = take_report
+        self._take_report, self._ended_restores = take_report, ended_restores
         self._wake = wake
         self._endings = endings
 
@@ -42,6 +44,11 @@ class ConductorEndpoint:
     def report(self, context: Mapping[str, Any], report: dict[str, Any]) -> list[str]:
         """Record a report; return the IDs of live backups and restores."""
         return list(self._take_report(NodeReport.from_json(report)))
+
+    @oslo_messaging.expose
+    def ended_restores(self, context: Mapping[str, Any], restores: list[str]) -> dict[str, bool]:
+        """Return those of the restores that have ended, with whether to keep their files."""
+        return dict(self._ended_restores(restores))
 
     @oslo_messaging.expose
     def look_for_jobs(self, context: Mapping[str, Any]) -> None:
@@ -71,6 +78,17 @@ class ConductorClient:
         """Report a node; return the IDs of the live backups of its cluster."""
         with bus_errors("the conductor"):
             return frozenset(self._client.call({}, "report", report=report.as_json()))
+
+    def ended_restores(self, restores: Collection[str]) -> Mapping[str, bool]:
+        """Return those of the restores that have ended, with whether to keep their fetched files.
+
+        :raises WorkerUnavailable: also if the conductor is of an older release.
+        """
+        with bus_errors("the conductor"):
+            answer: Mapping[str, bool] = self._client.prepare(version="1.2").call(
+                {}, "ended_restores", restores=list(restores)
+            )
+        return answer
 
     def look_for_jobs(self) -> None:
         """Make the conductors look for jobs at once. A lost message costs one poll interval."""

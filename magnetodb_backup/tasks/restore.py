@@ -92,7 +92,8 @@ class NodePreflight:
     the store, 0 if there was nothing to read; ``version`` is Cassandra's; ``settings`` are those of
     its cassandra.yaml that a restore looks at.
     With ``spread`` the files are placed by the free bytes in ``free``. ``spare`` is what is left on
-    the node beyond them and the head-room, in bytes, -1 from older releases.
+    the node beyond them and the head-room, in bytes, -1 from older releases. ``bytes_staged`` of
+    ``bytes`` were fetched for an earlier restore and are still on the node.
     """
 
     tables: Mapping[str, FileTotals]
@@ -107,6 +108,7 @@ class NodePreflight:
     spread: bool = False
     spare: int = -1
     settings: Mapping[str, str] = field(default_factory=dict)
+    bytes_staged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +169,16 @@ class Download(PartsTask[Downloaded]):
 class StagingRemoved:
     """The tables, as in CQL, whose imports still ran when their task had ended.
 
-    ``awaited`` were waited for; because of ``importing`` the staged files stay.
+    ``awaited`` were waited for; because of ``importing`` the staged files stay. ``kept`` are
+    shell patterns of the directories with fetched files that stay for a later restore,
+    ``kept_bytes`` in all, for ``kept_seconds``.
     """
 
     awaited: tuple[str, ...] = ()
     importing: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    kept_bytes: int = 0
+    kept_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -210,10 +217,12 @@ class KeepCompactionOff(RestoreTask[Done]):
 class CleanUp(RestoreTask[StagingRemoved]):
     """Remove what the restore has staged, after the end of imports that still run.
 
-    Without ``wait`` the staged files stay while one runs; the worker removes them later.
+    Without ``wait`` the staged files stay while one runs; the worker removes them later. With
+    ``keep`` the fetched files stay for a later restore of the same backup.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.RESTORE_CLEANUP
     result: ClassVar[type[Any]] = StagingRemoved
 
     wait: bool = True
+    keep: bool = False

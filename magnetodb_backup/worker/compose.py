@@ -29,11 +29,11 @@ from magnetodb_backup.worker.restore.check import CheckWork
 from magnetodb_backup.worker.restore.confirm import ConfirmWork
 from magnetodb_backup.worker.restore.download import DownloadWork
 from magnetodb_backup.worker.restore.import_ import ImportWork
+from magnetodb_backup.worker.restore.keeping import StagingKeeper
 from magnetodb_backup.worker.restore.offline import OfflineWork, Process
 from magnetodb_backup.worker.restore.preflight import PreflightWork, RestoreSettings
 from magnetodb_backup.worker.restore.queue import RestoreQueue
 from magnetodb_backup.worker.restore.rehearsal import Rehearsal
-from magnetodb_backup.worker.restore.running_imports import EndedRestores
 from magnetodb_backup.worker.restore.schema import SchemaWork
 from magnetodb_backup.worker.restore.stream import Loader, StreamWork
 from magnetodb_backup.worker.restore.truncate import TruncateWork
@@ -67,6 +67,7 @@ class WorkerSettings:
     snapshot_ttl: int
     head_room_percent: float
     scratch_room: int
+    staging_max_age: float
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ class NodeParts:
 
 @dataclass(frozen=True)
 class Work:
-    """Performs every kind of task; ``snapshots`` and ``ended`` also remove left-overs."""
+    """Performs every kind of task; ``snapshots`` and ``keeper`` also remove left-overs."""
 
     tasks: Dispatcher
     snapshots: SnapshotWork
-    ended: EndedRestores
+    keeper: StagingKeeper
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
     restoring = RestoreSettings(prefix, settings.download, settings.head_room_percent)
     finished = FinishedUploads(settings.state_dir)
     snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
+    keeper = StagingKeeper(node, settings.staging_max_age)
     one_by_one = RestoreQueue().one_by_one(
         [
             *PreflightWork(node, storage, restoring, Rehearsal(node, parts.loader)).handlers(),
-            *DownloadWork(node, storage, restoring).handlers(),
+            *DownloadWork(node, storage, restoring, keeper).handlers(),
             *ConfirmWork(node).handlers(),
             *ImportWork(node).handlers(),
             *SchemaWork(node, storage, prefix).handlers(),
@@ -139,7 +141,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
             ),
         ).handlers(),
     ]  # fmt: skip
-    return Work(Dispatcher(node, handlers), snapshots, EndedRestores(node))
+    return Work(Dispatcher(node, handlers), snapshots, keeper)
 
 
 def compose_worker(
@@ -157,7 +159,7 @@ def compose_worker(
         conductor,
         tasks,
         LeftSnapshots(work.snapshots.remove).remove,
-        work.ended.remove_staging,
+        work.keeper,
         report,
     )
     return Worker(tasks, reporter)

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports the node to the conductor, removes left-over snapshots, watches the disks."""
+"""Reports the node to the conductor, removes what jobs have left, watches the disks."""
 
 from __future__ import annotations
 
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
-from magnetodb_backup.cassandra.files.staging import staged_restores
 from magnetodb_backup.domain.ring import DirectorySpace, NodeReport, RingMember
-from magnetodb_backup.errors import BackupError, CassandraUnavailable, ImportRuns, Transient
+from magnetodb_backup.errors import (
+    BackupError,
+    CassandraUnavailable,
+    ImportRuns,
+    NoSpace,
+    StagingHeld,
+    Transient,
+)
 from magnetodb_backup.tasks.kinds import TAG_PREFIX, TAKES_ROOM, backup_of_tag
 from magnetodb_backup.worker.head_room import check_head_room
 from magnetodb_backup.worker.node import LocalNode
@@ -27,7 +34,35 @@ class Conductor(Protocol):
     """Takes reports."""
 
     def report(self, report: NodeReport) -> frozenset[str]:
-        """Return the IDs of live backups; raises BackupError if no conductor answers."""
+        """Return the IDs of live jobs; raises BackupError if no conductor answers."""
+
+    def ended_restores(self, restores: Collection[str]) -> Mapping[str, bool]:
+        """Return those of the restores (by ID) that have ended, with whether to keep their files.
+
+        Raises BackupError if no conductor answers, or the one that does is of an older release.
+        """
+
+
+class StagedFiles(Protocol):
+    """What restores have on this node; raises BackupError."""
+
+    def restores(self, directories: Sequence[str]) -> frozenset[str]:
+        """Return the IDs of the restores that have files in these data directories."""
+
+    def note_live(self, directories: Sequence[str], restores: Collection[str]) -> None:
+        """Note that these restores run."""
+
+    def end(self, directories: Sequence[str], restore_id: str, *, keep: bool) -> None:
+        """End the use of all files of a restore; with ``keep`` fetched files stay.
+
+        Raises ImportRuns or StagingHeld if they are still in use.
+        """
+
+    def expire(self, directories: Sequence[str], live: Collection[str]) -> None:
+        """Remove what no restore has used for too long; ``live`` are the IDs of those that run."""
+
+    def make_room(self, directories: Sequence[str]) -> None:
+        """Remove some files that no restore uses, if there are any."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +87,11 @@ class Reporter:
         conductor: Conductor,
         tasks: Tasks,
         release: Callable[[str], None],
-        remove_staging: Callable[[str], None],
+        staged: StagedFiles,
         settings: ReportSettings,
     ) -> None:
         self._node, self._conductor, self._tasks = node, conductor, tasks
-        self._release, self._remove_staging = release, remove_staging
+        self._release, self._staged = release, staged
         self._settings = settings
         self._stopped = threading.Event()
         self._member: RingMember | None = None
@@ -65,6 +100,7 @@ class Reporter:
         self._trouble = ""
         self._removing: set[str] = set()  # was left at the last report, too
         self._last: NodeReport | None = None
+        self._short_of_room = False
         self._ended = threading.Event()
         self._ended.set()
 
@@ -107,36 +143,67 @@ class Reporter:
     def report_once(self) -> None:
         """Look at the node, report it, and remove what jobs that do not live have left.
 
-        The snapshots are listed before the conductor is asked: one that is taken in between
-        belongs to a live backup and is not on the list. One that cannot be removed keeps no other.
+        Snapshots and restores are listed before the conductor is asked: one that begins in between
+        belongs to a live job and is not on the list. One that cannot be removed keeps no other.
         Tasks that still work with one are cancelled; it goes once they have ended.
         """
         self._last = report = self.look()
-        tags, staged = self._tags(), self._staged()
+        tags, restores = self._tags(), self._restores()
         live = self._conductor.report(report)
+        left: dict[str, Callable[[], None]] = {
+            tag: partial(self._release, tag)
+            for tag in sorted(tags)
+            if (backup := backup_of_tag(tag)) is not None and backup not in live
+        }
+        dead = (restores or frozenset()) - live
+        for restore_id, keep in self._ended_restores(dead).items():
+            left[restore_id] = partial(self._staged.end, self._directories, restore_id, keep=keep)
+        trouble = self._remove(left, dead)
+        if restores is not None:
+            self._attend_to_staged(live)
+        if trouble is not None:
+            raise trouble
+
+    def _remove(
+        self, left: Mapping[str, Callable[[], None]], dead: Collection[str]
+    ) -> BackupError | None:
+        """Remove what jobs that ended have left; return the last error."""
         trouble: BackupError | None = None
         removing: set[str] = set()
-        left = [(tag, backup_of_tag(tag), self._release) for tag in sorted(tags)]
-        left += [(restore_id, restore_id, self._remove_staging) for restore_id in sorted(staged)]
-        for tag, job, remove in left:
-            if job is None or job in live:
-                continue
-            if tag in self._tasks.busy_tags():
-                self._tasks.cancel_tagged(tag)  # who ended the job may not have reached us
+        busy = self._tasks.busy_tags()
+        for tag in busy & {*left, *dead}:
+            self._tasks.cancel_tagged(tag)  # who ended the job may not have reached us
+        for tag, remove in left.items():
+            if tag in busy:
                 continue
             if tag not in self._removing:
                 LOG.warning("removing what is left of %s: its job does not run", tag)
             removing.add(tag)
             try:
-                remove(tag)
-            except ImportRuns as error:
+                remove()
+            except (ImportRuns, StagingHeld) as error:
                 if tag not in self._removing:
                     LOG.info("%s", error)
             except BackupError as error:
                 trouble = error
         self._removing = removing
-        if trouble is not None:
-            raise trouble
+        return trouble
+
+    def _attend_to_staged(self, live: frozenset[str]) -> None:
+        self._staged.note_live(self._directories, live)
+        self._staged.expire(self._directories, live)
+        if self._short_of_room:
+            self._staged.make_room(self._directories)
+
+    def _ended_restores(self, dead: frozenset[str]) -> Mapping[str, bool]:
+        """Return which restores have ended for certain; others may be another service's."""
+        if not dead:
+            return {}
+        try:
+            return self._conductor.ended_restores(sorted(dead))
+        except BackupError as error:
+            LOG.debug("cannot ask for the ends of restores: %s", error)
+            return {}
 
     def _tags(self) -> frozenset[str]:
         """Return our snapshots' tags; none where the directories cannot be read now."""
@@ -146,16 +213,18 @@ class Reporter:
             LOG.debug("snapshots are not looked for: %s", error)
             return frozenset()
 
-    def _staged(self) -> frozenset[str]:
+    def _restores(self) -> frozenset[str] | None:
+        """Return the restores with files here; None where the directories cannot be read now."""
         try:
-            return staged_restores(self._directories)
+            return self._staged.restores(self._directories)
         except BackupError as error:
             LOG.debug("staged restores are not looked for: %s", error)
-            return frozenset()
+            return None
 
     def look(self) -> NodeReport:
         """Return the present state of the node; the report names a problem, if any."""
         problem, down, mode = "", False, ""
+        self._short_of_room = False
         spaces: tuple[DirectorySpace, ...] = ()
         try:
             self._member = self._node.member()
@@ -175,6 +244,7 @@ class Reporter:
             if down and self._member is None and remembered is not None:
                 self._member, self._cluster = remembered.member, remembered.cluster
                 self._directories = remembered.data_directories
+            self._short_of_room = isinstance(error, NoSpace)
             if not isinstance(error, Transient):
                 # Other tasks free no room by ending: an import renames files, and a restore that
                 # ends in the middle leaves tables empty.

@@ -101,7 +101,7 @@ def test_end_of_a_task_reaches_its_conductor(transport: Any) -> None:
 
     with ExitStack() as stack:
         for name, each in endings.items():
-            endpoint = ConductorEndpoint(lambda report: (), lambda: None, each)
+            endpoint = ConductorEndpoint(lambda report: (), lambda ids: {}, lambda: None, each)
             server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
             server.start()
             stack.callback(server.wait)

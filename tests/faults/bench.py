@@ -178,6 +178,7 @@ class Bench:
         self.release()
         self.rig.heal()
         wait_for(lambda: not self.deployment.running_restores(), deadline=120, what="no restore")
+        self.deployment.remove_kept()
         wait_for(
             lambda: not self.deployment.staged(), deadline=60, what="no staged file on any node"
         )

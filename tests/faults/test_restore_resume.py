@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.lab.deployment import Outcome
 from tests.lab.processes import wait_for
 
 _REPLACE = ("--existing", "replace")
+_SHORT = 5.0  # seconds of the deadlines of an impatient conductor
 _STEPS = ("download", "schema", "truncate", "import")
 
 
@@ -139,32 +142,78 @@ def _all_but(bench: Bench, unfinished: int) -> int:
     return done if others and done == victim["bytes_total"] - unfinished else 0
 
 
-def test_worker_that_does_not_come_back(bench: Bench, saved: Saved) -> None:
-    """The end says what state each table is in and what to do, and that does it."""
-    bench.spoil()
-    bench.hold("import")
+@contextmanager
+def _impatient(bench: Bench) -> Iterator[None]:
+    """Let a conductor run the restores that waits for nothing."""
     bench.deployment.conductor.stop()
-    impatient = bench.deployment.second_conductor({"conductor": {"outage_deadline": 5}})
+    short = {"outage_deadline": _SHORT, "worker_timeout": _SHORT}
+    impatient = bench.deployment.second_conductor({"conductor": short})
     impatient.start()
     try:
-        with bench.restoring(saved.id, *_REPLACE) as restore:
-            bench.wait_held("import", restore)
-            bench.deployment.workers[VICTIM].kill()
-            bench.release("import")
-            outcome = restore.result(timeout=280)
+        yield
     finally:
         impatient.stop()
+
+
+def test_worker_that_does_not_come_back(bench: Bench, saved: Saved) -> None:
+    """The end says what stays on the nodes and what to do, and that does it."""
+    bench.spoil()
+    bench.hold("download")
+    with _impatient(bench), bench.restoring(saved.id, *_REPLACE) as restore:
+        bench.wait_held("download", restore)
+        wait_for(lambda: _others_are_done(bench), deadline=60, what="the other nodes")
+        bench.deployment.workers[VICTIM].kill()
+        bench.release("download")
+        outcome = restore.result(timeout=280)
     assert outcome.code == 1
     record = outcome.json
+    victim = bench.deployment.nodes[VICTIM]
     assert record["status"] == "RESTORE_FAILED"
-    assert bench.deployment.nodes[VICTIM].address in record["error"]
-    assert "did not answer; is it running" in record["error"]
-    assert set(record["tables"]) == set(TABLES)
-    for state in record["tables"].values():
-        assert "partly restored: repeat with --existing replace" in state
-        assert state in record["error"]
+    assert record["tables"] == dict.fromkeys(TABLES, "untouched")
+    for text in (
+        victim.address,
+        "did not answer; is it running",
+        f"What is staged on {victim.address} stays until the worker there",
+        f"another restore of backup {saved.id} does not fetch them again",
+    ):
+        assert text in record["error"]
     assert record["error"] in outcome.err
-    bench.heal()
+    kept = bench.deployment.kept()
+    bench.release()
+    bench.rig.heal()
     assert follow("recover-failed", bench.rig, RESTORE=record["id"])["error"] == record["error"]
+    assert bench.deployment.kept() == kept
     again = bench.restore(saved.id, "--keyspace", KEYSPACE, *_REPLACE)
     _is_restored(bench, saved, again)
+    for node in again.json["nodes"]:
+        downloaded = node["bytes_downloaded"]
+        assert (downloaded == 0) == (node["host_id"] != victim.host_id), node
+
+
+def _others_are_done(bench: Bench) -> bool:
+    nodes = {n["host_id"]: n for n in bench.running()["nodes"]}
+    del nodes[bench.deployment.nodes[VICTIM].host_id]
+    return all(n["bytes_done"] == n["bytes_total"] > 0 for n in nodes.values())
+
+
+def test_node_away_for_longer_than_every_deadline(bench: Bench, saved: Saved) -> None:
+    """In the middle of its imports; once it is back, the restore ends, and fetches nothing."""
+    bench.spoil()
+    bench.hold("import")
+    victim = bench.deployment.nodes[VICTIM]
+    with _impatient(bench), bench.restoring(saved.id, *_REPLACE) as restore:
+        bench.wait_held("import", restore)
+        bench.rig.proxy.clear()
+        bench.deployment.workers[VICTIM].kill()
+        bench.rig.cluster.nodes[VICTIM].kill()
+        bench.release("import")
+        waits = f"import: node {victim.address}: "
+        wait_for(lambda: waits in bench.running()["waiting_for"], deadline=60, what=waits)
+        until = time.monotonic() + 3 * _SHORT
+        wait_for(lambda: time.monotonic() > until, deadline=60, what="all deadlines")
+        assert waits in bench.running()["waiting_for"]
+        bench.rig.cluster.heal()
+        bench.deployment.workers[VICTIM].start()
+        outcome = restore.result(timeout=280)
+    _is_restored(bench, saved, outcome)
+    assert bench.rig.proxy.count(method="GET", path_contains="/packs/") == 0

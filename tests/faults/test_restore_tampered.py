@@ -150,6 +150,7 @@ def outcomes(running: Bench, forged: dict[str, str]) -> dict[str, Outcome]:
         }
     assert running.fingerprint() == before
     assert running.keyspaces() == keyspaces
+    running.deployment.remove_kept()  # of those that failed in the download
     assert running.deployment.staged() == []
     for log, size in logs.items():
         assert "Traceback" not in log.read_text()[size:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -252,8 +253,17 @@ class Deployment:
         if "database" in self.__dict__:
             self.database.close()
 
+    def kept(self) -> list[Path]:
+        """Return the directories with files that restores have fetched."""
+        return [path for path in self.staged() if path.name.startswith("fetched-")]
+
+    def remove_kept(self) -> None:
+        """Remove what failed and cancelled restores have fetched, as an operator does by hand."""
+        for path in self.kept():
+            shutil.rmtree(path, ignore_errors=True)
+
     def staged(self) -> list[Path]:
-        """Return what restores have staged in the data directories of any node."""
+        """Return what restores have in the data directories of any node."""
         return [
             path
             for node in self.nodes

@@ -53,6 +53,20 @@ def test_old_file_stays_if_the_new_one_cannot_be_written(tmp_path: Path) -> None
     assert path.read_bytes() == b"old"
 
 
+def test_copy_is_synced_whatever_the_umask(tmp_path: Path, umask: None) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(b"content")
+    with recorded_disk_calls() as calls:
+        disk.copy_file(source, copy, 0o660)
+    assert calls == [("fsync", str(copy))]
+    assert (copy.read_bytes(), _mode(copy)) == (b"content", 0o660)
+    with pytest.raises(FileExistsError):
+        disk.copy_file(source, copy, 0o660)
+    (tmp_path / "link").symlink_to(source)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        disk.copy_file(tmp_path / "link", tmp_path / "other", 0o660)
+
+
 def test_append_is_synced(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     disk.append(path, b"one ")

@@ -3,7 +3,8 @@
 
 ``<data directory>/.magnetodb-backup/<restore ID>/<source host ID>/<keyspace>/<table>/``: on the
 file system of the data, so that Cassandra can rename the files into its tables. Cassandra reads
-only directories of known keyspaces.
+only directories of known keyspaces. The files are links to fetched ones (``fetched.py``); a worker
+of an older release fetched them into these directories.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -80,9 +82,9 @@ class Staging:
         """
         for root in self._roots:
             for path in (root.parent, root):
-                _refuse_link(path)
+                refuse_link(path)
                 try:
-                    _make(path)
+                    make_directory(path)
                     disk.sync_directory(path.parent)
                 except OSError as error:
                     raise DataDirectoryProblem(
@@ -91,11 +93,12 @@ class Staging:
                     ) from None
             for directory, names, files in os.walk(root):
                 for name in (*names, *files):
-                    _refuse_link(Path(directory, name))
+                    refuse_link(Path(directory, name))
 
-    def journal(self, source: str) -> Path:
-        """Return the journal of the downloads from one node backup."""
-        return self._roots[0] / f"journal-{source}.jsonl"
+    def clear(self, source: str) -> None:
+        """Remove the staged files of one node backup."""
+        for root in self._roots:
+            remove_tree(root / source)
 
     def note(self, name: str) -> Path:
         """Return the path of a file with notes of the restore."""
@@ -105,6 +108,14 @@ class Staging:
         """Return the staging directory of the files from this data directory of the source."""
         root = self._roots[data_directory % len(self._roots)]
         return root / source / table.keyspace / table.table
+
+    def touch(self) -> None:
+        """Note that the restore runs: its files are not removed for their age."""
+        touch(self._roots)
+
+    def unused_for(self) -> float:
+        """Return for how many seconds nothing has noted that the restore runs."""
+        return seconds_since_touch(self._roots)
 
     def tables(self, source: str) -> dict[TableName, list[Path]]:
         """Return the directories, in all data directories, that hold SSTables of each table.
@@ -199,11 +210,8 @@ class Staging:
     def remove(self) -> None:
         """Remove the files of the restore; missing ones are no error."""
         for root in self._roots:
-            _refuse_link(root.parent)
-            _refuse_link(root)
-            shutil.rmtree(root, ignore_errors=True)
-            if root.exists():
-                raise DataDirectoryProblem(f"{root} cannot be removed; remove it by hand")
+            refuse_link(root.parent)
+            remove_tree(root)
 
 
 def is_one_directory_each(directory: Path) -> bool:
@@ -230,7 +238,7 @@ def one_directory_each(directory: Path) -> dict[str, Path]:
         own = directory / sstable / ends
         if sstable not in made:
             for path in (own.parents[1], own.parent, own):
-                _make(path)
+                make_directory(path)
         file.rename(own / file.name)
         made[sstable] = own
     return dict(sorted(made.items()))
@@ -251,15 +259,43 @@ def staged_restores(data_directories: Sequence[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def touch(roots: Sequence[Path]) -> None:
+    """Set the time of these directories, as far as they exist, to the present moment."""
+    for root in roots:
+        with suppress(OSError):
+            os.utime(root)
+
+
+def seconds_since_touch(roots: Sequence[Path]) -> float:
+    """Return the age of the last change or touch of any of the directories; 0 if none exists."""
+    times = []
+    for root in roots:
+        with suppress(OSError):
+            times.append(root.stat().st_mtime)
+    return max(time.time() - max(times), 0.0) if times else 0.0
+
+
 def _remove_empty(root: Path) -> None:
     with suppress(OSError):  # a file of the restore is there
         root.rmdir()
         root.parent.rmdir()
 
 
-def _refuse_link(path: Path) -> None:
+def refuse_link(path: Path) -> None:
+    """Raise DataDirectoryProblem if ``path`` is a symbolic link; it may be missing."""
     if path.is_symlink():
         raise DataDirectoryProblem(f"{path} is a symbolic link; remove it")
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it; a missing one is no error.
+
+    :raises DataDirectoryProblem: if it is a symbolic link, or cannot be removed.
+    """
+    refuse_link(path)
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        raise DataDirectoryProblem(f"{path} cannot be removed; remove it by hand")
 
 
 def _make_empty(root: Path, name: str, table: TableName) -> Path:
@@ -267,11 +303,11 @@ def _make_empty(root: Path, name: str, table: TableName) -> Path:
     path = root
     for each in (name, table.keyspace, table.table):
         path /= each
-        _make(path)
+        make_directory(path)
     return path
 
 
-def _make(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
     """Make a directory that Cassandra's user and group may change, regardless of the umask."""
     directory.mkdir(exist_ok=True)
     if os.geteuid() in (0, directory.stat().st_uid):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,14 +13,26 @@ from magnetodb_backup.conductor.job import Results, StepRunner, describe, tolera
 from magnetodb_backup.conductor.restore.job import RestoreJob
 from magnetodb_backup.conductor.restore.outcome import (
     CONTINUES,
-    removed,
+    staging_left,
     states_as_text,
 )
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
-from magnetodb_backup.domain.restore.records import RestoreStatus
-from magnetodb_backup.errors import BackupError, Cancelled, from_record
+from magnetodb_backup.domain.restore.records import (
+    RestorePhase,
+    RestoreStatus,
+    has_reached,
+    keeps_fetched_files,
+)
+from magnetodb_backup.errors import (
+    BackupError,
+    Cancelled,
+    DatabaseUnavailable,
+    Transient,
+    from_record,
+)
 from magnetodb_backup.tasks.restore_steps import Failure, Selected
 
+LOG = logging.getLogger(__name__)
 _POLL_EVERY = 1.0  # seconds at most: records show how far long imports are
 
 
@@ -47,9 +60,10 @@ class RestoreDefinition:
         def entered(phase: str) -> None:
             restores.update(job.id, phase=phase)
 
-        results = StepRunner(
+        runner = StepRunner(
             database, raise_if_cancelled=context.raise_if_cancelled, entered=entered, rounds=1
-        ).run(job, steps.steps, lambda _: None)
+        )
+        results = self._run_steps(runner, job, steps, context)
         if restore.request.dry_run:
             restores.set_status(job.id, RestoreStatus.PLANNED)
             return {"status": RestoreStatus.PLANNED.value}
@@ -60,6 +74,25 @@ class RestoreDefinition:
             "tables": len(results.of(Selected).tables),
         }
 
+    def _run_steps(
+        self, runner: StepRunner, job: Job, steps: RestoreJob, context: JobContext
+    ) -> Results:
+        """Run the steps; once tables may be truncated, no outage ends the restore."""
+        restores = context.database.restores
+        while True:
+            try:
+                return runner.run(job, steps.steps, lambda _: None)
+            except DatabaseUnavailable:
+                raise
+            except Transient as error:
+                phase = restores.get(job.id).phase
+                if not has_reached(phase, RestorePhase.TRUNCATE):
+                    raise
+                LOG.warning("restore %s: %s; trying again", job.id, error)
+                restores.update(job.id, waiting_for=f"{phase}: {error}")
+                context.raise_if_cancelled()
+                context.wait(context.settings.poll_interval)
+
     def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
         """Persist the failure, clean up, then publish the restore's final status."""
         database, restores = context.database, context.database.restores
@@ -68,16 +101,16 @@ class RestoreDefinition:
         restore = restores.get(job.id)
         steps = RestoreJob(job, restore, undoing)
         text = describe(error) + CONTINUES.get(restore.phase, "")
-        with tolerated(f"the removal of the staged files of restore {job.id}"):
-            text += removed(steps.undo(undoing.cleaning_fanout()))
         cancelled = isinstance(error, Cancelled)
+        status = RestoreStatus.CANCELLED if cancelled else RestoreStatus.RESTORE_FAILED
+        keep = keeps_fetched_files(status, restore.phase)
+        left = ""
+        with tolerated(f"the clean-up of the staged files of restore {job.id}"):
+            left = staging_left(steps.undo(undoing.cleaning_fanout(), keep=keep), restore.backup_id)
         states = steps.table_states()
         restores.update(job.id, tables=states)
-        restores.set_status(
-            job.id,
-            RestoreStatus.CANCELLED if cancelled else RestoreStatus.RESTORE_FAILED,
-            error=text + "".join(states_as_text(states)),
-        )
+        text += "".join(states_as_text(states)) + left
+        restores.set_status(job.id, status, error=text)
 
 
 def _polling_often(context: JobContext) -> JobContext:

@@ -68,7 +68,9 @@ class RestoreJob:
         self._request = restore.request
         self._nodes = TargetNodes(job, restore, context)
         self._delivery = delivery_for(self._nodes, restore)
-        self._guard = RingGuard(job, restore, context)
+        # From the truncation on an outage is waited for: what was delivered would be lost.
+        self._enduring = TargetNodes(job, restore, context.enduring())
+        self._guard = RingGuard(job, restore, context.enduring())
 
     def steps(self, round_: int) -> Sequence[Step]:
         """Return the steps, in order; a dry run ends after preflight. There is one round only."""
@@ -84,23 +86,27 @@ class RestoreJob:
             typed_step(FilesStaged, self._download),
             typed_step(SchemaReady, self._make_schema),
             typed_step(StagingConfirmed, self._confirm),
-            *(self._guard.before(step) for step in self._delivery.deliver()),
+            *(self._guard.before(step) for step in self._enduring_delivery().deliver()),
             typed_step(ViewsReady, self._make_views),
             typed_step(TablesRepaired, self._repair),
             typed_step(RowsCompared, self._check),
             self._guard.before(typed_step(CleanedUp, self._clean_up)),
         ]
 
-    def undo(self, fanout: Fanout) -> Sequence[Outcome]:
-        """After a failure: let the delivery undo what it can; remove what is staged.
+    def _enduring_delivery(self) -> Delivery:
+        return delivery_for(self._enduring, self._restore)
 
-        ``fanout`` bounds how long the removal waits for nodes; its outcomes are returned.
+    def undo(self, fanout: Fanout, *, keep: bool) -> Sequence[Outcome]:
+        """After a failure: let the delivery undo what it can; end the use of staged files.
+
+        With ``keep`` those that were fetched stay for a later restore. ``fanout`` bounds how long
+        the clean-up waits for nodes; its outcomes are returned.
         """
         results = self._stored()
         if results.find(RingTaken) is None:
             return []
         self._delivery.undo(results, self._phase(), fanout)
-        tasks = {m.host_id: CleanUp(wait=False) for m in self._nodes.members(results)}
+        tasks = {m.host_id: CleanUp(wait=False, keep=keep) for m in self._nodes.members(results)}
         return self._nodes.run_to_the_end(results, "undo", tasks, fanout)
 
     def table_states(self) -> Mapping[str, str]:
@@ -247,7 +253,7 @@ class RestoreJob:
         after = results.of(Prepared).schema.after
         if self._request.node or not after:
             return ViewsReady()
-        made = self._nodes.run_on_first(results, "make_views", MakeSchema(statements=after))
+        made = self._enduring.run_on_first(results, "make_views", MakeSchema(statements=after))
         views = tuple(TableName(*name) for name in names_of(after, "view"))
         self._await_views(results, views, tuple(names_of(after, "index")))
         return ViewsReady(made.made)
@@ -259,12 +265,12 @@ class RestoreJob:
         indexes: tuple[tuple[str, str], ...],
     ) -> None:
         """Wait until all nodes have built these, and have sent their view updates."""
-        bounds = self._nodes.builds
+        bounds = self._enduring.builds
         task = AwaitViews(
             views=views, indexes=indexes, seconds=bounds.stall, longest=bounds.longest
         )
-        members = self._nodes.members(results)
-        self._nodes.run(results, "views", {m.host_id: task for m in members})
+        members = self._enduring.members(results)
+        self._enduring.run(results, "views", {m.host_id: task for m in members})
 
     def _repair(self, results: Results) -> TablesRepaired:
         """Repair if a node or a copy was left out, or rows were sent to new owners."""
@@ -282,10 +288,10 @@ class RestoreJob:
             primary = not (self._request.node or is_partial or taken.absent)
             task = Repair(tables=tables, primary_ranges=primary)
             # One after another: repairs of one range exclude each other.
-            for member in self._nodes.targets(results):
-                self._nodes.run(results, "repair", {member.host_id: task})
+            for member in self._enduring.targets(results):
+                self._enduring.run(results, "repair", {member.host_id: task})
             # What a repair changes in a table with views makes view updates.
-            self._warn(await_view_updates(self._nodes, results, tables))
+            self._warn(await_view_updates(self._enduring, results, tables))
         return TablesRepaired(tables)
 
     def _warn(self, warnings: Sequence[str]) -> None:
@@ -301,9 +307,9 @@ class RestoreJob:
         """Compare the restored rows with the backup's fingerprints; the clean-up judges."""
         if not self._request.check:
             return RowsCompared()
-        members = self._nodes.members(results)
+        members = self._enduring.members(results)
         tasks = check_tasks(results.of(Prepared).figures, members, results.of(Selected).users())
-        found = self._nodes.run(results, "check", tasks)
+        found = self._enduring.run(results, "check", tasks)
         checks = merged_checks(of_node.checks for of_node in found.values())
         self._context.database.restores.update(
             self._restore.id, checks={table: check.as_json() for table, check in checks.items()}
@@ -311,7 +317,7 @@ class RestoreJob:
         return RowsCompared(checks)
 
     def _clean_up(self, results: Results) -> CleanedUp:
-        self._delivery.finish(results)
+        self._enduring_delivery().finish(results)
         return CleanedUp()
 
     def _source(self) -> SourceBackup:

@@ -16,6 +16,7 @@ from magnetodb_backup.conductor.fanout import Call, Fanout, Outcome, first_error
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.conductor.restore.node_restores import NodeRestores
 from magnetodb_backup.conductor.restore.ring_guard import require_settled
+from magnetodb_backup.conductor.restore.waits import Waits
 from magnetodb_backup.domain.backup.records import Node
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestorePhase
@@ -39,7 +40,9 @@ class TargetNodes:
     def __init__(self, job: Job, restore: Restore, context: JobContext) -> None:
         self._job, self._restore, self._context = job, restore, context
         self._records = NodeRestores(context.database, restore.id)
-        self._any_worker = context.any_worker(Choice(restore.cluster, try_others=False))
+        self._waits = Waits(context.database, restore.id)
+        choice = Choice(restore.cluster, try_others=False)
+        self._any_worker = context.any_worker(choice, self._waits.show)
 
     def take_census(self, *, down_allowed: bool, data_centers: Sequence[str] = ()) -> RingTaken:
         """Return the ring and its workers, waiting for missing ones until the worker timeout.
@@ -149,6 +152,7 @@ class TargetNodes:
             calls,
             progress=self._records.write_progress,
             ended=lambda outcome: self._records.leave(outcome, step),
+            troubled=self._waits.of_step(step),
         )
         error = first_error(outcomes)
         if error is not None:
@@ -165,7 +169,10 @@ class TargetNodes:
         """Run tasks without records; errors of some nodes do not stop the others."""
         present = [p for p in results.of(RingTaken).present if p.member.host_id in tasks]
         calls = [self._call(p, step, tasks[p.member.host_id]) for p in present]
-        return (fanout or self._context.fanout()).run(calls, stop_at_first_error=False)
+        if fanout is not None:  # the restore has ended: its record shows the reason
+            return fanout.run(calls, stop_at_first_error=False)
+        troubled = self._waits.of_step(step)
+        return self._context.fanout().run(calls, troubled=troubled, stop_at_first_error=False)
 
     @property
     def builds(self) -> BuildBounds:

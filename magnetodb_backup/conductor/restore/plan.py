@@ -33,8 +33,13 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
     """Return the plan without what the delivery's rehearsal and the check add."""
     tables = _tables(found)
     total = sum(n.bytes for n in found.nodes.values())
+    staged = sum(n.bytes_staged for n in found.nodes.values())
     sent = _bytes_sent(source, found, tables)
-    rates = [n.bytes / n.bytes_per_second for n in found.nodes.values() if n.bytes_per_second]
+    rates = [
+        (n.bytes - n.bytes_staged) / n.bytes_per_second
+        for n in found.nodes.values()
+        if n.bytes_per_second
+    ]
     compared, steps = found.compared, found.steps
     resurrected, aged = _resurrection(restore, source, compared)
     return Plan(
@@ -43,8 +48,9 @@ def make_plan(restore: Restore, source: SourceBackup, found: Findings) -> Plan:
         nodes=_nodes(found),
         requests=sum(n.packs for n in found.nodes.values()),
         bytes=total,
+        bytes_staged=staged,
         bytes_sent=sent,
-        amplification=round((total + sent) / total, 2) if total else 1.0,
+        amplification=round((total - staged + sent) / total, 2) if total else 1.0,
         expected_seconds=round(max(rates, default=0.0), 1),
         schema=PlannedSchema(
             create=tuple(_cut(text) for text in (*steps.before, *steps.after)),
@@ -98,6 +104,7 @@ def _nodes(found: Findings) -> tuple[PlannedNode, ...]:
             files=found.nodes[target].files,
             bytes=found.nodes[target].bytes,
             free=found.nodes[target].free,
+            bytes_staged=found.nodes[target].bytes_staged,
         )
         for target, of_target in sources.items()
     )

@@ -15,6 +15,7 @@ from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import Results, Step
 from magnetodb_backup.conductor.outcomes import first_error
+from magnetodb_backup.conductor.restore.waits import Waits
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestorePhase
 from magnetodb_backup.domain.ring import ring_differences, ring_digest
@@ -55,6 +56,7 @@ class RingGuard:
 
     def __init__(self, job: Job, restore: Restore, context: JobContext) -> None:
         self._job, self._restore, self._context = job, restore, context
+        self._waits = Waits(context.database, restore.id)
 
     def before(self, step: Step) -> Step:
         """Return the step with a look at the ring before it, if it needs one."""
@@ -74,18 +76,15 @@ class RingGuard:
 
         :raises RingDiffers: if it is another one, or is about to be one.
         """
-        waited = False
         while True:
             found = self._changes(results, step)
             if not found.unsettled or step not in _WAITING:
                 break
             text = "; ".join(found.unsettled)
-            self._show(f"waits before {step} until the ring is settled: {text}")
-            waited = True
+            self._waits.show(f"waits before {step} until the ring is settled: {text}")
             self._context.raise_if_cancelled()
             self._context.wait(_LOOK_EVERY)
-        if waited:
-            self._show("")
+        self._waits.show("")
         if differences := (*found.rings, *found.unsettled):
             raise RingDiffers(f"{'; '.join(differences)}: {_REMEDIES[step]}")
 
@@ -126,14 +125,11 @@ class RingGuard:
             )
             task_id = f"{self._job.id}:{step}_ring:{member.host_id}:{time.time_ns()}"
             calls.append(call_of(task, member, present.worker_id, task_id))
-        outcomes = self._context.fanout().run(calls)
+        outcomes = self._context.fanout().run(calls, troubled=self._waits.of_step(step))
         error = first_error(outcomes)
         if error is not None:
             raise error
         return {o.call.host: result_of(Describe, o) for o in outcomes}
-
-    def _show(self, text: str) -> None:
-        self._context.database.restores.update(self._restore.id, waiting_for=text)
 
 
 def require_settled(described: NodeDescription) -> None:

@@ -37,7 +37,10 @@ class PlannedTable:
 
 @dataclass(frozen=True)
 class PlannedNode:
-    """A node of the target, and the node backups (host IDs) whose files it downloads."""
+    """A node of the target, and the node backups (host IDs) whose files it takes.
+
+    ``bytes_staged`` of ``bytes`` were fetched for an earlier restore and are still on the node.
+    """
 
     host_id: str
     address: str
@@ -45,6 +48,7 @@ class PlannedNode:
     files: int
     bytes: int
     free: tuple[DirectoryRoom, ...]
+    bytes_staged: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,11 @@ class PlannedSchema:
 class Plan:
     """What a restore would do. Sizes in bytes, times in seconds.
 
-    ``requests`` counts the packs to read; ``bytes_sent`` is what the bulk loader sends to all
-    replicas; ``amplification`` is the bytes moved for each byte of the backup. ``problems`` refuse
-    the restore, ``warnings`` do not. ``figures`` has the comparable token ranges by table, None
-    without a check.
+    ``requests`` counts the packs to read; ``bytes`` is the size of all files, ``bytes_staged`` of
+    those among them that need not be fetched, because an earlier restore has left them on the
+    nodes; ``bytes_sent`` is what the bulk loader sends to all replicas; ``amplification`` is the
+    bytes moved for each byte of the backup. ``problems`` refuse the restore, ``warnings`` do not.
+    ``figures`` has the comparable token ranges by table, None without a check.
     """
 
     method_by_keyspace: Mapping[str, Method]
@@ -78,6 +83,7 @@ class Plan:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     figures: Mapping[str, TableFingerprints] | None = None
+    bytes_staged: int = 0
 
     def extended(self, problems: tuple[str, ...], warnings: tuple[str, ...]) -> Plan:
         """Return the plan with more problems and warnings."""

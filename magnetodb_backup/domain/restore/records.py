@@ -51,6 +51,16 @@ def has_reached(phase: str, wanted: RestorePhase) -> bool:
     return bool(phase) and _ORDER.index(RestorePhase(phase)) >= _ORDER.index(wanted)
 
 
+def keeps_fetched_files(status: RestoreStatus, phase: str) -> bool:
+    """Return whether a restore that has ended leaves its fetched files to a later one.
+
+    Not after a success, nor if it was cancelled before it had begun to change the cluster.
+    """
+    if status is RestoreStatus.CANCELLED:
+        return has_reached(phase, RestorePhase.SCHEMA)
+    return status is RestoreStatus.RESTORE_FAILED
+
+
 # Only an offline restore has them; it has no TRUNCATE's truncating and no IMPORT.
 OFFLINE_PHASES = frozenset(
     {RestorePhase.STOP, RestorePhase.PLACE, RestorePhase.START, RestorePhase.INDEXES}

@@ -31,6 +31,8 @@ _DATA = "-Data.db"
 
 # Returns the absolute path of a file; None for a file to leave out.
 Place = Callable[[FileEntry], Path | None]
+# Returns the number of a file's data directory, and whether it is there already.
+Find = Callable[[FileEntry], tuple[int, bool]]
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class TableSummary:
 class NodeSummary:
     """A restore's share of a node backup.
 
-    ``packs`` has the least size of each pack, ``corrupt`` the files that were corrupt when the
-    backup was made, ``versions`` the SSTable versions (``nb``, ``da``), ``directories`` the bytes
-    for each data directory.
+    ``packs`` has the least size of each pack to read, ``corrupt`` the files that were corrupt when
+    the backup was made, ``versions`` the SSTable versions (``nb``, ``da``), ``directories`` the
+    bytes that come into each data directory, ``there`` the bytes of the files that are there.
     """
 
     tables: Mapping[TableName, TableSummary]
@@ -76,6 +78,7 @@ class NodeSummary:
     corrupt: tuple[str, ...]
     versions: frozenset[str]
     directories: Mapping[int, int]
+    there: int = 0
 
 
 def is_restored_component(entry: FileEntry) -> bool:
@@ -169,28 +172,28 @@ def download_node(
 def summarise(
     manifest: NodeManifestReader,
     tables: Collection[TableName],
-    directory: Callable[[FileEntry], int] = lambda entry: entry.data_directory,
+    find: Find = lambda entry: (entry.data_directory, False),
 ) -> NodeSummary:
-    """Read a node manifest and sum up a restore of ``tables``.
-
-    ``directory`` returns the number of the data directory that receives a file.
-    """
+    """Read a node manifest and sum up a restore of ``tables``."""
     files = dict.fromkeys(tables, 0)
     sizes, sstables = dict(files), dict(files)
     packs: dict[str, int] = {}
     corrupt: list[str] = []
     versions: set[str] = set()
     directories: dict[int, int] = {}
+    there = 0
     for entry in manifest:
         table = TableName(entry.keyspace, entry.table)
         if table not in files or not is_restored_component(entry):
             continue
         files[table] += 1
         sizes[table] += entry.size
-        number = directory(entry)
-        directories[number] = directories.get(number, 0) + entry.size
-        for extent in entry.extents:
-            packs[extent.pack] = max(packs.get(extent.pack, 0), extent.offset + extent.length)
+        number, is_there = find(entry)
+        if is_there:
+            there += entry.size
+        else:
+            directories[number] = directories.get(number, 0) + entry.size
+            _add_packs(packs, entry)
         if entry.corrupt:
             corrupt.append(label_of(entry))
         if entry.name.endswith(_DATA):
@@ -202,7 +205,13 @@ def summarise(
         tuple(corrupt),
         frozenset(versions),
         directories,
+        there,
     )
+
+
+def _add_packs(packs: dict[str, int], entry: FileEntry) -> None:
+    for extent in entry.extents:
+        packs[extent.pack] = max(packs.get(extent.pack, 0), extent.offset + extent.length)
 
 
 def missing_packs(

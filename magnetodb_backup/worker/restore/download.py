@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a restore that stage its files on one node, and remove what is staged."""
+"""The tasks of a restore that stage its files on one node, and end their use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from magnetodb_backup.cassandra.files.ledger import Ledger
-from magnetodb_backup.cassandra.files.staging import Staging, sstable_of
+from magnetodb_backup.cassandra.files.links import Links, take_over
+from magnetodb_backup.cassandra.files.staging import Staging
 from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.records import RestoreProgress
@@ -26,41 +27,32 @@ from magnetodb_backup.tasks.restore import (
 )
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restore.directories import directory_of
+from magnetodb_backup.worker.restore.directories import directory_of, fetched_of
+from magnetodb_backup.worker.restore.keeping import StagingKeeper
 from magnetodb_backup.worker.restore.preflight import RestoreSettings, by_source
 from magnetodb_backup.worker.restore.running_imports import RunningImports, await_all
 from magnetodb_backup.worker.tasks import TaskContext
 
 
-class _Staged:
-    """The names of the files that a download stages, by node backup, table and SSTable."""
-
-    def __init__(self) -> None:
-        self._names: dict[tuple[str, TableName], dict[str, set[str]]] = {}
-
-    def add(self, source: str, table: TableName, name: str) -> None:
-        of_table = self._names.setdefault((source, table), {})
-        of_table.setdefault(sstable_of(name), set()).add(name)
-
-    def counts(self) -> dict[tuple[str, TableName], dict[str, int]]:
-        return {
-            key: {sstable: len(names) for sstable, names in found.items()}
-            for key, found in self._names.items()
-        }
-
-
 class DownloadWork:
-    """Stages files beside the data, and removes them at the end."""
+    """Stages files beside the data; at the end they are removed, or kept for a later restore."""
 
-    def __init__(self, node: LocalNode, storage: StorageDriver, settings: RestoreSettings) -> None:
+    def __init__(
+        self,
+        node: LocalNode,
+        storage: StorageDriver,
+        settings: RestoreSettings,
+        keeper: StagingKeeper,
+    ) -> None:
         self._node, self._storage, self._settings = node, storage, settings
+        self._keeper = keeper
 
     def handlers(self) -> list[TaskHandler]:
         """Return the handler of each kind of task."""
         return [handles(Download, self._download), handles(CleanUp, self._clean_up)]
 
     def _download(self, task: Download, context: TaskContext) -> Downloaded:
-        """Stage and verify the files of all parts; what an earlier attempt staged is kept."""
+        """Stage and verify the files of all parts; what was fetched before is used again."""
 
         def wait() -> None:
             context.raise_if_cancelled()
@@ -70,11 +62,13 @@ class DownloadWork:
         staging = Staging(self._node.known().data_directories, task.restore_id)
         staging.prepare()
         whole = RestoreProgress(files_total=task.files, bytes_total=task.bytes)
-        own, staged = task.own_parts(), _Staged()
+        own = task.own_parts()
+        staged: dict[tuple[str, TableName], Mapping[str, int]] = {}
         for parts in by_source(own):
-            whole = self._download_source(task, parts, staging, staged, whole, context)
+            whole, links = self._download_source(task, parts, staging, whole, context)
+            staged |= {(parts[0].source, table): n for table, n in links.counts().items()}
         ledger = Ledger(staging)
-        ledger.expect(staged.counts())
+        ledger.expect(staged)
         digests = (ledger.digest(p.source, {ref.target for ref in p.tables}) for p in own)
         return Downloaded(whole, tuple(ExpectedPart(*digest) for digest in digests))
 
@@ -83,49 +77,63 @@ class DownloadWork:
         task: Download,
         parts: Sequence[Part],
         staging: Staging,
-        staged: _Staged,
         before: RestoreProgress,
         context: TaskContext,
-    ) -> RestoreProgress:
-        """Stage the parts of one node backup; its node manifest is read once."""
+    ) -> tuple[RestoreProgress, Links]:
+        """Fetch the files of one node backup, and link them; its node manifest is read once."""
         part = parts[0]
         prefix = self._settings.prefix
         manifest = ClusterRepository(self._storage, prefix, part.cluster).node_manifest(
             part.backup_id, part.source, part.manifest
         )
-        directory = directory_of(manifest.header, task.room)
         targets = {ref.source: ref.target for each in parts for ref in each.tables}
-
-        def place(entry: FileEntry) -> Path | None:
-            target = targets.get(TableName(entry.keyspace, entry.table))
-            if target is None or not is_restored_component(entry):
-                return None
-            staged.add(part.source, target, entry.name)
-            return staging.directory(part.source, target, directory(entry)) / entry.name
+        fetched = fetched_of(part, self._node.known().data_directories)
+        links = Links(fetched, staging, part.source)
 
         def report(progress: RestoreProgress) -> None:
             context.report(_added(before, progress))
 
-        done = download_node(
-            NodeRepository(self._storage, prefix, part.cluster, part.source),
-            lambda: manifest,
-            place,
-            journal=staging.journal(part.source),
-            settings=self._settings.download,
-            progress=report,
-            raise_if_cancelled=context.raise_if_cancelled,
-        )
-        return _added(before, done)
+        def get_on() -> None:
+            context.raise_if_cancelled()
+            context.get_on()
+
+        with fetched.locked(create=True):
+            fetched.hold(task.restore_id, targets)
+            take_over(staging, fetched, part.source, targets)
+            directory = directory_of(manifest.header, task.room, fetched, targets)
+
+            def place(entry: FileEntry) -> Path | None:
+                table = TableName(entry.keyspace, entry.table)
+                target = targets.get(table)
+                if target is None or not is_restored_component(entry):
+                    return None
+                number = directory(entry)
+                links.add(table, target, number, entry.name)
+                return fetched.directory(table, number) / entry.name
+
+            done = download_node(
+                NodeRepository(self._storage, prefix, part.cluster, part.source),
+                lambda: manifest,
+                place,
+                journal=fetched.journal,
+                settings=self._settings.download,
+                progress=report,
+                raise_if_cancelled=context.raise_if_cancelled,
+            )
+            links.make(get_on)
+        return _added(before, done), links
 
     def _clean_up(self, task: CleanUp, context: TaskContext) -> StagingRemoved:
         """Remove what the restore has staged, once Cassandra imports nothing of it any more."""
-        staging = Staging(self._node.known().data_directories, task.restore_id)
+        directories = self._node.known().data_directories
+        staging = Staging(directories, task.restore_id)
+        kept = self._keeper.end_fetched(directories, task.restore_id, keep=task.keep)
         running = RunningImports(self._node, staging)
         if not task.wait and (tables := running.tables()):
-            return StagingRemoved(importing=tuple(map(str, tables)))
+            return replace(kept, importing=tuple(map(str, tables)))
         awaited = running.await_end(context.raise_if_cancelled)
         staging.remove()
-        return StagingRemoved(tuple(map(str, awaited)))
+        return replace(kept, awaited=tuple(map(str, awaited)))
 
 
 def _added(before: RestoreProgress, progress: RestoreProgress) -> RestoreProgress:

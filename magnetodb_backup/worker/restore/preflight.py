@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from msgspec import UNSET
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
+from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.plan import DirectoryRoom
 from magnetodb_backup.domain.restore.target_settings import SETTINGS
@@ -25,12 +27,13 @@ from magnetodb_backup.repository.download.download import (
     missing_packs,
     summarise,
 )
+from magnetodb_backup.repository.download.journal import FinishedFiles
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.restore import FileTotals, NodePreflight, RunPreflight
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
-from magnetodb_backup.worker.restore.directories import directory_of
+from magnetodb_backup.worker.restore.directories import directory_of, fetched_of
 from magnetodb_backup.worker.restore.rehearsal import Rehearsal
 from magnetodb_backup.worker.tasks import TaskContext
 
@@ -55,12 +58,13 @@ class _Found:
         self.tables: dict[str, FileTotals] = {}
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.packs = self.spare = 0
+        self.packs = self.spare = self.there = 0
         self.rate = 0.0
 
     def add(self, parts: Sequence[Part], summary: NodeSummary) -> None:
         """Add what the parts of one node backup take."""
         self.packs += len(summary.packs)
+        self.there += summary.there
         for number, size in summary.directories.items():
             self.needed[number % len(self.needed)] += size
         for ref in (ref for part in parts for ref in part.tables if ref.source in summary.tables):
@@ -114,6 +118,7 @@ class PreflightWork:
             spread=task.spread,
             spare=max(found.spare, 0),
             settings=self._settings_of_node(),
+            bytes_staged=found.there,
         )
 
     def _settings_of_node(self) -> Mapping[str, str]:
@@ -157,7 +162,17 @@ class PreflightWork:
         cluster = ClusterRepository(self._storage, self._settings.prefix, part.cluster)
         manifest = cluster.node_manifest(part.backup_id, part.source, part.manifest)
         tables: set[TableName] = {ref.source for each in parts for ref in each.tables}
-        return summarise(manifest, tables, directory_of(manifest.header, task.room))
+        fetched = fetched_of(part, self._node.known().data_directories)
+        directory = directory_of(manifest.header, task.room, fetched, tables)
+        finished = FinishedFiles.read(fetched.journal)
+
+        def find(entry: FileEntry) -> tuple[int, bool]:
+            number = directory(entry)
+            path = fetched.directory(TableName(entry.keyspace, entry.table), number) / entry.name
+            return number, finished.has(path, entry.size, entry.sha256)
+
+        with closing(finished):
+            return summarise(manifest, tables, find)
 
     def _free(self, found: _Found) -> Iterator[DirectoryRoom]:
         """Yield each data directory's room; some may share a file system."""

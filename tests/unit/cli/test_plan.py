@@ -100,6 +100,17 @@ def test_any_member_may_be_absent(member: str) -> None:
     assert set(shown.splitlines()) < set(TEXT.splitlines())
 
 
+def test_what_an_earlier_restore_has_fetched() -> None:
+    (node,) = PLAN["nodes"]
+    plan = {**PLAN, "bytes_staged": 500_000, "nodes": [{**node, "bytes_staged": 500_000}]}
+    text = plan_text(plan)
+    assert set(text.splitlines()) - set(TEXT.splitlines()) == {
+        "    500.0 kB of it are there already, fetched by an earlier restore",
+        "  files to fetch: 1.0 MB",
+        "  files that an earlier restore has fetched: 500.0 kB",
+    }
+
+
 def test_no_plan_is_no_text() -> None:
     assert plan_text({}) == ""
     nothing: dict[str, Any] = {

@@ -112,13 +112,17 @@ class Restoring:
         return found[self.cluster.nodes[number].me.host_id]
 
     def staged(self) -> list[Path]:
-        """Return everything that restores have on the nodes."""
-        return [
-            path
-            for node in self.cluster.nodes.values()
-            for directory in node.data.paths
-            for path in directory.glob(".magnetodb-backup/*")
-        ]
+        """Return everything that restores have on the nodes, but kept files."""
+        return [path for path in self._left() if not path.name.startswith("fetched-")]
+
+    def kept(self) -> list[Path]:
+        """Return the directories with fetched files on the nodes."""
+        return [path for path in self._left() if path.name.startswith("fetched-")]
+
+    def _left(self) -> Iterator[Path]:
+        for node in self.cluster.nodes.values():
+            for directory in node.data.paths:
+                yield from directory.glob(".magnetodb-backup/*")
 
     def told(self, *beginnings: str) -> list[str]:
         """Return what nodes were told that begins so, in no order between nodes."""

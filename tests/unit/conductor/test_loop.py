@@ -16,7 +16,7 @@ from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, Resource, Subject
-from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.restore.records import RestorePhase, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.processes import wait_for
@@ -317,6 +317,33 @@ def test_reports_are_answered_with_restores_into_the_cluster(
     assert conductor.loop.take_report(replace(report, cluster="another cluster")) == (other.id,)
     database.restores.set_status(into.id, RestoreStatus.RESTORED)
     assert conductor.loop.take_report(report) == ()
+
+
+def test_ended_restores(cluster: Cluster, start: Start) -> None:
+    """What only another database may know is not said to have ended."""
+    backup, database = cluster.request(), cluster.database
+    database.backups.set_status(backup.id, CREATED)
+    conductor = start(runner=cluster.runner(definitions=()))
+
+    def ended(status: RestoreStatus, phase: RestorePhase) -> str:
+        request = RestoreRequest(backup.id)
+        restore = database.restores.create(request, str(uuid.uuid4()), CLUSTER, CLUSTER)
+        database.restores.update(restore.id, phase=phase.value)
+        database.restores.set_status(restore.id, status)
+        return restore.id
+
+    failed = ended(RestoreStatus.RESTORE_FAILED, RestorePhase.DOWNLOAD)
+    early = ended(RestoreStatus.CANCELLED, RestorePhase.DOWNLOAD)
+    late = ended(RestoreStatus.CANCELLED, RestorePhase.SCHEMA)
+    restored = ended(RestoreStatus.RESTORED, RestorePhase.CLEANUP)
+    running = ended(RestoreStatus.RESTORING, RestorePhase.IMPORT)
+    asked = [failed, early, late, restored, running, str(uuid.uuid4())]
+    assert conductor.loop.ended_restores(asked) == {
+        failed: True,
+        early: False,
+        late: True,
+        restored: False,
+    }
 
 
 def test_service_starts_and_stops_its_parts(cluster: Cluster, start: Start) -> None:

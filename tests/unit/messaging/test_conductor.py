@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import oslo_messaging
 import pytest
 
 from magnetodb_backup.domain.ring import NodeReport
@@ -33,12 +35,17 @@ class Conductor:
         self.reports.append(report)
         return self._live
 
+    def ended_restores(self, restores: Collection[str]) -> Mapping[str, bool]:
+        return {restore: restore == "failed" for restore in restores if restore != "foreign"}
+
     def wake(self) -> None:
         self.woken += 1
 
 
 def start(serve: Serve, name: str, conductor: Conductor) -> None:
-    endpoint = ConductorEndpoint(conductor.take_report, conductor.wake, conductor.endings)
+    endpoint = ConductorEndpoint(
+        conductor.take_report, conductor.ended_restores, conductor.wake, conductor.endings
+    )
     serve(CONDUCTOR_TOPIC, name, endpoint)
 
 
@@ -98,13 +105,32 @@ def test_a_conductor_without_its_database_leaves_no_answer_that_clears_snapshots
         ConductorClient(transport).report(REPORT)
 
 
-def test_only_the_three_methods_are_offered() -> None:
+def test_ended_restores(transport: Any, serve: Serve) -> None:
+    start(serve, "c1", Conductor())
+    found = ConductorClient(transport).ended_restores(["failed", "cancelled", "foreign"])
+    assert found == {"failed": True, "cancelled": False}
+
+
+def test_conductor_of_an_older_release_knows_of_no_ended_restore(
+    transport: Any, serve: Serve
+) -> None:
+    """The worker must not take this for an answer."""
+
+    class Older:
+        target = oslo_messaging.Target(version="1.1")
+
+    serve(CONDUCTOR_TOPIC, "c1", Older())
+    with pytest.raises(WorkerUnavailable, match="the conductor failed to answer"):
+        ConductorClient(transport).ended_restores(["failed"])
+
+
+def test_only_these_methods_are_offered() -> None:
     exposed = {
         name
         for name in dir(ConductorEndpoint)
         if getattr(getattr(ConductorEndpoint, name), "exposed", False)
     }
-    assert exposed == {"report", "look_for_jobs", "task_ended"}
+    assert exposed == {"report", "ended_restores", "look_for_jobs", "task_ended"}
 
 
 @pytest.mark.parametrize(("size", "whole"), [(10, True), (100_000, False)])

@@ -124,7 +124,9 @@ def test_bytes_of_each_data_directory() -> None:
     writer_of_two = replace(header(1), data_directories=("/a", "/b"))
     text = manifest_of(entries, writer_of_two)
     assert summarise(NodeManifestReader([text], "x"), [T]).directories == {0: 10, 1: 50}
-    chosen = summarise(NodeManifestReader([text], "x"), [T], lambda entry: int(entry.name[3]))
+    chosen = summarise(
+        NodeManifestReader([text], "x"), [T], lambda entry: (int(entry.name[3]), False)
+    )
     assert chosen.directories == {1: 10, 2: 20, 3: 30}
 
 

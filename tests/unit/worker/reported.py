@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from magnetodb_backup.cassandra.files.staging import Staging
+from magnetodb_backup.cassandra.files.fetched import FetchedFiles, Origin, all_fetched
+from magnetodb_backup.cassandra.files.staging import ROOT, Staging
 from magnetodb_backup.domain.ring import NodeReport
-from magnetodb_backup.errors import CassandraUnavailable, ImportRuns
+from magnetodb_backup.errors import CassandraUnavailable, ImportRuns, WorkerUnavailable
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
+from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.keeping import StagingKeeper
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.lab.processes import wait_for
@@ -22,13 +27,20 @@ from tests.unit.worker.fake_control import FakeControl
 from tests.unit.worker.fake_node import HOST, FakeNode
 
 LIVE, DEAD = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+BACKUP = "cccccccc-cccc-4ccc-8ccc-cccccccccccc"
+MAX_AGE = 3600.0  # seconds for which a worker of these tests keeps files
 T = table("ks", "t", 1)
 
 
 class Conductor:
-    """Takes reports; ``on_report`` may fail."""
+    """Takes reports; ``on_report`` may fail.
+
+    ``restores`` are those that have ended, with whether their fetched files are kept; None is a
+    conductor of an older release.
+    """
 
     def __init__(self) -> None:
+        self.restores: dict[str, bool] | None = {DEAD: False}
         self.reports: list[NodeReport] = []
         self.ended: list[tuple[str, str, str, TaskStatus]] = []
         self.on_report: Callable[[], None] = lambda: None
@@ -38,8 +50,28 @@ class Conductor:
         self.on_report()
         return frozenset({LIVE})
 
+    def ended_restores(self, restores: Collection[str]) -> Mapping[str, bool]:
+        if self.restores is None:
+            raise WorkerUnavailable("the conductor failed to answer: UnsupportedVersion")
+        return {r: keep for r, keep in self.restores.items() if r in restores}
+
     def task_ended(self, conductor: str, worker_id: str, task_id: str, status: TaskStatus) -> None:
         self.ended.append((conductor, worker_id, task_id, status))
+
+
+class Keeper(StagingKeeper):
+    """Notes which restores' use of files was ended."""
+
+    def __init__(self, node: LocalNode, max_age: float) -> None:
+        super().__init__(node, max_age)
+        self.ends: list[tuple[str, bool]] = []
+        self.importing: set[str] = set()  # restores whose imports run
+
+    def end(self, directories: Sequence[str], restore_id: str, *, keep: bool) -> None:
+        if restore_id in self.importing:
+            raise ImportRuns(f"the staged files of restore {restore_id} stay")
+        self.ends.append((restore_id, keep))
+        super().end(directories, restore_id, keep=keep)
 
 
 class Waiting:
@@ -60,14 +92,14 @@ class Worker:
         self.node, self.conductor = FakeNode(root), Conductor()
         self.tasks = settings.pop("tasks", None) or Tasks(Waiting(), spawn)
         self.released: list[str] = []
-        self.unstaged: list[str] = []
-        self.importing: set[str] = set()  # restores whose imports run
+        local = settings.pop("local", None) or self.node.local()
+        self.keeper = Keeper(self.node.local(), MAX_AGE)
         self.reporter = Reporter(
-            settings.pop("local", None) or self.node.local(),
+            local,
             self.conductor,
             self.tasks,
             self.release,
-            self.remove_staging,
+            self.keeper,
             ReportSettings(
                 **{
                     "worker_id": "worker-1",
@@ -85,12 +117,6 @@ class Worker:
         if self.node.snapshots(tag):
             raise CassandraUnavailable(f"snapshot {tag} is still on disk")
 
-    def remove_staging(self, restore_id: str) -> None:
-        if restore_id in self.importing:
-            raise ImportRuns(f"the staged files of restore {restore_id} stay")
-        self.unstaged.append(restore_id)
-        Staging(self.node.data.names, restore_id).remove()
-
     def stage(self, restore_id: str) -> Path:
         """Let a restore have a file in each data directory; return one of them."""
         staging = Staging(self.node.data.names, restore_id)
@@ -101,11 +127,34 @@ class Worker:
             (directory / "nb-1-big-Data.db").write_bytes(b"rows")
         return directory / "nb-1-big-Data.db"
 
+    def fetch(self, restore_id: str, number: int = 1) -> FetchedFiles:
+        """Let a restore hold a fetched file, of a node manifest of this number."""
+        origin = Origin("c", BACKUP, HOST, f"{number:064x}")
+        fetched = FetchedFiles(self.node.data.names, origin.name)
+        with fetched.locked(create=True):
+            fetched.hold(restore_id, [T.name])
+        directory = fetched.directory(T.name, 0)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "nb-1-big-Data.db").write_bytes(b"rows")
+        return fetched
+
+    def fetched(self) -> set[str]:
+        """Return the restores that hold fetched files; an empty text for files that are kept."""
+        return {fetched.held().restore_id for fetched in all_fetched(self.node.data.names)}
+
     @contextmanager
     def task(self, tag: str = "", **arguments: str) -> Iterator[None]:
         self.tasks.start("task", TaskKind.UPLOAD, {"tag": tag, **arguments})
         yield
         self.tasks.cancel("task")
+
+
+def grow_old(node: FakeNode, seconds: float) -> None:
+    """Let what restores have on a node be untouched for so long."""
+    then = time.time() - seconds
+    for data in node.data.paths:
+        for root in (data / ROOT).iterdir():
+            os.utime(root, (then, then))
 
 
 def wait_failed(worker: Worker, code: str) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from magnetodb_backup.tasks.kinds import TaskKind
 from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.remembered import KnownNode, NodeMemory
+from magnetodb_backup.worker.restore.keeping import StagingKeeper
 from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import TaskContext, Tasks
 from tests.unit.worker.fake_control import FakeControl
@@ -107,6 +108,9 @@ class Nobody:
     def report(self, report: NodeReport) -> frozenset[str]:
         raise AssertionError("nothing is reported here")
 
+    def ended_restores(self, restores: Collection[str]) -> Mapping[str, bool]:
+        raise AssertionError("nothing is asked here")
+
     def perform(
         self, kind: TaskKind, arguments: Mapping[str, Any], context: TaskContext
     ) -> Mapping[str, Any]:
@@ -119,7 +123,7 @@ def reporter(node: FakeNode, path: Path) -> Reporter:
         Nobody(),
         Tasks(Nobody(), spawn),
         lambda tag: None,
-        lambda restore_id: None,
+        StagingKeeper(local(node, path), max_age=0.0),
         ReportSettings("worker-1", "nodetool", interval=1, head_room_percent=0),
     )
 

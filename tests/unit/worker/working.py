@@ -71,6 +71,7 @@ def worker_settings(state_dir: Path, **settings: Any) -> WorkerSettings:
         "snapshot_ttl": 3600,
         "head_room_percent": 0.0,
         "scratch_room": 1000,
+        "staging_max_age": 3600.0,
     }
     return WorkerSettings(**{**values, **settings})
 

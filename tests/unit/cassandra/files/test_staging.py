@@ -80,7 +80,6 @@ def test_places(staging: Staging, directories: list[str]) -> None:
     places = [staging.directory(SOURCE, T, number) for number in range(3)]
     assert [str(p) for p in places] == [f"{d}/{ROOT}/{RESTORE}/{SOURCE}/ks/t" for d in directories]
     assert staging.directory(SOURCE, T, 4) == places[1]  # the source may have more of them
-    assert staging.journal(SOURCE) == Path(directories[0], ROOT, RESTORE, f"journal-{SOURCE}.jsonl")
 
 
 def test_prepare(directories: list[str]) -> None:

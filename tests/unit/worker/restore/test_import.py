@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,12 @@ def staged(restoring: RestoringNode) -> RestoringNode:
     restoring.node.log.clear()
     restoring.context = TaskContext()
     return restoring
+
+
+def _cleaned_up(restoring: RestoringNode, **more: Any) -> tuple[list[str], list[str]]:
+    """Clean up; return the tables whose imports were awaited, and those whose imports run."""
+    found = restoring.do(TaskKind.RESTORE_CLEANUP, **more)
+    return found["awaited"], found["importing"]
 
 
 def _rows(restoring: RestoringNode) -> dict[TableName, list[bytes]]:
@@ -151,7 +158,7 @@ def test_cleanup(staged: RestoringNode) -> None:
     other = Staging(staged.node.data.names, "e" * 8 + RESTORE[8:])
     other.prepare()
     for _ in range(2):
-        assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": [], "importing": []}
+        assert _cleaned_up(staged) == ([], [])
     for path in staged.node.data.paths:
         assert os.listdir(path / ROOT) == ["e" * 8 + RESTORE[8:]]
     assert staged.node.log == []
@@ -207,7 +214,7 @@ def test_nothing_is_removed_below_a_running_import(staged: RestoringNode) -> Non
         staged.node.end_import(table)
 
     staged.node.on_wait = end
-    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"], "importing": []}
+    assert _cleaned_up(staged) == (["ks.t"], [])
     assert _rows(staged)[T] == staged.saved[T]
     assert not (staged.node.data.paths[0] / ROOT / RESTORE).exists()
 
@@ -237,7 +244,7 @@ def test_imports_end_with_cassandra(staged: RestoringNode) -> None:
     _cancel_in_a_slow_import(staged)
     staged.node.importing.clear()
     staged.node.control_down = staged.node.cql_down = True
-    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"], "importing": []}
+    assert _cleaned_up(staged) == (["ks.t"], [])
     assert staged.staged() == {}
 
 
@@ -257,7 +264,7 @@ def test_table_that_was_dropped_imports_nothing(staged: RestoringNode) -> None:
     _cancel_in_a_slow_import(staged)
     staged.node.importing.clear()
     fake_changes.drop([staged.node], T)
-    assert staged.do(TaskKind.RESTORE_CLEANUP) == {"awaited": ["ks.t"], "importing": []}
+    assert _cleaned_up(staged) == (["ks.t"], [])
     assert staged.staged() == {}
 
 
@@ -292,8 +299,7 @@ def test_the_clean_up_of_a_failed_restore_does_not_wait(staged: RestoringNode) -
     _cancel_in_a_slow_import(staged)
     before = staged.staged()
     staged.node.on_wait = lambda table: pytest.fail("it waits")
-    left = staged.do(TaskKind.RESTORE_CLEANUP, wait=False)
-    assert left == {"awaited": [], "importing": ["ks.t"]}
+    assert _cleaned_up(staged, wait=False) == ([], ["ks.t"])
     assert staged.staged() == before
     staged.node.on_wait = staged.node.end_import
     assert staged.do(TaskKind.RESTORE_CLEANUP)["awaited"] == ["ks.t"]
@@ -330,7 +336,7 @@ def test_an_import_ends_with_the_process_of_cassandra(staged: RestoringNode) -> 
         raise CommandFailed("nodetool import failed")
 
     staged.node.on_wait = refuse
-    staged.download(restore_id="e" * 8 + RESTORE[8:])
+    staged.download(parts=[], restore_id="e" * 8 + RESTORE[8:])
     assert staged.do(TaskKind.RESTORE_CLEANUP)["awaited"] == []
     assert staged.staged() == {}
 
