@@ -7,7 +7,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,14 +22,12 @@ from magnetodb_backup.database import (
     connect,
 )
 from magnetodb_backup.database.ownership import FencedTransactions
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest
-from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.jobs import Fence, JobKind, JobStatus, Resource, Subject
-from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
+from magnetodb_backup.database.proofs import ProofStore
+from magnetodb_backup.domain.jobs import Fence, Resource
 from magnetodb_backup.errors import OwnershipLost
-from tests.lab.catalogue import adopt, job_of
+from tests.contract.writes import BEFORE_A_FENCE, READS, WRITES, Owned
+from tests.lab.catalogue import adopt
 from tests.lab.processes import wait_for
-from tests.unit.domain.samples import NODE_BACKUP
 
 JOB, CLUSTER = Resource.job(str(uuid.uuid4())), Resource.cluster("Größe \N{SNOWMAN}" * 50)
 LONG = 3600.0  # seconds; no owner of these tests is silent for so long
@@ -163,85 +160,6 @@ def test_one_of_many_claims_succeeds(database: Database) -> None:
 # Writes of stale owners.
 
 
-class Owned:
-    """A backup and a restore of another one, with everything that a job writes."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.backup = self._backup()
-        self.job = job_of(database, self.backup.id)
-        source = self._backup()
-        database.jobs.finish(job_of(database, source.id).id, JobStatus.DONE)
-        self.source = database.backups.set_status(source.id, BackupStatus.CREATED)
-        request = RestoreRequest(source.id)
-        self.restore = database.restores.create(request, str(uuid.uuid4()), "c", "c")
-
-    def _backup(self) -> Backup:
-        request = BackupRequest({"type": "all"})
-        return self.database.backups.create(request, str(uuid.uuid4()), "c")
-
-    def everything(self) -> list[tuple[Any, ...]]:
-        """Return all rows that a job writes."""
-        names = "backups node_backups jobs job_steps restores node_restores damaged_packs"
-        with self.database._engine.begin() as connection:
-            return [
-                (table, *row)
-                for table in names.split()
-                for row in connection.execute(text(f"SELECT * FROM {table}"))
-            ]
-
-
-Write = Callable[[Database, Owned], object]
-WRITES: dict[str, Write] = {
-    "jobs.finish": lambda d, o: d.jobs.finish(o.job.id, JobStatus.DONE, result={"a": 1}),
-    "jobs.request_cancel": lambda d, o: d.jobs.request_cancel(o.job.id),
-    "jobs.next_round": lambda d, o: d.jobs.next_round(o.job.id),
-    "jobs.save_step": lambda d, o: d.jobs.save_step(o.job.id, 1, "upload", {"a": 1}),
-    "jobs.create": lambda d, o: d.jobs.create(
-        JobKind.VERIFICATION, Subject.backup(o.source.id), "c", {}
-    ),
-    "backups.create": lambda d, o: d.backups.create(
-        BackupRequest({"type": "all"}), str(uuid.uuid4()), "c"
-    ),
-    "backups.learn": lambda d, o: d.backups.learn(replace(o.backup, id=str(uuid.uuid4())), []),
-    "backups.set_status": lambda d, o: d.backups.set_status(o.backup.id, BackupStatus.CREATED),
-    "backups.update": lambda d, o: d.backups.update(o.backup.id, phase="commit"),
-    "backups.put_node_backup": lambda d, o: d.backups.put_node_backup(
-        replace(NODE_BACKUP, backup_id=o.backup.id)
-    ),
-    "restores.create": lambda d, o: d.restores.create(
-        RestoreRequest(o.source.id), str(uuid.uuid4()), "c", "c"
-    ),
-    "restores.set_status": lambda d, o: d.restores.set_status(o.restore.id, RestoreStatus.RESTORED),
-    "restores.update": lambda d, o: d.restores.update(o.restore.id, phase="import"),
-    "restores.put_node_restore": lambda d, o: d.restores.put_node_restore(
-        NodeRestore(o.restore.id, "host", "127.0.0.1", "dc", "rack")
-    ),
-    "backups.change_notes": lambda d, o: d.backups.change_notes(
-        o.backup.id, lambda notes: (*notes, "a note")
-    ),
-    "damaged_packs.record": lambda d, o: d.damaged_packs.record(
-        "verification", o.backup.id, "c", [("host", "pack")], read_data=True
-    ),
-    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget("host", {"pack": ["verification"]}),
-    "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
-}
-READS = {
-    *(
-        "jobs.get",
-        "jobs.current",
-        "jobs.latest",
-        "jobs.unfinished",
-        "jobs.step_results",
-    ),
-    *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
-    *("backups.newest_committed", "backups.noted", "damaged_packs.of"),
-    *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
-    *("restores.live_ids", "jobs.step_results"),
-}
-BEFORE_A_FENCE = {"jobs.claim"}  # by which a conductor gets its fence
-
-
 @pytest.fixture
 def owned(database: Database) -> Owned:
     return Owned(database)
@@ -253,6 +171,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "backups": BackupStore,
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
+        "proofs": ProofStore,
     }
     public = {
         f"{name}.{method}"

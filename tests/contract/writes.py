@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job writes, and all methods of the stores by whether they write."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import text
+
+from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
+from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
+from tests.lab.catalogue import job_of
+from tests.unit.domain.samples import NODE_BACKUP
+
+
+class Owned:
+    """A backup and a restore of another one, with everything that a job writes."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.backup = self._backup()
+        self.job = job_of(database, self.backup.id)
+        source = self._backup()
+        database.jobs.finish(job_of(database, source.id).id, JobStatus.DONE)
+        self.source = database.backups.set_status(source.id, BackupStatus.CREATED)
+        request = RestoreRequest(source.id)
+        self.restore = database.restores.create(request, str(uuid.uuid4()), "c", "c")
+
+    def _backup(self) -> Backup:
+        request = BackupRequest({"type": "all"})
+        return self.database.backups.create(request, str(uuid.uuid4()), "c")
+
+    def everything(self) -> list[tuple[Any, ...]]:
+        """Return all rows that a job writes."""
+        names = "backups node_backups jobs job_steps restores node_restores "
+        names += "damaged_packs backup_proofs"
+        with self.database._engine.begin() as connection:
+            return [
+                (table, *row)
+                for table in names.split()
+                for row in connection.execute(text(f"SELECT * FROM {table}"))
+            ]
+
+
+Write = Callable[[Database, Owned], object]
+WRITES: dict[str, Write] = {
+    "jobs.finish": lambda d, o: d.jobs.finish(o.job.id, JobStatus.DONE, result={"a": 1}),
+    "jobs.request_cancel": lambda d, o: d.jobs.request_cancel(o.job.id),
+    "jobs.next_round": lambda d, o: d.jobs.next_round(o.job.id),
+    "jobs.save_step": lambda d, o: d.jobs.save_step(o.job.id, 1, "upload", {"a": 1}),
+    "jobs.show_progress": lambda d, o: d.jobs.show_progress(o.job.id, {"step": "parse"}),
+    "jobs.create": lambda d, o: d.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(o.source.id), "c", {}
+    ),
+    "backups.create": lambda d, o: d.backups.create(
+        BackupRequest({"type": "all"}), str(uuid.uuid4()), "c"
+    ),
+    "backups.learn": lambda d, o: d.backups.learn(replace(o.backup, id=str(uuid.uuid4())), []),
+    "backups.set_status": lambda d, o: d.backups.set_status(o.backup.id, BackupStatus.CREATED),
+    "backups.update": lambda d, o: d.backups.update(o.backup.id, phase="commit"),
+    "backups.put_node_backup": lambda d, o: d.backups.put_node_backup(
+        replace(NODE_BACKUP, backup_id=o.backup.id)
+    ),
+    "restores.create": lambda d, o: d.restores.create(
+        RestoreRequest(o.source.id), str(uuid.uuid4()), "c", "c"
+    ),
+    "restores.set_status": lambda d, o: d.restores.set_status(o.restore.id, RestoreStatus.RESTORED),
+    "restores.update": lambda d, o: d.restores.update(o.restore.id, phase="import"),
+    "restores.put_node_restore": lambda d, o: d.restores.put_node_restore(
+        NodeRestore(o.restore.id, "host", "127.0.0.1", "dc", "rack")
+    ),
+    "backups.change_notes": lambda d, o: d.backups.change_notes(
+        o.backup.id, lambda notes: (*notes, "a note")
+    ),
+    "damaged_packs.record": lambda d, o: d.damaged_packs.record(
+        "verification", o.backup.id, "c", [("host", "pack")], read_data=True
+    ),
+    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget("host", {"pack": ["verification"]}),
+    "proofs.put": lambda d, o: d.proofs.put(
+        o.backup.id,
+        [Proof("ks", "t", Rung.EXISTS, Outcome.PROVED, datetime.now(timezone.utc), "job")],
+    ),
+    "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
+}
+READS = {
+    *(
+        "jobs.get",
+        "jobs.current",
+        "jobs.latest",
+        "jobs.unfinished",
+        "jobs.step_results",
+    ),
+    *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
+    *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
+    *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
+    *("restores.live_ids", "jobs.step_results"),
+}
+BEFORE_A_FENCE = {"jobs.claim"}  # by which a conductor gets its fence
