@@ -29,7 +29,7 @@ class _Size(FormattableColumn[int]):
 
 
 class _Names(FormattableColumn[list[str]]):
-    """Names: in a line for people, a list in structured forms."""
+    """Names: one line of text in tables, a list in structured forms."""
 
     def human_readable(self) -> str:
         return ", ".join(self._value)

@@ -22,7 +22,7 @@ _LOOK_EVERY = 1.0  # seconds between two looks for a missing worker
 
 @dataclass(frozen=True)
 class Choice:
-    """The workers of a cluster of which any one will do.
+    """The workers of a cluster among which one is chosen.
 
     With ``data_centers`` only theirs; with ``try_others`` the next worker gets a task if the node
     of the first one fails.

@@ -13,8 +13,8 @@ OPTS = [
     ),
     cfg.StrOpt(
         "class_path",
-        help="Class path with the jars of Cassandra, instead of cassandra.in.sh, for example "
-        "/opt/cassandra/lib/*.",
+        help="Class path with the jars of Cassandra, instead of cassandra.in.sh. As for Java, a "
+        "directory with /* at its end stands for all jars in it.",
     ),
     cfg.StrOpt("java", default="java", help="Java that runs Cassandra, used with class_path only."),
     cfg.ListOpt(

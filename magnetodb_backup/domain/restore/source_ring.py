@@ -97,7 +97,7 @@ class Comparison:
     def keeps(self, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
         """Return whether each node of the backup owns what it owned, by the two replications.
 
-        NetworkTopologyStrategy places the replicas of a data centre whatever the others are.
+        NetworkTopologyStrategy places the replicas of each data centre by itself.
         """
         if self.whole and factors(before) == factors(now):
             return True
