@@ -118,9 +118,9 @@ class Backed:
     """A node with a backup, which each case brings back to the moment after the backup."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.restoring = Restoring(cluster)
         self.node = cluster.nodes[1]
-        self.node.make_cql = _Cql
+        self.node.make_cql = _Cql  # before the backup, which connects
+        self.restoring = Restoring(cluster)
         self._tables, self._schema = list(self.node.tables), self.node.schema
         self._files = {
             path: path.read_bytes()
