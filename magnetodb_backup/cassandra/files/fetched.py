@@ -247,8 +247,10 @@ def all_fetched(data_directories: Sequence[str]) -> list[FetchedFiles]:
     names = set()
     for directory in data_directories:
         root = Path(directory) / ROOT
-        if not root.is_symlink():
-            names |= {name.removeprefix(_PREFIX) for name in _listed(root, _PREFIX)}
+        # What cannot be read is reported by the check of the data directories.
+        with suppress(OSError, DataDirectoryProblem):
+            if not root.is_symlink():
+                names |= {name.removeprefix(_PREFIX) for name in _listed(root, _PREFIX)}
     found = [FetchedFiles(data_directories, name) for name in names if _NAME.fullmatch(name)]
     return sorted(found, key=lambda fetched: -fetched.unused_for())
 
