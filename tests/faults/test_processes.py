@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import signal
+from contextlib import AbstractContextManager
 
 import pytest
 
 from tests.functional.comparing import compare
-from tests.lab.processes import wait_for
+from tests.lab.processes import ManagedProcess, wait_for
 from tests.lab.rig import Rig
 from tests.lab.sampling import sampled
 
@@ -87,8 +88,13 @@ def test_worker_that_does_not_come_back(broken: Rig) -> None:
     broken.wait_clean()
 
 
+def _patient(rig: Rig) -> AbstractContextManager[ManagedProcess]:
+    """Return the time of a conductor that waits for as long as a broker may take to start."""
+    return rig.deployment.conductor_with(outage_deadline=120)
+
+
 def test_broker_restarted(broken: Rig) -> None:
-    with broken.held(*_SELECTION, at="/packs/") as backup:
+    with _patient(broken), broken.held(*_SELECTION, at="/packs/") as backup:
         broken.rabbitmq.kill()
         broken.proxy.clear()
         broken.rabbitmq.start()
@@ -100,14 +106,17 @@ def test_broker_restarted(broken: Rig) -> None:
 
 def test_request_while_the_broker_is_down(broken: Rig) -> None:
     """A request is recorded in the database; the bus only makes it start sooner."""
-    broken.rabbitmq.kill()
-    outcome = broken.deployment.manage("backup", "create", *_SELECTION)
-    assert outcome.code == 0, outcome.err
-    assert outcome.err == ""
-    broken.rabbitmq.start()
-    ended = wait_for(
-        lambda: broken.deployment.ended(outcome.json["id"]), deadline=120, what="the backup's end"
-    )
+    with _patient(broken):
+        broken.rabbitmq.kill()
+        outcome = broken.deployment.manage("backup", "create", *_SELECTION)
+        assert outcome.code == 0, outcome.err
+        assert outcome.err == ""
+        broken.rabbitmq.start()
+        ended = wait_for(
+            lambda: broken.deployment.ended(outcome.json["id"]),
+            deadline=200,
+            what="the backup's end",
+        )
     assert ended["status"] == "CREATED", ended["error"]
 
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -143,24 +142,12 @@ def _all_but(bench: Bench, unfinished: int) -> int:
     return done if others and done == victim["bytes_total"] - unfinished else 0
 
 
-@contextmanager
-def _impatient(bench: Bench) -> Iterator[None]:
-    """Let a conductor run the restores that waits for nothing."""
-    bench.deployment.conductor.stop()
-    short = {"outage_deadline": _SHORT, "worker_timeout": _SHORT}
-    impatient = bench.deployment.second_conductor({"conductor": short})
-    impatient.start()
-    try:
-        yield
-    finally:
-        impatient.stop()
-
-
 def test_worker_that_does_not_come_back(bench: Bench, saved: Saved) -> None:
     """The end says what stays on the nodes and what to do, and that does it."""
     bench.spoil()
     bench.hold("download")
-    with _impatient(bench), bench.restoring(saved.id, *_REPLACE) as restore:
+    impatient = bench.deployment.conductor_with(outage_deadline=_SHORT, worker_timeout=_SHORT)
+    with impatient, bench.restoring(saved.id, *_REPLACE) as restore:
         bench.wait_held("download", restore)
         wait_for(lambda: _others_are_done(bench), deadline=60, what="the other nodes")
         bench.deployment.workers[VICTIM].kill()
@@ -208,7 +195,8 @@ def test_node_away_for_longer_than_every_deadline(bench: Bench, saved: Saved) ->
     bench.spoil()
     bench.hold("import")
     victim = bench.deployment.nodes[VICTIM]
-    with _impatient(bench), bench.restoring(saved.id, *_REPLACE) as restore:
+    impatient = bench.deployment.conductor_with(outage_deadline=_SHORT, worker_timeout=_SHORT)
+    with impatient, bench.restoring(saved.id, *_REPLACE) as restore:
         bench.wait_held("import", restore)
         bench.rig.proxy.clear()
         bench.deployment.workers[VICTIM].kill()

@@ -134,7 +134,7 @@ def test_backup_of_the_data_centre_with_workers_is_complete(alone: Rig, source: 
     listed = {each["id"]: each for each in deployment.manage("backup", "list").json}
     assert listed[source.id]["data_centers"] == ["dc1"]
     assert deployment.manage("backup", "verify", source.id, "--read-data").code == 0
-    rebuilt = deployment.manage("catalogue", "rebuild")
+    rebuilt = deployment.manage("catalogue", "rebuild", "--cluster", alone.cluster.name)
     assert (rebuilt.code, {row["result"] for row in rebuilt.json}) == (0, {"known"})
 
 

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -139,6 +140,17 @@ class Deployment:
             path = self.directory / "conductor-second.conf"
             config = write_configuration(path, *self.common, extra)
         return self._process("conductor-second", "conductor", config)
+
+    @contextmanager
+    def conductor_with(self, **options: float) -> Iterator[ManagedProcess]:
+        """Let a conductor with these options of its group run the jobs meanwhile."""
+        self.conductor.stop()
+        other = self.second_conductor({"conductor": dict(options)})
+        other.start()
+        try:
+            yield other
+        finally:
+            other.stop()
 
     def ended(self, backup_id: str) -> dict[str, Any] | None:
         """Return the record of a backup that is no longer CREATING."""
