@@ -93,7 +93,8 @@ class NodePreflight:
     its cassandra.yaml that a restore looks at.
     With ``spread`` the files are placed by the free bytes in ``free``. ``spare`` is what is left on
     the node beyond them and the head-room, in bytes, -1 from older releases. ``bytes_staged`` of
-    ``bytes`` were fetched for an earlier restore and are still on the node.
+    ``bytes`` were fetched for an earlier restore and are still on the node. ``superuser`` if the
+    worker's role is one.
     """
 
     tables: Mapping[str, FileTotals]
@@ -109,6 +110,7 @@ class NodePreflight:
     spare: int = -1
     settings: Mapping[str, str] = field(default_factory=dict)
     bytes_staged: int = 0
+    superuser: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

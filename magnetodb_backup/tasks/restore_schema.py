@@ -29,7 +29,9 @@ class Compared:
     seconds, by target. ``grown`` are tables whose rows have columns or fields that the backup's
     lack. ``skipped`` are the options ``skip`` that matched; ``grants`` the statements that give the
     grants on what is created, None if the backup does not know them. ``lost`` refuse a restore that
-    is ``exact``: cells that would not come back.
+    is ``exact``: cells that would not come back. ``masked`` has by target the columns of which the
+    service's role reads masks instead of values; ``user_tables`` are all that the cluster has, 0
+    from older releases.
     """
 
     create: tuple[str, ...]
@@ -47,6 +49,8 @@ class Compared:
     skipped: tuple[str, ...] = ()
     grants: tuple[str, ...] | None = None
     lost: tuple[str, ...] = ()
+    masked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    user_tables: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class RowSource(Protocol):
     def pages(self, table: TableName, range_: TokenRange) -> Iterator[list[str]]:
         """Yield the JSON texts of the rows in token order, some at a time.
 
-        Raises UnknownTable, CommandFailed, CassandraUnavailable.
+        Raises UnknownTable, AccessDenied, CommandFailed, CassandraUnavailable.
         """
 
 
@@ -118,6 +118,12 @@ class CqlConnection(Protocol):
 
     def settings(self, *names: str) -> Mapping[str, str]:
         """Return those of the named settings that the node's cassandra.yaml has."""
+
+    def is_superuser(self) -> bool:
+        """Return whether the worker's role is a superuser; False without a login."""
+
+    def masked_columns(self, table: TableName) -> tuple[str, ...]:
+        """Return the columns of which the worker's role reads masks instead of values."""
 
     def row_reader(
         self, raise_if_cancelled: Callable[[], None], *, local: bool = False

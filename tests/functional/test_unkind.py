@@ -133,9 +133,64 @@ def test_every_row_comes_back_and_is_proven(unkind: Rig) -> None:
     assert "field.readings" in refused.err
     _restored(unkind, backup["id"], "--check", "--existing", "replace")
     assert _rows(unkind) == before
-    disks = [
-        disk
-        for disk in unkind.cluster.nodes[0].data_directories
-        if any(disk.glob("field/*/*-Data.db"))
-    ]
-    assert len(disks) == 2
+    assert _disks(unkind) == 2
+
+
+def _disks(rig: Rig) -> int:
+    directories = rig.cluster.nodes[0].data_directories
+    return sum(any(disk.glob("field/*/*-Data.db")) for disk in directories)
+
+
+def test_guardrail_is_named_before_anything_is_changed(unkind: Rig) -> None:
+    unkind.execute(
+        "CREATE KEYSPACE guarded WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}",
+        "CREATE TABLE guarded.t (id int PRIMARY KEY, text text)",
+        "CREATE INDEX by_text ON guarded.t (text)",
+        "INSERT INTO guarded.t (id, text) VALUES (1, 'one')",
+    )
+    backup = unkind.created("--keyspace", "guarded")
+    rows = all_rows(unkind.cluster, "guarded.t")
+    unkind.execute("DROP TABLE guarded.t")
+    refused = unkind.deployment.restore(backup["id"])
+    assert refused.code == 1
+    for part in ("index guarded.by_text", "secondary_indexes_enabled is false on", "--skip index="):
+        assert part in refused.err
+    with unkind.cluster.session() as session:
+        tables = "SELECT * FROM system_schema.tables WHERE keyspace_name = 'guarded'"
+        assert not list(session.execute(tables))
+    _restored(unkind, backup["id"], "--skip", "index=guarded.by_text")
+    assert all_rows(unkind.cluster, "guarded.t") == rows
+
+
+def test_masked_columns_prove_nothing(unkind: Rig) -> None:
+    """Case 11: the documented grants let the service read masks only."""
+    unkind.execute(
+        "CREATE KEYSPACE masked WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}",
+        "CREATE TABLE masked.people (id int PRIMARY KEY, mail text MASKED WITH DEFAULT)",
+        "CREATE TABLE masked.plain (id int PRIMARY KEY, text text)",
+        "INSERT INTO masked.people (id, mail) VALUES (1, 'one')",
+        "INSERT INTO masked.plain (id, text) VALUES (1, 'one')",
+    )
+    selected = ("--keyspace", "masked", "--fingerprints")
+    blind = unkind.created(*selected)
+    (note,) = blind["notes"]
+    assert "masked.people (the role of [cassandra] username reads masks instead of" in note
+    assert "masked.plain" not in note
+    refused = unkind.deployment.restore(blind["id"], "--existing", "replace", "--yes", "--check")
+    assert refused.code == 1
+    assert "GRANT UNMASK ON TABLE masked.people to the role" in refused.err
+    unkind.execute(f"GRANT UNMASK ON KEYSPACE masked TO {_ROLE}")
+    wait_for(lambda: not _reads_masks(unkind), deadline=60, what="the grant", interval=0.5)
+    backup = unkind.created(*selected)
+    assert backup["notes"] == []
+    unkind.execute("UPDATE masked.people SET mail = 'two' WHERE id = 1")
+    record = _restored(unkind, backup["id"], "--existing", "replace", "--yes", "--check")
+    assert record["checks"]["masked.people"]["unread"] == 0
+    assert record["checks"]["masked.people"]["equal"] > 0
+    ((row,),) = [all_rows(unkind.cluster, "masked.people")]
+    assert "one" in str(row)
+
+
+def _reads_masks(rig: Rig) -> bool:
+    with rig.cluster.session(0, (_ROLE, _PASSWORD)) as session:
+        return bool(session.execute("SELECT mail FROM masked.people").one().mail == "****")

@@ -71,8 +71,8 @@ class Shape:
 
     Their addresses follow each other from ``first_host`` on. An ``unkind`` one is as clusters in
     the field are, and the others are not: it has the old partitioner, serves clients on addresses
-    of their own, and has what Cassandra switches off by default; and a guardrail on the size of
-    pages, which holds for roles that are no superusers.
+    of their own, has what Cassandra switches off by default, and guardrails on the size of pages
+    and on indexes, which hold for roles that are no superusers.
     """
 
     nodes: int = 3
@@ -99,6 +99,8 @@ _UNKIND = {
     "page_size_warn_threshold": 50,
     "page_size_fail_threshold": 250,
     "tables_warn_threshold": 1,
+    "dynamic_data_masking_enabled": True,
+    "secondary_indexes_enabled": False,
     "partitioner": "org.apache.cassandra.dht.RandomPartitioner",
 }
 

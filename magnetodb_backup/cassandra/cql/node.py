@@ -13,6 +13,7 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cassandra.cql.builds import Builds
+from magnetodb_backup.cassandra.cql.role import SessionRole
 from magnetodb_backup.cassandra.cql.rows import (
     CONSISTENCIES,
     LOCAL_CONSISTENCIES,
@@ -80,6 +81,7 @@ class CqlNode(Builds):
 
     def __init__(self, access: CqlAccess) -> None:
         super().__init__(PinnedSession(access))
+        self._role = SessionRole(self._session, access.username)
         self._without_gossip_info = False
 
     def close(self) -> None:
@@ -316,7 +318,17 @@ class CqlNode(Builds):
         With ``local`` the replicas of other data centres are not needed.
         """
         levels = LOCAL_CONSISTENCIES if local else CONSISTENCIES
-        return RowReader(self._session, raise_if_cancelled, levels=levels)
+        return RowReader(
+            self._session, raise_if_cancelled, self._role.masked_columns, levels=levels
+        )
+
+    def is_superuser(self) -> bool:
+        """Return whether the role of ``[cassandra] username`` is a superuser."""
+        return self._role.is_superuser()
+
+    def masked_columns(self, table: TableName) -> tuple[str, ...]:
+        """Return the columns of which the role reads masks instead of values."""
+        return self._role.masked_columns(table)
 
     def indexes(self, tables: Collection[TableName]) -> tuple[IndexDescription, ...]:
         """Return the secondary indexes of these tables."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from magnetodb_backup.cassandra.cql.session import PAGE_SIZE, Page, PinnedSession
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import CassandraUnavailable, CommandFailed, UnknownTable
+from magnetodb_backup.errors import (
+    AccessDenied,
+    CassandraUnavailable,
+    CommandFailed,
+    UnknownTable,
+)
 
 LOG = logging.getLogger(__name__)
 # All replicas, since a restore brings back the rows of each; a quorum if one is down.
@@ -64,21 +69,32 @@ def columns_by_kind(session: PinnedSession, table: TableName) -> Mapping[str, li
     return found
 
 
+def masked_problem(table: TableName, columns: Collection[str]) -> str:
+    """Return why a table with masked columns is not read, and the remedy."""
+    return (
+        f"the role of [cassandra] username reads masks instead of the values of "
+        f"{', '.join(sorted(columns))} in {table}; GRANT UNMASK ON TABLE {table} to it"
+    )
+
+
 class RowReader:
     """Reads ranges of tables. Memory is bounded by the size of a page.
 
     Reads from all replicas, at the first of the consistency ``levels``; after a failure this object
     reads at the next one, from a quorum.
-    ``raise_if_cancelled`` is called before each page and raises to stop.
+    ``raise_if_cancelled`` is called before each page and raises to stop. ``masked`` returns the
+    columns of a table whose values the session's role cannot read.
     """
 
     def __init__(
         self,
         session: PinnedSession,
         raise_if_cancelled: Callable[[], None],
+        masked: Callable[[TableName], Collection[str]],
         sleep: Callable[[float], None] = time.sleep,
         levels: tuple[str, str] = CONSISTENCIES,
     ) -> None:
+        self._masked = masked
         self._session, self._raise_if_cancelled, self._sleep = session, raise_if_cancelled, sleep
         self._level, self._fallback = levels
         self._most_rows = _MOST_ROWS
@@ -87,9 +103,12 @@ class RowReader:
         """Yield the texts of the rows, a page at a time.
 
         :raises UnknownTable: if there is no such table.
+        :raises AccessDenied: if the role would read masks instead of values.
         :raises CassandraUnavailable: if too few replicas answered in several attempts.
         :raises CommandFailed: if Cassandra refuses to read the table.
         """
+        if masked := self._masked(table):
+            raise AccessDenied(masked_problem(table, masked))
         query = range_query(table, partition_key(self._session, table), range_)
         size, after = _ROWS, None
         while True:

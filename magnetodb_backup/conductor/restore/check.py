@@ -57,10 +57,16 @@ def with_check(
         "have the backup's fingerprints; leave --check out, or restore it under another name"
         for name in compared.grown
     )
+    masked = (
+        f"the service's role reads masks instead of the values of {', '.join(columns)} in {name}, "
+        f"so a check would prove nothing of them; GRANT UNMASK ON TABLE {name} to the role of "
+        "[cassandra] username, or leave --check out"
+        for name, columns in compared.masked.items()
+    )
     gaps = _gaps(source, found.basis, findings.partitioner)
     extended = replace(
         plan,
-        problems=(*plan.problems, *found.problems, *gaps, *grown),
+        problems=(*plan.problems, *found.problems, *gaps, *grown, *masked),
         warnings=(*plan.warnings, *found.warnings),
         figures=found.tables,
     )

@@ -46,5 +46,6 @@ class Findings:
         """Return what the nodes report of themselves."""
         members = {m.host_id: m for m in self.ring}
         return [
-            TargetNode(members[h].address, n.version, n.settings) for h, n in self.nodes.items()
+            TargetNode(members[h].address, n.version, n.settings, n.superuser)
+            for h, n in self.nodes.items()
         ]

@@ -121,7 +121,7 @@ def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[s
         *_room_problems(source, found),
         *_version_problems(source, found.ring),
         *_partitioner_problems(source, found.partitioner),
-        *schema_problems(found),
+        *schema_problems(restore.request, found),
         *data_center_problems(source, found),
     ]
 

@@ -6,23 +6,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from magnetodb_backup.conductor.restore.findings import Findings
+from magnetodb_backup.domain.restore.records import Existing, RestoreRequest
+from magnetodb_backup.domain.restore.target_classes import lacking_in_target
+from magnetodb_backup.domain.restore.target_guardrails import PlannedStatements, guardrail_problems
 from magnetodb_backup.domain.restore.target_settings import has_authorization, setting_problems
+from magnetodb_backup.domain.schema.cql_text import Statement, split_statements
 from magnetodb_backup.domain.schema.skips import broken_without
 from magnetodb_backup.domain.schema.steps import names_of
-from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.domain.tables import SYSTEM_KEYSPACES, TableName
 
 _GRANTS = 100  # statements in a plan
 
 
-def schema_problems(found: Findings) -> list[str]:
-    """Return what the target's settings forbid to create, and what cannot be left out."""
+def schema_problems(request: RestoreRequest, found: Findings) -> list[str]:
+    """Return what the target's nodes forbid or lack, and what cannot be left out."""
     steps = found.steps
     statements = (*steps.before, *steps.after)
     present = [TableName(*v) for v in names_of(found.compared.present_views, "view")]
     return [
         *setting_problems(found.target_nodes(), statements, present),
+        *guardrail_problems(found.target_nodes(), _planned(request, found)),
+        *lacking_in_target(found.target_nodes(), _statements(found)).problems,
         *broken_without(found.left_out.statements, statements),
     ]
+
+
+def _statements(found: Findings) -> list[Statement]:
+    texts = (*found.steps.before, *found.steps.after)
+    return [statement for text in texts for statement in split_statements(text)]
+
+
+def _planned(request: RestoreRequest, found: Findings) -> PlannedStatements:
+    statements = _statements(found)
+    keeps = request.node or request.offline or request.existing is Existing.MERGE
+    return PlannedStatements(
+        statements,
+        # A table that was just created is truncated, too.
+        truncates=not keeps or any(s.kind == "table" for s in statements),
+        keyspaces=len(set(found.compared.replication) - SYSTEM_KEYSPACES),
+        tables=found.compared.user_tables,
+    )
 
 
 def schema_warnings(found: Findings) -> list[str]:
@@ -44,7 +67,8 @@ def schema_warnings(found: Findings) -> list[str]:
         for option in found.left_out.unused
         if option not in found.compared.skipped
     ]
-    return [*warnings, *_grant_warnings(found)]
+    lacking = lacking_in_target(found.target_nodes(), _statements(found)).warnings
+    return [*warnings, *lacking, *_grant_warnings(found)]
 
 
 def _grant_warnings(found: Findings) -> list[str]:

@@ -16,19 +16,24 @@ _VIEWS = ("materialized_views_enabled", "enable_materialized_views")
 _SASI = ("sasi_indexes_enabled", "enable_sasi_indexes")
 _FUNCTIONS = ("user_defined_functions_enabled", "enable_user_defined_functions")
 _SCRIPTS = ("scripted_user_defined_functions_enabled", "enable_scripted_user_defined_functions")
-_AUTHORIZER = "authorizer"
-SETTINGS = (*_VIEWS, *_SASI, *_FUNCTIONS, *_SCRIPTS, _AUTHORIZER)
+_AUTHORIZER, _AUTHENTICATOR = "authorizer", "authenticator"
+SETTINGS = (*_VIEWS, *_SASI, *_FUNCTIONS, *_SCRIPTS, _AUTHORIZER, _AUTHENTICATOR)
+_SKIPPED = ("view", "index", "function", "trigger")
 _WITHOUT_SCRIPTS = 5  # the major release from which functions are written in Java only
 _SASI_CLASS = re.compile(r"'(org\.apache\.cassandra\.index\.sasi\.)?SASIIndex'")
 
 
 @dataclass(frozen=True)
 class TargetNode:
-    """A node's address, version, and settings, as far as it reports them."""
+    """A node's address, version, and settings, as far as it reports them.
+
+    ``superuser`` if the service logs in there as one.
+    """
 
     address: str
     version: str
     settings: Mapping[str, str]
+    superuser: bool = False
 
 
 def setting_problems(
@@ -59,9 +64,15 @@ def _problem(
     cannot = f"{statement.kind} {name} cannot be created"
     if statement.kind == "view" and name in present_views:
         cannot = f"view {name} would be dropped and cannot be created again"
+    return f"{cannot}: {reason} on {', '.join(addresses)}; change that{skip_option(statement)}"
+
+
+def skip_option(statement: Statement) -> str:
+    """Return how to restore without an object, empty if it cannot be left out."""
+    if statement.kind not in _SKIPPED:
+        return ""
     return (
-        f"{cannot}: {reason} on {', '.join(addresses)}; change that, or restore without it by "
-        f"--skip {statement.kind}={statement.keyspace}.{statement.name}"
+        f", or restore without it by --skip {statement.kind}={statement.keyspace}.{statement.name}"
     )
 
 
@@ -74,6 +85,8 @@ def _forbidden(statement: Statement, node: TargetNode) -> str:
             return _switched_off(node, _SASI)
         case "function":
             return _function_forbidden(statement, node)
+        case "trigger" if not node.superuser and _has_login(node):
+            return "only superusers may create triggers"
     return ""
 
 
@@ -82,7 +95,7 @@ def _function_forbidden(statement: Statement, node: TargetNode) -> str:
         return off
     if not _is_script(statement):
         return ""
-    if _major(node.version) >= _WITHOUT_SCRIPTS:
+    if major(node.version) >= _WITHOUT_SCRIPTS:
         return f"Cassandra {node.version} has functions in Java only"
     return _switched_off(node, _SCRIPTS)
 
@@ -102,11 +115,16 @@ def _is_script(function: Statement) -> bool:
     return False
 
 
+def _has_login(node: TargetNode) -> bool:
+    return "AllowAll" not in node.settings.get(_AUTHENTICATOR, "AllowAllAuthenticator")
+
+
 def _has(statement: Statement, wanted: Callable[[str], bool]) -> bool:
     return any(wanted(token.text) for token in parse(statement.text).tokens)
 
 
-def _major(version: str) -> int:
+def major(version: str) -> int:
+    """Return the number of the major release, 0 if the version has none."""
     number = version.partition(".")[0]
     return int(number) if number.isdigit() else 0
 

@@ -16,6 +16,8 @@ from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.domain.backup.manifest import FileEntry
 from magnetodb_backup.domain.restore.parts import Part
 from magnetodb_backup.domain.restore.plan import DirectoryRoom
+from magnetodb_backup.domain.restore.target_classes import MEMTABLES
+from magnetodb_backup.domain.restore.target_guardrails import GUARDRAILS
 from magnetodb_backup.domain.restore.target_settings import SETTINGS
 from magnetodb_backup.domain.sstables import unknown, unreadable
 from magnetodb_backup.domain.tables import TableName
@@ -37,6 +39,7 @@ from magnetodb_backup.worker.restore.directories import directory_of, fetched_of
 from magnetodb_backup.worker.restore.rehearsal import Rehearsal
 from magnetodb_backup.worker.tasks import TaskContext
 
+_SETTINGS = (*SETTINGS, *GUARDRAILS, MEMTABLES)
 _PROBE = 8 * 1024 * 1024  # bytes that are read to measure the store's rate
 _SHOWN = 20  # missing packs of a node backup that a plan names
 
@@ -105,6 +108,7 @@ class PreflightWork:
                 task.restore_id, task.own_parts(), task.contacts, context.raise_if_cancelled
             )
         free = tuple(self._free(found))
+        settings, superuser = self._settings_of_node()
         return NodePreflight(
             tables=found.tables,
             files=sum(t.files for t in found.tables.values()),
@@ -117,16 +121,21 @@ class PreflightWork:
             warnings=tuple(found.warnings),
             spread=task.spread,
             spare=max(found.spare, 0),
-            settings=self._settings_of_node(),
+            settings=settings,
             bytes_staged=found.there,
+            superuser=superuser,
         )
 
-    def _settings_of_node(self) -> Mapping[str, str]:
-        """Return what the node's cassandra.yaml has; nothing where Cassandra does not run."""
+    def _settings_of_node(self) -> tuple[Mapping[str, str], bool]:
+        """Return what the node's cassandra.yaml has, and whether the worker is a superuser there.
+
+        Nothing where Cassandra does not run.
+        """
         try:
-            return dict(self._node.cql().settings(*SETTINGS))
+            cql = self._node.cql()
+            return dict(cql.settings(*_SETTINGS)), cql.is_superuser()
         except CassandraUnavailable:
-            return {}
+            return {}, False
 
     def _look(
         self,

@@ -18,7 +18,7 @@ from magnetodb_backup.domain.schema.planner import (
 )
 from magnetodb_backup.domain.schema.skips import Skips
 from magnetodb_backup.domain.schema.steps import has_other_id, is_carried_out, is_sai
-from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.domain.tables import SYSTEM_KEYSPACES, TableName
 from magnetodb_backup.errors import CommandFailed, SchemaDiffers
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.schema_rows import StoredSchema
@@ -85,6 +85,14 @@ class SchemaWork:
             skipped=skips.used(),
             grants=None if stored.grants is None else lost_grants(stored.grants, plan.create),
             lost=plan.lost,
+            user_tables=sum(
+                t.name.keyspace not in SYSTEM_KEYSPACES and not t.is_view for t in schema.tables
+            ),
+            masked={
+                str(name): columns
+                for name in names
+                if name in existing and (columns := cql.masked_columns(name))
+            },
         )
 
     def _gc_grace(

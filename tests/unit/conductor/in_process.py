@@ -62,6 +62,16 @@ def _travelled(status: TaskStatus) -> TaskStatus:
     return TaskStatus.from_json(json.loads(json.dumps(status.as_json())))
 
 
+def _let_end(table: Tasks, task_id: str) -> None:
+    """Wait for a task of a process that was restarted: it cannot go on beside the new process."""
+    table.cancel(task_id)
+    for _ in range(3000):
+        if table.status(task_id).state is not TaskState.RUNNING:
+            return
+        threading.Event().wait(0.01)
+    raise TimeoutError(f"task {task_id} does not end")
+
+
 class InProcessWorkers:
     """Meets the conductor's Workers protocol over real task tables by worker ID.
 
@@ -99,6 +109,8 @@ class InProcessWorkers:
         status = table.start(
             task_id, kind, json.loads(json.dumps(arguments)), "conductor" if self._announce else ""
         )
+        if self.tables[worker_id] is not table:
+            _let_end(table, task_id)
         self.after_start(worker_id, kind)
         if not self._announce:
             return None

@@ -19,7 +19,7 @@ from magnetodb_backup.domain.tables import (
     TableName,
     TableSettings,
 )
-from magnetodb_backup.errors import CassandraUnavailable, UnknownTable
+from magnetodb_backup.errors import AccessDenied, CassandraUnavailable, UnknownTable
 from tests.unit.worker import fake_changes
 
 CLUSTER = "test cluster"
@@ -140,6 +140,12 @@ class FakeCql:
         known = {n: str(root / n.removesuffix("_directory")) for n in names if "_directory" in n}
         return known | {name: node.settings[name] for name in names if name in node.settings}
 
+    def is_superuser(self) -> bool:
+        return self._answer().superuser
+
+    def masked_columns(self, table: TableName) -> tuple[str, ...]:
+        return self._answer().masked.get(table, ())
+
     def row_reader(
         self, raise_if_cancelled: Callable[[], None], *, local: bool = False
     ) -> FakeRows:
@@ -161,6 +167,8 @@ class FakeRows:
         self._node.on_read(table, range_)
         if table not in {t.name for t in self._node.tables}:
             raise UnknownTable(f"Cassandra has no table {table}")
+        if table in self._node.masked:
+            raise AccessDenied(f"the role reads masks instead of values in {table}")
         known = self._node.rows
         rows = sorted(known[table] if table in known else self._in_files(table))
         texts = [text for token, text in rows if range_.start < token <= range_.end]

@@ -61,6 +61,8 @@ class FakeNode:
         self.schema = self._first_schema = fake_changes.schema_text(self.tables, SIMPLE)
         self.fixed_schema_version = ""  # whatever text describes it
         self.granted: tuple[Granted, ...] | None = ()  # to roles
+        self.superuser = False
+        self.masked: dict[TableName, tuple[str, ...]] = {}  # columns whose values are not read
         self.settings: dict[str, str] = {}  # of cassandra.yaml, beside the directories
         self.mode = "NORMAL"
         self.boots: int | None = 1  # grows with each start

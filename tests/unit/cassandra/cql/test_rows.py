@@ -14,7 +14,13 @@ from magnetodb_backup.cassandra.cql.session import Page
 from magnetodb_backup.domain.fingerprints import TokenRange
 from magnetodb_backup.domain.partitioners import MURMUR3
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import Cancelled, CassandraUnavailable, CommandFailed, UnknownTable
+from magnetodb_backup.errors import (
+    AccessDenied,
+    Cancelled,
+    CassandraUnavailable,
+    CommandFailed,
+    UnknownTable,
+)
 
 TABLE, RANGE = TableName("ks", "t"), TokenRange(MURMUR3.lowest, MURMUR3.highest)
 
@@ -53,8 +59,12 @@ class FakeSession:
         )
 
 
+def _nothing_masked(table: TableName) -> tuple[str, ...]:
+    return ()
+
+
 def _read(session: FakeSession, check: Callable[[], None] = lambda: None) -> list[str]:
-    reader = RowReader(session, check, lambda seconds: None)  # type: ignore[arg-type]
+    reader = RowReader(session, check, _nothing_masked, lambda seconds: None)  # type: ignore[arg-type]
     return [text for page in reader.pages(TABLE, RANGE) for text in page]
 
 
@@ -87,6 +97,15 @@ def test_an_empty_page_is_not_the_end() -> None:
     assert [size for size, _ in session.asked] == [200, 200]
 
 
+def test_masked_values_are_not_read() -> None:
+    """Case 11: their digests would be equal whatever the values are."""
+    session = FakeSession(["****"])
+    reader = RowReader(session, lambda: None, lambda table: ("mail",))  # type: ignore[arg-type]
+    with pytest.raises(AccessDenied, match=r"of mail in ks\.t; GRANT UNMASK ON TABLE ks\.t"):
+        list(reader.pages(TABLE, RANGE))
+    assert session.asked == []
+
+
 def test_an_empty_range() -> None:
     assert _read(FakeSession([])) == []
 
@@ -99,7 +118,7 @@ def test_a_page_that_takes_too_long_is_read_in_smaller_ones() -> None:
             raise CassandraUnavailable("it took too long")
 
     session.before = refuse
-    reader = RowReader(session, lambda: None, lambda seconds: None)  # type: ignore[arg-type]
+    reader = RowReader(session, lambda: None, _nothing_masked, lambda seconds: None)  # type: ignore[arg-type]
     pages = reader.pages(TABLE, RANGE)
     assert next(pages) == session.texts[:12]
     assert session.asked == [(200, "ALL"), (50, "ALL"), (12, "ALL")]
@@ -141,7 +160,7 @@ def test_without_a_replica_a_quorum_is_enough_from_then_on() -> None:
             raise CassandraUnavailable("2 live replicas of the 3")
 
     session.before = refuse
-    reader = RowReader(session, lambda: None, lambda seconds: None)  # type: ignore[arg-type]
+    reader = RowReader(session, lambda: None, _nothing_masked, lambda seconds: None)  # type: ignore[arg-type]
     for _ in range(2):
         assert [t for page in reader.pages(TABLE, RANGE) for t in page] == session.texts
     assert [level for _, level in session.asked].count("ALL") == 4
@@ -202,6 +221,7 @@ def test_other_data_centres_are_not_needed() -> None:
     reader = RowReader(
         session,  # type: ignore[arg-type]
         lambda: None,
+        _nothing_masked,
         lambda seconds: None,
         LOCAL_CONSISTENCIES,
     )

@@ -73,6 +73,17 @@ def test_another_name_is_checked_under_that(restoring: Restoring) -> None:
     assert list(restore.checks or {}) == list(restore.tables) == ["ks.New"]
 
 
+def test_masked_columns_refuse_a_check(restoring: Restoring) -> None:
+    """Case 11: what is compared would be masks."""
+    for node in restoring.cluster.nodes.values():
+        node.masked[T] = ("mail",)
+    restoring.truncate(T, U)
+    error = _refused(restoring, restoring.restore(check=True))
+    assert "masks instead of the values of mail in ks.t" in error
+    assert "GRANT UNMASK ON TABLE ks.t to the role of [cassandra] username" in error
+    assert restoring.restore().status is RestoreStatus.RESTORED
+
+
 def test_without_a_check_no_row_is_read(restoring: Restoring) -> None:
     read: list[TableName] = []
     for node in restoring.cluster.nodes.values():

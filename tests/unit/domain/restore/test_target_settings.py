@@ -17,6 +17,7 @@ SASI = "CREATE CUSTOM INDEX i ON k.t (s) USING 'org.apache.cassandra.index.sasi.
 SAI = "CREATE CUSTOM INDEX i ON k.t (s) USING 'StorageAttachedIndex';"
 JAVA = "CREATE FUNCTION k.f(a int) RETURNS int LANGUAGE java AS $$return a;$$;"
 SCRIPT = JAVA.replace("java", "javascript")
+TRIGGER = "CREATE TRIGGER g ON k.t USING 'org.example.Trigger';"
 VIEWS, SASIS = "materialized_views_enabled", "sasi_indexes_enabled"
 FUNCTIONS, SCRIPTS = "user_defined_functions_enabled", "scripted_user_defined_functions_enabled"
 
@@ -72,3 +73,13 @@ def test_functions_in_javascript() -> None:
 )
 def test_whether_permissions_are_checked(settings: dict[str, str], checks: bool) -> None:
     assert has_authorization([TargetNode("10.0.0.1", "5.0.9", settings)]) is checks
+
+
+def test_triggers_of_ordinary_roles() -> None:
+    logs_in = {"authenticator": "PasswordAuthenticator"}
+    (problem,) = setting_problems([TargetNode("10.0.0.1", "5.0.9", logs_in)], [TRIGGER], ())
+    assert "trigger k.g cannot be created: only superusers may create triggers" in problem
+    assert problem.endswith("--skip trigger=k.g")
+    for settings, superuser in ((logs_in, True), ({}, False)):
+        nodes = [TargetNode("10.0.0.1", "5.0.9", settings, superuser)]
+        assert setting_problems(nodes, [TRIGGER], ()) == []

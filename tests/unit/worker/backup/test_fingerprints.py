@@ -106,6 +106,18 @@ def test_a_new_process_takes_the_second_look(worker: Working) -> None:
     assert len(_stored(worker, _after(worker))) == 4  # the first answer may have been lost
 
 
+def test_masked_columns_have_no_fingerprints(worker: Working) -> None:
+    """Case 11: they would be equal whatever the values are."""
+    worker.node.masked[T] = ("mail",)
+    read = _before(worker)
+    assert list(read.unread) == ["ks.t"]
+    assert "masks instead of values" in read.unread["ks.t"]
+    assert _stored(worker, _after(worker))[:2] == [
+        RangeFingerprint(T, LEFT, RangeState.UNREAD),
+        RangeFingerprint(T, RIGHT, RangeState.UNREAD),
+    ]
+
+
 @pytest.mark.parametrize("look", [1, 2])
 def test_a_table_that_cannot_be_read_is_told(worker: Working, look: int) -> None:
     read: list[TableName] = []
