@@ -108,7 +108,8 @@ class Prepared:
     ``incomplete`` keyspaces that lack a replica; ``streams`` if rows are sent to other nodes;
     ``everything`` if no table of users is left out. ``by_repair`` are those of the incomplete
     keyspaces of which the backup has a complete copy, so that only nodes of other data centres
-    need the repair.
+    need the repair. ``unsaved_views`` are views of a single node's tables whose files it does not
+    get: the repair brings their rows.
     """
 
     step: ClassVar[str] = RestorePhase.PREFLIGHT.value
@@ -122,6 +123,7 @@ class Prepared:
     figures: CheckBasis = CheckBasis()
     everything: bool = False
     by_repair: tuple[str, ...] = ()
+    unsaved_views: tuple[TableName, ...] = ()
 
 
 @dataclass(frozen=True)

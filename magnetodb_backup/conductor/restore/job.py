@@ -18,7 +18,7 @@ from magnetodb_backup.conductor.restore.nodes import TargetNodes
 from magnetodb_backup.conductor.restore.offline import PlaceDelivery
 from magnetodb_backup.conductor.restore.online import OnlineDelivery
 from magnetodb_backup.conductor.restore.plan import make_plan
-from magnetodb_backup.conductor.restore.preflight import SourceBackup
+from magnetodb_backup.conductor.restore.preflight import SourceBackup, unsaved_views
 from magnetodb_backup.conductor.restore.ring_guard import RingGuard
 from magnetodb_backup.conductor.restore.view_updates import await_view_updates
 from magnetodb_backup.domain.fingerprints import merged_checks
@@ -189,6 +189,7 @@ class RestoreJob:
             figures=basis,
             everything=rehearsal.everything,
             by_repair=() if routing.incomplete else routing.by_repair,
+            unsaved_views=unsaved_views(self._request, selected, compared),
         )
 
     def _compare(self, selected: Selected) -> Compared:
@@ -278,8 +279,9 @@ class RestoreJob:
         if not (self._request.node or prepared.incomplete or prepared.streams):
             return TablesRepaired()
         by_keyspace: dict[str, list[str]] = {}
-        for ref in results.of(Selected).all_tables():
-            by_keyspace.setdefault(ref.target.keyspace, []).append(ref.target.table)
+        delivered = [ref.target for ref in results.of(Selected).all_tables()]
+        for name in (*delivered, *prepared.unsaved_views):
+            by_keyspace.setdefault(name.keyspace, []).append(name.table)
         tables = {keyspace: tuple(names) for keyspace, names in by_keyspace.items()}
         if len(taken.ring) > 1:
             # On all nodes of the ring that repairs each range once. Whoever has the only replica

@@ -143,7 +143,7 @@ def _view_problems(selected: Selected, compared: Compared) -> list[str]:
     present = names_of(compared.present_views, "view")
     return [
         f"the view {ref.target} does not exist, and a single node's share does not make it; "
-        "make it by CREATE MATERIALIZED VIEW first, or choose tables by --table"
+        f"make it by CREATE MATERIALIZED VIEW first, or leave it out by --skip view={ref.key}"
         for ref in selected.views
         if ref.target not in present
     ]

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest
 from magnetodb_backup.domain.restore.parts import Part, TableRef
-from magnetodb_backup.domain.restore.records import Restore
+from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.domain.restore.routing import Method, Routing, select_tables
-from magnetodb_backup.domain.schema.steps import SchemaSteps, schema_steps
+from magnetodb_backup.domain.schema.parts import Schema
+from magnetodb_backup.domain.schema.skips import Skips
+from magnetodb_backup.domain.schema.steps import SchemaSteps, names_of, schema_steps
 from magnetodb_backup.domain.tables import Selection, TableName
 from magnetodb_backup.errors import RestoreRefused
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -61,17 +63,27 @@ class SourceBackup:
             tables=tuple(TableRef(t.name, self._target(t.name)) for t in selection.tables),
             keyspaces=tuple((k.name, self._keyspace(k.name)) for k in selection.keyspaces),
             whole_keyspaces=tuple(whole),
-            views=self._views(whole) if self._request.node else (),
+            views=self._views(selection, whole) if self._request.node else (),
         )
 
     def _is_whole(self, keyspace: str) -> bool:
         return not self._request.tables or keyspace in self._request.keyspaces
 
-    def _views(self, keyspaces: Sequence[str]) -> tuple[TableRef, ...]:
-        """Return the views of whole keyspaces: a single node gets their files too."""
+    def _views(self, selection: Selection, whole: Sequence[str]) -> tuple[TableRef, ...]:
+        """Return the views of whole keyspaces and tables: a single node gets their files too."""
         tables = Selection.from_json(self.manifest.selection).tables
-        views = [t.name for t in tables if t.is_view and t.name.keyspace in keyspaces]
-        return tuple(TableRef(view, view) for view in views)
+        skips = Skips.parse(self._request.skip)
+        views = [t.name for t in tables if t.is_view and not skips.has_view(t.name)]
+        if not views:
+            return ()
+        bases = Schema.read(self.repository.schema_rows(self._restore.backup_id).rows).views
+        chosen = {t.name for t in selection.tables}
+        return tuple(
+            TableRef(view, view)
+            for view in views
+            if view.keyspace in whole
+            or (view in bases and TableName(view.keyspace, bases[view].table) in chosen)
+        )
 
     def selection(self) -> Selection:
         """Return the part of the backup that is to be restored.
@@ -139,6 +151,17 @@ class SourceBackup:
                 )
                 parts[assignment.target] = (*parts.get(assignment.target, ()), part)
         return parts
+
+
+def unsaved_views(
+    request: RestoreRequest, selected: Selected, compared: Compared
+) -> tuple[TableName, ...]:
+    """Return the views of a single node's tables that get no files."""
+    if not request.node:
+        return ()
+    present = [TableName(*name) for name in names_of(compared.present_views, "view")]
+    delivered = {ref.target for ref in selected.views}
+    return tuple(view for view in present if view not in delivered)
 
 
 def newest_version(manifest: BackupManifest) -> str:

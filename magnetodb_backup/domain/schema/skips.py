@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from magnetodb_backup.domain.schema.cql_structure import names_in, read_structure
 from magnetodb_backup.domain.schema.cql_text import Statement, split_statements
 from magnetodb_backup.domain.schema.steps import SchemaSteps
-from magnetodb_backup.domain.tables import parse_name
+from magnetodb_backup.domain.tables import TableName, parse_name
 from magnetodb_backup.errors import InvalidValue
 
 KINDS = ("index", "view", "function", "trigger")
@@ -71,6 +71,10 @@ class Skips:
         found = [s for s in self._wanted if s.matches(kind, keyspace, name)]
         self._found.update(found)
         return bool(found)
+
+    def has_view(self, view: TableName) -> bool:
+        """Return whether a view is left out."""
+        return self.has("view", view.keyspace, view.table)
 
     def kept(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return the statements that create what is not left out."""

@@ -326,6 +326,34 @@ def test_single_node(restoring: Restoring, existing: Existing) -> None:
     assert restoring.staged() == []
 
 
+@pytest.mark.parametrize(
+    ("saved", "asked", "imported"),
+    [
+        ({}, {"tables": ("ks.t",)}, True),
+        ({}, {"tables": ("ks.u",)}, None),  # it has no view
+        ({"scope": {"type": "tables", "tables": ["ks.t"]}}, {"tables": ("ks.t",)}, False),
+        ({}, {"tables": ("ks.t",), "skip": ("view=ks.v",)}, False),
+    ],
+)
+def test_single_node_has_its_share_of_views(
+    cluster: Cluster, saved: dict[str, Any], asked: dict[str, Any], imported: bool | None
+) -> None:
+    """Restore 23: from the backup if it has them, else from the other nodes by the repair."""
+    view = TableName("ks", "v")
+    fake_changes.execute(list(cluster.nodes.values()), fake_changes.view_text(view, T))
+    node = cluster.nodes[2]
+    (described,) = [each for each in node.tables if each.name == view]
+    node.write(described, "nb-900-big-Data.db", b"a row of the view")
+    restoring = Restoring(cluster, **saved)
+    restoring.forget()
+    restore = restoring.restore(node="127.0.0.2", existing=Existing.MERGE, **asked)
+    assert (restore.status, restore.error) == (RestoreStatus.RESTORED, "")
+    delivered = restoring.delivered()
+    assert ("import ks.v 1" in delivered) is bool(imported)
+    (repair,) = [each for each in delivered if each.startswith("repair")]
+    assert ("v" in repair.split()) is (imported is not None)
+
+
 def test_partial_backup_that_is_allowed_is_repaired_after(cluster: Cluster) -> None:
     for node in cluster.nodes.values():
         node.replication = {"class": "SimpleStrategy", "replication_factor": "3"}

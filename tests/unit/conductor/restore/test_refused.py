@@ -309,9 +309,11 @@ def test_node_whose_view_is_gone(cluster: Cluster) -> None:
     restoring.drop(view)
     error = _refused(restoring, node="127.0.0.3", existing=Existing.MERGE)
     assert "the view ks.v does not exist, and a single node's share does not make it" in error
-    assert "CREATE MATERIALIZED VIEW first, or choose tables by --table" in error
-    chosen = restoring.restore(node="127.0.0.3", existing=Existing.MERGE, tables=("ks.t",))
-    assert chosen.status is RestoreStatus.RESTORED
+    assert "CREATE MATERIALIZED VIEW first, or leave it out by --skip view=ks.v" in error
+    by_table = _refused(restoring, node="127.0.0.3", existing=Existing.MERGE, tables=("ks.t",))
+    assert "the view ks.v does not exist" in by_table
+    chosen = restoring.restore(node="127.0.0.3", existing=Existing.MERGE, skip=("view=ks.v",))
+    assert (chosen.status, chosen.error) == (RestoreStatus.RESTORED, "")
 
 
 def test_node_without_a_worker(restoring: Restoring) -> None:
