@@ -49,7 +49,8 @@ class Depot:
             f"CREATE TABLE {k}.visits (id int PRIMARY KEY, seen counter) {STILL}",
             f"CREATE TABLE {k}.readings (device int, at int, value double, place text static, "
             f"PRIMARY KEY (device, at)) {STILL}",
-            f"CREATE TABLE {k}.changed (id int PRIMARY KEY, old text, kept text) {STILL}",
+            f"CREATE TABLE {k}.changed (id int PRIMARY KEY, old text, was frozen<address>, "
+            f"kept text) {STILL}",
             f'CREATE TABLE {k}."Mixed" (id int PRIMARY KEY, "Text" text) {STILL}',
             f"CREATE INDEX people_name ON {k}.people (name)",
             f"CREATE MATERIALIZED VIEW {k}.people_by_name AS SELECT * FROM {k}.people "
@@ -59,11 +60,13 @@ class Depot:
             rig.execute(f"CREATE INDEX parts_text ON {k}.parts (text) USING 'sai'")
         self.write(rig, range(200))
         rig.execute(
-            f"INSERT INTO {k}.changed (id, old, kept) VALUES (0, 'gone', 'kept')",
+            f"INSERT INTO {k}.changed (id, old, was, kept) VALUES "
+            "(0, 'gone', {street: 's', city: 'c'}, 'kept')",
         )
         rig.flush(k)
         rig.execute(
             f"ALTER TABLE {k}.changed DROP old",
+            f"ALTER TABLE {k}.changed DROP was",
             f"ALTER TABLE {k}.changed ADD old text",
             *(f"INSERT INTO {k}.changed (id, old, kept) VALUES ({i}, 'o{i}', 'k{i}')"
               for i in range(1, 50)),

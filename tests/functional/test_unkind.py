@@ -6,7 +6,9 @@ The service logs in with a role that has only the documented grants, and has no 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,43 @@ def test_guardrail_is_named_before_anything_is_changed(unkind: Rig) -> None:
         assert not list(session.execute(tables))
     _restored(unkind, backup["id"], "--skip", "index=guarded.by_text")
     assert all_rows(unkind.cluster, "guarded.t") == rows
+
+
+@pytest.fixture
+def another_disk(unkind: Rig) -> Iterator[Path]:
+    """A directory on the file system of the second data directory."""
+    second = unkind.cluster.nodes[0].data_directories[1]
+    path = second.with_name(f"{second.name}-other")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def test_keyspace_that_is_a_link_to_another_disk(unkind: Rig, another_disk: Path) -> None:
+    """Case 23: Cassandra takes a snapshot through the link, but does not clear it."""
+    unkind.execute(
+        "CREATE KEYSPACE linked WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}",
+        "CREATE TABLE linked.t (id int PRIMARY KEY, text text)",
+    )
+    unkind.insert("linked.t", range(3000))
+    unkind.flush("linked")
+    (node,) = unkind.cluster.nodes
+    first = node.data_directories[0]
+    assert any(first.glob("linked/*/*-Data.db"))
+    node.stop()
+    shutil.move(first / "linked", another_disk)
+    (first / "linked").symlink_to(another_disk)
+    assert (first / "linked").stat().st_dev != first.stat().st_dev
+    unkind.cluster.start()
+    unkind.deployment.wait_live(1)
+    rows = all_rows(unkind.cluster, "linked.t")
+    assert len(rows) == 3000
+    backup = unkind.created("--keyspace", "linked")
+    assert backup["notes"] == []
+    assert list(another_disk.glob("*/snapshots/mdbb-*")) == []
+    unkind.execute("TRUNCATE linked.t")
+    _restored(unkind, backup["id"])
+    assert all_rows(unkind.cluster, "linked.t") == rows
+    assert any(another_disk.glob("*/*-Data.db"))
 
 
 def test_masked_columns_prove_nothing(unkind: Rig) -> None:
