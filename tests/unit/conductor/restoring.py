@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,3 +147,16 @@ class Restoring:
         for _, task_id in self.cluster.workers.started:
             if task_id.startswith(restore.id):
                 yield task_id.split(":")[1]
+
+
+def nothing_changed(restoring: Restoring, restore: Restore) -> None:
+    """Prove that a restore changed nothing."""
+    assert restoring.changes() == []
+    assert restoring.staged() == []
+    assert "download" not in set(restoring.performed(restore))
+    assert set(restore.tables.values()) <= {"untouched"}
+
+
+def manifest_with(**values: Any) -> Callable[[bytes], bytes]:
+    """Return what changes members of a manifest."""
+    return lambda body: json.dumps({**json.loads(body), **values}).encode()
