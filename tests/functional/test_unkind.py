@@ -166,11 +166,13 @@ def test_guardrail_is_named_before_anything_is_changed(unkind: Rig) -> None:
 
 @pytest.fixture
 def another_disk(unkind: Rig) -> Iterator[Path]:
-    """A directory on the file system of the second data directory."""
-    second = unkind.cluster.nodes[0].data_directories[1]
+    """A directory on the file system of the second data directory, for keyspace ``linked``."""
+    first, second = unkind.cluster.nodes[0].data_directories
     path = second.with_name(f"{second.name}-other")
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    unkind.execute("DROP KEYSPACE linked")
+    (first / "linked").unlink()
+    shutil.rmtree(path)
 
 
 def test_keyspace_that_is_a_link_to_another_disk(unkind: Rig, another_disk: Path) -> None:
