@@ -53,7 +53,10 @@ TRANSITIONS: dict[BackupStatus, dict[str, BackupStatus]] = {
         "deletion failed": BackupStatus.DELETE_FAILED,
     },
     BackupStatus.DELETE_FAILED: {"deletion asked for": BackupStatus.DELETING},
-    BackupStatus.DELETED: {},
+    BackupStatus.DELETED: {
+        "undeleted, committed with all ranges": BackupStatus.CREATED,
+        "undeleted, committed with a replica of each range": BackupStatus.PARTIAL,
+    },
 }
 
 
