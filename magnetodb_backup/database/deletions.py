@@ -14,6 +14,7 @@ from magnetodb_backup.database.backups import BACKUPS, as_backup, unfinished_abo
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.proofs import forget_proofs
+from magnetodb_backup.database.records import now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.deletion import check_undeletable, is_due
 from magnetodb_backup.domain.backup.records import Backup
@@ -85,16 +86,15 @@ class DeletionStore:
 
         def work(session: Session) -> Job:
             row = BACKUPS.get(session, backup_id, lock=True)  # serialises requests about one backup
-            now = self._time(session)
             for other in unfinished_about(session, Subject.backup(backup_id)):
                 if other.kind == JobKind.UNDELETION:
                     raise Conflict(
                         f"an undeletion of backup {backup_id} is {other.status}; wait for its end"
                     )
-            check_undeletable(as_backup(row), now)
+            check_undeletable(as_backup(row), self._time(session))
             job = JobRow.pending(
                 str(uuid.uuid4()), JobKind.UNDELETION, Subject.backup(backup_id), row.cluster,
-                created_at=now, parameters={},
+                created_at=now(), parameters={},
             )  # fmt: skip
             session.add(job)
             session.flush()

@@ -67,7 +67,7 @@ def check_transition(backup_id: str, old: BackupStatus, new: BackupStatus) -> No
     """
     possible = TRANSITIONS[old].values()
     if new is not old and new not in possible:
-        allowed = ", ".join(s.value for s in possible) or "nothing more"
+        allowed = ", ".join(s.value for s in possible)
         raise Conflict(
             f"backup {backup_id} is {old.value} and cannot become {new.value}; possible: {allowed}"
         )
