@@ -113,7 +113,7 @@ class _DeletionSteps:
     def _remove(self, results: Results) -> ManifestRemoved:
         if not results.of(ManifestSetAside).undelete_until:
             return ManifestRemoved(0)  # the purge removes whatever there is
-        self._deleted.remove_manifest(self._backup.id)
+        self._deleted.remove_manifest(self._backup.id, self._context.raise_if_cancelled)
         return ManifestRemoved(1)
 
     def _purge(self, results: Results) -> ManifestsPurged:

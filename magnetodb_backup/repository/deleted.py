@@ -50,8 +50,13 @@ class DeletedBackups:
         self._put(layout.deleted_manifest_name(backup_id), deleted_manifest_bytes(deleted))
         return deleted
 
-    def remove_manifest(self, backup_id: str) -> None:
+    def remove_manifest(
+        self, backup_id: str, raise_if_cancelled: Callable[[], None] = lambda: None
+    ) -> None:
         """Remove the backup manifest, so that the backup is deleted.
+
+        ``raise_if_cancelled`` is called right before; it raises if this process does not own the
+        job any more. The backup may have been undeleted since, and would be lost.
 
         :raises NotFound: if the manifest is not set aside.
         :raises CorruptObject: if what is set aside is another manifest.
@@ -66,6 +71,7 @@ class DeletedBackups:
                 f"{layout.deleted_manifest_name(backup_id)} is not the manifest of the backup; "
                 "repeat backup delete"
             )
+        raise_if_cancelled()
         self._driver.delete(self._container, layout.manifest_name(backup_id))
 
     def put_back(

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
 from magnetodb_backup.domain.backup.records import CommittedBackup
 from magnetodb_backup.errors import BackupError, CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
@@ -61,13 +61,11 @@ class NodeManifests:
         reader = None
         with logged():
             try:
-                manifest, sha256 = self._manifest(backup.backup_id)
+                manifest, stored = self._manifest(backup.backup_id)
             except NotFound:
                 return  # it was never committed, or it is purged
-            if backup.manifest_sha256 not in ("", sha256):
-                raise CorruptObject(
-                    f"the manifest of backup {backup.backup_id} is not what the catalogue knows"
-                )
+            if backup.manifest_sha256 not in ("", stored.sha256):
+                raise CorruptObject(f"{stored.name} is not what the catalogue knows")
             for share in manifest.nodes:
                 if share.host_id != self._host_id:
                     continue
@@ -80,14 +78,14 @@ class NodeManifests:
         if reader is not None:
             yield reader
 
-    def _manifest(self, backup_id: str) -> tuple[BackupManifest, str]:
-        """Return a backup's manifest and its SHA-256; a deleted one is as good a proof."""
+    def _manifest(self, backup_id: str) -> tuple[BackupManifest, StoredObject]:
+        """Return a backup's manifest, and its digest; that of a deleted one is as good a proof."""
         try:
-            manifest, stored = self._cluster.read_commit(backup_id)
+            return self._cluster.read_commit(backup_id)
         except NotFound:
             deleted = self._cluster.read_deleted(backup_id)
-            return deleted.parsed(deleted_manifest_name(backup_id)), deleted.sha256
-        return manifest, stored.sha256
+        name = deleted_manifest_name(backup_id)
+        return deleted.parsed(name), StoredObject(name, len(deleted.text), deleted.sha256)
 
     def _by_time(
         self, left_out: tuple[type[BackupError], ...], missed: Callable[[], None] = lambda: None
