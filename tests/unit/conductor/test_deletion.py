@@ -239,3 +239,22 @@ def test_deletion_is_refused_while_a_verification_reads(cluster: Cluster) -> Non
         cluster.database.backups.request_deletion(backup.id)
     cluster.run(backup, JobKind.VERIFICATION)
     assert delete(cluster, backup).status is S.DELETED
+
+
+def test_a_conductor_that_lost_the_job_removes_no_manifest(cluster: Cluster) -> None:
+    """Another one may have ended the deletion since, and the backup may have been undeleted."""
+    backup = cluster.backup()
+    reads: list[str] = []
+
+    def read(name: str) -> None:
+        if name == layout.manifest_name(backup.id):
+            reads.append(name)
+
+    cluster.store.before_read = read
+    cluster.database.backups.request_deletion(backup.id)
+    # It is read to be set aside, and once more right before its removal.
+    cluster.run(backup, JobKind.DELETION, still_owner=lambda: len(reads) < 2)
+    assert len(reads) == 2
+    cluster.repository.read_backup(backup.id)
+    assert status_of(cluster, backup) is S.DELETING
+    assert cluster.run(backup, JobKind.DELETION, owner="conductor-2").status is S.DELETED
