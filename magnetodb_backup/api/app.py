@@ -139,6 +139,7 @@ def make_routes(
     app.add_route("/v1/backups/{backup_id}", backup)
     app.add_route("/v1/backups/{backup_id}/nodes", backup, suffix="nodes")
     app.add_route("/v1/backups/{backup_id}/cancel", backup, suffix="cancel")
+    app.add_route("/v1/backups/{backup_id}/undelete", backup, suffix="undelete")
     app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
     app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
     app.add_route("/v1/restores", restores(tools))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backup create, list, show, files, verify, cancel, delete."""
+"""backup create, list, show, files, verify, cancel."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _proof_line(group: Mapping[str, Any]) -> str:
     return f"{group['rung']}: {group['outcome']} at {group['proved_at']}: {tables}{detail}"
 
 
-class _BackupCommand(RecordCommand):
+class BackupCommand(RecordCommand):
     """Shows a backup."""
 
     def backup_columns(
@@ -107,10 +107,11 @@ class List(ListCommand):
     """List backups, newest first."""
 
     noun = "backup"
-    columns = (
+    columns: tuple[str, ...] = (
         "id", "name", "cluster", "data_centers", "status", "created_at", "files", "bytes",
         "bytes_uploaded",
     )  # fmt: skip
+    of_deleted = ("deleted_at", "undelete_until")
     lists = frozenset({"data_centers"})
     sizes = frozenset({"bytes", "bytes_uploaded"})
 
@@ -131,10 +132,12 @@ class List(ListCommand):
         backups = self.services.database().backups.list(
             **self.chosen(parsed_args), sort=parsed_args.sort, include_deleted=parsed_args.all
         )
+        if parsed_args.all or parsed_args.status == BackupStatus.DELETED.value:
+            self.columns = (*self.columns, *self.of_deleted)
         return self.rows(backup_view(backup) for backup in backups)
 
 
-class Show(_BackupCommand):
+class Show(BackupCommand):
     """Show a backup and its node backups."""
 
     @override
@@ -151,7 +154,7 @@ class Show(_BackupCommand):
         return self.backup_columns(parsed_args, backup, nodes, proofs)
 
 
-class Create(_BackupCommand):
+class Create(BackupCommand):
     """Back up all keyspaces, some keyspaces, or a list of tables (column families)."""
 
     @override
@@ -266,7 +269,7 @@ def _scope(parsed_args: Namespace) -> dict[str, Any]:
     return scope
 
 
-class _OnBackup(_BackupCommand):
+class OnBackup(BackupCommand):
     """Starts a job on a backup and, if asked, waits for its end."""
 
     _wait = False
@@ -278,13 +281,15 @@ class _OnBackup(_BackupCommand):
         add_waiting(parser, default=self._wait)
         return parser
 
-    def _find(self, parsed_args: Namespace) -> Backup:
+    def find(self, parsed_args: Namespace) -> Backup:
+        """Return the named backup."""
         return self.services.database().backups.find(parsed_args.backup)
 
-    def _waiter(self, parsed_args: Namespace) -> Waiter:
+    def waiter(self, parsed_args: Namespace) -> Waiter:
+        """Return what waits for the job."""
         return Waiter(self.services, parsed_args.timeout)
 
-    def _ended(self, backup: Backup, wanted: BackupStatus, error: str) -> None:
+    def expect(self, backup: Backup, wanted: BackupStatus, error: str) -> None:
         """Fail unless the backup has the wanted status."""
         if backup.status is not wanted:
             reason = f": {error}" if error else ""
@@ -292,44 +297,28 @@ class _OnBackup(_BackupCommand):
             self.ends(FAILED, ("error", found))
 
 
-class Cancel(_OnBackup):
+class Cancel(OnBackup):
     """Cancel a running backup, or the verification of a complete one."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        found = self._find(parsed_args)
+        found = self.find(parsed_args)
         backup = self.services.requests().cancel_backup(found.id)
         if parsed_args.wait and found.status is not BackupStatus.CREATING:
             jobs = self.services.database().jobs
             job = jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
             assert job is not None
-            job = self._waiter(parsed_args).job(job.id)
+            job = self.waiter(parsed_args).job(job.id)
             if job.status is not JobStatus.CANCELLED:
                 found_status = f"the verification is {job.status.value}, not CANCELLED"
                 self.ends(FAILED, ("error", found_status))
         elif parsed_args.wait:
-            backup = self._waiter(parsed_args).backup(backup.id)
-            self._ended(backup, BackupStatus.CANCELLED, backup.error)
+            backup = self.waiter(parsed_args).backup(backup.id)
+            self.expect(backup, BackupStatus.CANCELLED, backup.error)
         return self.backup_columns(parsed_args, backup, None)
 
 
-class Delete(_OnBackup):
-    """Delete a backup's manifests. Its packs stay, because other backups may need them."""
-
-    @override
-    def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.requests().delete_backup(self._find(parsed_args).id)
-        database = self.services.database()
-        deletion = database.jobs.latest(Subject.backup(backup.id), JobKind.DELETION)
-        if parsed_args.wait and deletion is not None:
-            # A running backup is cancelled first, so its status is not that of the deletion.
-            deletion = self._waiter(parsed_args).job(deletion.id)
-            backup = database.backups.get(backup.id)
-            self._ended(backup, BackupStatus.DELETED, deletion.error)
-        return self.backup_columns(parsed_args, backup, None)
-
-
-class Verify(_OnBackup):
+class Verify(OnBackup):
     """Prove that a backup can be restored: that its bytes exist, parse, and fit its schema.
 
     Options can be combined. backup show shows how far each table is proved, and when.
@@ -348,10 +337,10 @@ class Verify(_OnBackup):
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self._find(parsed_args)
+        backup = self.find(parsed_args)
         job = self.services.requests().verify_backup(backup.id, rungs=parsed_args.rungs or ())
         if parsed_args.wait:
-            job = self._waiter(parsed_args).verification(job.id)
+            job = self.waiter(parsed_args).verification(job.id)
             if problems := list(problems_of(job)):
                 self.ends(FAILED, *(("error", problem) for problem in problems))
         view = job_view(job)

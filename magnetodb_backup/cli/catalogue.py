@@ -11,7 +11,7 @@ from cliff.lister import Lister
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
-from magnetodb_backup.domain.backup.from_manifest import records_of
+from magnetodb_backup.domain.backup.from_manifest import as_deleted, records_of
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
@@ -116,6 +116,8 @@ class _Rebuild:
 
     def _stored(self, found: StoredBackup) -> tuple[str, ...]:
         backup, nodes = records_of(found.manifest, found.manifest_sha256)
+        if (deleted := found.deleted) is not None:
+            backup = as_deleted(backup, deleted.deleted_at, deleted.undelete_until)
         try:
             if not self._dry_run and self._backups.learn(backup, nodes):
                 return _row(backup, "added")
@@ -124,6 +126,8 @@ class _Rebuild:
         known = self._record(backup.id)
         if known is None:
             return _row(backup, "would be added")
+        if found.deleted is not None:
+            return self._known_of_deleted(known)
         if known.status in _ENDED_WITHOUT:
             return self._doubtful(
                 known, f"known as {known.status.value}, but its manifest is in the store; delete it"
@@ -133,6 +137,15 @@ class _Rebuild:
         if known.status in _WHOLE and known.manifest_sha256 != found.manifest_sha256:
             return self._doubtful(known, "known, but the store has another manifest of it")
         return _row(known, "known")
+
+    def _known_of_deleted(self, known: Backup) -> tuple[str, ...]:
+        if known.status not in _WHOLE:
+            return _row(known, "known")
+        return self._doubtful(
+            known,
+            f"known as {known.status.value}, but the store has it as deleted; delete it, then "
+            "undelete it if it is needed",
+        )
 
     def _unreadable(self, found: UnreadableBackup) -> list[tuple[str, ...]]:
         known = self._record(found.backup_id)

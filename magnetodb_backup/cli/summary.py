@@ -133,6 +133,15 @@ def _restorable(backup: Backup) -> str:
     )
 
 
+def _undelete(backup: Backup) -> str:
+    if backup.status is not BackupStatus.DELETED:
+        return ""
+    if backup.undelete_until is not None:
+        return f"possible until {moment(backup.undelete_until)}"
+    purged = f"; purged {moment(backup.purged_at)}" if backup.purged_at is not None else ""
+    return f"not possible{purged}"
+
+
 def _node_backup_line(node: NodeBackup) -> str:
     p = node.progress
     end = f": {node.error}" if node.error else ""
@@ -165,6 +174,8 @@ def backup_fields(
         "tables": _tables(backup),
         "created": moment(backup.created_at),
         "took": _took(backup),
+        "deleted": moment(backup.deleted_at),
+        "undelete": _undelete(backup),
         "saved": _saved(backup) if whole else "",
         "new": _new(backup) if whole else "",
         "restores": _restorable(backup),

@@ -60,6 +60,7 @@ def make_conductor(
             conf.conductor.build_stall_timeout, longest=conf.conductor.build_timeout
         ),
         stall_deadline=conf.conductor.stall_deadline,
+        undelete_period=conf.conductor.undelete_period,
     )
     loop = JobLoop(
         database,

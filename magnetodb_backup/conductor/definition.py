@@ -39,6 +39,7 @@ class RunnerSettings:
     rounds: int
     builds: BuildBounds = BuildBounds()
     stall_deadline: float = 3600.0
+    undelete_period: float = 604800.0
 
 
 @dataclass(frozen=True)

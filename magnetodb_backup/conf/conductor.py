@@ -60,6 +60,16 @@ OPTS = [
         "that does not answer must not keep a job, and the later ones of its cluster, for ever.",
     ),
     cfg.FloatOpt(
+        "undelete_period",
+        default=604800.0,
+        min=0,
+        max=315360000,
+        help="Time in seconds, by default seven days, for which a deleted backup can be undeleted. "
+        "Its manifests stay in the object store until then, and so do the packs that only it "
+        "needs. 0 means that a deletion removes all manifests at once, and cannot be undone. The "
+        "period of a backup begins with its deletion and does not change afterwards.",
+    ),
+    cfg.FloatOpt(
         "ownership_timeout",
         default=30.0,
         min=1,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
+from magnetodb_backup.database.deletions import DeletionStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
@@ -21,6 +22,7 @@ __all__ = [
     "BackupStore",
     "DamagedPackStore",
     "Database",
+    "DeletionStore",
     "JobStore",
     "NodeStore",
     "OwnershipStore",
@@ -36,6 +38,7 @@ class Database:
     def __init__(self, transactions: Transactions, clock: Callable[[], float] | None) -> None:
         self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
+        self.deletions = DeletionStore(transactions, clock)
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
         self.restores = RestoreStore(transactions)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -42,10 +42,12 @@ BACKUPS = Rows(
 )  # fmt: skip
 UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 _COMMITTED = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
+_NO_READERS = (JobKind.BACKUP, JobKind.DELETION, JobKind.UNDELETION)
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
 
 
-def _backup(row: BackupRow, *, with_selection: bool = True) -> Backup:
+def as_backup(row: BackupRow, *, with_selection: bool = True) -> Backup:
+    """Return a row as a record."""
     left_out = () if with_selection else ("selection",)
     values = {f.name: getattr(row, f.name) for f in fields(Backup) if f.name not in left_out}
     lists = {name: tuple(values[name] or ()) for name in ("notes", "data_centers")}
@@ -72,14 +74,15 @@ def unfinished_about(session: Session, subject: Subject) -> list[JobRow]:
     return list(session.scalars(query.with_for_update()))
 
 
-def _refuse_while_restoring(session: Session, backup_id: str) -> None:
+def _refuse_while_read(session: Session, backup_id: str, jobs: Iterable[JobRow]) -> None:
     query = select(RestoreRow.id).where(
         RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
     )
-    if running := list(session.scalars(query.order_by(RestoreRow.id))):
+    readers = [f"restore {id_}" for id_ in session.scalars(query.order_by(RestoreRow.id))]
+    readers += [f"{job.kind} {job.id}" for job in jobs if job.kind not in _NO_READERS]
+    if readers:
         raise Conflict(
-            f"backup {backup_id} is read by restore {', '.join(running)}; wait for its end or "
-            "cancel it"
+            f"backup {backup_id} is read by {', '.join(readers)}; wait for the end or cancel it"
         )
 
 
@@ -125,7 +128,7 @@ class BackupStore:
                 )
             )  # fmt: skip
             session.flush()
-            return _backup(row)
+            return as_backup(row)
 
         return self._transactions.write(work, serializable=True)
 
@@ -152,7 +155,7 @@ class BackupStore:
 
     def get(self, backup_id: str) -> Backup:
         """Return the backup with exactly this ID; NotFound otherwise."""
-        return self._transactions.run(lambda s: _backup(BACKUPS.get(s, backup_id)))
+        return self._transactions.run(lambda s: as_backup(BACKUPS.get(s, backup_id)))
 
     def find(self, id_or_name: str) -> Backup:
         """Return the backup by ID, by name (not deleted), or by 8 or more digits of its ID.
@@ -165,7 +168,7 @@ class BackupStore:
             def named() -> list[BackupRow]:
                 return self._named(session, id_or_name) if id_or_name else []
 
-            return _backup(BACKUPS.find(session, id_or_name, named))
+            return as_backup(BACKUPS.find(session, id_or_name, named))
 
         return self._transactions.run(work)
 
@@ -211,7 +214,7 @@ class BackupStore:
                 descending=direction == "desc",
                 without=[BackupRow.selection],
             )
-            return tuple(_backup(row, with_selection=False) for row in rows)
+            return tuple(as_backup(row, with_selection=False) for row in rows)
 
         return self._transactions.run(work)
 
@@ -236,7 +239,7 @@ class BackupStore:
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
             session.flush()
-            return _backup(row)
+            return as_backup(row)
 
         return self._transactions.write(work)
 
@@ -248,29 +251,32 @@ class BackupStore:
             row = BACKUPS.get(session, backup_id, lock=True)
             BACKUPS.set(row, values)
             session.flush()
-            return _backup(row)
+            return as_backup(row)
 
         return self._transactions.write(work)
 
     def request_deletion(self, backup_id: str) -> Job:
-        """Record the job that deletes a backup; the backup's other jobs are to be cancelled.
+        """Record the job that deletes a backup.
 
         The backup becomes DELETING, unless it is still CREATING and has to be cancelled first.
 
         :raises NotFound: if there is no such backup.
-        :raises Conflict: if a deletion or a restore of the backup is not finished, or if it is
-            deleted.
+        :raises Conflict: if a restore or a verification reads the backup, naming it, if a deletion
+            or an undeletion is not finished, or if the backup is deleted.
         """
 
         def work(session: Session) -> Job:
             backup = BACKUPS.get(
                 session, backup_id, lock=True
             )  # serialises requests about one backup
-            _refuse_while_restoring(session, backup_id)
-            for other in unfinished_about(session, Subject.backup(backup_id)):
-                if other.kind == JobKind.DELETION:
+            others = unfinished_about(session, Subject.backup(backup_id))
+            _refuse_while_read(session, backup_id, others)
+            for other in others:
+                if other.kind != JobKind.BACKUP:
+                    article = "an" if other.kind == JobKind.UNDELETION else "a"
                     raise Conflict(
-                        f"a deletion of backup {backup_id} is {other.status}; wait for its end"
+                        f"{article} {other.kind} of backup {backup_id} is {other.status}; wait for "
+                        "its end"
                     )
                 other.cancel_requested, other.updated_at = True, now()
             created = now()

@@ -144,6 +144,9 @@ class BackupRow(RecordRow):
     figures: Mapped[bool] = mapped_column(Boolean, server_default=false())
     notes: Mapped[Any] = mapped_column(Document, nullable=True)
     data_centers: Mapped[Any] = mapped_column(Document, nullable=True)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    undelete_until: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
 
 
 class NodeBackupRow(NodeRecordRow):

@@ -32,6 +32,7 @@ class JobKind:
     BACKUP = "backup"
     VERIFICATION = "verification"
     DELETION = "deletion"
+    UNDELETION = "undeletion"
     RESTORE = "restore"
 
 

@@ -23,6 +23,9 @@ class Requests(Protocol):
     def delete_backup(self, backup_id: str) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first."""
 
+    def undelete_backup(self, backup_id: str) -> Backup:
+        """Ask for the undeletion of a deleted backup."""
+
     def verify_backup(
         self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
     ) -> Job:

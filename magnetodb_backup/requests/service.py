@@ -78,11 +78,21 @@ class RecordedRequests:
     def delete_backup(self, backup_id: str) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first.
 
-        :raises Conflict: if it is deleted, or a deletion runs.
+        :raises Conflict: if it is deleted, if a deletion runs, or if a restore or a verification
+            reads it, naming that.
         """
         backup = self._database.backups.get(backup_id)
         backups.check_deletable(backup)
         self._database.backups.request_deletion(backup_id)
+        self._wake_conductor()
+        return self._database.backups.get(backup_id)
+
+    def undelete_backup(self, backup_id: str) -> Backup:
+        """Ask for the undeletion of a deleted backup.
+
+        :raises Conflict: if it is not deleted, if its undelete period is over, or if it is purged.
+        """
+        self._database.deletions.request_undeletion(backup_id)
         self._wake_conductor()
         return self._database.backups.get(backup_id)
 

@@ -50,6 +50,9 @@ class Refusing:
     def delete_backup(self, backup_id: str) -> Backup:
         raise self._error
 
+    def undelete_backup(self, backup_id: str) -> Backup:
+        raise self._error
+
     def verify_backup(
         self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
     ) -> Job:
@@ -85,6 +88,7 @@ REQUESTS = [
     ("POST", BACKUPS, as_json({"scope": {"type": "all"}})),
     ("DELETE", f"{BACKUPS}/{MISSING}", {}),
     ("POST", f"{BACKUPS}/{MISSING}/cancel", {}),
+    ("POST", f"{BACKUPS}/{MISSING}/undelete", {}),
     ("POST", f"{BACKUPS}/{MISSING}/verify", {}),
 ]
 

@@ -22,7 +22,7 @@ from magnetodb_backup.database.models import Base
 from magnetodb_backup.database.session import make_engine
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.jobs import Subject
-from magnetodb_backup.errors import InvalidValue
+from magnetodb_backup.errors import Conflict, InvalidValue
 
 BACKUP_ID = "11111111-1111-4111-8111-111111111111"
 
@@ -182,6 +182,20 @@ def test_what_running_restores_waited_for_is_no_error(database_url: str) -> None
         "RESTORING": ("", "waits for backup b"),
         "RESTORE_FAILED": ("the disk is full", ""),
     }
+    database.close()
+
+
+def test_what_was_deleted_before_has_nothing_in_the_store(database_url: str) -> None:
+    """Its manifests were removed at once: it is neither undeleted nor purged."""
+    _upgrade_to(database_url, "0010")
+    _insert_as_then(database_url, status="DELETED", manifest_sha256="0" * 64)
+    database = connect(database_url)
+    database.sync()
+    kept = database.backups.get(BACKUP_ID)
+    assert (kept.deleted_at, kept.undelete_until, kept.purged_at) == (None, None, None)
+    assert database.deletions.due("c") == ()
+    with pytest.raises(Conflict, match=f"{BACKUP_ID} cannot be undeleted: an older release"):
+        database.deletions.request_undeletion(BACKUP_ID)
     database.close()
 
 

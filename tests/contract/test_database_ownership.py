@@ -17,6 +17,7 @@ from magnetodb_backup.database import (
     BackupStore,
     DamagedPackStore,
     Database,
+    DeletionStore,
     JobStore,
     RestoreStore,
     connect,
@@ -172,6 +173,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
         "proofs": ProofStore,
+        "deletions": DeletionStore,
     }
     public = {
         f"{name}.{method}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import text
@@ -17,8 +17,10 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
-from tests.lab.catalogue import job_of
-from tests.unit.domain.samples import NODE_BACKUP
+from tests.lab.catalogue import job_of, recorded
+from tests.unit.domain.samples import NODE_BACKUP, TIME
+
+_CENTURY = timedelta(days=36525)
 
 
 class Owned:
@@ -33,6 +35,9 @@ class Owned:
         self.source = database.backups.set_status(source.id, BackupStatus.CREATED)
         request = RestoreRequest(source.id)
         self.restore = database.restores.create(request, str(uuid.uuid4()), "c", "c")
+        self.due = recorded(database, "c", BackupStatus.DELETED)
+        self.undeletable = recorded(database, "c", BackupStatus.DELETED)
+        database.deletions.record(self.undeletable.id, TIME, undelete_until=TIME + _CENTURY)
 
     def _backup(self) -> Backup:
         request = BackupRequest({"type": "all"})
@@ -88,6 +93,13 @@ WRITES: dict[str, Write] = {
         o.backup.id,
         [Proof("ks", "t", Rung.EXISTS, Outcome.PROVED, datetime.now(timezone.utc), "job")],
     ),
+    "deletions.record": lambda d, o: d.deletions.record(o.due.id, TIME, undelete_until=TIME),
+    "deletions.begin_purge": lambda d, o: d.deletions.begin_purge(o.due.id),
+    "deletions.purged": lambda d, o: d.deletions.purged(o.due.id),
+    "deletions.request_undeletion": lambda d, o: d.deletions.request_undeletion(o.undeletable.id),
+    "deletions.undone": lambda d, o: d.deletions.undone(
+        o.undeletable.id, BackupStatus.CREATED, TIME
+    ),
     "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }
 READS = {
@@ -101,6 +113,6 @@ READS = {
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
-    *("restores.live_ids", "jobs.step_results"),
+    *("restores.live_ids", "jobs.step_results", "deletions.now", "deletions.due"),
 }
 BEFORE_A_FENCE = {"jobs.claim"}  # by which a conductor gets its fence

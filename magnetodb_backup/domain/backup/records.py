@@ -51,6 +51,10 @@ class Backup:
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
     ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
     those whose nodes it consists of; empty for all.
+
+    ``deleted_at`` is when a deleted backup was deleted, None if an older release did it.
+    ``undelete_until`` is until when it can be undeleted, None if it cannot any more; ``purged_at``
+    is when the last of its manifests was removed.
     """
 
     id: str
@@ -77,6 +81,9 @@ class Backup:
     figures: bool = False
     notes: tuple[str, ...] = ()
     data_centers: tuple[str, ...] = ()
+    deleted_at: datetime | None = None
+    undelete_until: datetime | None = None
+    purged_at: datetime | None = None
 
 
 @dataclass(frozen=True)

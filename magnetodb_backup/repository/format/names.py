@@ -12,6 +12,7 @@ _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST_CONTAINER = 256
 BACKUPS = "backups/"
+DELETED = "deleted/"
 PACKS = "packs/"
 
 
@@ -79,6 +80,11 @@ def backup_prefix(backup_id: str) -> str:
 def manifest_name(backup_id: str) -> str:
     """Return the name of the backup manifest."""
     return f"{backup_prefix(backup_id)}manifest.json"
+
+
+def deleted_manifest_name(backup_id: str) -> str:
+    """Return the name under which the manifest of a deleted backup is kept for an undeletion."""
+    return f"{DELETED}{check_uuid(backup_id, 'backup')}/manifest.json"
 
 
 def schema_name(backup_id: str) -> str:

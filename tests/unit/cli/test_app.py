@@ -24,8 +24,9 @@ from tests.unit.cli.conftest import Shell
 
 COMMANDS = [
     "backup cancel", "backup create", "backup delete", "backup files", "backup list",
-    "backup show", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
-    "node list", "restore cancel", "restore create", "restore list", "restore show", "status check",
+    "backup show", "backup undelete", "backup verify", "catalogue rebuild", "db sync", "db version",
+    "node forget", "node list", "restore cancel", "restore create", "restore list", "restore show",
+    "status check",
 ]  # fmt: skip
 
 
