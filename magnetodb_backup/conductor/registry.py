@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from magnetodb_backup.conductor.backup.definition import BackupDefinition
+from magnetodb_backup.conductor.collection.definition import Collection, Survey
 from magnetodb_backup.conductor.definition import JobDefinition
 from magnetodb_backup.conductor.deletion import Deletion
 from magnetodb_backup.conductor.restore.definition import RestoreDefinition
@@ -14,4 +15,6 @@ DEFINITIONS: tuple[JobDefinition, ...] = (
     RestoreDefinition(),
     Deletion(),
     Verification(),
+    Collection(),
+    Survey(),
 )

@@ -15,6 +15,7 @@ from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, R
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
 from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupRequest,
@@ -332,6 +333,33 @@ class BackupStore:
             )
             rows = session.execute(query.order_by(BackupRow.created_at.desc()).limit(limit))
             return tuple(CommittedBackup(id_, sha256) for id_, sha256 in rows)
+
+        return self._transactions.run(work)
+
+    def manifests_of(self, cluster: str, host_id: str) -> NodeManifests:
+        """Return what the catalogue knows of the manifests of one node.
+
+        Those of complete backups are required. What a deleted backup may still have is found in
+        the store.
+        """
+
+        def work(session: Session) -> NodeManifests:
+            of_node = (NodeBackupRow.backup_id == BackupRow.id) & (NodeBackupRow.host_id == host_id)
+            query = (
+                select(BackupRow.id, BackupRow.status, NodeBackupRow.record)
+                .outerjoin(NodeBackupRow, of_node)
+                .where(BackupRow.cluster == cluster)
+                .where(BackupRow.status != BackupStatus.DELETED.value)
+            )
+            known, absent = [], []
+            for id_, status, record in session.execute(query):
+                required = status in _COMMITTED
+                sha256 = record["manifest_sha256"] if record else ""
+                if sha256:
+                    known.append(KnownManifest(id_, record["manifest_size"], sha256, required))
+                elif required:
+                    absent.append(id_)
+            return NodeManifests(tuple(known), tuple(absent))
 
         return self._transactions.run(work)
 

@@ -33,6 +33,8 @@ class JobKind:
     VERIFICATION = "verification"
     DELETION = "deletion"
     RESTORE = "restore"
+    COLLECTION = "collection"
+    SURVEY = "survey"
 
 
 class SubjectKind(str, enum.Enum):

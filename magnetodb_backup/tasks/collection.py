@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from magnetodb_backup.repository.collect.records import ContainerUse, KnownManifest
+from magnetodb_backup.domain.backup.collection import ContainerUse, KnownManifest
 from magnetodb_backup.tasks.kinds import Task, TaskKind
 
 

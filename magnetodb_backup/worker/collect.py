@@ -6,10 +6,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 
+from magnetodb_backup.domain.backup.collection import ContainerUse
 from magnetodb_backup.errors import ConductorSilent, Conflict, InvalidValue
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.collect.collect import collect_container
-from magnetodb_backup.repository.collect.records import Caller, ContainerUse, Terms
+from magnetodb_backup.repository.collect.records import Caller, Terms
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.collection import Collect

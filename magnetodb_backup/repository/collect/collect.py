@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from magnetodb_backup.domain.backup.collection import ContainerUse
 from magnetodb_backup.errors import Conflict
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.collect.first_look import load_first_look, store_first_look
 from magnetodb_backup.repository.collect.look import Look
 from magnetodb_backup.repository.collect.manifests import Marking
-from magnetodb_backup.repository.collect.records import Caller, ContainerUse, Terms
+from magnetodb_backup.repository.collect.records import Caller, Terms
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
 

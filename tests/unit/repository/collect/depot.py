@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from magnetodb_backup.domain.backup.collection import ContainerUse, KnownManifest
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.repository.collect.collect import collect_container
 from magnetodb_backup.repository.collect.look import Look
-from magnetodb_backup.repository.collect.records import Caller, ContainerUse, KnownManifest, Terms
+from magnetodb_backup.repository.collect.records import Caller, Terms
 from magnetodb_backup.repository.format.names import FIRST_LOOK
 from magnetodb_backup.repository.upload.file_index import FileIndex
 from tests.unit.repository.backups import commit
