@@ -218,7 +218,7 @@ def test_trap_1_manifest_that_the_job_does_not_know(cluster: Cluster) -> None:
 # Traps 5 and 6: interrupted anywhere
 
 
-@pytest.mark.parametrize("step", ["containers", "node", "collect"])
+@pytest.mark.parametrize("step", ["containers", "node"])
 def test_trap_6_collection_resumes_after_its_conductor_died(cluster: Cluster, step: str) -> None:
     first, second = two_backups(cluster)
     delete(cluster, first)
