@@ -40,6 +40,10 @@ from tests.unit.repository.stores import Store
 from tests.unit.worker.fake_node import FakeNode
 
 GRACE = 1_000_000.0  # longer than any example runs
+# At least one of catalogue, index and listing has the manifests.
+LACKING = st.sampled_from(
+    ["nothing", "catalogue", "listing", "index and listing", "index and catalogue"]
+)
 CRASHES = st.none() | st.integers(0, 6)
 
 
@@ -117,14 +121,22 @@ class Repository(RuleBasedStateMachine):
     def lose_index(self) -> None:
         self.disk.index_path.unlink(missing_ok=True)
 
+    @rule(crash=CRASHES, lacking=LACKING)
+    def collect_again_later(self, crash: int | None, lacking: str) -> None:
+        self.collect(crash, lacking, beside=False)
+        self.now += GRACE * 1.1
+        self.collect(None, lacking, beside=True)
+
     @rule(
         crash=CRASHES,
-        lacking=st.sampled_from(["nothing", "catalogue", "listing"]),
+        lacking=LACKING,
         beside=st.booleans(),
     )
     def collect(self, crash: int | None, lacking: str, *, beside: bool) -> None:
-        known = [] if lacking == "catalogue" else list(self.known.values())
-        hidden = "backups/" if lacking == "listing" else "nothing"
+        if "index" in lacking:
+            self.lose_index()
+        known = [] if "catalogue" in lacking else list(self.known.values())
+        hidden = "backups/" if "listing" in lacking else "nothing"
         self.store.unlisted = lambda name: name.startswith(hidden)
         self.begin_backup = beside
         task = Collect(
