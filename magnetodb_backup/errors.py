@@ -76,6 +76,10 @@ class TaskStalled(Transient):
     """A task of a worker makes no progress."""
 
 
+class ConductorSilent(Transient):
+    """The conductor has not asked for a task for so long that the task must not continue."""
+
+
 class DatabaseUnavailable(Transient):
     """The database does not answer."""
 
@@ -174,6 +178,10 @@ class SchemaDiffers(Permanent):
 
 class RestoreRefused(Permanent):
     """Preflight found problems that forbid the requested restore."""
+
+
+class CollectionRefused(Permanent):
+    """It is not certain which packs the backups of a node need, so none is removed."""
 
 
 class StagedFilesLost(Permanent):

@@ -14,6 +14,7 @@ from oslo_middleware import healthcheck
 
 from magnetodb_backup.api.guard import Guard
 from magnetodb_backup.api.handlers.backups import Backup, backups
+from magnetodb_backup.api.handlers.collections import Collections
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
@@ -132,6 +133,7 @@ def make_routes(
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.set_error_serializer(_serialize)
     versions, backup, restore = Versions(tools), Backup(tools), Restore(tools)
+    collection = Collections(tools)
     app.add_route("/", versions)
     app.add_route("/v1", versions, suffix="version")
     app.add_route("/v1/openapi.json", versions, suffix="document")
@@ -146,6 +148,8 @@ def make_routes(
     app.add_route("/v1/restores/{restore_id}", restore)
     app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
     app.add_route("/v1/nodes", Nodes(tools))
+    app.add_route("/v1/repository/collections", collection)
+    app.add_route("/v1/repository/collections/{collection_id}", collection, suffix="one")
     return app
 
 

@@ -18,7 +18,11 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts, process
-from magnetodb_backup.conductor.definition import BuildBounds, RunnerSettings
+from magnetodb_backup.conductor.definition import (
+    BuildBounds,
+    CollectionSettings,
+    RunnerSettings,
+)
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
@@ -30,6 +34,7 @@ from magnetodb_backup.messaging.worker import WorkerClient
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
+_SHORTEST_LEASE = 60.0  # seconds
 
 
 def _process_name() -> str:
@@ -61,6 +66,10 @@ def make_conductor(
         ),
         stall_deadline=conf.conductor.stall_deadline,
         undelete_period=conf.conductor.undelete_period,
+        collection=CollectionSettings(
+            grace=conf.conductor.collect_grace,
+            lease=max(_SHORTEST_LEASE, 10 * conf.conductor.poll_interval),
+        ),
     )
     loop = JobLoop(
         database,

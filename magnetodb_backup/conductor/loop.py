@@ -161,11 +161,18 @@ class JobLoop:
 
 def _show_waiting(database: Database, restore_id: str, other: Job) -> None:
     """Note in the record of a restore that it waits for ``other``."""
-    what = other.kind if other.kind in _OWN_NAMES else f"{other.kind} of backup"
-    text = f"waits for {what} {other.subject.id} of this cluster"
+    text = f"waits for {_named(other)} of this cluster"
     restore = database.restores.get(restore_id)
     if restore.status is RestoreStatus.RESTORING and restore.waiting_for != text:
         database.restores.update(restore_id, waiting_for=text)
+
+
+def _named(job: Job) -> str:
+    """Return the job as a text that names its subject, unless that is the cluster."""
+    if job.subject.kind is SubjectKind.CLUSTER:
+        return f"the {job.kind}"
+    what = job.kind if job.kind in _OWN_NAMES else f"{job.kind} of backup"
+    return f"{what} {job.subject.id}"
 
 
 class Server(Protocol):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from magnetodb_backup.conductor.backup.definition import BackupDefinition
+from magnetodb_backup.conductor.collection.definition import Collection, Survey
 from magnetodb_backup.conductor.definition import JobDefinition
 from magnetodb_backup.conductor.deletion import Deletion, Undeletion
 from magnetodb_backup.conductor.restore.definition import RestoreDefinition
@@ -15,4 +16,6 @@ DEFINITIONS: tuple[JobDefinition, ...] = (
     Deletion(),
     Undeletion(),
     Verification(),
+    Collection(),
+    Survey(),
 )

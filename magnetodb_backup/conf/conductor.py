@@ -78,6 +78,14 @@ OPTS = [
         "a conductor's jobs. Heartbeats are three times as frequent. All conductors need the "
         "same value.",
     ),
+    cfg.FloatOpt(
+        "collect_grace",
+        default=86400.0,
+        min=0,
+        help="Time in seconds for which a pack must be known to be of no use to any backup before "
+        "a collection removes it. A first collection records which packs are of no use; a later "
+        "one removes those that have been recorded for so long and still are.",
+    ),
     cfg.IntOpt(
         "snapshot_rounds",
         default=3,

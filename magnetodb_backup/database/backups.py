@@ -15,6 +15,7 @@ from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, R
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
 from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupRequest,
@@ -338,6 +339,38 @@ class BackupStore:
             )
             rows = session.execute(query.order_by(BackupRow.created_at.desc()).limit(limit))
             return tuple(CommittedBackup(id_, sha256) for id_, sha256 in rows)
+
+        return self._transactions.run(work)
+
+    def manifests_of(self, cluster: str, host_id: str) -> NodeManifests:
+        """Return what the catalogue knows of the manifests of one node.
+
+        Those of complete backups are required, and of deleted ones that can be undeleted. What
+        other deleted backups may still have is found in the store.
+        """
+
+        def work(session: Session) -> NodeManifests:
+            of_node = (NodeBackupRow.backup_id == BackupRow.id) & (NodeBackupRow.host_id == host_id)
+            query = (
+                select(
+                    BackupRow.id, BackupRow.status, BackupRow.undelete_until, NodeBackupRow.record
+                )
+                .outerjoin(NodeBackupRow, of_node)
+                .where(BackupRow.cluster == cluster)
+                .where(
+                    (BackupRow.status != BackupStatus.DELETED.value)
+                    | BackupRow.undelete_until.is_not(None)
+                )
+            )
+            known, absent = [], []
+            for id_, status, undelete_until, record in session.execute(query):
+                required = status in _COMMITTED or undelete_until is not None
+                sha256 = record["manifest_sha256"] if record else ""
+                if sha256:
+                    known.append(KnownManifest(id_, record["manifest_size"], sha256, required))
+                elif required:
+                    absent.append(id_)
+            return NodeManifests(tuple(known), tuple(absent))
 
         return self._transactions.run(work)
 

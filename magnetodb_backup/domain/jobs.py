@@ -34,6 +34,8 @@ class JobKind:
     DELETION = "deletion"
     UNDELETION = "undeletion"
     RESTORE = "restore"
+    COLLECTION = "collection"
+    SURVEY = "survey"
 
 
 class SubjectKind(str, enum.Enum):

@@ -31,6 +31,14 @@ class Requests(Protocol):
     ) -> Job:
         """Ask for a verification of the named rungs; return its job."""
 
+    def create_collection(
+        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+    ) -> Job:
+        """Ask for the removal of the packs that no backup needs; return its job."""
+
+    def create_survey(self, cluster: str | None) -> Job:
+        """Ask for a report of what is stored; return its job."""
+
     def create_restore(self, request: RestoreRequest) -> Restore:
         """Record a restore that is to be made, or planned."""
 

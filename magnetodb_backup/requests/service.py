@@ -13,10 +13,10 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
-from magnetodb_backup.domain.jobs import Job, JobKind, Subject
+from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.requests import backups, restores
+from magnetodb_backup.requests import backups, collections, restores
 from magnetodb_backup.requests.clusters import choose_cluster, choose_target
 
 LOG = logging.getLogger(__name__)
@@ -116,6 +116,35 @@ class RecordedRequests:
                 "rungs": [rung.value for rung in wanted],
             },
         )
+        self._wake_conductor()
+        return job
+
+    def create_collection(
+        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+    ) -> Job:
+        """Ask for the removal of the packs that no backup needs, or for a report of them.
+
+        ``grace`` in seconds replaces ``[conductor] collect_grace``.
+
+        :raises InvalidValue: for a grace period that is no time.
+        :raises NotFound: for a cluster that no worker reports.
+        :raises Conflict: if a collection of the cluster is not finished.
+        """
+        collections.check_grace(grace)
+        name = choose_cluster(cluster, self._clusters())
+        job = self._database.jobs.create(
+            JobKind.COLLECTION, Subject.cluster(name), name, {"dry_run": dry_run, "grace": grace}
+        )
+        self._wake_conductor()
+        return job
+
+    def create_survey(self, cluster: str | None) -> Job:
+        """Ask for a report of what is stored, and of what each backup alone holds.
+
+        :raises NotFound: for a cluster that no worker reports.
+        """
+        name = choose_cluster(cluster, self._clusters())
+        job = self._database.jobs.create(JobKind.SURVEY, Subject(SubjectKind.NONE), name, {})
         self._wake_conductor()
         return job
 

@@ -48,6 +48,7 @@ class TaskKind(str, enum.Enum):
     RESTORE_DISCARD = "restore_discard"
     VERIFY_PARSE = "verify_parse"
     VERIFY_SCHEMA = "verify_schema"
+    COLLECT = "collect"
 
 
 # What can be done on a node whose Cassandra does not run.
@@ -66,6 +67,7 @@ WITHOUT_CASSANDRA = frozenset(
         TaskKind.RESTORE_DISCARD,
         TaskKind.VERIFY_PARSE,
         TaskKind.VERIFY_SCHEMA,
+        TaskKind.COLLECT,
     }
 )
 
@@ -86,6 +88,7 @@ STALLING = frozenset(
         TaskKind.FIGURES_BEFORE,
         TaskKind.FIGURES_AFTER,
         TaskKind.RESTORE_DOWNLOAD,
+        TaskKind.COLLECT,
     }
 )
 

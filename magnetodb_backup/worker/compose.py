@@ -15,12 +15,14 @@ from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.kinds import TaskStatus
 from magnetodb_backup.worker import heartbeat
+from magnetodb_backup.worker.backup.containers import Containers
 from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
 from magnetodb_backup.worker.backup.left_snapshots import LeftSnapshots
 from magnetodb_backup.worker.backup.prepare import PrepareWork
 from magnetodb_backup.worker.backup.schema import SchemaReadWork
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
 from magnetodb_backup.worker.backup.upload import UploadWork
+from magnetodb_backup.worker.collect import CollectWork
 from magnetodb_backup.worker.dispatch import Dispatcher
 from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.node import LocalNode
@@ -104,6 +106,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
     restoring = RestoreSettings(prefix, settings.download, settings.head_room_percent)
     finished = FinishedUploads(settings.state_dir)
     snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
+    containers = Containers(settings.state_dir)
     keeper = StagingKeeper(node, settings.staging_max_age)
     one_by_one = RestoreQueue().one_by_one(
         [
@@ -124,9 +127,9 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         *SchemaReadWork(node, storage, prefix).handlers(),
         *snapshots.handlers(),
         *UploadWork(
-            node, storage, snapshots, finished, settings.upload,
-            prefix=prefix, state_dir=settings.state_dir,
+            node, storage, snapshots, finished, settings.upload, containers, prefix=prefix
         ).handlers(),
+        *CollectWork(node, storage, containers, prefix=prefix).handlers(),
         *FingerprintWork(
             node, storage, prefix=prefix, state_dir=settings.state_dir, concurrency=concurrency
         ).handlers(),

@@ -58,6 +58,14 @@ class Refusing:
     ) -> Job:
         raise self._error
 
+    def create_collection(
+        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+    ) -> Job:
+        raise self._error
+
+    def create_survey(self, cluster: str | None) -> Job:
+        raise self._error
+
     def create_restore(self, request: RestoreRequest) -> Restore:
         raise self._error
 

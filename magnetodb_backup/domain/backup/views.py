@@ -123,3 +123,19 @@ def job_view(job: Job) -> dict[str, Any]:
         "created_at": time_view(job.created_at),
         "updated_at": time_view(job.updated_at),
     }
+
+
+def collection_view(job: Job) -> dict[str, Any]:
+    """Return the fields of a collection, or of a survey: its job."""
+    return {
+        "id": job.id,
+        "cluster": job.cluster,
+        "status": job.status.value,
+        "error": job.error,
+        "dry_run": bool(job.parameters.get("dry_run", False)),
+        "grace": job.parameters.get("grace"),
+        "result": job.result,
+        "progress": job.progress,
+        "created_at": time_view(job.created_at),
+        "updated_at": time_view(job.updated_at),
+    }
