@@ -81,9 +81,9 @@ def remove(cluster: Cluster, name: str) -> None:
         (node.data.table_directory(0, node.tables[0]) / f"{name}-big-Data.db").unlink()
 
 
-def delete(cluster: Cluster, backup: Backup) -> None:
+def delete(cluster: Cluster, backup: Backup, undelete_period: float = 0.0) -> None:
     cluster.database.backups.request_deletion(backup.id)
-    cluster.run(backup, JobKind.DELETION)
+    cluster.run(backup, JobKind.DELETION, undelete_period=undelete_period)
 
 
 def two_backups(cluster: Cluster) -> tuple[Backup, Backup]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Resource
 from magnetodb_backup.errors import Conflict, StorageUnavailable
 from magnetodb_backup.repository.format.names import (
@@ -81,6 +82,38 @@ def test_grace_of_the_request(cluster: Cluster) -> None:
     later(cluster, 2000.0)
     assert collect(cluster).total.freed_packs == 0
     assert collect(cluster, grace=1000.0).total.freed_packs == 3
+
+
+def test_packs_of_a_deleted_backup_stay_until_it_cannot_be_undeleted(cluster: Cluster) -> None:
+    first, _ = two_backups(cluster)
+    delete(cluster, first, undelete_period=3 * WAIT)
+    before = packs(cluster)
+    for _ in range(2):
+        assert collect(cluster).total.waiting_packs == 0
+        later(cluster)
+    assert packs(cluster) == before
+    cluster.database.deletions.request_undeletion(first.id)
+    assert cluster.run(first, JobKind.UNDELETION).status is BackupStatus.CREATED
+    assert cluster.verify(first)["problems"] == []
+    delete(cluster, first, undelete_period=WAIT / 2)
+    later(cluster)
+    assert collect(cluster, dry_run=True).total.waiting_packs == 0
+    assert cluster.database.backups.get(first.id).purged_at is None
+    assert collect(cluster).total.waiting_packs == 3  # purged, and seen unreferenced once
+    assert cluster.database.backups.get(first.id).purged_at is not None
+    later(cluster)
+    assert collect(cluster).total.freed_packs == 3
+
+
+def test_sweep_is_refused_if_a_deleted_backup_lost_a_manifest(cluster: Cluster) -> None:
+    """It could be undeleted, and its packs are not known."""
+    first, _ = two_backups(cluster)
+    delete(cluster, first, undelete_period=10 * WAIT)
+    host_id = cluster.nodes[2].me.host_id
+    cluster.store.delete(cluster_container(PREFIX, CLUSTER), node_manifest_name(first.id, host_id))
+    found = collect(cluster)
+    assert first.id in of_node(found, cluster, 2).error
+    assert not of_node(found, cluster, 1).error
 
 
 def test_survey_says_what_only_one_backup_holds(cluster: Cluster) -> None:
