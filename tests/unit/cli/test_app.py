@@ -25,7 +25,9 @@ from tests.unit.cli.conftest import Shell
 COMMANDS = [
     "backup cancel", "backup create", "backup delete", "backup files", "backup list",
     "backup show", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
-    "node list", "restore cancel", "restore create", "restore list", "restore show", "status check",
+    "node list", "restore cancel", "restore create", "restore list", "restore show",
+    "schedule create", "schedule delete", "schedule list", "schedule pause", "schedule resume",
+    "schedule run", "schedule set", "schedule show", "status check",
 ]  # fmt: skip
 
 
