@@ -337,6 +337,13 @@ def test_conductors_that_have_seen_the_same_make_one_backup(
     assert len(backups_of(database)) == 1
 
 
+def wait_for_backups(database: Database, count: int) -> None:
+    wait_for(
+        lambda: len(backups_of(database)) >= count,
+        deadline=60, what=f"{count} backups", interval=0.02,
+    )  # fmt: skip
+
+
 def test_loops_side_by_side(tmp_path: Path, database: Database, clock: Clock) -> None:
     schedule = scheduled(database, cron="*/10 * * * *")
     stopping = threading.Event()
@@ -347,10 +354,7 @@ def test_loops_side_by_side(tmp_path: Path, database: Database, clock: Clock) ->
             thread.start()
         for number in range(1, 11):
             clock.now += 600
-            wait_for(
-                lambda number=number: len(backups_of(database)) >= number,
-                deadline=30, what=f"backup {number}", interval=0.02,
-            )  # fmt: skip
+            wait_for_backups(database, number)
             complete(database, runs_of(database, schedule)[0].backup_id)
         stopping.set()
         for loop, thread in zip(loops, threads, strict=True):
