@@ -86,11 +86,13 @@ def model(
 
 
 def timetable(zone: str, minutes: Iterable[int], hours: Iterable[int], star: bool) -> Timetable:
-    """Return the timetable; ``star`` writes a list of all numbers as ``*``."""
+    """Return the timetable; ``star`` writes every Nth number as ``*/N``."""
 
     def field(numbers: Iterable[int], size: int) -> str:
         chosen = sorted(numbers)
-        return "*" if star and len(chosen) == size else ",".join(map(str, chosen))
+        step = size // len(chosen)
+        stepped = star and chosen == list(range(0, size, step))
+        return f"*/{step}".removesuffix("/1") if stepped else ",".join(map(str, chosen))
 
     return Timetable(f"{field(minutes, 60)} {field(hours, 24)} * * *", zone)
 
@@ -114,18 +116,26 @@ def test_every_change_of_clocks(zone: str) -> None:
         for minutes, hours in (
             (frozenset({30}), near),
             (frozenset({0, 15, 45}), near),
+            (frozenset({0, 20, 40}), near),
+            (frozenset({10}), frozenset(range(hour % 2, 24, 2))),
             (frozenset({0, 30}), everything),
         ):
             check_against_model(zone, minutes, hours, change, star=True)
 
 
-_minutes = st.frozensets(st.integers(0, 59), min_size=1, max_size=4)
-_hours = st.frozensets(st.integers(0, 23), min_size=1, max_size=5) | st.just(frozenset(range(24)))
+_minutes = st.frozensets(st.integers(0, 59), min_size=1, max_size=4) | st.sampled_from(
+    [frozenset(range(0, 60, step)) for step in (5, 15, 20, 30)]
+)
+_hours = st.frozensets(st.integers(0, 23), min_size=1, max_size=5) | st.sampled_from(
+    [frozenset(range(0, 24, step)) for step in (1, 2, 3)]
+)
 _changes = st.sampled_from(ZONES).flatmap(
     lambda zone: st.tuples(st.just(zone), st.sampled_from(changes(zone)))
 )
-# Within two days of a change, with seconds and fractions.
-_offsets = st.integers(-172_800_000_000, 172_800_000_000).map(lambda n: timedelta(microseconds=n))
+# Within two hours or two days of a change, with seconds and fractions.
+_offsets = st.sampled_from([7_200_000_000, 172_800_000_000]).flatmap(
+    lambda n: st.integers(-n, n).map(lambda number: timedelta(microseconds=number))
+)
 
 
 @given(_changes, _minutes, _hours, st.booleans())

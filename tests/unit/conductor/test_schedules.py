@@ -317,6 +317,8 @@ def test_conductors_that_look_at_the_same_second_make_one_backup(
             for backup in backups:
                 if backup.status is BackupStatus.CREATING:
                     complete(database, backup.id)
+            assert at_once([loop.look for loop in loops]) == []
+            assert len(backups_of(database)) == len(backups)
     for schedule in schedules:
         assert [run.planned_at.hour for run in runs_of(database, schedule)] == [5, 4, 3, 2, 1]
 
