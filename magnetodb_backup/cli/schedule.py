@@ -40,8 +40,8 @@ def _add_timing(parser: ArgumentParser, *, change: bool = False) -> None:
         "--cron",
         required=not change,
         metavar="EXPRESSION",
-        help="planned times: minute, hour, day of month, month and day of week, as in a crontab, "
-        "for example '30 2 * * *'",
+        help="planned times: minute, hour, day of month, month and day of week, as in a crontab; "
+        "30 2 * * * is half past two on every day",
     )
     parser.add_argument(
         "--zone", help="time zone of the expression, for example Europe/Berlin; UTC by default"

@@ -22,6 +22,9 @@ from magnetodb_backup.errors import DatabaseUnavailable
 from tests.lab.catalogue import Clock, catalogue, job_of, recorded, url_in
 from tests.lab.processes import wait_for
 from tests.lab.schedules import backups_of, runs_of, scheduled
+from tests.unit.conductor.cluster import Cluster
+from tests.unit.conductor.conductors import Start
+from tests.unit.worker.fake_cql import CLUSTER as NAME_OF_CLUSTER
 
 HOUR = 3600.0
 
@@ -302,7 +305,10 @@ def at_once(works: list[Callable[[], Any]]) -> list[Exception]:
 def test_conductors_that_look_at_the_same_second_make_one_backup(
     tmp_path: Path, database: Database, clock: Clock
 ) -> None:
-    schedules = [scheduled(database, str(n), name=f"s{n}", cron="0 * * * *") for n in range(3)]
+    schedules = [
+        scheduled(database, str(n), name=f"s{n}", cron="0 * * * *", overlap="skip")
+        for n in range(3)
+    ]
     with beside(tmp_path, clock, 4) as databases:
         loops = [
             ScheduleLoop(d, lambda: None, interval=10, stopping=threading.Event())
@@ -365,6 +371,36 @@ def test_loops_side_by_side(tmp_path: Path, database: Database, clock: Clock) ->
             assert not thread.is_alive()
     assert len(backups_of(database)) == len(runs_of(database, schedule)) == 10
     assert {run.status for run in runs_of(database, schedule)} == {RunStatus.CREATED}
+
+
+# With the loop of jobs.
+
+
+def wait_for_end(cluster: Cluster, backup_id: str) -> None:
+    wait_for(
+        lambda: job_of(cluster.database, backup_id).status.finished,
+        deadline=60, what="the end of the job", interval=0.02,
+    )  # fmt: skip
+
+
+def test_from_the_planned_time_to_the_backup(cluster: Cluster, start: Start) -> None:
+    conductor = start(poll_interval=3600)
+    schedule = scheduled(cluster.database, NAME_OF_CLUSTER, cron="*/10 * * * *", missed="skip")
+    loop = ScheduleLoop(
+        cluster.database, conductor.loop.wake, interval=10, stopping=threading.Event()
+    )
+    for number in range(1, 3):
+        cluster.clock.now += 600
+        for node in cluster.nodes:
+            cluster.report(node)
+        loop.look()
+        newest = runs_of(cluster.database, schedule)[0].backup_id
+        wait_for_end(cluster, newest)
+        runs = runs_of(cluster.database, schedule)
+        assert [run.status for run in runs] == [RunStatus.CREATED] * number
+        backup = cluster.database.backups.get(newest)
+        assert (backup.status, runs[0].finished_at) == (BackupStatus.CREATED, backup.finished_at)
+        assert cluster.repository.read_backup(newest).backup_id == newest
 
 
 # Trouble.
