@@ -18,6 +18,7 @@ from magnetodb_backup.api.handlers.collections import Collections
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
+from magnetodb_backup.api.handlers.schedules import Schedule, Schedules
 from magnetodb_backup.api.handlers.versions import Versions
 from magnetodb_backup.database import Database
 from magnetodb_backup.errors import BackupError, Conflict, NotFound, Transient
@@ -147,6 +148,12 @@ def make_routes(
     app.add_route("/v1/restores", restores(tools))
     app.add_route("/v1/restores/{restore_id}", restore)
     app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
+    schedule = Schedule(tools)
+    app.add_route("/v1/schedules", Schedules(tools))
+    app.add_route("/v1/schedules/{schedule_id}", schedule)
+    app.add_route("/v1/schedules/{schedule_id}/pause", schedule, suffix="pause")
+    app.add_route("/v1/schedules/{schedule_id}/resume", schedule, suffix="resume")
+    app.add_route("/v1/schedules/{schedule_id}/run", schedule, suffix="run")
     app.add_route("/v1/nodes", Nodes(tools))
     app.add_route("/v1/repository/collections", collection)
     app.add_route("/v1/repository/collections/{collection_id}", collection, suffix="one")

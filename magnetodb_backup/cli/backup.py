@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +11,7 @@ from cliff.lister import Lister
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
+from magnetodb_backup.cli.backup_options import add_backup_options, backup_options
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
 from magnetodb_backup.cli.verification import problems_of, proof_lines
@@ -23,7 +22,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import InvalidValue, NotFound
+from magnetodb_backup.errors import NotFound
 
 _RUNGS = {
     Rung.EXISTS: "prove that the store has all bytes; the default",
@@ -160,80 +159,21 @@ class Create(BackupCommand):
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser = super().get_parser(prog_name)
-        scope = parser.add_mutually_exclusive_group(required=True)
-        scope.add_argument(
-            "--all-keyspaces",
-            action="store_true",
-            help="back up all keyspaces except those local to a node, virtual ones and "
-            "system_traces",
-        )
-        scope.add_argument(
-            "--keyspace", action="append", metavar="K", help="back up a keyspace; may be repeated"
-        )
-        scope.add_argument(
-            "--table", action="append", metavar="K.T", help="back up a table; may be repeated"
-        )
-        scope.add_argument("--scope", metavar="TYPE", help="select the tables by a scope plugin")
-        parser.add_argument(
-            "--scope-parameter",
-            action="append",
-            default=[],
-            metavar="KEY=JSON",
-            help="set a parameter of the plugin that --scope names; may be repeated",
-        )
         parser.add_argument("--name", default="", help="human-readable name, unique")
         parser.add_argument(
             "--cluster", help="cluster to back up; required if the service has several"
         )
-        parser.add_argument(
-            "--dc",
-            action="append",
-            default=[],
-            dest="data_centers",
-            metavar="NAME",
-            help="back up only the nodes of this data centre, which must have a complete copy of "
-            "the keyspaces; may be repeated",
-        )
-        parser.add_argument(
-            "--type",
-            default="full",
-            choices=("full",),
-            help="type of the backup; a full backup uploads only files that the store lacks",
-        )
-        parser.add_argument(
-            "--allow-partial",
-            action="store_true",
-            help="continue without nodes that are missing or fail, provided that each token range "
-            "keeps a replica; the backup is PARTIAL then",
-        )
-        parser.add_argument(
-            "--on-corrupt",
-            default="fail",
-            choices=("fail", "mark"),
-            help="fail if an SSTable does not match its digest, or mark it in the backup",
-        )
-        parser.add_argument(
-            "--fingerprints",
-            dest="figures",
-            action="store_true",
-            help="count and digest all rows, before and after the snapshots, so that restore "
-            "create --check can compare the restored rows; reads every row twice",
-        )
-        parser.add_argument("--figures", action="store_true", help=argparse.SUPPRESS)
+        add_backup_options(parser)
         add_waiting(parser, default=False)
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
+        chosen = backup_options(parsed_args)
         request = BackupRequest(
-            scope=_scope(parsed_args),
+            **{**chosen, "data_centers": tuple(chosen["data_centers"])},
             name=parsed_args.name,
             cluster=parsed_args.cluster,
-            type=parsed_args.type,
-            allow_partial=parsed_args.allow_partial,
-            on_corrupt=parsed_args.on_corrupt,
-            figures=parsed_args.figures,
-            data_centers=tuple(parsed_args.data_centers),
         )
         backup = self.services.requests().create_backup(request)
         backups = self.services.database().backups
@@ -246,27 +186,6 @@ class Create(BackupCommand):
             self._summary = backup_summary(backup, nodes, self.services.command)
             self.ends(code_of(backup), *_complaints(backup))
         return self.backup_columns(parsed_args, backup, nodes)
-
-
-def _scope(parsed_args: Namespace) -> dict[str, Any]:
-    if parsed_args.scope_parameter and not parsed_args.scope:
-        raise InvalidValue("--scope-parameter is only for --scope")
-    if parsed_args.keyspace:
-        return {"type": "keyspaces", "keyspaces": parsed_args.keyspace}
-    if parsed_args.table:
-        return {"type": "tables", "tables": parsed_args.table}
-    if parsed_args.all_keyspaces:
-        return {"type": "all"}
-    scope: dict[str, Any] = {"type": parsed_args.scope}
-    for text in parsed_args.scope_parameter:
-        key, equals, value = text.partition("=")
-        try:
-            scope[key] = json.loads(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise InvalidValue(f"--scope-parameter {text!r} is not KEY=JSON")
-    return scope
 
 
 class OnBackup(BackupCommand):

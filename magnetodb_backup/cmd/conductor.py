@@ -26,6 +26,7 @@ from magnetodb_backup.conductor.definition import (
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
+from magnetodb_backup.conductor.schedules import ScheduleLoop
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorEndpoint
@@ -80,9 +81,17 @@ def make_conductor(
         concurrent_jobs=conf.conductor.concurrent_jobs,
         stopping=stopping,
     )
-    endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, loop.wake, endings)
+    schedules = ScheduleLoop(
+        database, loop.wake, interval=conf.conductor.schedule_interval, stopping=stopping
+    )
+
+    def wake() -> None:
+        loop.wake()
+        schedules.wake()
+
+    endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, wake, endings)
     server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
-    return ConductorService(server, loop, stopping)
+    return ConductorService(server, {"job-loop": loop, "schedules": schedules}, stopping)
 
 
 def _run() -> None:

@@ -15,6 +15,15 @@ OPTS = [
         "would have reported. Of a step of more than a hundred nodes, each is checked less often.",
     ),
     cfg.FloatOpt(
+        "schedule_interval",
+        default=10.0,
+        min=0.1,
+        max=60,
+        help="Maximum time in seconds between two looks at the schedules. The conductor also looks "
+        "when the next run is due. A run that waits for the end of another backup begins with the "
+        "next look.",
+    ),
+    cfg.FloatOpt(
         "worker_timeout",
         default=20.0,
         min=1,

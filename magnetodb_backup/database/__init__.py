@@ -14,6 +14,8 @@ from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.proofs import ProofStore
 from magnetodb_backup.database.restores import RestoreStore
+from magnetodb_backup.database.schedules import ScheduleStore
+from magnetodb_backup.database.scheduling import SchedulingStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
 from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import InvalidValue
@@ -28,6 +30,8 @@ __all__ = [
     "OwnershipStore",
     "ProofStore",
     "RestoreStore",
+    "ScheduleStore",
+    "SchedulingStore",
     "connect",
 ]
 
@@ -42,6 +46,8 @@ class Database:
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
         self.restores = RestoreStore(transactions)
+        self.schedules = ScheduleStore(transactions, clock)
+        self.scheduling = SchedulingStore(transactions, clock)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
         self.ownership = OwnershipStore(transactions)

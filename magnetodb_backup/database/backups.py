@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
+from magnetodb_backup.database.schedule_runs import record_outcome
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
 from magnetodb_backup.domain.backup.records import (
@@ -75,6 +76,47 @@ def unfinished_about(session: Session, subject: Subject) -> list[JobRow]:
     return list(session.scalars(query.with_for_update()))
 
 
+def named_backups(session: Session, name: str) -> list[BackupRow]:
+    """Return the backups of this name that are not deleted."""
+    deleted = BackupStatus.DELETED.value
+    query = select(BackupRow).where(BackupRow.name == name, BackupRow.status != deleted)
+    return list(session.scalars(query))
+
+
+def add_backup(session: Session, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
+    """Add a backup that is CREATING, and its job, in a transaction that is serializable.
+
+    :raises Conflict: if a backup that is not deleted has the name.
+    """
+    if request.name and (same := named_backups(session, request.name)):
+        raise Conflict(f"backup {same[0].id} already has the name {request.name!r}")
+    created = now()
+    row = BackupRow(
+        id=backup_id,
+        name=request.name,
+        cluster=cluster,
+        status=BackupStatus.CREATING.value,
+        scope=dict(request.scope),
+        type=request.type,
+        allow_partial=request.allow_partial,
+        on_corrupt=request.on_corrupt,
+        created_at=created,
+        updated_at=created,
+        phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
+        manifest_sha256="", figures=request.figures,
+        data_centers=list(request.data_centers),
+    )  # fmt: skip
+    session.add(row)
+    session.add(
+        JobRow.pending(
+            str(uuid.uuid4()), JobKind.BACKUP, Subject.backup(backup_id), cluster,
+            created_at=created, parameters={},
+        )
+    )  # fmt: skip
+    session.flush()
+    return as_backup(row)
+
+
 def _refuse_while_read(session: Session, backup_id: str, jobs: Iterable[JobRow]) -> None:
     query = select(RestoreRow.id).where(
         RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
@@ -103,33 +145,7 @@ class BackupStore:
         check_backup_name(request.name)
 
         def work(session: Session) -> Backup:
-            if request.name and (same := self._named(session, request.name)):
-                raise Conflict(f"backup {same[0].id} already has the name {request.name!r}")
-            created = now()
-            row = BackupRow(
-                id=backup_id,
-                name=request.name,
-                cluster=cluster,
-                status=BackupStatus.CREATING.value,
-                scope=dict(request.scope),
-                type=request.type,
-                allow_partial=request.allow_partial,
-                on_corrupt=request.on_corrupt,
-                created_at=created,
-                updated_at=created,
-                phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
-                manifest_sha256="", figures=request.figures,
-                data_centers=list(request.data_centers),
-            )  # fmt: skip
-            session.add(row)
-            session.add(
-                JobRow.pending(
-                    str(uuid.uuid4()), JobKind.BACKUP, Subject.backup(backup_id), cluster,
-                    created_at=created, parameters={},
-                )
-            )  # fmt: skip
-            session.flush()
-            return as_backup(row)
+            return add_backup(session, request, backup_id, cluster)
 
         return self._transactions.write(work, serializable=True)
 
@@ -167,17 +183,11 @@ class BackupStore:
 
         def work(session: Session) -> Backup:
             def named() -> list[BackupRow]:
-                return self._named(session, id_or_name) if id_or_name else []
+                return named_backups(session, id_or_name) if id_or_name else []
 
             return as_backup(BACKUPS.find(session, id_or_name, named))
 
         return self._transactions.run(work)
-
-    @staticmethod
-    def _named(session: Session, name: str) -> list[BackupRow]:
-        deleted = BackupStatus.DELETED.value
-        query = select(BackupRow).where(BackupRow.name == name, BackupRow.status != deleted)
-        return list(session.scalars(query))
 
     def list(
         self,
@@ -237,6 +247,7 @@ class BackupStore:
             BACKUPS.set(row, values)
             if status in _ENDS:
                 row.finished_at = row.updated_at
+                record_outcome(session, backup_id, status, error, row.updated_at)
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
             session.flush()

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.schedule.records import Schedule, ScheduleRequest, ScheduleRun
 
 
 class Requests(Protocol):
@@ -44,3 +45,21 @@ class Requests(Protocol):
 
     def cancel_restore(self, restore_id: str) -> Restore:
         """Ask for the end of a running restore."""
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        """Record a schedule."""
+
+    def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Schedule:
+        """Change fields of a schedule."""
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule; its backups stay."""
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        """Let a schedule begin no backup by itself."""
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        """Let a paused schedule begin backups again."""
+
+    def run_schedule(self, schedule_id: str) -> ScheduleRun:
+        """Begin a run of a schedule now."""

@@ -15,8 +15,14 @@ from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.schedule.records import (
+    Schedule,
+    ScheduleRequest,
+    ScheduleRun,
+    ScheduleStatus,
+)
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.requests import backups, collections, restores
+from magnetodb_backup.requests import backups, collections, restores, schedules
 from magnetodb_backup.requests.clusters import choose_cluster, choose_target
 
 LOG = logging.getLogger(__name__)
@@ -48,14 +54,7 @@ class RecordedRequests:
             name that no container can have.
         :raises NotFound: for a cluster or a data centre that no worker reports.
         """
-        self._check_scope(request.scope)
-        backups.check_request(request)
-        request = replace(request, data_centers=checked_names(request.data_centers))
-        cluster = choose_cluster(request.cluster, self._clusters())
-        backups.check_cluster(cluster, self._prefix)
-        if request.data_centers:
-            nodes = self._database.nodes.list(live_within=self._known_within, cluster=cluster)
-            backups.check_data_centers(request.data_centers, cluster, nodes)
+        request, cluster = self._checked_backup(request)
         backup = self._database.backups.create(request, str(uuid.uuid4()), cluster)
         self._wake_conductor()
         return backup
@@ -175,6 +174,88 @@ class RecordedRequests:
         self._database.jobs.request_cancel(restore_id)
         self._wake_conductor()
         return self._database.restores.get(restore_id)
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        """Record a schedule.
+
+        :raises InvalidValue: for a name, an expression, a zone or an option that is not valid, also
+            of its backups.
+        :raises NotFound: for a cluster or a data centre that no worker reports.
+        :raises Conflict: if a schedule has the name.
+        """
+        schedules.check_request(request)
+        backup, cluster = self._checked_backup(request.backup)
+        schedule = self._database.schedules.create(replace(request, backup=backup), cluster)
+        self._wake_conductor()
+        return schedule
+
+    def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Schedule:
+        """Change fields of a schedule; runs that have begun are not changed.
+
+        :raises InvalidValue: for a value that is not valid.
+        :raises NotFound: for a schedule that does not exist, or a data centre that no worker
+            reports.
+        :raises Conflict: if another schedule has the name.
+        """
+        schedule = self._database.schedules.get(schedule_id)
+        request = schedule.as_request().changed(changes)
+        schedules.check_request(request)
+        backup = self._checked_options(request.backup, schedule.cluster)
+        changed = self._database.schedules.update(schedule_id, replace(request, backup=backup))
+        self._wake_conductor()
+        return changed
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule; its backups stay, and one that runs continues.
+
+        :raises NotFound: if there is no such schedule.
+        """
+        self._database.schedules.delete(schedule_id)
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        """Let a schedule begin no backup by itself; one that runs continues.
+
+        :raises NotFound: if there is no such schedule.
+        :raises Conflict: if it is paused.
+        """
+        return self._database.schedules.set_status(schedule_id, ScheduleStatus.PAUSED)
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        """Let a paused schedule begin backups again, at its next planned time.
+
+        :raises NotFound: if there is no such schedule.
+        :raises Conflict: if it is not paused.
+        """
+        schedule = self._database.schedules.set_status(schedule_id, ScheduleStatus.ACTIVE)
+        self._wake_conductor()
+        return schedule
+
+    def run_schedule(self, schedule_id: str) -> ScheduleRun:
+        """Record a backup of a schedule that begins now, also while it is paused.
+
+        :raises NotFound: if there is no such schedule.
+        """
+        run = self._database.scheduling.run_now(schedule_id)
+        self._wake_conductor()
+        return run
+
+    def _checked_backup(self, request: BackupRequest) -> tuple[BackupRequest, str]:
+        """Return a request that is checked, and its cluster."""
+        self._check_scope(request.scope)
+        backups.check_request(request)
+        cluster = choose_cluster(request.cluster, self._clusters())
+        backups.check_cluster(cluster, self._prefix)
+        return self._checked_options(request, cluster), cluster
+
+    def _checked_options(self, request: BackupRequest, cluster: str) -> BackupRequest:
+        """Return a request for a known cluster that is checked."""
+        self._check_scope(request.scope)
+        backups.check_request(request)
+        request = replace(request, data_centers=checked_names(request.data_centers))
+        if request.data_centers:
+            nodes = self._database.nodes.list(live_within=self._known_within, cluster=cluster)
+            backups.check_data_centers(request.data_centers, cluster, nodes)
+        return request
 
     def _clusters(self) -> tuple[str, ...]:
         return self._database.nodes.clusters(self._known_within)

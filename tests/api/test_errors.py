@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 import pytest
 from falcon import testing
@@ -20,6 +21,7 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.schedule.records import Schedule, ScheduleRequest, ScheduleRun
 from magnetodb_backup.errors import (
     BackupError,
     BusUnavailable,
@@ -70,6 +72,24 @@ class Refusing:
         raise self._error
 
     def cancel_restore(self, restore_id: str) -> Restore:
+        raise self._error
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        raise self._error
+
+    def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Schedule:
+        raise self._error
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        raise self._error
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        raise self._error
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        raise self._error
+
+    def run_schedule(self, schedule_id: str) -> ScheduleRun:
         raise self._error
 
 
