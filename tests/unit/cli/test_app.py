@@ -124,6 +124,8 @@ def test_error_is_one_line_and_a_code(
     usual = [] if alone else ["x"]
     more = {
         "backup create": ["--all-keyspaces"],
+        "repository collect": [],
+        "repository show": [],
         "schedule create": ["x", "--all-keyspaces", "--cron", "0 2 * * *"],
         "schedule set": ["x", "--jitter", "1"],
     }.get(command, usual)
