@@ -8,6 +8,7 @@ from collections.abc import Callable
 from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
+from magnetodb_backup.database.findings import FindingStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
@@ -21,6 +22,7 @@ __all__ = [
     "BackupStore",
     "DamagedPackStore",
     "Database",
+    "FindingStore",
     "JobStore",
     "NodeStore",
     "OwnershipStore",
@@ -41,6 +43,7 @@ class Database:
         self.restores = RestoreStore(transactions)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
+        self.findings = FindingStore(transactions)
         self.ownership = OwnershipStore(transactions)
 
     def fenced(self, fence: Fence) -> Database:

@@ -24,9 +24,19 @@ class Requests(Protocol):
         """Ask for a backup's deletion; one that runs is cancelled first."""
 
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
-        """Ask for a verification of the named rungs; return its job."""
+        """Ask for a verification of the named rungs; return its job.
+
+        With ``sample`` (a percentage) only so much of the data is read. Without a ``seed`` it is
+        the sample after the last one of backups with the same scope.
+        """
 
     def create_restore(self, request: RestoreRequest) -> Restore:
         """Record a restore that is to be made, or planned."""

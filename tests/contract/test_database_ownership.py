@@ -17,6 +17,7 @@ from magnetodb_backup.database import (
     BackupStore,
     DamagedPackStore,
     Database,
+    FindingStore,
     JobStore,
     RestoreStore,
     connect,
@@ -171,6 +172,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "backups": BackupStore,
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
+        "findings": FindingStore,
         "proofs": ProofStore,
     }
     public = {
