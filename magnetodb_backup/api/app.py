@@ -15,6 +15,7 @@ from oslo_middleware import healthcheck
 from magnetodb_backup.api.guard import Guard
 from magnetodb_backup.api.handlers.backups import Backup, backups
 from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.api.handlers.findings import Findings
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
 from magnetodb_backup.api.handlers.versions import Versions
@@ -144,6 +145,7 @@ def make_routes(
     app.add_route("/v1/restores", restores(tools))
     app.add_route("/v1/restores/{restore_id}", restore)
     app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
+    app.add_route("/v1/findings", Findings(tools))
     app.add_route("/v1/nodes", Nodes(tools))
     return app
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backup create, list, show, files, verify, cancel, delete."""
+"""backup create, list, show, files, cancel, delete."""
 
 from __future__ import annotations
 
@@ -15,23 +15,16 @@ from typing_extensions import override
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
-from magnetodb_backup.cli.verification import problems_of, proof_lines
+from magnetodb_backup.cli.verification import proof_lines, running_lines
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
-from magnetodb_backup.domain.backup.proofs import Proof, Rung
+from magnetodb_backup.domain.backup.proofs import Proof
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.backup.views import backup_view, job_view
+from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import InvalidValue, NotFound
 
-_RUNGS = {
-    Rung.EXISTS: "prove that the store has all bytes; the default",
-    Rung.READ_DATA: "read every byte and compare its digest",
-    Rung.PARSE: "fetch all SSTables to their nodes, where Cassandra's own verifier opens each one "
-    "and reads its rows, without the running Cassandra",
-    Rung.SCHEMA: "apply the schema to an empty scratch Cassandra on one node",
-}
 _FILE_COLUMNS = (
     "host_id", "data_directory", "keyspace", "table", "index", "name", "size", "sha256",
 )  # fmt: skip
@@ -93,12 +86,15 @@ class _BackupCommand(RecordCommand):
         backup: Backup,
         nodes: Sequence[NodeBackup] | None,
         proofs: Sequence[Proof] | None = None,
+        verification: Sequence[str] = (),
     ) -> Any:
-        """Return columns for cliff."""
+        """Return columns for cliff; ``verification`` are lines on one that runs."""
         return self.shown(
             parsed_args,
             backup_view(backup, nodes, proofs),
-            brief=lambda: backup_fields(backup, nodes or (), tuple(proof_lines(proofs or ()))),
+            brief=lambda: backup_fields(
+                backup, nodes or (), tuple(proof_lines(proofs or ())), verification
+            ),
             text=_cell,
         )
 
@@ -148,7 +144,9 @@ class Show(_BackupCommand):
         database = self.services.database()
         backup = database.backups.find(parsed_args.backup)
         nodes, proofs = database.backups.node_backups(backup.id), database.proofs.of(backup.id)
-        return self.backup_columns(parsed_args, backup, nodes, proofs)
+        job = database.jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
+        running = tuple(running_lines(job)) if job is not None else ()
+        return self.backup_columns(parsed_args, backup, nodes, proofs, running)
 
 
 class Create(_BackupCommand):
@@ -266,7 +264,7 @@ def _scope(parsed_args: Namespace) -> dict[str, Any]:
     return scope
 
 
-class _OnBackup(_BackupCommand):
+class OnBackup(_BackupCommand):
     """Starts a job on a backup and, if asked, waits for its end."""
 
     _wait = False
@@ -278,10 +276,12 @@ class _OnBackup(_BackupCommand):
         add_waiting(parser, default=self._wait)
         return parser
 
-    def _find(self, parsed_args: Namespace) -> Backup:
+    def find(self, parsed_args: Namespace) -> Backup:
+        """Return the backup that the arguments name."""
         return self.services.database().backups.find(parsed_args.backup)
 
-    def _waiter(self, parsed_args: Namespace) -> Waiter:
+    def waiter(self, parsed_args: Namespace) -> Waiter:
+        """Return what waits for the job."""
         return Waiter(self.services, parsed_args.timeout)
 
     def _ended(self, backup: Backup, wanted: BackupStatus, error: str) -> None:
@@ -292,75 +292,41 @@ class _OnBackup(_BackupCommand):
             self.ends(FAILED, ("error", found))
 
 
-class Cancel(_OnBackup):
+class Cancel(OnBackup):
     """Cancel a running backup, or the verification of a complete one."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        found = self._find(parsed_args)
+        found = self.find(parsed_args)
         backup = self.services.requests().cancel_backup(found.id)
         if parsed_args.wait and found.status is not BackupStatus.CREATING:
             jobs = self.services.database().jobs
             job = jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
             assert job is not None
-            job = self._waiter(parsed_args).job(job.id)
+            job = self.waiter(parsed_args).job(job.id)
             if job.status is not JobStatus.CANCELLED:
                 found_status = f"the verification is {job.status.value}, not CANCELLED"
                 self.ends(FAILED, ("error", found_status))
         elif parsed_args.wait:
-            backup = self._waiter(parsed_args).backup(backup.id)
+            backup = self.waiter(parsed_args).backup(backup.id)
             self._ended(backup, BackupStatus.CANCELLED, backup.error)
         return self.backup_columns(parsed_args, backup, None)
 
 
-class Delete(_OnBackup):
+class Delete(OnBackup):
     """Delete a backup's manifests. Its packs stay, because other backups may need them."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.requests().delete_backup(self._find(parsed_args).id)
+        backup = self.services.requests().delete_backup(self.find(parsed_args).id)
         database = self.services.database()
         deletion = database.jobs.latest(Subject.backup(backup.id), JobKind.DELETION)
         if parsed_args.wait and deletion is not None:
             # A running backup is cancelled first, so its status is not that of the deletion.
-            deletion = self._waiter(parsed_args).job(deletion.id)
+            deletion = self.waiter(parsed_args).job(deletion.id)
             backup = database.backups.get(backup.id)
             self._ended(backup, BackupStatus.DELETED, deletion.error)
         return self.backup_columns(parsed_args, backup, None)
-
-
-class Verify(_OnBackup):
-    """Prove that a backup can be restored: that its bytes exist, parse, and fit its schema.
-
-    Options can be combined. backup show shows how far each table is proved, and when.
-    """
-
-    _wait = True
-
-    @override
-    def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser = super().get_parser(prog_name)
-        for rung, text in _RUNGS.items():
-            parser.add_argument(
-                f"--{rung.value}", dest="rungs", action="append_const", const=rung.value, help=text
-            )
-        return parser
-
-    @override
-    def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self._find(parsed_args)
-        job = self.services.requests().verify_backup(backup.id, rungs=parsed_args.rungs or ())
-        if parsed_args.wait:
-            job = self._waiter(parsed_args).verification(job.id)
-            if problems := list(problems_of(job)):
-                self.ends(FAILED, *(("error", problem) for problem in problems))
-        view = job_view(job)
-        view |= view.pop("result") or {}
-        return self.shown(parsed_args, view, brief=lambda: _as_cells(view))
-
-
-def _as_cells(view: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: cell(name, value) for name, value in view.items()}
 
 
 class Files(ServiceCommand, Lister):

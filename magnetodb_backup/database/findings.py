@@ -16,6 +16,7 @@ from magnetodb_backup.database.models import DamagedPackRow, FindingRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.findings import CONTENT, Damage, DamagedObject, Finding
+from magnetodb_backup.errors import InvalidValue
 
 T = TypeVar("T")
 _AT_ONCE = 500  # names in a statement
@@ -41,7 +42,12 @@ class FindingStore:
     def list(
         self, *, cluster: str | None = None, healed: bool = False, limit: int | None = None
     ) -> tuple[Finding, ...]:
-        """Return the open findings, with ``healed`` the others too, newest first."""
+        """Return the open findings, with ``healed`` the others too, newest first.
+
+        :raises InvalidValue: for a limit below 1.
+        """
+        if limit is not None and limit < 1:
+            raise InvalidValue(f"limit is {limit}; use 1 or more")
 
         def work(session: Session) -> tuple[Finding, ...]:
             query = select(FindingRow)

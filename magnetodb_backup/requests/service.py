@@ -39,7 +39,7 @@ class RecordedRequests:
         *,
         known_within: float,
         prefix: str,
-        draw: Callable[[], int] = lambda: secrets.randbelow(MOST_SEED + 1),
+        draw: Callable[[], int] = lambda: secrets.randbelow(MOST_SEED // 2),
     ) -> None:
         self._database, self._check_scope, self._wake = database, check_scope, wake
         self._known_within, self._prefix, self._draw = known_within, prefix, draw

@@ -18,7 +18,13 @@ from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.api.schemas.document import document
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view, node_view
+from magnetodb_backup.domain.backup.views import (
+    backup_view,
+    finding_view,
+    job_view,
+    node_backup_view,
+    node_view,
+)
 from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.domain.restore.records import Existing, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
@@ -26,6 +32,7 @@ from tests.api.conftest import Api
 from tests.api.test_errors import Refusing
 from tests.unit.domain.samples import (
     BACKUP,
+    FINDING,
     JOB,
     NODE,
     NODE_BACKUP,
@@ -121,6 +128,7 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
         ("ProofGroup", backup_view(BACKUP, proofs=[PROOF])["proofs"][0]),
         ("NodeBackup", node_backup_view(NODE_BACKUP)),
         ("Node", node_view(NODE)),
+        ("Finding", finding_view(FINDING)),
         ("Job", job_view(JOB)),
         ("Restore", restore_view(RESTORE)),
         ("RestoreDetails", restore_view(RESTORE, [NODE_RESTORE])),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ class Sample:
         :raises InvalidValue: unless ``percent`` is 0.01 to 99.99 in steps of 0.01, and ``seed`` is
             a number of at most 31 bits.
         """
-        parts = round(percent * 100)
+        parts = round(percent * 100) if math.isfinite(percent) else 0
         if not 1 <= parts < _WHOLE or abs(parts / 100 - percent) > 1e-9:
             raise InvalidValue(
                 f"a sample of {percent:g} % is not possible; use 0.01 to 99.99 % with at most two "
