@@ -197,9 +197,11 @@ def test_cancelling_ends_all_of_it(cluster: Cluster, backup: Backup) -> None:
     for number in cluster.nodes:
         held = Held(cluster.work(number), TaskKind.VERIFY_READ, never)
         cluster.workers.restart(f"worker-{number}", held)
-    cluster.workers.after_start = lambda worker_id, kind: (
-        cluster.database.jobs.request_cancel(job_id) and None
-    )
+
+    def cancel(worker_id: str, kind: TaskKind) -> None:
+        cluster.database.jobs.request_cancel(job_id)
+
+    cluster.workers.after_start = cancel
     cluster.run(backup, JobKind.VERIFICATION)
     assert cluster.database.jobs.get(job_id).status is JobStatus.CANCELLED
     assert len(cluster.workers.cancelled) == len(cluster.nodes)
