@@ -112,6 +112,10 @@ class DuplicateWorker(Permanent):
     """Two live workers report the same host ID."""
 
 
+class UnknownTask(Permanent):
+    """The worker is of an older release, which does not know the task."""
+
+
 class WrongNode(Permanent):
     """The Cassandra process that answers is not the expected node."""
 

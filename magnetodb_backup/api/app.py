@@ -16,6 +16,7 @@ from magnetodb_backup.api.guard import Guard
 from magnetodb_backup.api.handlers.backups import Backup, backups
 from magnetodb_backup.api.handlers.collections import Collections
 from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.api.handlers.findings import Findings
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
 from magnetodb_backup.api.handlers.schedules import Schedule, Schedules
@@ -154,6 +155,7 @@ def make_routes(
     app.add_route("/v1/schedules/{schedule_id}/pause", schedule, suffix="pause")
     app.add_route("/v1/schedules/{schedule_id}/resume", schedule, suffix="resume")
     app.add_route("/v1/schedules/{schedule_id}/run", schedule, suffix="run")
+    app.add_route("/v1/findings", Findings(tools))
     app.add_route("/v1/nodes", Nodes(tools))
     app.add_route("/v1/repository/collections", collection)
     app.add_route("/v1/repository/collections/{collection_id}", collection, suffix="one")

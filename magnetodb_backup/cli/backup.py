@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backup create, list, show, files, verify, cancel."""
+"""backup create, list, show, files, cancel."""
 
 from __future__ import annotations
 
@@ -14,23 +14,16 @@ from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.backup_options import add_backup_options, backup_options
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
-from magnetodb_backup.cli.verification import problems_of, proof_lines
+from magnetodb_backup.cli.verification import proof_lines, running_lines
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
-from magnetodb_backup.domain.backup.proofs import Proof, Rung
+from magnetodb_backup.domain.backup.proofs import Proof
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.backup.views import backup_view, job_view
+from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.tables import TableName
 from magnetodb_backup.errors import NotFound
 
-_RUNGS = {
-    Rung.EXISTS: "prove that the store has all bytes; the default",
-    Rung.READ_DATA: "read every byte and compare its digest",
-    Rung.PARSE: "fetch all SSTables to their nodes, where Cassandra's own verifier opens each one "
-    "and reads its rows, without the running Cassandra",
-    Rung.SCHEMA: "apply the schema to an empty scratch Cassandra on one node",
-}
 _FILE_COLUMNS = (
     "host_id", "data_directory", "keyspace", "table", "index", "name", "size", "sha256",
 )  # fmt: skip
@@ -92,12 +85,15 @@ class BackupCommand(RecordCommand):
         backup: Backup,
         nodes: Sequence[NodeBackup] | None,
         proofs: Sequence[Proof] | None = None,
+        verification: Sequence[str] = (),
     ) -> Any:
-        """Return columns for cliff."""
+        """Return columns for cliff; ``verification`` are lines on one that runs."""
         return self.shown(
             parsed_args,
             backup_view(backup, nodes, proofs),
-            brief=lambda: backup_fields(backup, nodes or (), tuple(proof_lines(proofs or ()))),
+            brief=lambda: backup_fields(
+                backup, nodes or (), tuple(proof_lines(proofs or ())), verification
+            ),
             text=_cell,
         )
 
@@ -150,7 +146,9 @@ class Show(BackupCommand):
         database = self.services.database()
         backup = database.backups.find(parsed_args.backup)
         nodes, proofs = database.backups.node_backups(backup.id), database.proofs.of(backup.id)
-        return self.backup_columns(parsed_args, backup, nodes, proofs)
+        job = database.jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
+        running = tuple(running_lines(job)) if job is not None else ()
+        return self.backup_columns(parsed_args, backup, nodes, proofs, running)
 
 
 class Create(BackupCommand):
@@ -201,7 +199,7 @@ class OnBackup(BackupCommand):
         return parser
 
     def find(self, parsed_args: Namespace) -> Backup:
-        """Return the named backup."""
+        """Return the backup that the arguments name."""
         return self.services.database().backups.find(parsed_args.backup)
 
     def waiter(self, parsed_args: Namespace) -> Waiter:
@@ -235,40 +233,6 @@ class Cancel(OnBackup):
             backup = self.waiter(parsed_args).backup(backup.id)
             self.expect(backup, BackupStatus.CANCELLED, backup.error)
         return self.backup_columns(parsed_args, backup, None)
-
-
-class Verify(OnBackup):
-    """Prove that a backup can be restored: that its bytes exist, parse, and fit its schema.
-
-    Options can be combined. backup show shows how far each table is proved, and when.
-    """
-
-    _wait = True
-
-    @override
-    def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser = super().get_parser(prog_name)
-        for rung, text in _RUNGS.items():
-            parser.add_argument(
-                f"--{rung.value}", dest="rungs", action="append_const", const=rung.value, help=text
-            )
-        return parser
-
-    @override
-    def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.find(parsed_args)
-        job = self.services.requests().verify_backup(backup.id, rungs=parsed_args.rungs or ())
-        if parsed_args.wait:
-            job = self.waiter(parsed_args).verification(job.id)
-            if problems := list(problems_of(job)):
-                self.ends(FAILED, *(("error", problem) for problem in problems))
-        view = job_view(job)
-        view |= view.pop("result") or {}
-        return self.shown(parsed_args, view, brief=lambda: _as_cells(view))
-
-
-def _as_cells(view: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: cell(name, value) for name, value in view.items()}
 
 
 class Files(ServiceCommand, Lister):

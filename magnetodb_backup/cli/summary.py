@@ -153,11 +153,15 @@ def _node_backup_line(node: NodeBackup) -> str:
 
 
 def backup_fields(
-    backup: Backup, nodes: Iterable[NodeBackup], proofs: Sequence[str] = ()
+    backup: Backup,
+    nodes: Iterable[NodeBackup],
+    proofs: Sequence[str] = (),
+    verification: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what a table shows of a backup; empty values are left out there.
 
-    ``proofs`` are lines about how far it is proved.
+    ``proofs`` are lines about how far it is proved, ``verification`` those about a verification
+    that runs.
     """
     whole = backup.status in _WHOLE
     running = backup.status is BackupStatus.CREATING
@@ -182,6 +186,7 @@ def backup_fields(
         "snapshots": f"taken within {backup.skew_ms} ms" if backup.skew_ms is not None else "",
         "fingerprints": "yes" if backup.figures else "",
         "proved": "\n".join(proofs),
+        "verification": "\n".join(verification),
         "nodes": "\n".join(_node_backup_line(node) for node in nodes),
     }
 

@@ -9,6 +9,7 @@ from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
 from magnetodb_backup.database.deletions import DeletionStore
+from magnetodb_backup.database.findings import FindingStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
@@ -25,6 +26,7 @@ __all__ = [
     "DamagedPackStore",
     "Database",
     "DeletionStore",
+    "FindingStore",
     "JobStore",
     "NodeStore",
     "OwnershipStore",
@@ -50,6 +52,7 @@ class Database:
         self.scheduling = SchedulingStore(transactions, clock)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
+        self.findings = FindingStore(transactions)
         self.ownership = OwnershipStore(transactions)
 
     def fenced(self, fence: Fence) -> Database:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from magnetodb_backup.database.findings import forget_objects
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
@@ -250,6 +251,7 @@ class BackupStore:
                 record_outcome(session, backup_id, status, error, row.updated_at)
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
+                forget_objects(session, backup_id)
             session.flush()
             return as_backup(row)
 

@@ -181,6 +181,30 @@ class DamagedPackRow(Base):
     cluster: Mapped[str] = mapped_column(String(255))
 
 
+class FindingRow(Base):
+    """Damage of a pack, or of an object of a backup, that a verification found."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        Index("ix_findings_cluster", "cluster", "last_seen"),
+        Index("ix_findings_name", "name"),
+        Base.__table_args__,
+    )
+
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    object: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+    problem: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text, default="")
+    first_seen: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcTime)
+    job_id: Mapped[str] = mapped_column(String(36))
+    backup_id: Mapped[str] = mapped_column(String(36))
+    healed_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    healed_by: Mapped[str] = mapped_column(String(36), default="")
+
+
 class ProofRow(Base):
     """The newest result of one rung of the ladder of proof, for one table of a backup."""
 

@@ -28,9 +28,19 @@ class Requests(Protocol):
         """Ask for the undeletion of a deleted backup."""
 
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
-        """Ask for a verification of the named rungs; return its job."""
+        """Ask for a verification of the named rungs; return its job.
+
+        With ``sample`` (a percentage) only so much of the data is read. Without a ``seed`` it is
+        the sample after the last one of backups with the same scope.
+        """
 
     def create_collection(
         self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None

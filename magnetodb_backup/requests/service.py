@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
+from magnetodb_backup.domain.backup.sample import MOST_SEED
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
 from magnetodb_backup.domain.schedule.records import (
@@ -22,7 +24,7 @@ from magnetodb_backup.domain.schedule.records import (
     ScheduleStatus,
 )
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.requests import backups, collections, restores, schedules
+from magnetodb_backup.requests import backups, collections, restores, schedules, verifications
 from magnetodb_backup.requests.clusters import choose_cluster, choose_target
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class RecordedRequests:
     """Records requests in the database; the bus only makes the conductor look sooner.
 
     ``known_within``: seconds since a worker's last report for which its cluster counts as known;
-    ``prefix`` is that of all containers.
+    ``prefix`` is that of all containers; ``draw`` returns the seed of a first sample.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class RecordedRequests:
         *,
         known_within: float,
         prefix: str,
+        draw: Callable[[], int] = lambda: secrets.randbelow(MOST_SEED // 2),
     ) -> None:
         self._database, self._check_scope, self._wake = database, check_scope, wake
-        self._known_within, self._prefix = known_within, prefix
+        self._known_within, self._prefix, self._draw = known_within, prefix, draw
 
     def create_backup(self, request: BackupRequest) -> Backup:
         """Record a backup and its job.
@@ -96,24 +99,36 @@ class RecordedRequests:
         return self._database.backups.get(backup_id)
 
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
         """Ask for a verification; without rungs it proves that the store has all packs.
 
-        :raises InvalidValue: for a rung that does not exist.
+        :raises InvalidValue: for a rung or a sample that does not exist.
         :raises Conflict: if the backup is not complete.
         """
         wanted = rungs_of(rungs, read_data=read_data)
         backup = self._database.backups.get(backup_id)
         backups.check_verifiable(backup)
+        parameters: dict[str, Any] = {
+            "read_data": Rung.READ_DATA in wanted,
+            "rungs": [rung.value for rung in wanted],
+        }
+        verifications.check_sample(wanted, sample, seed)
+        if sample is not None:
+            earlier = self._database.jobs.newest_parameters(
+                JobKind.VERIFICATION, backup.cluster, verifications.LOOKED_AT
+            )
+            series = verifications.series_of(backup, sample)
+            chosen = verifications.choose_sample(sample, seed, series, earlier, self._draw)
+            parameters["sample"] = {**asdict(chosen), "series": series}
         job = self._database.jobs.create(
-            JobKind.VERIFICATION,
-            Subject.backup(backup_id),
-            backup.cluster,
-            {
-                "read_data": Rung.READ_DATA in wanted,
-                "rungs": [rung.value for rung in wanted],
-            },
+            JobKind.VERIFICATION, Subject.backup(backup_id), backup.cluster, parameters
         )
         self._wake_conductor()
         return job

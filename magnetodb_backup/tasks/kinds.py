@@ -46,6 +46,7 @@ class TaskKind(str, enum.Enum):
     RESTORE_INDEXES = "restore_indexes"
     RESTORE_PUT_BACK = "restore_put_back"
     RESTORE_DISCARD = "restore_discard"
+    VERIFY_READ = "verify_read"
     VERIFY_PARSE = "verify_parse"
     VERIFY_SCHEMA = "verify_schema"
     COLLECT = "collect"
@@ -65,6 +66,7 @@ WITHOUT_CASSANDRA = frozenset(
         TaskKind.RESTORE_START,
         TaskKind.RESTORE_PUT_BACK,
         TaskKind.RESTORE_DISCARD,
+        TaskKind.VERIFY_READ,
         TaskKind.VERIFY_PARSE,
         TaskKind.VERIFY_SCHEMA,
         TaskKind.COLLECT,
@@ -89,6 +91,7 @@ STALLING = frozenset(
         TaskKind.FIGURES_AFTER,
         TaskKind.RESTORE_DOWNLOAD,
         TaskKind.COLLECT,
+        TaskKind.VERIFY_READ,
     }
 )
 

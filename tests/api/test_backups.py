@@ -223,6 +223,15 @@ def test_verifying(api: Api, body: Any, rungs: list[str]) -> None:
     assert api.get(f"{path}/verification")["result"] == result
 
 
+def test_verifying_a_sample(api: Api) -> None:
+    path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"
+    body = {"rungs": ["read-data"], "sample": 12.5, "seed": 3}
+    answer = api.call("POST", path, **as_json(body))
+    assert answer.status_code == 202
+    sample = answer.json["parameters"]["sample"]
+    assert (sample["percent"], sample["seed"]) == (12.5, 3)
+
+
 @pytest.mark.parametrize("status", sorted(set(S) - {S.CREATED, S.PARTIAL}))
 def test_only_complete_backups_can_be_verified(api: Api, status: S) -> None:
     backup = api.backup(status)
@@ -232,7 +241,16 @@ def test_only_complete_backups_can_be_verified(api: Api, status: S) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"read_data": "yes"}, {"read": True}, [True], {"rungs": ["x"]}, {"rungs": "parse"}],
+    [
+        {"read_data": "yes"},
+        {"read": True},
+        [True],
+        {"rungs": ["x"]},
+        {"rungs": ["sample"]},
+        {"rungs": "parse"},
+        {"read_data": True, "sample": 100},
+        {"read_data": True, "sample": 5, "seed": -1},
+    ],
 )
 def test_wrong_verifications(api: Api, body: Any) -> None:
     path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"

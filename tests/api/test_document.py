@@ -21,6 +21,7 @@ from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import (
     backup_view,
     collection_view,
+    finding_view,
     job_view,
     node_backup_view,
     node_view,
@@ -41,6 +42,7 @@ from tests.api.conftest import Api
 from tests.api.test_errors import Refusing
 from tests.unit.domain.samples import (
     BACKUP,
+    FINDING,
     JOB,
     NODE,
     NODE_BACKUP,
@@ -138,6 +140,7 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
         ("ProofGroup", backup_view(BACKUP, proofs=[PROOF])["proofs"][0]),
         ("NodeBackup", node_backup_view(NODE_BACKUP)),
         ("Node", node_view(NODE)),
+        ("Finding", finding_view(FINDING)),
         ("Job", job_view(JOB)),
         ("Collection", collection_view(JOB)),
         ("Restore", restore_view(RESTORE)),

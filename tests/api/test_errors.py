@@ -56,7 +56,13 @@ class Refusing:
         raise self._error
 
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
         raise self._error
 

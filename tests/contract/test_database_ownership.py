@@ -18,6 +18,7 @@ from magnetodb_backup.database import (
     DamagedPackStore,
     Database,
     DeletionStore,
+    FindingStore,
     JobStore,
     RestoreStore,
     connect,
@@ -172,6 +173,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "backups": BackupStore,
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
+        "findings": FindingStore,
         "proofs": ProofStore,
         "deletions": DeletionStore,
     }

@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import text
 
 from magnetodb_backup.database import Database
+from magnetodb_backup.database.findings import FoundBy
+from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -46,7 +48,7 @@ class Owned:
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
         names = "backups node_backups jobs job_steps restores node_restores "
-        names += "damaged_packs backup_proofs"
+        names += "damaged_packs findings backup_proofs"
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -86,9 +88,13 @@ WRITES: dict[str, Write] = {
         o.backup.id, lambda notes: (*notes, "a note")
     ),
     "damaged_packs.record": lambda d, o: d.damaged_packs.record(
-        "verification", o.backup.id, "c", [("host", "pack")], read_data=True
+        FoundBy("verification", o.backup.id, "c"),
+        [Damage(DamagedObject.PACK, "host", "pack", "corrupt", "")],
+        read_data=True,
     ),
-    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget("host", {"pack": ["verification"]}),
+    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget(
+        "host", {"pack": ["verification"]}, o.backup.id
+    ),
     "proofs.put": lambda d, o: d.proofs.put(
         o.backup.id,
         [Proof("ks", "t", Rung.EXISTS, Outcome.PROVED, datetime.now(timezone.utc), "job")],
@@ -107,11 +113,13 @@ READS = {
         "jobs.get",
         "jobs.current",
         "jobs.latest",
+        "jobs.newest_parameters",
         "jobs.unfinished",
         "jobs.step_results",
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
+    *("damaged_packs.found_in", "findings.list"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results", "deletions.now", "deletions.due"),
 }

@@ -85,7 +85,11 @@ class Backup:
         self._tools.allow(request, "backups:verify")
         body = read_body(request, _VERIFY)
         job = self._tools.requests.verify_backup(
-            backup_id, read_data=bool(body.get("read_data", False)), rungs=body.get("rungs", ())
+            backup_id,
+            read_data=bool(body.get("read_data", False)),
+            rungs=body.get("rungs", ()),
+            sample=body.get("sample"),
+            seed=body.get("seed"),
         )
         accept(response, job_view(job))
 

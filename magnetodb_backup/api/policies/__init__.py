@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from magnetodb_backup.api.policies import backups, collections, nodes, restores, schedules
+from magnetodb_backup.api.policies import (
+    backups,
+    collections,
+    findings,
+    nodes,
+    restores,
+    schedules,
+)
 
 
 def list_rules() -> list[Any]:
@@ -15,5 +22,6 @@ def list_rules() -> list[Any]:
         *restores.RULES,
         *collections.RULES,
         *schedules.RULES,
+        *findings.RULES,
         *nodes.RULES,
     ]

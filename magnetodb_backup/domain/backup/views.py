@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from magnetodb_backup.domain.backup.findings import Finding
 from magnetodb_backup.domain.backup.proofs import Proof, ProofGroup, grouped
 from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup
 from magnetodb_backup.domain.jobs import Job
@@ -106,6 +107,24 @@ def node_view(node: Node) -> dict[str, Any]:
         "data_directories": [asdict(d) for d in report.directories],
         "first_seen": time_view(node.first_seen),
         "last_seen": time_view(node.last_seen),
+    }
+
+
+def finding_view(finding: Finding) -> dict[str, Any]:
+    """Return the fields of a finding."""
+    return {
+        "cluster": finding.cluster,
+        "host_id": finding.host_id,
+        "object": finding.object.value,
+        "name": finding.name,
+        "problem": finding.problem,
+        "detail": finding.detail,
+        "first_seen": time_view(finding.first_seen),
+        "last_seen": time_view(finding.last_seen),
+        "job_id": finding.job_id,
+        "found_in": list(finding.found_in),
+        "healed_at": time_view(finding.healed_at),
+        "healed_by": finding.healed_by,
     }
 
 

@@ -25,7 +25,7 @@ from tests.unit.cli.conftest import Shell
 COMMANDS = [
     "backup cancel", "backup create", "backup delete", "backup files", "backup list",
     "backup show", "backup undelete", "backup verify", "catalogue rebuild", "db sync", "db version",
-    "node forget", "node list", "repository collect", "repository show", "restore cancel",
+    "node forget", "node list", "repository collect", "repository findings", "repository show", "restore cancel",
     "restore create", "restore list", "restore show", "schedule create", "schedule delete",
     "schedule list", "schedule pause", "schedule resume", "schedule run", "schedule set",
     "schedule show", "status check",
@@ -125,6 +125,7 @@ def test_error_is_one_line_and_a_code(
     more = {
         "backup create": ["--all-keyspaces"],
         "repository collect": [],
+        "repository findings": [],
         "repository show": [],
         "schedule create": ["x", "--all-keyspaces", "--cron", "0 2 * * *"],
         "schedule set": ["x", "--jitter", "1"],

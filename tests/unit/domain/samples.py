@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from magnetodb_backup.domain.backup.findings import DamagedObject, Finding
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
 from magnetodb_backup.domain.backup.records import (
     Backup,
@@ -86,6 +87,19 @@ PROOF = Proof(
     proved_at=TIME,
     job_id="11111111-2222-4333-8444-555555555555",
     detail="node 10.0.0.1: sstable nb-1-big: EOFException",
+)
+FINDING = Finding(
+    object=DamagedObject.PACK,
+    cluster="Test Cluster",
+    host_id="44444444-2222-4333-8444-555555555555",
+    name="ab" * 32,
+    problem="missing",
+    detail="the pack is not in the store",
+    first_seen=TIME,
+    last_seen=TIME,
+    job_id="11111111-2222-4333-8444-555555555555",
+    backup_id=BACKUP_ID,
+    found_in=(BACKUP_ID,),
 )
 JOB = Job(
     id="11111111-2222-4333-8444-555555555555",
