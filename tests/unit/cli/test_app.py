@@ -23,9 +23,9 @@ from tests.lab.catalogue import MISSING
 from tests.unit.cli.conftest import Shell
 
 COMMANDS = [
-    "backup cancel", "backup create", "backup delete", "backup files", "backup list",
-    "backup show", "backup undelete", "backup verify", "catalogue rebuild", "db sync", "db version",
-    "node forget", "node list", "repository collect", "repository findings", "repository show", "restore cancel",
+    "backup cancel", "backup create", "backup delete", "backup files", "backup list", "backup show",
+    "backup undelete", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
+    "node list", "repository collect", "repository findings", "repository show", "restore cancel",
     "restore create", "restore list", "restore show", "schedule create", "schedule delete",
     "schedule list", "schedule pause", "schedule resume", "schedule run", "schedule set",
     "schedule show", "status check",
