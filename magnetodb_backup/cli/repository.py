@@ -98,7 +98,8 @@ class Collect(_OnPacks):
             f"({duration(view['grace'])})",
             "needed by backups": _amount(total, "live"),
             "nodes": "\n".join(
-                f"{node['by'] or host}: {_node(node, freed)}" for host, node in _nodes(view)
+                f"{node['by'] or host}: {_node(node, freed)}"
+                for host, node in view["nodes"].items()
             ),
         }
 
@@ -125,20 +126,8 @@ class Show(_OnPacks):
             "needed by none": f"{count(dead, 'pack')}, "
             f"{size(total['bytes'] - total['live_bytes'])}; see repository collect",
             "a backup runs": "its packs count as needed by none" if total["in_use"] else "",
-            "deleting frees": "\n".join(self._backups(view["backups"])),
+            "deleting frees": "\n".join(_backups(view["backups"])),
         }
-
-    def _backups(self, held: Mapping[str, int]) -> Iterator[str]:
-        """Yield a line for each of the backups that hold most, with its name."""
-        largest = sorted(held.items(), key=lambda item: -item[1])
-        for backup_id, held_bytes in largest[:_SHOWN]:
-            yield f"{backup_id}: {size(held_bytes)}"
-        if more := largest[_SHOWN:]:
-            yield f"{count(len(more), 'more backup')}: {size(sum(b for _, b in more))}; see --long"
-
-
-def _nodes(view: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield from view["nodes"].items()
 
 
 def _amount(use: Mapping[str, Any], what: str) -> str:
@@ -152,3 +141,12 @@ def _node(node: Mapping[str, Any], freed: str) -> str:
     ends = ", container removed" if use["container_removed"] else ""
     of = " (of a node that has left)" if node["adopted"] else ""
     return f"{_amount(use, freed)} of {size(use['bytes'])}{of}{ends}"
+
+
+def _backups(held: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each of the backups that hold most, with its name."""
+    largest = sorted(held.items(), key=lambda item: -item[1])
+    for backup_id, held_bytes in largest[:_SHOWN]:
+        yield f"{backup_id}: {size(held_bytes)}"
+    if more := largest[_SHOWN:]:
+        yield f"{count(len(more), 'more backup')}: {size(sum(b for _, b in more))}; see --long"

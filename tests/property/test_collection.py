@@ -107,7 +107,9 @@ class Repository(RuleBasedStateMachine):
     @precondition(lambda self: self.kept)
     @rule(data=st.data(), crash=CRASHES)
     def delete(self, data: st.DataObject, crash: int | None) -> None:
-        number = data.draw(st.sampled_from(sorted(self.kept)))
+        self._delete(data.draw(st.sampled_from(sorted(self.kept))), crash)
+
+    def _delete(self, number: int, crash: int | None) -> None:
         del self.kept[number], self.needed[number]
         del self.known[number]
         with _death_is_survived(self, crash):
@@ -121,8 +123,10 @@ class Repository(RuleBasedStateMachine):
     def lose_index(self) -> None:
         self.disk.index_path.unlink(missing_ok=True)
 
-    @rule(crash=CRASHES, lacking=LACKING)
-    def collect_again_later(self, crash: int | None, lacking: str) -> None:
+    @rule(crash=CRASHES, lacking=LACKING, deleting=st.booleans())
+    def collect_again_later(self, crash: int | None, lacking: str, *, deleting: bool) -> None:
+        for number in sorted(self.kept) if deleting else ():
+            self._delete(number, None)
         self.collect(crash, lacking, beside=False)
         self.now += GRACE * 1.1
         self.collect(None, lacking, beside=True)
