@@ -8,6 +8,7 @@ unless the test itself took it away behind the service's back (``behind``).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -134,10 +135,8 @@ class World:
         identities = {h: self._identities(h) for h in HOSTS}
         if killed_at is not None:
             self.store.kill_at(killed_at[0], stored=killed_at[1])
-        try:
+        with contextlib.suppress(Killed):
             self._upload_and_commit(number, with_catalogue)
-        except Killed:
-            pass
         killed = self.store.revive()
         if killed and not keep_index:
             self._put_back(before)
@@ -190,10 +189,8 @@ class World:
         """Delete a backup; until its manifest is gone, it has to be whole."""
         if killed_at is not None:
             self.store.kill_at(killed_at[0], stored=killed_at[1])
-        try:
+        with contextlib.suppress(Killed):
             self.cluster.delete_backup(backup_id(number), HOSTS)
-        except Killed:
-            pass
         killed = self.store.revive()
         if self.raw.head(CONTAINER, manifest_name(backup_id(number))) is None:
             del self.backups[number]

@@ -180,7 +180,7 @@ class RepositoryMachine(RuleBasedStateMachine):
 
 
 def _run(examples: int, steps: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         RepositoryMachine, settings=settings(max_examples=examples, stateful_step_count=steps)
     )
 
