@@ -51,6 +51,7 @@ class EmulatedStore(StorageDriver):
         self._seen: list[tuple[str, str]] = []
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._listings = Listings()
+        self._containers: set[str] = set()  # made by way of this decorator
         self._storm_ends, self._storm = 0.0, Rule(Kind.FAIL)
         self._token_since = self.clock.now()
         self._writes_left: int | None = None
@@ -118,10 +119,12 @@ class EmulatedStore(StorageDriver):
     @override
     def ensure_container(self, container: str) -> None:
         self._request("PUT", _ACCOUNT, container)
-        if container in self.driver.containers(container):
-            return
         self.driver.ensure_container(container)
-        self._changed(_ACCOUNT, container, None)
+        with self._lock:
+            is_new = container not in self._containers
+            self._containers.add(container)
+        if is_new:
+            self._changed(_ACCOUNT, container, None)
 
     @override
     def containers(self, prefix: str) -> Iterator[str]:
