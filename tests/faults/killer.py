@@ -104,7 +104,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30, help="number of kills")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     parsed = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    LOG.setLevel(logging.INFO)
     from tests.lab.standing import standing_rig
 
     with ExitStack() as stack:
