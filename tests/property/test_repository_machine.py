@@ -126,10 +126,16 @@ class RepositoryMachine(RuleBasedStateMachine):
         self._harm(self.world.stored_packs(), which, how)
 
     @precondition(lambda self: self.world.backups)
-    @rule(which=numbers, how=st.sampled_from(["lost", "ghost", "cut", "changed"]))
-    def find_harm_and_heal_it(self, which: int, how: str) -> None:
+    @rule(
+        which=numbers, how=st.sampled_from(["lost", "ghost", "cut", "changed"]),
+        new=st.booleans(), seed=st.integers(5000, 5100),
+    )  # fmt: skip
+    def find_harm_and_heal_it(self, which: int, how: str, new: bool, seed: int) -> None:
+        """A ``new`` file comes before all others, which must not share the pack with it."""
         self.harm(which, how)
         self.verify(max(self.world.backups), read_data=True)
+        for host in HOSTS if new else ():
+            self.world.write(host, "nb--1-big-Data.db", noise(seed, 10), in_place=False)
         self.back_up(repeat=False, with_catalogue=True)
 
     @rule(host=hosts, number=st.integers(90, 92))
