@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from magnetodb_backup.repository.format.manifests import (
 )
 from magnetodb_backup.repository.format.schema_rows import (
     StoredSchema,
+    check_schema_rows,
     parse_schema_rows,
     schema_rows_bytes,
 )
@@ -65,6 +67,16 @@ class ClusterRepository:
         except FormatProblem as error:
             LOG.warning("the text of the schema is split instead: %s", error)
         return StoredSchema(rows_of(text))
+
+    def check_schema_rows(self, backup_id: str) -> None:
+        """Check that the rows of a schema are as they were stored; older backups have none.
+
+        :raises NotFound: if the store has no schema.
+        :raises FormatProblem: if they were changed.
+        """
+        text, name = self.read_schema(backup_id), layout.schema_rows_name(backup_id)
+        with contextlib.suppress(NotFound):
+            check_schema_rows(self._read(name), name, text, backup_id)
 
     def read_schema(self, backup_id: str) -> str:
         """Return the schema of a backup as text.

@@ -21,9 +21,10 @@ _OF_EVERY_TABLE = ("manifest", "schema")
 class Problem:
     """A finding. ``kind``: missing, size, corrupt (a pack), content (a file), manifest.
 
-    Or schema, figures (fingerprints) or the backup's own manifest, which belong to no node: their
-    ``host_id`` is empty. A scratch Cassandra finds an ``sstable`` that it cannot read and a
-    ``statement`` that it refuses; the SSTables of an ``unread`` node were not looked at.
+    Or schema, schema_rows (with the grants), figures (fingerprints) or the backup's own manifest,
+    which belong to no node: their ``host_id`` is empty. A scratch Cassandra finds an ``sstable``
+    that it cannot read and a ``statement`` that it refuses; the SSTables of an ``unread`` node were
+    not looked at.
     ``files`` names the first affected files, unless there are many problems; ``file_count`` counts
     all of them.
     """

@@ -79,8 +79,17 @@ def _schema_problems(cluster: ClusterRepository, manifest: BackupManifest) -> li
     except NotFound as error:
         return [Problem("", "schema", "", str(error))]
     if found == manifest.schema:
-        return []
+        return _schema_rows_problems(cluster, manifest)
     return [Problem("", "schema", "", f"{found.name} does not match the backup manifest")]
+
+
+def _schema_rows_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:
+    """Return what is wrong with the rows beside the text, which a restore can do without."""
+    try:
+        cluster.check_schema_rows(manifest.backup_id)
+    except FormatProblem as error:
+        return [Problem("", "schema_rows", "", str(error))]
+    return []
 
 
 def _fingerprint_problems(cluster: ClusterRepository, manifest: BackupManifest) -> list[Problem]:

@@ -46,12 +46,13 @@ class Retrying(StorageDriver):
         *,
         deadline: float,
         on_retry: Callable[[str], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._driver = driver
         self._deadline = deadline
         self._on_retry = on_retry
-        self._sleep = sleep
+        self._clock, self._sleep = clock, sleep
 
     @override
     def ensure_container(self, container: str) -> None:
@@ -161,7 +162,7 @@ class Retrying(StorageDriver):
             yield piece[0]
 
     def _call(self, action: Callable[[], _T]) -> _T:
-        started = time.monotonic()
+        started = self._clock()
         try:
             return action()  # most calls succeed at once, without tenacity
         except Transient as error:
@@ -181,7 +182,7 @@ class Retrying(StorageDriver):
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
             wait=_wait,
-            stop=lambda _: time.monotonic() - started >= self._deadline,
+            stop=lambda _: self._clock() - started >= self._deadline,
             before_sleep=self._before_sleep,
             sleep=self._sleep_within(started),
             reraise=True,
@@ -189,14 +190,14 @@ class Retrying(StorageDriver):
         try:
             return retrying(once_more)
         except Transient as error:
-            tried = time.monotonic() - started
+            tried = self._clock() - started
             attempts = retrying.statistics.get("attempt_number", 1)
             raise type(error)(f"{error} (tried {attempts} times in {tried:.0f} s)") from error
 
     def _sleep_within(self, started: float) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
             # The last wait ends with the deadline, so that the last try is made at its very end.
-            rest = started + self._deadline - time.monotonic()
+            rest = started + self._deadline - self._clock()
             self._sleep(max(0.0, min(seconds, rest)))
 
         return sleep

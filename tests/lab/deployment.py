@@ -175,6 +175,11 @@ class Deployment:
         rows = self._catalogue("SELECT id, phase FROM restores WHERE status = 'RESTORING'")
         return [(str(id_), str(phase)) for id_, phase in rows]
 
+    def jobs_not_ended(self) -> list[tuple[Any, ...]]:
+        """Return kind, status and subject of the jobs that wait or run."""
+        unfinished = "SELECT kind, status, subject_id FROM jobs WHERE status IN (?, ?)"
+        return self._catalogue(unfinished, "PENDING", "RUNNING")
+
     def is_cancelled(self, job: str) -> bool:
         """Tell whether somebody has asked for the end of a job."""
         return bool(self._catalogue("SELECT 1 FROM jobs WHERE id = ? AND cancel_requested", job))
