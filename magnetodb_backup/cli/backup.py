@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backup create, list, show, files, verify, cancel, delete."""
+"""backup create, list, show, verify, cancel, delete."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cliff.lister import Lister
 from typing_extensions import override
 
-from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
+from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
 from magnetodb_backup.cli.verification import problems_of, proof_lines
@@ -22,8 +21,7 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBa
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
-from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import InvalidValue, NotFound
+from magnetodb_backup.errors import InvalidValue
 
 _RUNGS = {
     Rung.EXISTS: "prove that the store has all bytes; the default",
@@ -32,9 +30,6 @@ _RUNGS = {
     "and reads its rows, without the running Cassandra",
     Rung.SCHEMA: "apply the schema to an empty scratch Cassandra on one node",
 }
-_FILE_COLUMNS = (
-    "host_id", "data_directory", "keyspace", "table", "index", "name", "size", "sha256",
-)  # fmt: skip
 
 
 def add_backup(parser: ArgumentParser) -> None:
@@ -317,8 +312,21 @@ class Delete(_OnBackup):
     """Delete a backup's manifests. Its packs stay, because other backups may need them."""
 
     @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--allow-loss",
+            action="store_true",
+            help="delete the backup although the retention policy promises what it restores, or "
+            "although it is to be kept",
+        )
+        return parser
+
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.requests().delete_backup(self._find(parsed_args).id)
+        backup = self.services.requests().delete_backup(
+            self._find(parsed_args).id, allow_loss=parsed_args.allow_loss
+        )
         database = self.services.database()
         deletion = database.jobs.latest(Subject.backup(backup.id), JobKind.DELETION)
         if parsed_args.wait and deletion is not None:
@@ -361,37 +369,3 @@ class Verify(_OnBackup):
 
 def _as_cells(view: Mapping[str, Any]) -> dict[str, Any]:
     return {name: cell(name, value) for name, value in view.items()}
-
-
-class Files(ServiceCommand, Lister):
-    """List a backup's files, read from the store."""
-
-    @override
-    def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        add_backup(parser)
-        parser.add_argument("--node", metavar="HOST_ID", help="list only files of this node")
-        parser.add_argument("--table", metavar="K.T", help="list only files of this table")
-        return parser
-
-    @override
-    def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.database().backups.find(parsed_args.backup)
-        source = self.services.repository(backup.cluster)
-        table = TableName.parse(parsed_args.table) if parsed_args.table else None
-        manifest = source.read_backup(backup.id)
-        hosts = [n.host_id for n in manifest.nodes if parsed_args.node in (None, n.host_id)]
-        if not hosts:
-            raise NotFound(f"backup {backup.id} has no node {parsed_args.node}; see backup show")
-
-        def rows() -> Iterator[tuple[Any, ...]]:
-            for host_id in hosts:
-                for entry in source.node_manifest(backup.id, host_id):
-                    if table not in (None, TableName(entry.keyspace, entry.table)):
-                        continue
-                    yield (
-                        host_id, entry.data_directory, entry.keyspace, entry.table,
-                        entry.index or "", entry.name, entry.size, entry.sha256,
-                    )  # fmt: skip
-
-        return _FILE_COLUMNS, rows()

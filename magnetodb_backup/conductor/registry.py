@@ -7,11 +7,13 @@ from magnetodb_backup.conductor.backup.definition import BackupDefinition
 from magnetodb_backup.conductor.definition import JobDefinition
 from magnetodb_backup.conductor.deletion import Deletion
 from magnetodb_backup.conductor.restore.definition import RestoreDefinition
+from magnetodb_backup.conductor.retention import Retention
 from magnetodb_backup.conductor.verification.definition import Verification
 
 DEFINITIONS: tuple[JobDefinition, ...] = (
     BackupDefinition(),
     RestoreDefinition(),
     Deletion(),
+    Retention(),
     Verification(),
 )

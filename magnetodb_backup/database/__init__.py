@@ -13,6 +13,7 @@ from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.proofs import ProofStore
 from magnetodb_backup.database.restores import RestoreStore
+from magnetodb_backup.database.retention import RetentionStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
 from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import InvalidValue
@@ -26,6 +27,7 @@ __all__ = [
     "OwnershipStore",
     "ProofStore",
     "RestoreStore",
+    "RetentionStore",
     "connect",
 ]
 
@@ -39,6 +41,7 @@ class Database:
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
         self.restores = RestoreStore(transactions)
+        self.retention = RetentionStore(transactions)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
         self.ownership = OwnershipStore(transactions)

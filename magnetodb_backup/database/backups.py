@@ -14,6 +14,11 @@ from sqlalchemy.orm import Session
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
+from magnetodb_backup.database.retention_guard import (
+    lock_policy,
+    refuse_loss,
+    refuse_unless_expired,
+)
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.records import (
     Backup,
@@ -231,8 +236,8 @@ class BackupStore:
             check_transition(backup_id, BackupStatus(row.status), status)
             row.status, row.error = status.value, error
             BACKUPS.set(row, values)
-            if status in _ENDS:
-                row.finished_at = row.updated_at
+            if status in _ENDS:  # a deletion is no other end of the backup
+                row.finished_at = row.finished_at or row.updated_at
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
             session.flush()
@@ -252,17 +257,24 @@ class BackupStore:
 
         return self._transactions.write(work)
 
-    def request_deletion(self, backup_id: str) -> Job:
+    def request_deletion(
+        self, backup_id: str, *, allow_loss: bool = False, if_expired: bool = False
+    ) -> Job:
         """Record the job that deletes a backup; the backup's other jobs are to be cancelled.
 
         The backup becomes DELETING, unless it is still CREATING and has to be cancelled first.
+        With ``allow_loss`` it may be one that the retention policy needs or that is to be kept;
+        with ``if_expired`` it must be one that the policy lets expire.
 
         :raises NotFound: if there is no such backup.
-        :raises Conflict: if a deletion or a restore of the backup is not finished, or if it is
-            deleted.
+        :raises Conflict: if a deletion or a restore of the backup is not finished, if it is
+            deleted, or if retention keeps it.
         """
+        cluster = self.get(backup_id).cluster
 
         def work(session: Session) -> Job:
+            # Deletions of a cluster that has a policy are recorded one after the other.
+            policy = lock_policy(session, cluster)
             backup = BACKUPS.get(
                 session, backup_id, lock=True
             )  # serialises requests about one backup
@@ -273,6 +285,10 @@ class BackupStore:
                         f"a deletion of backup {backup_id} is {other.status}; wait for its end"
                     )
                 other.cancel_requested, other.updated_at = True, now()
+            if if_expired:
+                parameters = refuse_unless_expired(session, backup, policy)
+            else:
+                parameters = refuse_loss(session, backup, policy, allow_loss=allow_loss)
             created = now()
             if backup.status != BackupStatus.CREATING.value:
                 check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
@@ -280,7 +296,7 @@ class BackupStore:
                 backup.updated_at = created
             job = JobRow.pending(
                 str(uuid.uuid4()), JobKind.DELETION, Subject.backup(backup_id), backup.cluster,
-                created_at=created, parameters={},
+                created_at=created, parameters=parameters,
             )  # fmt: skip
             session.add(job)
             session.flush()

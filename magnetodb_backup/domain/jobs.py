@@ -33,6 +33,7 @@ class JobKind:
     VERIFICATION = "verification"
     DELETION = "deletion"
     RESTORE = "restore"
+    RETENTION = "retention"
 
 
 class SubjectKind(str, enum.Enum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from magnetodb_backup.api.policies import backups, nodes, restores
+from magnetodb_backup.api.policies import backups, nodes, restores, retention
 
 
 def list_rules() -> list[Any]:
     """Return all rules, for enforcement and for the sample policy."""
-    return [*backups.RULES, *restores.RULES, *nodes.RULES]
+    return [*backups.RULES, *restores.RULES, *retention.RULES, *nodes.RULES]

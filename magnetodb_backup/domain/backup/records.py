@@ -50,7 +50,8 @@ class Backup:
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
     ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
-    those whose nodes it consists of; empty for all.
+    those whose nodes it consists of; empty for all. ``kept_reason`` is why it is to be kept for
+    ever, since ``kept_at``; empty if it is not.
     """
 
     id: str
@@ -77,6 +78,8 @@ class Backup:
     figures: bool = False
     notes: tuple[str, ...] = ()
     data_centers: tuple[str, ...] = ()
+    kept_reason: str = ""
+    kept_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Applies the retention policy of a cluster: records the deletion of what expires."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from magnetodb_backup.conductor.definition import JobContext
+from magnetodb_backup.conductor.job import Results, StepRunner, typed_step
+from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
+from magnetodb_backup.errors import BackupError, Conflict, NotFound
+from magnetodb_backup.tasks.codec import encode
+from magnetodb_backup.tasks.retention_steps import Decided, DeletionsRecorded, Expired, Left
+
+LOG = logging.getLogger(__name__)
+_MOST = 10_000  # deletions of one job, so that the results of its steps have room in a row
+_GOING = (BackupStatus.DELETING, BackupStatus.DELETED)
+
+
+class Retention:
+    """Lets backups expire. Their deletions are jobs of their own, as those of requests are."""
+
+    kind = JobKind.RETENTION
+    subject = SubjectKind.CLUSTER
+    exclusive = False
+    background = False
+
+    def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
+        """Decide, then record the deletions; return both results."""
+        runner = StepRunner(
+            context.database,
+            raise_if_cancelled=context.raise_if_cancelled,
+            entered=lambda phase: context.database.jobs.show_progress(job.id, {"step": phase}),
+            rounds=1,
+        )
+        steps = (
+            typed_step(Decided, lambda _: _decide(job, context)),
+            typed_step(DeletionsRecorded, lambda results: _delete(results, context)),
+        )
+        results = runner.run(job, lambda _: steps, lambda _: None)
+        decided = results.of(Decided)
+        return {
+            "expired": [encode(expired) for expired in decided.expired],
+            "kept": decided.kept,
+            "later": decided.later,
+            **encode(results.of(DeletionsRecorded)),
+        }
+
+    def fail(self, job: Job, error: BackupError, context: JobContext) -> None:
+        """Do nothing: the job's record has the error, and recorded deletions are jobs."""
+
+
+def _decide(job: Job, context: JobContext) -> Decided:
+    decisions = context.database.retention.plan(job.cluster).decisions
+    expired = sorted((d for d in decisions if not d.kept), key=lambda d: d.candidate.moment)
+    return Decided(
+        expired=tuple(Expired(d.candidate.id, d.expires) for d in expired[:_MOST]),
+        kept=len(decisions) - len(expired),
+        later=len(expired[_MOST:]),
+    )
+
+
+def _delete(results: Results, context: JobContext) -> DeletionsRecorded:
+    """Record the deletion of each backup that is expired at this very moment.
+
+    Each transaction decides again: since the decision a backup may have been damaged, kept or
+    deleted, or the policy changed. What an earlier attempt recorded is not recorded again.
+    """
+    backups = context.database.backups
+    deleted, left = [], []
+    for expired in results.of(Decided).expired:
+        context.raise_if_cancelled()
+        try:
+            if backups.get(expired.backup_id).status not in _GOING:
+                backups.request_deletion(expired.backup_id, if_expired=True)
+            deleted.append(expired.backup_id)
+            LOG.info("backup %s expires: %s", expired.backup_id, expired.why)
+        except (Conflict, NotFound) as error:
+            left.append(Left(expired.backup_id, str(error)))
+            LOG.info("backup %s is left: %s", expired.backup_id, error)
+    return DeletionsRecorded(tuple(deleted), tuple(left))
