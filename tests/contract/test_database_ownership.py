@@ -19,6 +19,7 @@ from magnetodb_backup.database import (
     Database,
     JobStore,
     RestoreStore,
+    RetentionStore,
     connect,
 )
 from magnetodb_backup.database.ownership import FencedTransactions
@@ -172,6 +173,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
         "proofs": ProofStore,
+        "retention": RetentionStore,
     }
     public = {
         f"{name}.{method}"

@@ -17,6 +17,7 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.retention.policy import Policy
 from tests.lab.catalogue import job_of
 from tests.unit.domain.samples import NODE_BACKUP
 
@@ -41,7 +42,7 @@ class Owned:
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
         names = "backups node_backups jobs job_steps restores node_restores "
-        names += "damaged_packs backup_proofs"
+        names += "damaged_packs backup_proofs retention_policies"
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -88,6 +89,9 @@ WRITES: dict[str, Write] = {
         o.backup.id,
         [Proof("ks", "t", Rung.EXISTS, Outcome.PROVED, datetime.now(timezone.utc), "job")],
     ),
+    "retention.put": lambda d, o: d.retention.put("c", Policy(redundancy=1)),
+    "retention.mark": lambda d, o: d.retention.mark(o.source.id, "c", "audit"),
+    "retention.remove": lambda d, o: d.retention.remove("c"),
     "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }
 READS = {
@@ -100,6 +104,7 @@ READS = {
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
+    *("retention.get", "retention.list", "retention.plan", "retention.clusters"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results"),
 }
