@@ -235,8 +235,7 @@ def test_a_deletion_is_checked_after_it_has_waited(database: Database) -> None:
     ids = [learned(database, 1), learned(database, 2)]
     first, results = database.backups.request_deletion, []
     threads = [
-        threading.Thread(target=lambda id_=id_: results.append(_outcome(first, id_)))  # type: ignore[misc]
-        for id_ in ids
+        threading.Thread(target=lambda id_=id_: results.append(_outcome(first, id_))) for id_ in ids
     ]
     for thread in threads:
         thread.start()

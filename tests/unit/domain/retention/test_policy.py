@@ -37,7 +37,7 @@ def test_wrong_values(changed: dict[str, Any], named: str) -> None:
 
 def test_one_rule_is_enough() -> None:
     for name in ("redundancy", "window_days", "daily", "weekly", "monthly", "yearly"):
-        check_policy(Policy(**{name: 1}))
+        check_policy(replace(Policy(), **{name: 1}))
 
 
 def test_utc_needs_no_time_zones_of_the_machine() -> None:
