@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from magnetodb_backup.domain.retention.policy import Policy, check_policy, check_reason, zone_of
+from magnetodb_backup.domain.retention.policy import (
+    COUNTS,
+    Policy,
+    check_policy,
+    check_reason,
+    zone_of,
+)
 from magnetodb_backup.errors import InvalidValue
 
 GOOD = Policy(redundancy=3)
@@ -36,8 +42,10 @@ def test_wrong_values(changed: dict[str, Any], named: str) -> None:
 
 
 def test_one_rule_is_enough() -> None:
-    for name in ("redundancy", "window_days", "daily", "weekly", "monthly", "yearly"):
-        check_policy(replace(Policy(), **{name: 1}))
+    for name in COUNTS:
+        only: dict[str, Any] = {name: 1}
+        check_policy(Policy(**only))
+    assert COUNTS == ("redundancy", "window_days", "daily", "weekly", "monthly", "yearly")
 
 
 def test_utc_needs_no_time_zones_of_the_machine() -> None:
