@@ -9,15 +9,14 @@ from typing import Any
 
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import Results, StepRunner, typed_step
-from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobKind, SubjectKind
-from magnetodb_backup.errors import BackupError, Conflict, NotFound
+from magnetodb_backup.errors import BackupError
 from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.retention_steps import Decided, DeletionsRecorded, Expired, Left
 
 LOG = logging.getLogger(__name__)
 _MOST = 10_000  # deletions of one job, so that the results of its steps have room in a row
-_GOING = (BackupStatus.DELETING, BackupStatus.DELETED)
+_AT_ONCE = 50  # deletions of one transaction
 
 
 class Retention:
@@ -38,7 +37,7 @@ class Retention:
         )
         steps = (
             typed_step(Decided, lambda _: _decide(job, context)),
-            typed_step(DeletionsRecorded, lambda results: _delete(results, context)),
+            typed_step(DeletionsRecorded, lambda results: _delete(job, results, context)),
         )
         results = runner.run(job, lambda _: steps, lambda _: None)
         decided = results.of(Decided)
@@ -63,22 +62,17 @@ def _decide(job: Job, context: JobContext) -> Decided:
     )
 
 
-def _delete(results: Results, context: JobContext) -> DeletionsRecorded:
+def _delete(job: Job, results: Results, context: JobContext) -> DeletionsRecorded:
     """Record the deletion of each backup that is expired at this very moment.
 
     Each transaction decides again: since the decision a backup may have been damaged, kept or
     deleted, or the policy changed. What an earlier attempt recorded is not recorded again.
     """
-    backups = context.database.backups
-    deleted, left = [], []
-    for expired in results.of(Decided).expired:
+    expired = [one.backup_id for one in results.of(Decided).expired]
+    refused: dict[str, str] = {}
+    for begin in range(0, len(expired), _AT_ONCE):
         context.raise_if_cancelled()
-        try:
-            if backups.get(expired.backup_id).status not in _GOING:
-                backups.request_deletion(expired.backup_id, if_expired=True)
-            deleted.append(expired.backup_id)
-            LOG.info("backup %s expires: %s", expired.backup_id, expired.why)
-        except (Conflict, NotFound) as error:
-            left.append(Left(expired.backup_id, str(error)))
-            LOG.info("backup %s is left: %s", expired.backup_id, error)
-    return DeletionsRecorded(tuple(deleted), tuple(left))
+        refused |= context.database.backups.expire(job.cluster, expired[begin : begin + _AT_ONCE])
+    deleted = tuple(backup_id for backup_id in expired if backup_id not in refused)
+    LOG.info("job %s: %d backups of %r expire", job.id, len(deleted), job.cluster)
+    return DeletionsRecorded(deleted, tuple(Left(*pair) for pair in refused.items()))

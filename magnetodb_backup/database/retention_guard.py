@@ -21,10 +21,10 @@ from magnetodb_backup.domain.backup.notes import needs_lost_packs
 from magnetodb_backup.domain.backup.proofs import Outcome
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.retention.candidates import Candidate, group_of, state_of
-from magnetodb_backup.domain.retention.decide import decide
+from magnetodb_backup.domain.retention.decide import Decision, decide
 from magnetodb_backup.domain.retention.policy import Policy
 from magnetodb_backup.domain.retention.promise import promise_broken
-from magnetodb_backup.errors import Conflict
+from magnetodb_backup.errors import Conflict, NotFound
 
 _SHOWN = 5  # losses in a message
 
@@ -109,20 +109,12 @@ def refuse_loss(
     )
 
 
-def refuse_unless_expired(
-    session: Session, backup: BackupRow, policy: Policy | None
-) -> dict[str, Any]:
-    """Check that the policy lets a backup expire; return the parameters of its job.
+def decisions_now(session: Session, cluster: str, policy: Policy | None) -> dict[str, Decision]:
+    """Return what the policy of a cluster decides now, by the IDs of the backups.
 
-    :raises Conflict: if it does not, naming the reasons.
+    :raises NotFound: if the cluster has none.
     """
     if policy is None:
-        raise Conflict(f"cluster {backup.cluster!r} has no retention policy any more")
-    found = candidates(session, backup.cluster)
-    for decision in decide(policy, found, database_now(session)):
-        if decision.candidate.id == backup.id:
-            if decision.kept:
-                texts = "; ".join(f"{r.rule.value}: {r.detail}" for r in decision.reasons)
-                raise Conflict(f"backup {backup.id} is kept: {texts}")
-            return {"expired": decision.expires}
-    raise Conflict(f"backup {backup.id} is {backup.status}; retention does not decide on it")
+        raise NotFound(f"cluster {cluster!r} has no retention policy; see retention set")
+    decisions = decide(policy, candidates(session, cluster), database_now(session))
+    return {decision.candidate.id: decision for decision in decisions}

@@ -22,7 +22,7 @@ from magnetodb_backup.domain.retention.candidates import State
 from magnetodb_backup.domain.retention.policy import Policy
 from magnetodb_backup.errors import Conflict, NotFound
 from tests.contract.test_database_writers import WRITERS, at_once, winners
-from tests.lab.catalogue import MISSING, recorded
+from tests.lab.catalogue import MISSING, job_of, recorded
 from tests.unit.domain.samples import BACKUP
 
 S = BackupStatus
@@ -167,9 +167,8 @@ def test_a_backup_to_be_kept_is_not_deleted(database: Database) -> None:
     """It needs no policy."""
     backup_id = learned(database)
     database.retention.mark(backup_id, CLUSTER, "audit 2026")
-    for if_expired in (False, True):
-        with pytest.raises(Conflict, match=r"is to be kept: audit 2026|no retention policy"):
-            database.backups.request_deletion(backup_id, if_expired=if_expired)
+    with pytest.raises(Conflict, match=r"is to be kept: audit 2026"):
+        database.backups.request_deletion(backup_id)
     database.retention.mark(backup_id, CLUSTER, "")
     database.backups.request_deletion(backup_id)
 
@@ -184,17 +183,23 @@ def test_what_does_not_count_can_be_deleted(database: Database) -> None:
 
 def test_only_what_expires_now_is_deleted_for_retention(database: Database) -> None:
     database.retention.put(CLUSTER, Policy(redundancy=1))
-    older, old, new = learned(database, 3), learned(database, 2), learned(database, 1)
-    job = database.backups.request_deletion(older, if_expired=True)
+    ids = older, old, new = [learned(database, days) for days in (3, 2, 1)]
+    expire = database.backups.expire
+    assert expire(CLUSTER, [older, new, MISSING]) == {
+        new: "redundancy: one of the last 1",
+        MISSING: f"there is no backup {MISSING!r}",
+    }
+    assert [database.backups.get(id_).status for id_ in ids] == [S.DELETING, S.CREATED, S.CREATED]
+    job = job_of(database, older, JobKind.DELETION)
     assert job.parameters == {"expired": "no rule of the policy keeps it"}
-    with pytest.raises(Conflict, match=f"{new} is kept: redundancy: one of the last 1"):
-        database.backups.request_deletion(new, if_expired=True)
+    # What is being deleted is no refusal, and its deletion is recorded once.
+    assert expire(CLUSTER, [older]) == {}
+    assert database.jobs.unfinished() == (job,)
     database.damaged_packs.record("v", new, CLUSTER, [("host", "pack")], read_data=False)
-    with pytest.raises(Conflict, match=f"{old} is kept: redundancy"):
-        database.backups.request_deletion(old, if_expired=True)
+    assert expire(CLUSTER, [old]) == {old: "redundancy: one of the last 1"}
     database.retention.remove(CLUSTER)
-    with pytest.raises(Conflict, match="has no retention policy any more"):
-        database.backups.request_deletion(old, if_expired=True)
+    with pytest.raises(NotFound, match="cluster 'c' has no retention policy"):
+        expire(CLUSTER, [old])
     assert {database.backups.get(id_).status for id_ in (old, new)} == {S.CREATED}
 
 
@@ -254,10 +259,43 @@ def _outcome(work: Any, backup_id: str) -> str:
 
 def test_a_backup_that_is_restored_stays(database: Database) -> None:
     database.retention.put(CLUSTER, Policy(redundancy=1))
-    old, _ = learned(database, 2), learned(database, 1)
+    older, old, _ = learned(database, 3), learned(database, 2), learned(database, 1)
     database.restores.create(RestoreRequest(old), str(uuid.uuid4()), CLUSTER, CLUSTER)
-    with pytest.raises(Conflict, match=f"backup {old} is read by restore"):
-        database.backups.request_deletion(old, if_expired=True)
+    refused = database.backups.expire(CLUSTER, [old, older])
+    assert set(refused) == {old}
+    assert f"backup {old} is read by restore" in refused[old]
+    assert database.backups.get(older).status is S.DELETING
+
+
+def test_an_expiry_and_deletions_at_once(database: Database) -> None:
+    """What several jobs and requests record together still leaves what the policy keeps."""
+    database.retention.put(CLUSTER, Policy(redundancy=3))
+    ids = [learned(database, days) for days in range(WRITERS)]
+
+    def work(number: int) -> str:
+        if number % 2:
+            return database.backups.request_deletion(ids[number]).backup_id
+        return str(database.backups.expire(CLUSTER, ids))
+
+    winners(at_once(work))
+    left = [b.id for b in database.backups.list(status="CREATED")]
+    assert len(left) == 3
+
+
+def test_an_expiry_and_a_restore_at_once(database: Database) -> None:
+    for _ in range(4):
+        database.retention.put(CLUSTER, Policy(redundancy=1))
+        old, _new = learned(database, 2), learned(database, 1)
+
+        def work(number: int, old: str = old) -> str:
+            if number % 2:
+                database.backups.expire(CLUSTER, [old])
+                return "expired"
+            database.restores.create(RestoreRequest(old), str(uuid.uuid4()), CLUSTER, CLUSTER)
+            return "restored"
+
+        restored = "restored" in winners(at_once(work))
+        assert database.backups.get(old).status is (S.CREATED if restored else S.DELETING)
 
 
 def test_a_cluster_has_one_job_of_each_kind(database: Database) -> None:

@@ -32,6 +32,9 @@ class Owned:
         source = self._backup()
         database.jobs.finish(job_of(database, source.id).id, JobStatus.DONE)
         self.source = database.backups.set_status(source.id, BackupStatus.CREATED)
+        self.expired = str(uuid.uuid4())
+        expired = replace(self.source, id=self.expired, status=BackupStatus.DELETE_FAILED)
+        database.backups.learn(expired, [])
         request = RestoreRequest(source.id)
         self.restore = database.restores.create(request, str(uuid.uuid4()), "c", "c")
 
@@ -91,6 +94,7 @@ WRITES: dict[str, Write] = {
     ),
     "retention.put": lambda d, o: d.retention.put("c", Policy(redundancy=1)),
     "retention.mark": lambda d, o: d.retention.mark(o.source.id, "c", "audit"),
+    "backups.expire": lambda d, o: d.backups.expire("c", [o.expired]),
     "retention.remove": lambda d, o: d.retention.remove("c"),
     "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }

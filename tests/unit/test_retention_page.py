@@ -53,7 +53,7 @@ def test_an_example_is_what_retention_decides(title: str, options: str, rows: li
             d.candidate.id,
             d.candidate.state.value,
             "kept" if d.kept else "expires",
-            "; ".join(f"{r.rule.value}: {r.detail}" for r in d.reasons) or d.expires,
+            d.why,
         )
         for d in decide(policy, backups, NOW)
     ]

@@ -34,6 +34,11 @@ class Decision:
         """True if something keeps the backup."""
         return bool(self.reasons)
 
+    @property
+    def why(self) -> str:
+        """The reasons as a text."""
+        return "; ".join(f"{r.rule.value}: {r.detail}" for r in self.reasons) or self.expires
+
 
 def decide(policy: Policy, candidates: Iterable[Candidate], now: datetime) -> tuple[Decision, ...]:
     """Return the decision on each backup, by group and newest first."""
