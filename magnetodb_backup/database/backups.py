@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -82,6 +83,11 @@ def _refuse_while_restoring(session: Session, backup_id: str) -> None:
             f"backup {backup_id} is read by restore {', '.join(running)}; wait for its end or "
             "cancel it"
         )
+
+
+def _expired(why: str, backup: BackupRow) -> dict[str, Any]:
+    """Return the parameters of the job that deletes an expired backup."""
+    return {"expired": why}
 
 
 class BackupStore:
@@ -299,10 +305,10 @@ class BackupStore:
                 if decision.kept:
                     refused[backup_id] = decision.why
                     continue
-                parameters = {"expired": decision.expires}
+                check = partial(_expired, decision.expires)
                 try:
                     with session.begin_nested():
-                        self._record_deletion(session, backup_id, lambda _, p=parameters: p)
+                        self._record_deletion(session, backup_id, check)
                 except Conflict as conflict:
                     refused[backup_id] = str(conflict)
             return refused
