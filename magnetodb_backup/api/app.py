@@ -19,6 +19,7 @@ from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.findings import Findings
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
+from magnetodb_backup.api.handlers.retention import Policies, Retention
 from magnetodb_backup.api.handlers.schedules import Schedule, Schedules
 from magnetodb_backup.api.handlers.versions import Versions
 from magnetodb_backup.database import Database
@@ -146,6 +147,8 @@ def make_routes(
     app.add_route("/v1/backups/{backup_id}/undelete", backup, suffix="undelete")
     app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
     app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
+    app.add_route("/v1/backups/{backup_id}/keep", backup, suffix="keep")
+    app.add_route("/v1/backups/{backup_id}/unkeep", backup, suffix="unkeep")
     app.add_route("/v1/restores", restores(tools))
     app.add_route("/v1/restores/{restore_id}", restore)
     app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
@@ -156,10 +159,19 @@ def make_routes(
     app.add_route("/v1/schedules/{schedule_id}/resume", schedule, suffix="resume")
     app.add_route("/v1/schedules/{schedule_id}/run", schedule, suffix="run")
     app.add_route("/v1/findings", Findings(tools))
+    _add_retention(app, tools)
     app.add_route("/v1/nodes", Nodes(tools))
     app.add_route("/v1/repository/collections", collection)
     app.add_route("/v1/repository/collections/{collection_id}", collection, suffix="one")
     return app
+
+
+def _add_retention(app: falcon.App[falcon.Request, falcon.Response], tools: Tools) -> None:
+    retention = Retention(tools)
+    app.add_route("/v1/retention", Policies(tools))
+    app.add_route("/v1/retention/{cluster}", retention)
+    app.add_route("/v1/retention/{cluster}/plan", retention, suffix="plan")
+    app.add_route("/v1/retention/{cluster}/apply", retention, suffix="apply")
 
 
 def _on_http_error(

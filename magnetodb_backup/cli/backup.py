@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backup create, list, show, files, cancel."""
+"""backup create, list, show, cancel."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cliff.lister import Lister
 from typing_extensions import override
 
-from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
+from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL
 from magnetodb_backup.cli.backup_options import add_backup_options, backup_options
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
@@ -21,12 +20,6 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBa
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
-from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import NotFound
-
-_FILE_COLUMNS = (
-    "host_id", "data_directory", "keyspace", "table", "index", "name", "size", "sha256",
-)  # fmt: skip
 
 
 def add_backup(parser: ArgumentParser) -> None:
@@ -233,37 +226,3 @@ class Cancel(OnBackup):
             backup = self.waiter(parsed_args).backup(backup.id)
             self.expect(backup, BackupStatus.CANCELLED, backup.error)
         return self.backup_columns(parsed_args, backup, None)
-
-
-class Files(ServiceCommand, Lister):
-    """List a backup's files, read from the store."""
-
-    @override
-    def get_parser(self, prog_name: str) -> ArgumentParser:
-        parser: ArgumentParser = super().get_parser(prog_name)
-        add_backup(parser)
-        parser.add_argument("--node", metavar="HOST_ID", help="list only files of this node")
-        parser.add_argument("--table", metavar="K.T", help="list only files of this table")
-        return parser
-
-    @override
-    def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.database().backups.find(parsed_args.backup)
-        source = self.services.repository(backup.cluster)
-        table = TableName.parse(parsed_args.table) if parsed_args.table else None
-        manifest = source.read_backup(backup.id)
-        hosts = [n.host_id for n in manifest.nodes if parsed_args.node in (None, n.host_id)]
-        if not hosts:
-            raise NotFound(f"backup {backup.id} has no node {parsed_args.node}; see backup show")
-
-        def rows() -> Iterator[tuple[Any, ...]]:
-            for host_id in hosts:
-                for entry in source.node_manifest(backup.id, host_id):
-                    if table not in (None, TableName(entry.keyspace, entry.table)):
-                        continue
-                    yield (
-                        host_id, entry.data_directory, entry.keyspace, entry.table,
-                        entry.index or "", entry.name, entry.size, entry.sha256,
-                    )  # fmt: skip
-
-        return _FILE_COLUMNS, rows()

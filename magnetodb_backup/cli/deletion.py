@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from typing_extensions import override
@@ -22,8 +22,21 @@ class Delete(OnBackup):
     """
 
     @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--allow-loss",
+            action="store_true",
+            help="delete the backup although the retention policy promises what it restores, or "
+            "although it is to be kept",
+        )
+        return parser
+
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        backup = self.services.requests().delete_backup(self.find(parsed_args).id)
+        backup = self.services.requests().delete_backup(
+            self.find(parsed_args).id, allow_loss=parsed_args.allow_loss
+        )
         database = self.services.database()
         deletion = database.jobs.latest(Subject.backup(backup.id), JobKind.DELETION)
         if parsed_args.wait and deletion is not None:

@@ -185,6 +185,7 @@ def backup_fields(
         "restores": _restorable(backup),
         "snapshots": f"taken within {backup.skew_ms} ms" if backup.skew_ms is not None else "",
         "fingerprints": "yes" if backup.figures else "",
+        "kept": f"for ever: {backup.kept_reason}" if backup.kept_reason else "",
         "proved": "\n".join(proofs),
         "verification": "\n".join(verification),
         "nodes": "\n".join(_node_backup_line(node) for node in nodes),

@@ -8,6 +8,7 @@ from magnetodb_backup.conductor.collection.definition import Collection, Survey
 from magnetodb_backup.conductor.definition import JobDefinition
 from magnetodb_backup.conductor.deletion import Deletion, Undeletion
 from magnetodb_backup.conductor.restore.definition import RestoreDefinition
+from magnetodb_backup.conductor.retention import Retention
 from magnetodb_backup.conductor.verification.definition import Verification
 
 DEFINITIONS: tuple[JobDefinition, ...] = (
@@ -15,6 +16,7 @@ DEFINITIONS: tuple[JobDefinition, ...] = (
     RestoreDefinition(),
     Deletion(),
     Undeletion(),
+    Retention(),
     Verification(),
     Collection(),
     Survey(),

@@ -15,6 +15,7 @@ from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.proofs import ProofStore
 from magnetodb_backup.database.restores import RestoreStore
+from magnetodb_backup.database.retention import RetentionStore
 from magnetodb_backup.database.schedules import ScheduleStore
 from magnetodb_backup.database.scheduling import SchedulingStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
@@ -32,6 +33,7 @@ __all__ = [
     "OwnershipStore",
     "ProofStore",
     "RestoreStore",
+    "RetentionStore",
     "ScheduleStore",
     "SchedulingStore",
     "connect",
@@ -50,6 +52,7 @@ class Database:
         self.restores = RestoreStore(transactions)
         self.schedules = ScheduleStore(transactions, clock)
         self.scheduling = SchedulingStore(transactions, clock)
+        self.retention = RetentionStore(transactions)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
         self.findings = FindingStore(transactions)

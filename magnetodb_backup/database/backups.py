@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -15,6 +16,7 @@ from magnetodb_backup.database.findings import forget_objects
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
+from magnetodb_backup.database.retention_guard import decisions_now, lock_policy, refuse_loss
 from magnetodb_backup.database.schedule_runs import record_outcome
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
@@ -128,6 +130,11 @@ def _refuse_while_read(session: Session, backup_id: str, jobs: Iterable[JobRow])
         raise Conflict(
             f"backup {backup_id} is read by {', '.join(readers)}; wait for the end or cancel it"
         )
+
+
+def _expired(why: str, backup: BackupRow) -> dict[str, Any]:
+    """Return the parameters of the job that deletes an expired backup."""
+    return {"expired": why}
 
 
 class BackupStore:
@@ -246,8 +253,8 @@ class BackupStore:
             check_transition(backup_id, BackupStatus(row.status), status)
             row.status, row.error = status.value, error
             BACKUPS.set(row, values)
-            if status in _ENDS:
-                row.finished_at = row.updated_at
+            if status in _ENDS:  # a deletion is no other end of the backup
+                row.finished_at = row.finished_at or row.updated_at
                 record_outcome(session, backup_id, status, error, row.updated_at)
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
@@ -269,44 +276,92 @@ class BackupStore:
 
         return self._transactions.write(work)
 
-    def request_deletion(self, backup_id: str) -> Job:
-        """Record the job that deletes a backup.
+    def request_deletion(self, backup_id: str, *, allow_loss: bool = False) -> Job:
+        """Record the job that deletes a backup; the backup's other jobs are to be cancelled.
 
         The backup becomes DELETING, unless it is still CREATING and has to be cancelled first.
+        With ``allow_loss`` it may be one that the retention policy needs or that is to be kept.
 
         :raises NotFound: if there is no such backup.
         :raises Conflict: if a restore or a verification reads the backup, naming it, if a deletion
-            or an undeletion is not finished, or if the backup is deleted.
+            or an undeletion is not finished, if the backup is deleted, or if the deletion loses
+            what retention keeps.
         """
+        cluster = self.get(backup_id).cluster
 
         def work(session: Session) -> Job:
-            backup = BACKUPS.get(
-                session, backup_id, lock=True
-            )  # serialises requests about one backup
-            others = unfinished_about(session, Subject.backup(backup_id))
-            _refuse_while_read(session, backup_id, others)
-            for other in others:
-                if other.kind != JobKind.BACKUP:
-                    article = "an" if other.kind == JobKind.UNDELETION else "a"
-                    raise Conflict(
-                        f"{article} {other.kind} of backup {backup_id} is {other.status}; wait for "
-                        "its end"
-                    )
-                other.cancel_requested, other.updated_at = True, now()
-            created = now()
-            if backup.status != BackupStatus.CREATING.value:
-                check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
-                backup.status, backup.error = BackupStatus.DELETING.value, ""
-                backup.updated_at = created
-            job = JobRow.pending(
-                str(uuid.uuid4()), JobKind.DELETION, Subject.backup(backup_id), backup.cluster,
-                created_at=created, parameters={},
-            )  # fmt: skip
-            session.add(job)
-            session.flush()
-            return job.record()
+            # Deletions of a cluster that has a policy are recorded one after the other.
+            policy = lock_policy(session, cluster)
+            return self._record_deletion(
+                session,
+                backup_id,
+                lambda backup: refuse_loss(session, backup, policy, allow_loss=allow_loss),
+            )
 
         return self._transactions.write(work)
+
+    def expire(self, cluster: str, backup_ids: Sequence[str]) -> dict[str, str]:
+        """Record the deletion of those of the cluster's backups that its policy lets expire now.
+
+        Returns by ID why others are not deleted. Those that are deleted already are left out.
+
+        :raises NotFound: if the cluster has no policy.
+        """
+        wanted = select(BackupRow.id).where(BackupRow.id.in_(backup_ids)).order_by(BackupRow.id)
+
+        def work(session: Session) -> dict[str, str]:
+            policy = lock_policy(session, cluster)
+            # All locks come before the first read without one, which fixes what MariaDB shows.
+            present = list(session.scalars(wanted.with_for_update()))
+            decisions = decisions_now(session, cluster, policy)
+            refused = {id_: f"there is no backup {id_!r}" for id_ in backup_ids}
+            for backup_id in present:
+                del refused[backup_id]
+                decision = decisions.get(backup_id)
+                if decision is None:
+                    continue  # it is being deleted
+                if decision.kept:
+                    refused[backup_id] = decision.why
+                    continue
+                check = partial(_expired, decision.expires)
+                try:
+                    with session.begin_nested():
+                        self._record_deletion(session, backup_id, check)
+                except Conflict as conflict:
+                    refused[backup_id] = str(conflict)
+            return refused
+
+        return self._transactions.write(work)
+
+    @staticmethod
+    def _record_deletion(
+        session: Session, backup_id: str, check: Callable[[BackupRow], dict[str, Any]]
+    ) -> Job:
+        """Record a deletion; ``check`` raises Conflict, or returns the parameters of the job."""
+        backup = BACKUPS.get(session, backup_id, lock=True)  # serialises requests about one backup
+        others = unfinished_about(session, Subject.backup(backup_id))
+        _refuse_while_read(session, backup_id, others)
+        for other in others:
+            if other.kind != JobKind.BACKUP:
+                article = "an" if other.kind == JobKind.UNDELETION else "a"
+                raise Conflict(
+                    f"{article} {other.kind} of backup {backup_id} is {other.status}; wait for "
+                    "its end"
+                )
+            other.cancel_requested, other.updated_at = True, now()
+        parameters = check(backup)
+        created = now()
+        if backup.status != BackupStatus.CREATING.value:
+            check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
+            backup.status, backup.error = BackupStatus.DELETING.value, ""
+            backup.updated_at = created
+        job = JobRow.pending(
+            str(uuid.uuid4()), JobKind.DELETION, Subject.backup(backup_id), backup.cluster,
+            created_at=created, parameters=parameters,
+        )  # fmt: skip
+        session.add(job)
+        session.flush()
+        return job.record()
 
     def node_backups(self, backup_id: str) -> tuple[NodeBackup, ...]:
         """Return the backup's node backups, by host ID."""

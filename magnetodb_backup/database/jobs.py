@@ -45,7 +45,8 @@ class JobStore:
         """Record a job.
 
         :raises NotFound: if the subject is a backup that does not exist.
-        :raises Conflict: if another job about the subject is not finished, unless it is NONE.
+        :raises Conflict: if another job about the subject is not finished, unless it is NONE, or
+            a cluster, which may have one of each kind.
         """
         has_row = subject.kind is SubjectKind.BACKUP
 
@@ -56,6 +57,8 @@ class JobStore:
                 others: list[JobRow] = []
             else:
                 others = unfinished_about(session, subject)
+            if subject.kind is SubjectKind.CLUSTER:
+                others = [other for other in others if other.kind == kind]
             for other in others:
                 raise Conflict(
                     f"a {other.kind} of {subject.kind.value} {subject.id} is {other.status}; wait "

@@ -154,6 +154,8 @@ class BackupRow(RecordRow):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     undelete_until: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    kept_reason: Mapped[str] = mapped_column(String(1000), default="", server_default="")
+    kept_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
 
 
 class NodeBackupRow(NodeRecordRow):
@@ -218,6 +220,30 @@ class ProofRow(Base):
     proved_at: Mapped[datetime] = mapped_column(UtcTime)
     job_id: Mapped[str] = mapped_column(String(36))
     detail: Mapped[str] = mapped_column(Text, default="")
+
+
+class RetentionPolicyRow(Base):
+    """The retention policy of a cluster. The key is not the cluster, so that it may get others."""
+
+    __tablename__ = "retention_policies"
+    __table_args__ = (
+        Index("ix_retention_policies_cluster", "cluster", unique=True),
+        Base.__table_args__,
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+    redundancy: Mapped[int] = mapped_column(Integer)
+    window_days: Mapped[int] = mapped_column(Integer)
+    daily: Mapped[int] = mapped_column(Integer)
+    weekly: Mapped[int] = mapped_column(Integer)
+    monthly: Mapped[int] = mapped_column(Integer)
+    yearly: Mapped[int] = mapped_column(Integer)
+    floor: Mapped[int] = mapped_column(Integer)
+    failed_days: Mapped[int] = mapped_column(Integer)
+    time_zone: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class JobRow(Base):

@@ -36,6 +36,7 @@ class JobKind:
     RESTORE = "restore"
     COLLECTION = "collection"
     SURVEY = "survey"
+    RETENTION = "retention"
 
 
 class SubjectKind(str, enum.Enum):

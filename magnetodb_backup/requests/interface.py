@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from magnetodb_backup.database.retention import Plan
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.retention.policy import ClusterPolicy, Policy
 from magnetodb_backup.domain.schedule.records import Schedule, ScheduleRequest, ScheduleRun
 
 
@@ -21,11 +23,17 @@ class Requests(Protocol):
     def cancel_backup(self, backup_id: str) -> Backup:
         """Ask for the end of a running backup, or of its verification."""
 
-    def delete_backup(self, backup_id: str) -> Backup:
+    def delete_backup(self, backup_id: str, *, allow_loss: bool = False) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first."""
 
     def undelete_backup(self, backup_id: str) -> Backup:
         """Ask for the undeletion of a deleted backup."""
+
+    def keep_backup(self, backup_id: str, reason: str) -> Backup:
+        """Keep a backup for ever."""
+
+    def unkeep_backup(self, backup_id: str) -> Backup:
+        """Keep a backup only as long as the retention policy does."""
 
     def verify_backup(
         self,
@@ -73,3 +81,18 @@ class Requests(Protocol):
 
     def run_schedule(self, schedule_id: str) -> ScheduleRun:
         """Begin a run of a schedule now."""
+
+    def known_clusters(self) -> tuple[str, ...]:
+        """Return the names of the clusters that have workers or backups."""
+
+    def set_retention(self, cluster: str | None, policy: Policy) -> ClusterPolicy:
+        """Give a cluster a retention policy, in place of one that it has."""
+
+    def clear_retention(self, cluster: str | None) -> ClusterPolicy:
+        """Remove the retention policy of a cluster; return it."""
+
+    def plan_retention(self, cluster: str | None) -> Plan:
+        """Return what the retention policy of a cluster decides now."""
+
+    def apply_retention(self, cluster: str | None) -> Job:
+        """Ask for the deletion of what expires; return the job."""

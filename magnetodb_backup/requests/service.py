@@ -11,12 +11,19 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from magnetodb_backup.database import Database
+from magnetodb_backup.database.retention import Plan
 from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.sample import MOST_SEED
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.retention.policy import (
+    ClusterPolicy,
+    Policy,
+    check_policy,
+    check_reason,
+)
 from magnetodb_backup.domain.schedule.records import (
     Schedule,
     ScheduleRequest,
@@ -24,7 +31,14 @@ from magnetodb_backup.domain.schedule.records import (
     ScheduleStatus,
 )
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.requests import backups, collections, restores, schedules, verifications
+from magnetodb_backup.requests import (
+    backups,
+    collections,
+    restores,
+    retention,
+    schedules,
+    verifications,
+)
 from magnetodb_backup.requests.clusters import choose_cluster, choose_target
 
 LOG = logging.getLogger(__name__)
@@ -77,15 +91,16 @@ class RecordedRequests:
         self._wake_conductor()
         return self._database.backups.get(backup_id)
 
-    def delete_backup(self, backup_id: str) -> Backup:
+    def delete_backup(self, backup_id: str, *, allow_loss: bool = False) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first.
 
-        :raises Conflict: if it is deleted, if a deletion runs, or if a restore or a verification
-            reads it, naming that.
+        :raises Conflict: if it is deleted, if a deletion runs, if a restore or a verification
+            reads it, naming that, or, unless ``allow_loss``, if retention keeps what the deletion
+            loses.
         """
         backup = self._database.backups.get(backup_id)
         backups.check_deletable(backup)
-        self._database.backups.request_deletion(backup_id)
+        self._database.backups.request_deletion(backup_id, allow_loss=allow_loss)
         self._wake_conductor()
         return self._database.backups.get(backup_id)
 
@@ -97,6 +112,66 @@ class RecordedRequests:
         self._database.deletions.request_undeletion(backup_id)
         self._wake_conductor()
         return self._database.backups.get(backup_id)
+
+    def keep_backup(self, backup_id: str, reason: str) -> Backup:
+        """Keep a backup for ever.
+
+        :raises InvalidValue: if the reason is empty or too long.
+        :raises Conflict: if the backup has no data.
+        """
+        check_reason(reason)
+        backup = self._database.backups.get(backup_id)
+        self._database.retention.mark(backup.id, backup.cluster, reason.strip())
+        return self._database.backups.get(backup_id)
+
+    def unkeep_backup(self, backup_id: str) -> Backup:
+        """Keep a backup only as long as the retention policy does; may be repeated."""
+        backup = self._database.backups.get(backup_id)
+        self._database.retention.mark(backup.id, backup.cluster, "")
+        return self._database.backups.get(backup_id)
+
+    def known_clusters(self) -> tuple[str, ...]:
+        """Return the names of the clusters that have workers or backups."""
+        return tuple(sorted({*self._clusters(), *self._database.retention.clusters()}))
+
+    def set_retention(self, cluster: str | None, policy: Policy) -> ClusterPolicy:
+        """Give a cluster a retention policy, in place of one that it has.
+
+        :raises InvalidValue: for a value that is not possible.
+        :raises NotFound: for a cluster that has neither workers nor backups.
+        """
+        check_policy(policy)
+        chosen = retention.choose_known(cluster, self.known_clusters())
+        return self._database.retention.put(chosen, policy)
+
+    def clear_retention(self, cluster: str | None) -> ClusterPolicy:
+        """Remove the retention policy of a cluster; return it.
+
+        :raises NotFound: if the cluster has none.
+        """
+        return self._database.retention.remove(self._with_policy(cluster))
+
+    def plan_retention(self, cluster: str | None) -> Plan:
+        """Return what the retention policy of a cluster decides now.
+
+        :raises NotFound: if the cluster has none.
+        """
+        return self._database.retention.plan(self._with_policy(cluster))
+
+    def apply_retention(self, cluster: str | None) -> Job:
+        """Ask for the deletion of what expires; return the job.
+
+        :raises NotFound: if the cluster has no policy.
+        :raises Conflict: if such a job of the cluster is not finished.
+        """
+        chosen = self._with_policy(cluster)
+        job = self._database.jobs.create(JobKind.RETENTION, Subject.cluster(chosen), chosen, {})
+        self._wake_conductor()
+        return job
+
+    def _with_policy(self, cluster: str | None) -> str:
+        found = [record.cluster for record in self._database.retention.list()]
+        return retention.choose_with_policy(cluster, found)
 
     def verify_backup(
         self,

@@ -29,6 +29,10 @@ from magnetodb_backup.domain.backup.views import (
 from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.domain.restore.records import Existing, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
+from magnetodb_backup.domain.retention.candidates import Candidate, State, group_of
+from magnetodb_backup.domain.retention.decide import Decision
+from magnetodb_backup.domain.retention.policy import ClusterPolicy, Policy
+from magnetodb_backup.domain.retention.views import decision_view, policy_view
 from magnetodb_backup.domain.schedule.records import (
     BACKUP_FIELDS,
     Missed,
@@ -51,9 +55,11 @@ from tests.unit.domain.samples import (
     RESTORE,
     SCHEDULE_RUN,
     SCHEDULE_STATE,
+    TIME,
 )
 
 OPEN = {("GET", "/"), ("GET", "/healthcheck"), ("GET", "/v1"), ("GET", "/v1/openapi.json")}
+CANDIDATE = Candidate(BACKUP.id, group_of(BACKUP.scope), State.RESTORABLE, TIME)
 SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
 
 
@@ -149,6 +155,8 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
         ("Schedule", schedule_view(SCHEDULE_STATE)),
         ("ScheduleDetails", schedule_view(SCHEDULE_STATE, with_runs=True)),
         ("ScheduleRun", run_view(SCHEDULE_RUN)),
+        ("RetentionPolicy", policy_view(ClusterPolicy("c", Policy(), TIME, TIME))),
+        ("RetentionDecision", decision_view(Decision(CANDIDATE))),
     ],
 )
 def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
@@ -167,6 +175,8 @@ def test_every_state_is_described() -> None:
         parameters = document()["paths"][path]["get"]["parameters"]
         (parameter,) = (p for p in parameters if p["name"] == "status")
         assert parameter["schema"]["enum"] == names
+    state = SCHEMAS["RetentionDecision"]["properties"]["state"]
+    assert state["enum"] == [state.value for state in State]
     job = SCHEMAS["Job"]["properties"]
     assert job["kind"]["enum"] == [kind for name, kind in vars(JobKind).items() if name.isupper()]
     assert job["status"]["enum"] == [status.value for status in JobStatus]
@@ -174,6 +184,7 @@ def test_every_state_is_described() -> None:
 
 def test_every_field_of_a_request_is_described() -> None:
     assert set(SCHEMAS["BackupRequest"]["properties"]) == set(BackupRequest.__dataclass_fields__)
+    assert set(SCHEMAS["RetentionRequest"]["properties"]) == set(Policy.__dataclass_fields__)
     request = SCHEMAS["RestoreRequest"]["properties"]
     assert set(request) == set(RestoreRequest.__dataclass_fields__)
     assert request["existing"]["enum"] == [existing.value for existing in Existing]

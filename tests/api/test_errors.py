@@ -17,10 +17,13 @@ from oslo_policy import policy
 from magnetodb_backup.api.app import create_app
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.database import Database
+from magnetodb_backup.database.retention import Plan
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.retention.policy import ClusterPolicy
+from magnetodb_backup.domain.retention.policy import Policy as RetentionPolicy
 from magnetodb_backup.domain.schedule.records import Schedule, ScheduleRequest, ScheduleRun
 from magnetodb_backup.errors import (
     BackupError,
@@ -49,7 +52,28 @@ class Refusing:
     def cancel_backup(self, backup_id: str) -> Backup:
         raise self._error
 
-    def delete_backup(self, backup_id: str) -> Backup:
+    def delete_backup(self, backup_id: str, *, allow_loss: bool = False) -> Backup:
+        raise self._error
+
+    def keep_backup(self, backup_id: str, reason: str) -> Backup:
+        raise self._error
+
+    def unkeep_backup(self, backup_id: str) -> Backup:
+        raise self._error
+
+    def known_clusters(self) -> tuple[str, ...]:
+        raise self._error
+
+    def set_retention(self, cluster: str | None, policy: RetentionPolicy) -> ClusterPolicy:
+        raise self._error
+
+    def clear_retention(self, cluster: str | None) -> ClusterPolicy:
+        raise self._error
+
+    def plan_retention(self, cluster: str | None) -> Plan:
+        raise self._error
+
+    def apply_retention(self, cluster: str | None) -> Job:
         raise self._error
 
     def undelete_backup(self, backup_id: str) -> Backup:

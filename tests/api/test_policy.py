@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/restores"): {"backup_id": MISSING},
     ("POST", "/v1/schedules"): BODY,
     ("PATCH", f"/v1/schedules/{MISSING}"): {"jitter": 1},
+    ("PUT", f"/v1/retention/{MISSING}"): {"redundancy": 1},
+    ("POST", f"/v1/backups/{MISSING}/keep"): {"reason": "audit"},
 }
 Operation = tuple[str, str]
 
 
 def operations(rule: Any) -> list[Operation]:
-    return [(o["method"], o["path"].replace("{id}", MISSING)) for o in rule.operations]
+    return [(o["method"], re.sub("{[a-z]+}", MISSING, o["path"])) for o in rule.operations]
 
 
 def arguments_of(operation: Operation) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from magnetodb_backup.database import (
     FindingStore,
     JobStore,
     RestoreStore,
+    RetentionStore,
     connect,
 )
 from magnetodb_backup.database.ownership import FencedTransactions
@@ -176,6 +177,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "findings": FindingStore,
         "proofs": ProofStore,
         "deletions": DeletionStore,
+        "retention": RetentionStore,
     }
     public = {
         f"{name}.{method}"

@@ -19,6 +19,7 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.retention.policy import Policy
 from tests.lab.catalogue import job_of, recorded
 from tests.unit.domain.samples import NODE_BACKUP, TIME
 
@@ -35,6 +36,9 @@ class Owned:
         source = self._backup()
         database.jobs.finish(job_of(database, source.id).id, JobStatus.DONE)
         self.source = database.backups.set_status(source.id, BackupStatus.CREATED)
+        self.expired = str(uuid.uuid4())
+        expired = replace(self.source, id=self.expired, status=BackupStatus.DELETE_FAILED)
+        database.backups.learn(expired, [])
         request = RestoreRequest(source.id)
         self.restore = database.restores.create(request, str(uuid.uuid4()), "c", "c")
         self.due = recorded(database, "c", BackupStatus.DELETED)
@@ -48,7 +52,7 @@ class Owned:
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
         names = "backups node_backups jobs job_steps restores node_restores "
-        names += "damaged_packs findings backup_proofs"
+        names += "damaged_packs findings backup_proofs retention_policies"
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -106,6 +110,10 @@ WRITES: dict[str, Write] = {
     "deletions.undone": lambda d, o: d.deletions.undone(
         o.undeletable.id, BackupStatus.CREATED, TIME
     ),
+    "retention.put": lambda d, o: d.retention.put("c", Policy(redundancy=1)),
+    "retention.mark": lambda d, o: d.retention.mark(o.source.id, "c", "audit"),
+    "backups.expire": lambda d, o: d.backups.expire("c", [o.expired]),
+    "retention.remove": lambda d, o: d.retention.remove("c"),
     "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }
 READS = {
@@ -120,6 +128,7 @@ READS = {
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
     *("damaged_packs.found_in", "findings.list"),
+    *("retention.get", "retention.list", "retention.plan", "retention.clusters"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results", "deletions.now", "deletions.due"),
 }

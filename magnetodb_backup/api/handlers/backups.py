@@ -10,14 +10,14 @@ import falcon
 
 from magnetodb_backup.api.handlers.collection import Collection, Noun, accept
 from magnetodb_backup.api.handlers.context import Tools
-from magnetodb_backup.api.schemas.document import read_body
+from magnetodb_backup.api.schemas.document import read_body, read_query
 from magnetodb_backup.domain.backup.records import Backup as BackupRecord
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view
 from magnetodb_backup.domain.jobs import JobKind, Subject
 from magnetodb_backup.errors import NotFound
 
-_VERIFY = "/v1/backups/{id}/verify"
+_BACKUP, _VERIFY, _KEEP = (f"/v1/backups/{{id}}{end}" for end in ("", "/verify", "/keep"))
 
 
 def backups(tools: Tools) -> Collection[BackupRecord]:
@@ -53,7 +53,23 @@ class Backup:
     def on_delete(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
         """Request the deletion; 202."""
         self._tools.allow(request, "backups:delete")
-        accept(response, backup_view(self._tools.requests.delete_backup(backup_id)))
+        query = read_query(request, _BACKUP, "delete")
+        accept(response, backup_view(self._tools.requests.delete_backup(backup_id, **query)))
+
+    def on_post_keep(
+        self, request: falcon.Request, response: falcon.Response, backup_id: str
+    ) -> None:
+        """Keep the backup for ever; return it."""
+        self._tools.allow(request, "backups:keep")
+        reason = str(read_body(request, _KEEP)["reason"])
+        response.media = backup_view(self._tools.requests.keep_backup(backup_id, reason))
+
+    def on_post_unkeep(
+        self, request: falcon.Request, response: falcon.Response, backup_id: str
+    ) -> None:
+        """Keep the backup no longer than the policy does; return it."""
+        self._tools.allow(request, "backups:keep")
+        response.media = backup_view(self._tools.requests.unkeep_backup(backup_id))
 
     def on_get_nodes(
         self, request: falcon.Request, response: falcon.Response, backup_id: str

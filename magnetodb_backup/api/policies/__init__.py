@@ -11,6 +11,7 @@ from magnetodb_backup.api.policies import (
     findings,
     nodes,
     restores,
+    retention,
     schedules,
 )
 
@@ -23,5 +24,6 @@ def list_rules() -> list[Any]:
         *collections.RULES,
         *schedules.RULES,
         *findings.RULES,
+        *retention.RULES,
         *nodes.RULES,
     ]

@@ -37,4 +37,11 @@ RULES = [
         "backups:verify", _ADMIN, "Verify a backup.",
         [{"path": "/v1/backups/{id}/verify", "method": "POST"}],
     ),
+    policy.DocumentedRuleDefault(
+        "backups:keep", _ADMIN, "Keep a backup for ever, or no longer.",
+        [
+            {"path": "/v1/backups/{id}/keep", "method": "POST"},
+            {"path": "/v1/backups/{id}/unkeep", "method": "POST"},
+        ],
+    ),
 ]  # fmt: skip

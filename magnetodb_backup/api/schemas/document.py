@@ -59,12 +59,12 @@ def read_body(request: falcon.Request, path: str, method: str = "post") -> dict[
     return dict(body)
 
 
-def read_query(request: falcon.Request, path: str) -> dict[str, Any]:
-    """Return the query's parameters, validated; numbers as int.
+def read_query(request: falcon.Request, path: str, method: str = "get") -> dict[str, Any]:
+    """Return the query's parameters, validated; numbers as int, ``true`` and ``false`` as bool.
 
     :raises InvalidValue: for an unknown parameter or a value that is not allowed.
     """
-    known = {p["name"]: p["schema"] for p in document()["paths"][path]["get"]["parameters"]}
+    known = {p["name"]: p["schema"] for p in document()["paths"][path][method]["parameters"]}
     values: dict[str, Any] = {}
     for name, text in request.params.items():
         if name not in known:
@@ -77,6 +77,8 @@ def read_query(request: falcon.Request, path: str) -> dict[str, Any]:
                 value = int(text)
             except ValueError:
                 raise InvalidValue(f"query parameter {name!r} is {text!r}, not a number") from None
+        if known[name]["type"] == "boolean":
+            value = {"true": True, "false": False}.get(text, text)
         _check(known[name], value, name)
         values[name] = value
     return values

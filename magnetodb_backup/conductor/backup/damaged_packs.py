@@ -15,7 +15,11 @@ from magnetodb_backup.repository.findings import VerificationReport
 from magnetodb_backup.tasks.backup import Uploaded
 
 _MOST_PACKS = 50_000
-_OBJECTS = {"schema": DamagedObject.SCHEMA, "figures": DamagedObject.FIGURES}
+_OBJECTS = {
+    "schema": DamagedObject.SCHEMA,
+    "schema_rows": DamagedObject.SCHEMA,
+    "figures": DamagedObject.FIGURES,
+}
 # By host ID and pack: the IDs of the verification jobs that found it damaged.
 DamagedPacks = dict[str, dict[str, list[str]]]
 

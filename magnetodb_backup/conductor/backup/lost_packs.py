@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from magnetodb_backup.database import Database
+from magnetodb_backup.domain.backup.notes import HARMED
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import NotFound
@@ -18,8 +19,8 @@ from magnetodb_backup.tasks.backup import Uploaded
 from magnetodb_backup.tasks.cluster import Member
 
 LOG = logging.getLogger(__name__)
-# Parts of the texts by which notes are found again, also those of older releases.
-_HARMED, _FOUND = "are in packs that the store has lost", "the store has lost"
+# A part of the texts by which notes are found again, also those of older releases.
+_FOUND = "the store has lost"
 
 
 def note_lost_packs(database: Database, backup: Backup, uploads: Mapping[str, Uploaded]) -> None:
@@ -36,7 +37,7 @@ def note_lost_packs(database: Database, backup: Backup, uploads: Mapping[str, Up
             _note(
                 database,
                 harmed,
-                f"{files} files of node {_name(uploaded.member)} {_HARMED}, as backup "
+                f"{files} files of node {_name(uploaded.member)} {HARMED}, as backup "
                 f"{backup.id} found; see backup verify",
             )
 
@@ -46,7 +47,7 @@ def withdraw_proved(database: Database, backup: Backup, report: VerificationRepo
     if any(problem.pack for problem in report.problems) or report.further_packs:
         return
     database.backups.change_notes(
-        backup.id, lambda notes: tuple(note for note in notes if _HARMED not in note)
+        backup.id, lambda notes: tuple(note for note in notes if HARMED not in note)
     )
 
 

@@ -50,7 +50,8 @@ class Backup:
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
     ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
-    those whose nodes it consists of; empty for all.
+    those whose nodes it consists of; empty for all. ``kept_reason`` is why it is to be kept for
+    ever, since ``kept_at``; empty if it is not.
 
     ``deleted_at`` is when a deleted backup was deleted, None if an older release did it.
     ``undelete_until`` is until when it can be undeleted, None if it cannot any more; ``purged_at``
@@ -84,6 +85,8 @@ class Backup:
     deleted_at: datetime | None = None
     undelete_until: datetime | None = None
     purged_at: datetime | None = None
+    kept_reason: str = ""
+    kept_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def backup_view(
         "bytes_reused": backup.bytes_reused,
         "skew_ms": backup.skew_ms,
         "coverage": backup.coverage,
+        "kept_reason": backup.kept_reason,
+        "kept_at": time_view(backup.kept_at),
     }
     if nodes is not None:
         view["nodes"] = [node_backup_view(n) for n in nodes]

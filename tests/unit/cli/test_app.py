@@ -23,12 +23,13 @@ from tests.lab.catalogue import MISSING
 from tests.unit.cli.conftest import Shell
 
 COMMANDS = [
-    "backup cancel", "backup create", "backup delete", "backup files", "backup list", "backup show",
-    "backup undelete", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
-    "node list", "repository collect", "repository findings", "repository show", "restore cancel",
-    "restore create", "restore list", "restore show", "schedule create", "schedule delete",
-    "schedule list", "schedule pause", "schedule resume", "schedule run", "schedule set",
-    "schedule show", "status check",
+    "backup cancel", "backup create", "backup delete", "backup files", "backup keep", "backup list",
+    "backup show", "backup undelete", "backup unkeep", "backup verify", "catalogue rebuild",
+    "db sync", "db version", "node forget", "node list", "repository collect",
+    "repository findings", "repository show", "restore cancel", "restore create", "restore list",
+    "restore show", "retention apply", "retention clear", "retention set", "retention show",
+    "schedule create", "schedule delete", "schedule list", "schedule pause", "schedule resume",
+    "schedule run", "schedule set", "schedule show", "status check",
 ]  # fmt: skip
 
 
@@ -124,6 +125,11 @@ def test_error_is_one_line_and_a_code(
     usual = [] if alone else ["x"]
     more = {
         "backup create": ["--all-keyspaces"],
+        "backup keep": ["x", "--reason", "audit"],
+        "retention apply": [],
+        "retention clear": [],
+        "retention set": ["--redundancy", "1"],
+        "retention show": [],
         "repository collect": [],
         "repository findings": [],
         "repository show": [],

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples of the page about retention are what retention decides."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import pytest
+
+from magnetodb_backup.cli.retention import add_policy, policy_from
+from magnetodb_backup.domain.retention.candidates import Candidate, State, group_of
+from magnetodb_backup.domain.retention.decide import decide
+from magnetodb_backup.domain.retention.policy import Policy, check_policy
+from tests.lab.documents import DOCUMENTS
+
+NOW = datetime(2026, 12, 1, 12, tzinfo=timezone.utc)
+Row = tuple[str, str, str, str]
+_ROW = re.compile(
+    r"   \* - (\d{4}-\d\d-\d\d \d\d:\d\d)\n     - (\S+)\n     - (kept|expires)\n     - (.+)\n"
+)
+
+
+def examples() -> Iterator[tuple[str, str, list[Row]]]:
+    """Yield the title, the options and the rows of each example."""
+    text = (DOCUMENTS / "admin" / "retention.rst").read_text()
+    section = re.split(r"\n=+\n", text.partition("\nExamples\n========\n")[2])[0]
+    for part in re.split(r"\n(?=[^\n]+\n-+\n)", section)[1:]:
+        (options,) = re.findall(r"retention set (.+)", part)
+        yield part.partition("\n")[0], options, _ROW.findall(part)
+
+
+EXAMPLES = list(examples())
+
+
+def moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%d %H:%M").replace(tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(("title", "options", "rows"), EXAMPLES, ids=[e[0] for e in EXAMPLES])
+def test_an_example_is_what_retention_decides(title: str, options: str, rows: list[Row]) -> None:
+    parser = ArgumentParser()
+    add_policy(parser)
+    policy = policy_from(parser.parse_args(shlex.split(options)), Policy())
+    check_policy(policy)
+    group = group_of({"type": "all"})
+    backups = [Candidate(time, group, State(state), moment(time)) for time, state, _, _ in rows]
+    decided = [
+        (
+            d.candidate.id,
+            d.candidate.state.value,
+            "kept" if d.kept else "expires",
+            d.why,
+        )
+        for d in decide(policy, backups, NOW)
+    ]
+    assert decided == rows
+
+
+def test_examples_are_found() -> None:
+    assert [len(rows) for _, _, rows in EXAMPLES] == [7, 6, 5, 4]
