@@ -11,7 +11,7 @@ _ALLOWS_ALL = "AllowAllAuthorizer"
 
 
 class SessionRole:
-    """The role of a session; without a username nobody logged in.
+    """The role of a session, which has none without a username.
 
     Cassandra caches roles and permissions (``roles_validity`` and ``permissions_validity``, 2 s by
     default): what was granted a moment ago may not be in effect.
