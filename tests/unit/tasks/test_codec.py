@@ -48,7 +48,8 @@ def test_each_step_of_a_restore_has_a_result(phase: RestorePhase) -> None:
 
 
 def test_failures_are_stored_by_all_jobs_that_clean_up() -> None:
-    assert set(STEPS) == {"backup", "collection", "deletion", "restore", "verification"}
+    kinds = {"backup", "collection", "deletion", "restore", "retention", "verification"}
+    assert set(STEPS) == kinds
     assert all("failed" in STEPS[job] for job in ("backup", "restore"))
 
 
