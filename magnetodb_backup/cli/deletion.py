@@ -18,7 +18,8 @@ class Delete(OnBackup):
     """Delete a backup; backup undelete brings it back until its undelete period is over.
 
     Its packs stay, because other backups may need them. A running backup is cancelled first. A
-    backup that a restore or a verification reads cannot be deleted.
+    backup that a restore or a verification reads cannot be deleted, and one that retention needs
+    only with --allow-loss.
     """
 
     @override

@@ -69,7 +69,7 @@ class DeletionStore:
                     "purged_at": purged_at,
                 },
             )
-            row.finished_at = row.updated_at
+            row.finished_at = row.finished_at or row.updated_at
             forget_proofs(session, backup_id)
             session.flush()
             return as_backup(row)

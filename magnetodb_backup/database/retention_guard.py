@@ -14,9 +14,11 @@ from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
     BackupRow,
     DamagedPackRow,
+    FindingRow,
     ProofRow,
     RetentionPolicyRow,
 )
+from magnetodb_backup.domain.backup.findings import DamagedObject
 from magnetodb_backup.domain.backup.notes import needs_lost_packs
 from magnetodb_backup.domain.backup.proofs import Outcome
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -27,6 +29,8 @@ from magnetodb_backup.domain.retention.promise import promise_broken
 from magnetodb_backup.errors import Conflict, NotFound
 
 _SHOWN = 5  # losses in a message
+# A backup without one of them is damaged; one without fingerprints can be restored.
+_NEEDED = (DamagedObject.MANIFEST.value, DamagedObject.SCHEMA.value)
 
 
 def lock_policy(session: Session, cluster: str) -> Policy | None:
@@ -81,7 +85,12 @@ def _damaged(session: Session, cluster: str) -> set[str]:
         .join(BackupRow, BackupRow.id == ProofRow.backup_id)
         .where(BackupRow.cluster == cluster, ProofRow.outcome == Outcome.FAILED.value)
     )
-    return {*session.scalars(packs.distinct()), *session.scalars(proofs.distinct())}
+    objects = select(FindingRow.name).where(
+        FindingRow.cluster == cluster,
+        FindingRow.object.in_(_NEEDED),
+        FindingRow.healed_at.is_(None),
+    )
+    return {id_ for query in (packs, proofs, objects) for id_ in session.scalars(query.distinct())}
 
 
 def refuse_loss(

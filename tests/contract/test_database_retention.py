@@ -103,7 +103,7 @@ def test_only_what_has_data_can_be_kept(database: Database, status: BackupStatus
 
 def test_the_backups_of_a_plan(database: Database) -> None:
     """Trap 2: what failed, is partial or damaged counts for nothing."""
-    database.retention.put(CLUSTER, Policy(redundancy=2))
+    database.retention.put(CLUSTER, Policy(redundancy=3))
     learned(database, cluster="other")
     expected = {
         learned(database, status=S.PARTIAL): State.PARTIAL,
@@ -116,12 +116,18 @@ def test_the_backups_of_a_plan(database: Database) -> None:
     }
     packs, proof = learned(database), learned(database)
     database.damaged_packs.record(FoundBy("v", packs, CLUSTER), [DAMAGE], read_data=False)
+    objects = {what: learned(database) for what in (DamagedObject.SCHEMA, DamagedObject.FIGURES)}
+    for what, id_ in objects.items():
+        damage = Damage(what, "", id_, "missing", "")
+        database.damaged_packs.record(FoundBy(f"v-{id_}", id_, CLUSTER), [damage], read_data=False)
     for outcome, rung in ((Outcome.PROVED, Rung.EXISTS), (Outcome.FAILED, Rung.PARSE)):
         found = Proof("k", "t", rung, outcome, datetime.now(timezone.utc), "job")
         database.proofs.put(proof, [found])
     for status in (S.CREATING, S.DELETING, S.DELETED):
         recorded(database, CLUSTER, status)
     expected |= {packs: State.DAMAGED, proof: State.DAMAGED}
+    expected[objects[DamagedObject.SCHEMA]] = State.DAMAGED
+    expected[objects[DamagedObject.FIGURES]] = State.RESTORABLE  # but no restore can be checked
     assert states(database) == expected
     kept = {d.candidate.id for d in database.retention.plan(CLUSTER).decisions if d.kept}
     assert {id_ for id_, state in expected.items() if state is State.RESTORABLE} <= kept
@@ -319,7 +325,8 @@ def test_clusters_with_backups(database: Database) -> None:
 
 
 def test_the_end_of_a_backup_is_no_later_by_its_deletion(database: Database) -> None:
-    """Retention orders backups by their ends; an undeleted one is as old as before."""
+    """Retention orders backups by their ends."""
     backup: Backup = recorded(database, CLUSTER, S.CREATED)
-    for status in (S.DELETING, S.DELETED):
-        assert database.backups.set_status(backup.id, status).finished_at == backup.finished_at
+    assert database.backups.set_status(backup.id, S.DELETING).finished_at == backup.finished_at
+    deleted = database.deletions.record(backup.id, datetime.now(timezone.utc), undelete_until=None)
+    assert (deleted.status, deleted.finished_at) == (S.DELETED, backup.finished_at)
