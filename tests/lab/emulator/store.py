@@ -192,6 +192,19 @@ class EmulatedStore(StorageDriver):
         yield from self._listed(container, prefix, true, rules)
 
     @override
+    def delete_container(self, container: str) -> None:
+        what = f"deleting container {container}"
+        rules = self._request("DELETE", _ACCOUNT, container)
+        dies_here = self._writes(what)
+        self.driver.delete_container(container)
+        with self._lock:
+            is_known = container in self._containers
+            self._containers.discard(container)
+        if is_known:
+            self._changed(_ACCOUNT, container, ObjectInfo(container, 0, ""))
+        self._answered(what, rules, dies_here)
+
+    @override
     def close(self) -> None:
         self.driver.close()
 

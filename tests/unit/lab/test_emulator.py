@@ -79,6 +79,10 @@ def test_container_is_listed_later(store: EmulatedStore) -> None:
     assert list(store.containers("")) == [C]
     store.clock.sleep(100)
     assert list(store.containers("")) == [C, "late"]
+    store.delete_container("late")
+    assert list(store.containers("")) == [C, "late"]
+    store.clock.sleep(100)
+    assert list(store.containers("")) == [C]
 
 
 def test_ghost_is_listed_for_good_until_it_is_stored_again(store: EmulatedStore) -> None:

@@ -68,12 +68,17 @@ def test_backup_exists_only_when_it_is_whole(cluster: Cluster, history: History)
     assert [_problems(state, backup) for state in whole] == [0]
 
 
-def test_backup_that_is_being_deleted_is_whole_or_none(cluster: Cluster, history: History) -> None:
+@pytest.mark.parametrize("undelete_period", [0.0, 3600.0])
+def test_backup_that_is_being_deleted_is_whole_or_none(
+    cluster: Cluster, history: History, undelete_period: float
+) -> None:
     backup = cluster.backup(figures=True)
     history.clear()
     cluster.database.jobs.create(JobKind.DELETION, Subject.backup(backup.id), CLUSTER, {})
-    assert cluster.run(backup, JobKind.DELETION).status is BackupStatus.DELETED
-    assert len(history) > 5
+    deleted = cluster.run(backup, JobKind.DELETION, undelete_period=undelete_period)
+    assert deleted.status is BackupStatus.DELETED
+    assert (len(history) > 5) is (undelete_period == 0)
     whole = list(_committed(history, backup))
-    assert len(whole) == 1  # only before the first DELETE
-    assert [_problems(state, backup) for state in whole] == [0]
+    assert whole
+    assert whole == history[: len(whole)]  # the manifest is removed first, and stays away
+    assert [_problems(state, backup) for state in whole] == [0] * len(whole)
