@@ -109,7 +109,7 @@ class List(ListCommand):
     noun = "backup"
     columns = (
         "id", "name", "cluster", "data_centers", "status", "created_at", "files", "bytes",
-        "bytes_uploaded",
+        "bytes_uploaded", "waiting_for",
     )  # fmt: skip
     lists = frozenset({"data_centers"})
     sizes = frozenset({"bytes", "bytes_uploaded"})
@@ -129,9 +129,12 @@ class List(ListCommand):
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups.list(
-            **self.chosen(parsed_args), sort=parsed_args.sort, include_deleted=parsed_args.all
+            **self.chosen(parsed_args),
+            sort=parsed_args.sort,
+            include_deleted=parsed_args.all,
+            brief=True,
         )
-        return self.rows(backup_view(backup) for backup in backups)
+        return self.rows(parsed_args, (backup_view(backup) for backup in backups))
 
 
 class Show(_BackupCommand):

@@ -21,6 +21,7 @@ from magnetodb_backup.cmd import configuration, parts, process
 from magnetodb_backup.conductor.definition import BuildBounds, RunnerSettings
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
+from magnetodb_backup.conductor.pruning import Pruner, PruningSettings
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
@@ -70,6 +71,8 @@ def make_conductor(
         concurrent_jobs=conf.conductor.concurrent_jobs,
         stopping=stopping,
     )
+    pruning = PruningSettings(conf.conductor.prune_steps_after, conf.conductor.prune_jobs_after)
+    loop.also(Pruner(database, pruning).look)
     endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, loop.wake, endings)
     server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
     return ConductorService(server, loop, stopping)

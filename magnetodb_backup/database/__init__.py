@@ -12,6 +12,7 @@ from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.proofs import ProofStore
+from magnetodb_backup.database.pruning import PruningStore
 from magnetodb_backup.database.restores import RestoreStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
 from magnetodb_backup.domain.jobs import Fence
@@ -25,6 +26,7 @@ __all__ = [
     "NodeStore",
     "OwnershipStore",
     "ProofStore",
+    "PruningStore",
     "RestoreStore",
     "connect",
 ]
@@ -38,6 +40,7 @@ class Database:
         self.backups = BackupStore(transactions)
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
+        self.pruning = PruningStore(transactions, clock)
         self.restores = RestoreStore(transactions)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)

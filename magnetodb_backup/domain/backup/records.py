@@ -50,7 +50,8 @@ class Backup:
     ``bytes_uploaded`` counts stored pack bytes, ``bytes_reused`` file bytes found in the store.
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
     ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
-    those whose nodes it consists of; empty for all.
+    those whose nodes it consists of; empty for all. ``waiting_for`` says what it waits for before
+    its first step.
     """
 
     id: str
@@ -77,6 +78,19 @@ class Backup:
     figures: bool = False
     notes: tuple[str, ...] = ()
     data_centers: tuple[str, ...] = ()
+    waiting_for: str = ""
+
+
+@dataclass(frozen=True)
+class BackupOutline:
+    """What identifies a backup: the small part of its record, of which 10,000 fit into memory."""
+
+    id: str
+    name: str
+    cluster: str
+    status: BackupStatus
+    created_at: datetime
+    manifest_sha256: str
 
 
 @dataclass(frozen=True)

@@ -205,5 +205,5 @@ def test_long_lists_show_how_far_they_are(shell: Shell) -> None:
     for number in range(1, 201):
         stored(shell, number)
     outcome = shell("catalogue", "rebuild", "--dry-run", "-f", "json")
-    assert outcome.err == "100 manifests read\n200 manifests read\n"
+    assert outcome.err == "100 of 200 manifests read\n200 of 200 manifests read\n"
     assert len(outcome.json) == 200
