@@ -177,7 +177,7 @@ class Rebuild:
                 yield self._judged(found, self._record(found.backup.id))
 
     def _judged(self, found: _Found, known: BackupOutline | Backup | None) -> Finding:
-        """Return the finding; one that needs attention is of the record as it is now."""
+        """Return the finding; before one that needs attention, the record is read again."""
         finding = _judgement(found.backup, known)
         if finding.doubtful and isinstance(known, BackupOutline):
             return _judgement(found.backup, self._record(known.id))
