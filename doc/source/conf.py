@@ -44,7 +44,11 @@ def _states(table: Mapping[Any, Mapping[str, Any]]) -> str:
 def _concurrency() -> str:
     """Return a row for each pair of works, with the outcome for each relation."""
     rows = [
-        (first.value, second.value, *(found.of(relation).value for relation in concurrency.Relation))
+        (
+            first.value,
+            second.value,
+            *(found.of(relation).value for relation in concurrency.Relation),
+        )
         for first, others in concurrency.RULES.items()
         for second, found in others.items()
     ]
@@ -67,8 +71,8 @@ def _catalogue(runs: list[dict[str, Any]]) -> str:
     ]
     header = ("What", "Seconds", "CPU seconds", "MB added", "Requests to the store")
     return (
-        f"{newest['backups']:,} backups of {newest['nodes']} nodes, {newest['delay'] * 1000:g} ms a "
-        f"request. {_run(newest)}{_table(header, rows)}"
+        f"{newest['backups']:,} backups of {newest['nodes']} nodes, {newest['delay'] * 1000:g} ms "
+        f"for a request. {_run(newest)}{_table(header, rows)}"
     )
 
 

@@ -318,13 +318,16 @@ def test_what_is_recorded_while_it_runs_is_judged_as_it_is_then(shell: Shell) ->
     """A service may commit, delete or undelete backups meanwhile."""
     store = Store()
     shell.catalogue = StoredBackups(store, PREFIX)
-    made, deleted = stored(shell, 1), shell.backup(S.CREATED)
+    made, deleted, undone = stored(shell, 1), shell.backup(S.CREATED), shell.backup(S.CREATED)
+    stored(shell, 2, backup_id=undone.id)  # another manifest than the recorded one
 
     def meanwhile(name: str) -> None:
+        if name == layout.manifest_name(undone.id):
+            shell.database.backups.set_status(undone.id, S.DELETING)
         if name == layout.manifest_name(made):
             backup, nodes = records_of(*read_commit(store, made))
             shell.database.backups.learn(backup, nodes)
             shell.database.backups.set_status(deleted.id, S.DELETING)
 
     store.before_read = meanwhile
-    assert rebuilt(shell) == {made: "known"}
+    assert rebuilt(shell) == {made: "known", undone.id: "known"}

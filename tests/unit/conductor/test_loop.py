@@ -205,6 +205,14 @@ def test_backup_shows_what_it_waits_for(cluster: Cluster, start: Start) -> None:
     assert backups.get(second.id).waiting_for == ""
 
 
+def test_backup_that_has_begun_waits_for_nothing(cluster: Cluster) -> None:
+    backup = cluster.request()
+    cluster.database.jobs.show_waiting(cluster.job(backup).id, "waits")
+    assert cluster.database.backups.get(backup.id).waiting_for == "waits"
+    begun = cluster.run(backup, still_owner=cluster.until(backup, "census"))
+    assert (begun.status, begun.waiting_for) == (BackupStatus.CREATING, "")
+
+
 def test_backup_shows_that_it_waits_for_a_slot(cluster: Cluster, start: Start) -> None:
     release, backups = _hold_uploads(cluster), cluster.database.backups
     start("conductor-1", concurrent_jobs=1)
