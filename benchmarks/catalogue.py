@@ -112,10 +112,15 @@ class SimulatedStore(StorageDriver):
     @override
     def folders(self, container: str, prefix: str) -> Iterator[str]:
         self._request()
-        yield from (f"{prefix}{backup_id}/" for backup_id in sorted(self._numbers))
+        if prefix == layout.BACKUPS:
+            yield from (f"{prefix}{backup_id}/" for backup_id in sorted(self._numbers))
 
     @override
     def delete(self, container: str, name: str) -> None:
+        raise NotImplementedError
+
+    @override
+    def delete_container(self, container: str) -> None:
         raise NotImplementedError
 
     @override

@@ -76,6 +76,10 @@ class TaskStalled(Transient):
     """A task of a worker makes no progress."""
 
 
+class ConductorSilent(Transient):
+    """The conductor has not asked for a task for so long that the task must not continue."""
+
+
 class DatabaseUnavailable(Transient):
     """The database does not answer."""
 
@@ -106,6 +110,10 @@ class MissingWorker(Permanent):
 
 class DuplicateWorker(Permanent):
     """Two live workers report the same host ID."""
+
+
+class UnknownTask(Permanent):
+    """The worker is of an older release, which does not know the task."""
 
 
 class WrongNode(Permanent):
@@ -174,6 +182,10 @@ class SchemaDiffers(Permanent):
 
 class RestoreRefused(Permanent):
     """Preflight found problems that forbid the requested restore."""
+
+
+class CollectionRefused(Permanent):
+    """It is not certain which packs the backups of a node need, so none is removed."""
 
 
 class StagedFilesLost(Permanent):

@@ -14,9 +14,12 @@ from oslo_middleware import healthcheck
 
 from magnetodb_backup.api.guard import Guard
 from magnetodb_backup.api.handlers.backups import Backup, backups
+from magnetodb_backup.api.handlers.collections import Collections
 from magnetodb_backup.api.handlers.context import Tools
+from magnetodb_backup.api.handlers.findings import Findings
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
+from magnetodb_backup.api.handlers.schedules import Schedule, Schedules
 from magnetodb_backup.api.handlers.versions import Versions
 from magnetodb_backup.database import Database
 from magnetodb_backup.errors import BackupError, Conflict, NotFound, Transient
@@ -132,6 +135,7 @@ def make_routes(
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.set_error_serializer(_serialize)
     versions, backup, restore = Versions(tools), Backup(tools), Restore(tools)
+    collection = Collections(tools)
     app.add_route("/", versions)
     app.add_route("/v1", versions, suffix="version")
     app.add_route("/v1/openapi.json", versions, suffix="document")
@@ -139,12 +143,22 @@ def make_routes(
     app.add_route("/v1/backups/{backup_id}", backup)
     app.add_route("/v1/backups/{backup_id}/nodes", backup, suffix="nodes")
     app.add_route("/v1/backups/{backup_id}/cancel", backup, suffix="cancel")
+    app.add_route("/v1/backups/{backup_id}/undelete", backup, suffix="undelete")
     app.add_route("/v1/backups/{backup_id}/verify", backup, suffix="verify")
     app.add_route("/v1/backups/{backup_id}/verification", backup, suffix="verification")
     app.add_route("/v1/restores", restores(tools))
     app.add_route("/v1/restores/{restore_id}", restore)
     app.add_route("/v1/restores/{restore_id}/cancel", restore, suffix="cancel")
+    schedule = Schedule(tools)
+    app.add_route("/v1/schedules", Schedules(tools))
+    app.add_route("/v1/schedules/{schedule_id}", schedule)
+    app.add_route("/v1/schedules/{schedule_id}/pause", schedule, suffix="pause")
+    app.add_route("/v1/schedules/{schedule_id}/resume", schedule, suffix="resume")
+    app.add_route("/v1/schedules/{schedule_id}/run", schedule, suffix="run")
+    app.add_route("/v1/findings", Findings(tools))
     app.add_route("/v1/nodes", Nodes(tools))
+    app.add_route("/v1/repository/collections", collection)
+    app.add_route("/v1/repository/collections/{collection_id}", collection, suffix="one")
     return app
 
 

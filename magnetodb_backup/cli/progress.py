@@ -97,25 +97,34 @@ def of_node_restore(node: NodeRestore) -> NodeProgress:
 
 
 def of_verification(progress: Mapping[str, Any]) -> list[NodeProgress]:
-    """Return the progress of a verification's step over all nodes, as that of one."""
+    """Return the progress of a verification's step by node, or over all nodes as that of one."""
+    step = str(progress.get("step", ""))
+    if nodes := progress.get("nodes"):
+        return [
+            _verified(n["host_id"], n["address"], "done" if n["done"] else step, n) for n in nodes
+        ]
     if not progress.get("files_done") and not progress.get("files_total"):
         return []
     ready = ""
-    if total := progress.get("nodes_total"):
+    if total := progress.get("nodes_total"):  # of a conductor of an older release
         ready = f"{progress.get('nodes_done', 0)} of {count(total, 'node')} done"
-    return [
-        NodeProgress(
-            "",
-            _ALL,
-            str(progress.get("step", "")),
-            progress.get("files_total", 0),
-            progress.get("files_done", 0),
-            progress.get("bytes_total", 0),
-            progress.get("bytes_done", 0),
-            ready,
-            "verified",
-        )
-    ]
+    return [_verified("", _ALL, step, progress, ready)]
+
+
+def _verified(
+    host_id: str, address: str, phase: str, amounts: Mapping[str, Any], ready: str = ""
+) -> NodeProgress:
+    return NodeProgress(
+        host_id,
+        address,
+        phase,
+        amounts.get("files_total", 0),
+        amounts.get("files_done", 0),
+        amounts.get("bytes_total", 0),
+        amounts.get("bytes_done", 0),
+        ready,
+        "verified",
+    )
 
 
 class Display(Protocol):
@@ -258,8 +267,8 @@ class _Lines:
         for node in nodes:
             line = (
                 f"{node.address}: {node.files_done} of {count(node.files_total, 'file')}, "
-                f"{size(node.bytes_done)} of {size(node.bytes_total)}, {node.detail}, "
-                f"{node.reused}"
+                f"{size(node.bytes_done)} of {size(node.bytes_total)}, {node.detail}"
+                f"{', ' if node.reused else ''}{node.reused}"
             )
             last, written = self._written.get(node.host_id, (0.0, ""))
             started = node.bytes_done + node.files_done

@@ -133,6 +133,15 @@ def _restorable(backup: Backup) -> str:
     )
 
 
+def _undelete(backup: Backup) -> str:
+    if backup.status is not BackupStatus.DELETED:
+        return ""
+    if backup.undelete_until is not None:
+        return f"possible until {moment(backup.undelete_until)}"
+    purged = f"; purged {moment(backup.purged_at)}" if backup.purged_at is not None else ""
+    return f"not possible{purged}"
+
+
 def _node_backup_line(node: NodeBackup) -> str:
     p = node.progress
     end = f": {node.error}" if node.error else ""
@@ -144,11 +153,15 @@ def _node_backup_line(node: NodeBackup) -> str:
 
 
 def backup_fields(
-    backup: Backup, nodes: Iterable[NodeBackup], proofs: Sequence[str] = ()
+    backup: Backup,
+    nodes: Iterable[NodeBackup],
+    proofs: Sequence[str] = (),
+    verification: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what a table shows of a backup; empty values are left out there.
 
-    ``proofs`` are lines about how far it is proved.
+    ``proofs`` are lines about how far it is proved, ``verification`` those about a verification
+    that runs.
     """
     whole = backup.status in _WHOLE
     running = backup.status is BackupStatus.CREATING
@@ -166,12 +179,15 @@ def backup_fields(
         "tables": _tables(backup),
         "created": moment(backup.created_at),
         "took": _took(backup),
+        "deleted": moment(backup.deleted_at),
+        "undelete": _undelete(backup),
         "saved": _saved(backup) if whole else "",
         "new": _new(backup) if whole else "",
         "restores": _restorable(backup),
         "snapshots": f"taken within {backup.skew_ms} ms" if backup.skew_ms is not None else "",
         "fingerprints": "yes" if backup.figures else "",
         "proved": "\n".join(proofs),
+        "verification": "\n".join(verification),
         "nodes": "\n".join(_node_backup_line(node) for node in nodes),
     }
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from magnetodb_backup.cli.units import count, moment
+from magnetodb_backup.cli.units import count, moment, size
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung, grouped, rungs_of
+from magnetodb_backup.domain.backup.sample import sample_of
 from magnetodb_backup.domain.jobs import Job, JobStatus
 
 STEPS = {
@@ -29,7 +30,10 @@ _SHOWN = 5  # failed tables
 
 def steps_of(job: Job) -> dict[str, str]:
     """Return name and text of the steps of a verification, in order."""
-    return dict(STEPS[rung] for rung in STEPS if rung in wanted_rungs(job))
+    steps = dict(STEPS[rung] for rung in STEPS if rung in wanted_rungs(job))
+    if sample := sample_of(job.parameters):
+        steps[STEPS[Rung.READ_DATA][0]] = f"read {sample.percent:g} % of the packs"
+    return steps
 
 
 def wanted_rungs(job: Job) -> tuple[Rung, ...]:
@@ -59,7 +63,8 @@ def problems_of(job: Job) -> Iterator[str]:
 def _not_tried(job: Job, result: Mapping[str, Any]) -> Iterator[str]:
     """Yield an error for a rung that a conductor of an older release does not know."""
     tried = result.get("rungs", (Rung.EXISTS.value, Rung.READ_DATA.value))
-    if left := [rung.value for rung in wanted_rungs(job) if rung.value not in tried]:
+    enough = {*tried, Rung.READ_DATA.value} if Rung.SAMPLE.value in tried else set(tried)
+    if left := [rung.value for rung in wanted_rungs(job) if rung.value not in enough]:
         yield (
             f"the conductor did not try {', '.join(left)}; install the same release of "
             "magnetodb-backup everywhere"
@@ -80,7 +85,27 @@ def proof_lines(proofs: Sequence[Proof]) -> Iterator[str]:
         if hidden := sum(len(g.tables) for g in failed[_SHOWN:]):
             yield f"{rung.value}: FAILED for {count(hidden, 'more table')}; see --long"
         for group in proved:
-            yield f"{rung.value}: {count(len(group.tables), 'table')} on {moment(group.proved_at)}"
+            remark = f": {group.detail}" if group.detail else ""
+            tables = count(len(group.tables), "table")
+            yield f"{rung.value}: {tables} on {moment(group.proved_at)}{remark}"
+
+
+def running_lines(job: Job) -> Iterator[str]:
+    """Yield how far a verification is, and each of its nodes; nothing if it has ended."""
+    if job.status.finished:
+        return
+    progress = job.progress or {}
+    if not progress.get("step"):
+        yield job.status.value
+        return
+    ready = ""
+    if total := progress.get("nodes_total"):
+        ready = f", {progress.get('nodes_done', 0)} of {count(total, 'node')} done"
+    yield f"{job.status.value}, step {progress['step']}{ready}"
+    for node in progress.get("nodes", ()):
+        done = "done, " if node["done"] else ""
+        amounts = f"{size(node['bytes_done'])} of {size(node['bytes_total'])}"
+        yield f"{node['address']}: {done}{amounts}"
 
 
 def _more(tables: int) -> str:

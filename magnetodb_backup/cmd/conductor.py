@@ -18,11 +18,16 @@ from typing import Any
 from oslo_config import cfg
 
 from magnetodb_backup.cmd import configuration, parts, process
-from magnetodb_backup.conductor.definition import BuildBounds, RunnerSettings
+from magnetodb_backup.conductor.definition import (
+    BuildBounds,
+    CollectionSettings,
+    RunnerSettings,
+)
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.pruning import Pruner, PruningSettings
 from magnetodb_backup.conductor.runner import JobRunner
+from magnetodb_backup.conductor.schedules import ScheduleLoop
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorEndpoint
@@ -31,6 +36,7 @@ from magnetodb_backup.messaging.worker import WorkerClient
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
+_SHORTEST_LEASE = 60.0  # seconds
 
 
 def _process_name() -> str:
@@ -61,6 +67,11 @@ def make_conductor(
             conf.conductor.build_stall_timeout, longest=conf.conductor.build_timeout
         ),
         stall_deadline=conf.conductor.stall_deadline,
+        undelete_period=conf.conductor.undelete_period,
+        collection=CollectionSettings(
+            grace=conf.conductor.collect_grace,
+            lease=max(_SHORTEST_LEASE, 10 * conf.conductor.poll_interval),
+        ),
     )
     loop = JobLoop(
         database,
@@ -73,9 +84,17 @@ def make_conductor(
     )
     pruning = PruningSettings(conf.conductor.prune_steps_after, conf.conductor.prune_jobs_after)
     loop.also(Pruner(database, pruning).look)
-    endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, loop.wake, endings)
+    schedules = ScheduleLoop(
+        database, loop.wake, interval=conf.conductor.schedule_interval, stopping=stopping
+    )
+
+    def wake() -> None:
+        loop.wake()
+        schedules.wake()
+
+    endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, wake, endings)
     server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
-    return ConductorService(server, loop, stopping)
+    return ConductorService(server, {"job-loop": loop, "schedules": schedules}, stopping)
 
 
 def _run() -> None:

@@ -54,17 +54,19 @@ def open_storage(
     )
 
 
-def byte_rate(conf: cfg.ConfigOpts) -> Callable[[], int]:
-    """Return a function that returns the current ``[storage] bytes_per_second``.
+def byte_rate(
+    conf: cfg.ConfigOpts, group: str = "storage", option: str = "bytes_per_second"
+) -> Callable[[], int]:
+    """Return a function that returns the current value of an option, by default of the store's.
 
     The option itself must not be asked by threads: oslo.config keeps the old value for ever if
     one does while it reads the files again.
     """
-    rate = int(conf.storage.bytes_per_second)
+    rate = int(conf[group][option])
 
     def on_change(conf: cfg.ConfigOpts, changed: object) -> None:
         nonlocal rate
-        rate = int(conf.storage.bytes_per_second)
+        rate = int(conf[group][option])
 
     conf.register_mutate_hook(on_change)
     return lambda: rate

@@ -88,6 +88,7 @@ def _settings(conf: cfg.ConfigOpts, state_dir: Path) -> WorkerSettings:
         head_room_percent=conf.worker.head_room_percent,
         scratch_room=conf.scratch.room,
         staging_max_age=conf.worker.staging_max_age,
+        verify_rate=parts.byte_rate(conf, "worker", "verify_rate"),
     )
 
 

@@ -29,6 +29,14 @@ class BuildBounds:
 
 
 @dataclass(frozen=True)
+class CollectionSettings:
+    """Times in seconds: how long a pack is dead before it is removed; of ``Collect.lease``."""
+
+    grace: float = 86400.0
+    lease: float = 60.0
+
+
+@dataclass(frozen=True)
 class RunnerSettings:
     """Times in seconds."""
 
@@ -39,6 +47,8 @@ class RunnerSettings:
     rounds: int
     builds: BuildBounds = BuildBounds()
     stall_deadline: float = 3600.0
+    undelete_period: float = 604800.0
+    collection: CollectionSettings = CollectionSettings()
 
 
 @dataclass(frozen=True)

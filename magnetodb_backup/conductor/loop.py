@@ -178,22 +178,40 @@ class Server(Protocol):
         """Wait until the taken requests are answered."""
 
 
-class ConductorService:
-    """Starts and stops the conductor's parts."""
+class Loop(Protocol):
+    """Looks again and again for something to do."""
 
-    def __init__(self, server: Server, loop: JobLoop, stopping: threading.Event) -> None:
-        self._server, self._loop, self._stopping = server, loop, stopping
-        self._thread = threading.Thread(target=loop.run, name="job-loop", daemon=True)
+    def run(self) -> None:
+        """Look until stopped."""
+
+    def wake(self) -> None:
+        """Look now."""
+
+
+class ConductorService:
+    """Starts and stops the conductor's parts: the server, and loops with a thread each."""
+
+    def __init__(
+        self, server: Server, loops: Mapping[str, Loop], stopping: threading.Event
+    ) -> None:
+        self._server, self._loops, self._stopping = server, loops, stopping
+        self._threads = [
+            threading.Thread(target=loop.run, name=name, daemon=True)
+            for name, loop in loops.items()
+        ]
 
     def start(self) -> None:
         """Serve requests, then look for jobs."""
         self._server.start()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Let running steps end at their next check; others adopt their jobs."""
         self._stopping.set()
-        self._loop.wake()
+        for loop in self._loops.values():
+            loop.wake()
         self._server.stop()
         self._server.wait()
-        self._thread.join(30)
+        for thread in self._threads:
+            thread.join(30)

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from magnetodb_backup.conductor.backup.definition import BackupDefinition
+from magnetodb_backup.conductor.collection.definition import Collection, Survey
 from magnetodb_backup.conductor.definition import JobDefinition
-from magnetodb_backup.conductor.deletion import Deletion
+from magnetodb_backup.conductor.deletion import Deletion, Undeletion
 from magnetodb_backup.conductor.restore.definition import RestoreDefinition
 from magnetodb_backup.conductor.verification.definition import Verification
 
@@ -13,5 +14,8 @@ DEFINITIONS: tuple[JobDefinition, ...] = (
     BackupDefinition(),
     RestoreDefinition(),
     Deletion(),
+    Undeletion(),
     Verification(),
+    Collection(),
+    Survey(),
 )

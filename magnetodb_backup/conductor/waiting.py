@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from magnetodb_backup.conductor.definition import JobDefinition
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, SubjectKind
 
 _OWN_NAMES = (JobKind.BACKUP, JobKind.RESTORE)  # others are about a backup
 NO_SLOT = "waits until another job ends: as many run as [conductor] concurrent_jobs allows"
@@ -15,8 +15,15 @@ NO_SLOT = "waits until another job ends: as many run as [conductor] concurrent_j
 
 def waits_for(other: Job) -> str:
     """Return the text for a job that waits for another one of its cluster."""
-    what = other.kind if other.kind in _OWN_NAMES else f"{other.kind} of {other.subject.kind.value}"
-    return f"waits for {what} {other.subject.id} of this cluster"
+    return f"waits for {_named(other)} of this cluster"
+
+
+def _named(job: Job) -> str:
+    """Return the job as a text that names its subject, unless that is the cluster."""
+    if job.subject.kind is SubjectKind.CLUSTER:
+        return f"the {job.kind}"
+    what = job.kind if job.kind in _OWN_NAMES else f"{job.kind} of {job.subject.kind.value}"
+    return f"{what} {job.subject.id}"
 
 
 class Waiting:

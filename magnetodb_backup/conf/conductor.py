@@ -15,6 +15,15 @@ OPTS = [
         "would have reported. Of a step of more than a hundred nodes, each is checked less often.",
     ),
     cfg.FloatOpt(
+        "schedule_interval",
+        default=10.0,
+        min=0.1,
+        max=60,
+        help="Maximum time in seconds between two looks at the schedules. The conductor also looks "
+        "when the next run is due. A run that waits for the end of another backup begins with the "
+        "next look.",
+    ),
+    cfg.FloatOpt(
         "worker_timeout",
         default=20.0,
         min=1,
@@ -60,6 +69,16 @@ OPTS = [
         "that does not answer must not keep a job, and the later ones of its cluster, for ever.",
     ),
     cfg.FloatOpt(
+        "undelete_period",
+        default=604800.0,
+        min=0,
+        max=315360000,
+        help="Time in seconds, by default seven days, for which a deleted backup can be undeleted. "
+        "Its manifests stay in the object store until then, and so do the packs that only it "
+        "needs. 0 means that a deletion removes all manifests at once, and cannot be undone. The "
+        "period of a backup begins with its deletion and does not change afterwards.",
+    ),
+    cfg.FloatOpt(
         "ownership_timeout",
         default=30.0,
         min=1,
@@ -67,6 +86,14 @@ OPTS = [
         help="Seconds without a heartbeat in the database after which another conductor may adopt "
         "a conductor's jobs. Heartbeats are three times as frequent. All conductors need the "
         "same value.",
+    ),
+    cfg.FloatOpt(
+        "collect_grace",
+        default=86400.0,
+        min=0,
+        help="Time in seconds for which a pack must be known to be of no use to any backup before "
+        "a collection removes it. A first collection records which packs are of no use; a later "
+        "one removes those that have been recorded for so long and still are.",
     ),
     cfg.IntOpt(
         "snapshot_rounds",

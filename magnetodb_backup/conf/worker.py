@@ -67,6 +67,15 @@ OPTS = [
         "removed.",
     ),
     cfg.IntOpt(
+        "verify_rate",
+        default=0,
+        min=0,
+        mutable=True,
+        help="Maximum number of bytes per second that verifications (backup verify --read-data and "
+        "--parse) fetch from the object store on this node, beside [storage] bytes_per_second. 0 "
+        "means no limit of its own. Read again on SIGHUP.",
+    ),
+    cfg.IntOpt(
         "staging_max_age",
         default=604800,
         min=0,

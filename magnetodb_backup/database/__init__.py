@@ -8,12 +8,16 @@ from collections.abc import Callable
 from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
+from magnetodb_backup.database.deletions import DeletionStore
+from magnetodb_backup.database.findings import FindingStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.proofs import ProofStore
 from magnetodb_backup.database.pruning import PruningStore
 from magnetodb_backup.database.restores import RestoreStore
+from magnetodb_backup.database.schedules import ScheduleStore
+from magnetodb_backup.database.scheduling import SchedulingStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
 from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import InvalidValue
@@ -22,12 +26,16 @@ __all__ = [
     "BackupStore",
     "DamagedPackStore",
     "Database",
+    "DeletionStore",
+    "FindingStore",
     "JobStore",
     "NodeStore",
     "OwnershipStore",
     "ProofStore",
     "PruningStore",
     "RestoreStore",
+    "ScheduleStore",
+    "SchedulingStore",
     "connect",
 ]
 
@@ -38,12 +46,16 @@ class Database:
     def __init__(self, transactions: Transactions, clock: Callable[[], float] | None) -> None:
         self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
+        self.deletions = DeletionStore(transactions, clock)
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
         self.pruning = PruningStore(transactions, clock)
         self.restores = RestoreStore(transactions)
+        self.schedules = ScheduleStore(transactions, clock)
+        self.scheduling = SchedulingStore(transactions, clock)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
+        self.findings = FindingStore(transactions)
         self.ownership = OwnershipStore(transactions)
 
     def fenced(self, fence: Fence) -> Database:

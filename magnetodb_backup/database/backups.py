@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from magnetodb_backup.database.findings import forget_objects
 from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
+from magnetodb_backup.database.schedule_runs import record_outcome
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
 from magnetodb_backup.domain.backup.records import (
     Backup,
     BackupOutline,
@@ -43,14 +46,13 @@ BACKUPS = Rows(
 )  # fmt: skip
 UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 _COMMITTED = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
+_NO_READERS = (JobKind.BACKUP, JobKind.DELETION, JobKind.UNDELETION)
 _LONG = frozenset({"selection", "scope", "coverage", "notes", "error"})
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
-
-
 _FIELDS = tuple(f.name for f in fields(Backup))
 
 
-def _backup(row: Any, without: Collection[str] = ()) -> Backup:
+def as_backup(row: Any, without: Collection[str] = ()) -> Backup:
     """Return a row, or its columns except those ``without``, as a record."""
     values = {name: getattr(row, name) for name in _FIELDS if name not in without}
     values.setdefault("scope", {})
@@ -80,14 +82,56 @@ def unfinished_about(session: Session, subject: Subject) -> list[JobRow]:
     return list(session.scalars(query.with_for_update()))
 
 
-def _refuse_while_restoring(session: Session, backup_id: str) -> None:
+def named_backups(session: Session, name: str) -> list[BackupRow]:
+    """Return the backups of this name that are not deleted."""
+    deleted = BackupStatus.DELETED.value
+    query = select(BackupRow).where(BackupRow.name == name, BackupRow.status != deleted)
+    return list(session.scalars(query))
+
+
+def add_backup(session: Session, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
+    """Add a backup that is CREATING, and its job, in a transaction that is serializable.
+
+    :raises Conflict: if a backup that is not deleted has the name.
+    """
+    if request.name and (same := named_backups(session, request.name)):
+        raise Conflict(f"backup {same[0].id} already has the name {request.name!r}")
+    created = now()
+    row = BackupRow(
+        id=backup_id,
+        name=request.name,
+        cluster=cluster,
+        status=BackupStatus.CREATING.value,
+        scope=dict(request.scope),
+        type=request.type,
+        allow_partial=request.allow_partial,
+        on_corrupt=request.on_corrupt,
+        created_at=created,
+        updated_at=created,
+        phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
+        manifest_sha256="", figures=request.figures,
+        data_centers=list(request.data_centers),
+    )  # fmt: skip
+    session.add(row)
+    session.add(
+        JobRow.pending(
+            str(uuid.uuid4()), JobKind.BACKUP, Subject.backup(backup_id), cluster,
+            created_at=created, parameters={},
+        )
+    )  # fmt: skip
+    session.flush()
+    return as_backup(row)
+
+
+def _refuse_while_read(session: Session, backup_id: str, jobs: Iterable[JobRow]) -> None:
     query = select(RestoreRow.id).where(
         RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
     )
-    if running := list(session.scalars(query.order_by(RestoreRow.id))):
+    readers = [f"restore {id_}" for id_ in session.scalars(query.order_by(RestoreRow.id))]
+    readers += [f"{job.kind} {job.id}" for job in jobs if job.kind not in _NO_READERS]
+    if readers:
         raise Conflict(
-            f"backup {backup_id} is read by restore {', '.join(running)}; wait for its end or "
-            "cancel it"
+            f"backup {backup_id} is read by {', '.join(readers)}; wait for the end or cancel it"
         )
 
 
@@ -107,33 +151,7 @@ class BackupStore:
         check_backup_name(request.name)
 
         def work(session: Session) -> Backup:
-            if request.name and (same := self._named(session, request.name)):
-                raise Conflict(f"backup {same[0].id} already has the name {request.name!r}")
-            created = now()
-            row = BackupRow(
-                id=backup_id,
-                name=request.name,
-                cluster=cluster,
-                status=BackupStatus.CREATING.value,
-                scope=dict(request.scope),
-                type=request.type,
-                allow_partial=request.allow_partial,
-                on_corrupt=request.on_corrupt,
-                created_at=created,
-                updated_at=created,
-                phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
-                manifest_sha256="", figures=request.figures,
-                data_centers=list(request.data_centers),
-            )  # fmt: skip
-            session.add(row)
-            session.add(
-                JobRow.pending(
-                    str(uuid.uuid4()), JobKind.BACKUP, Subject.backup(backup_id), cluster,
-                    created_at=created, parameters={},
-                )
-            )  # fmt: skip
-            session.flush()
-            return _backup(row)
+            return add_backup(session, request, backup_id, cluster)
 
         return self._transactions.write(work, serializable=True)
 
@@ -191,7 +209,7 @@ class BackupStore:
 
     def get(self, backup_id: str) -> Backup:
         """Return the backup with exactly this ID; NotFound otherwise."""
-        return self._transactions.run(lambda s: _backup(BACKUPS.get(s, backup_id)))
+        return self._transactions.run(lambda s: as_backup(BACKUPS.get(s, backup_id)))
 
     def find(self, id_or_name: str) -> Backup:
         """Return the backup by ID, by name (not deleted), or by 8 or more digits of its ID.
@@ -202,17 +220,11 @@ class BackupStore:
 
         def work(session: Session) -> Backup:
             def named() -> list[BackupRow]:
-                return self._named(session, id_or_name) if id_or_name else []
+                return named_backups(session, id_or_name) if id_or_name else []
 
-            return _backup(BACKUPS.find(session, id_or_name, named))
+            return as_backup(BACKUPS.find(session, id_or_name, named))
 
         return self._transactions.run(work)
-
-    @staticmethod
-    def _named(session: Session, name: str) -> list[BackupRow]:
-        deleted = BackupStatus.DELETED.value
-        query = select(BackupRow).where(BackupRow.name == name, BackupRow.status != deleted)
-        return list(session.scalars(query))
 
     def list(
         self,
@@ -253,7 +265,7 @@ class BackupStore:
                 descending=direction == "desc",
                 without=without,
             )
-            return tuple(_backup(row, without) for row in rows)
+            return tuple(as_backup(row, without) for row in rows)
 
         return self._transactions.run(work)
 
@@ -275,10 +287,12 @@ class BackupStore:
             BACKUPS.set(row, values)
             if status in _ENDS:
                 row.finished_at, row.waiting_for = row.updated_at, ""
+                record_outcome(session, backup_id, status, error, row.updated_at)
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
+                forget_objects(session, backup_id)
             session.flush()
-            return _backup(row)
+            return as_backup(row)
 
         return self._transactions.write(work)
 
@@ -290,29 +304,32 @@ class BackupStore:
             row = BACKUPS.get(session, backup_id, lock=True)
             BACKUPS.set(row, values)
             session.flush()
-            return _backup(row)
+            return as_backup(row)
 
         return self._transactions.write(work)
 
     def request_deletion(self, backup_id: str) -> Job:
-        """Record the job that deletes a backup; the backup's other jobs are to be cancelled.
+        """Record the job that deletes a backup.
 
         The backup becomes DELETING, unless it is still CREATING and has to be cancelled first.
 
         :raises NotFound: if there is no such backup.
-        :raises Conflict: if a deletion or a restore of the backup is not finished, or if it is
-            deleted.
+        :raises Conflict: if a restore or a verification reads the backup, naming it, if a deletion
+            or an undeletion is not finished, or if the backup is deleted.
         """
 
         def work(session: Session) -> Job:
             backup = BACKUPS.get(
                 session, backup_id, lock=True
             )  # serialises requests about one backup
-            _refuse_while_restoring(session, backup_id)
-            for other in unfinished_about(session, Subject.backup(backup_id)):
-                if other.kind == JobKind.DELETION:
+            others = unfinished_about(session, Subject.backup(backup_id))
+            _refuse_while_read(session, backup_id, others)
+            for other in others:
+                if other.kind != JobKind.BACKUP:
+                    article = "an" if other.kind == JobKind.UNDELETION else "a"
                     raise Conflict(
-                        f"a deletion of backup {backup_id} is {other.status}; wait for its end"
+                        f"{article} {other.kind} of backup {backup_id} is {other.status}; wait for "
+                        "its end"
                     )
                 other.cancel_requested, other.updated_at = True, now()
             created = now()
@@ -374,6 +391,38 @@ class BackupStore:
             )
             rows = session.execute(query.order_by(BackupRow.created_at.desc()).limit(limit))
             return tuple(CommittedBackup(id_, sha256) for id_, sha256 in rows)
+
+        return self._transactions.run(work)
+
+    def manifests_of(self, cluster: str, host_id: str) -> NodeManifests:
+        """Return what the catalogue knows of the manifests of one node.
+
+        Those of complete backups are required, and of deleted ones that can be undeleted. What
+        other deleted backups may still have is found in the store.
+        """
+
+        def work(session: Session) -> NodeManifests:
+            of_node = (NodeBackupRow.backup_id == BackupRow.id) & (NodeBackupRow.host_id == host_id)
+            query = (
+                select(
+                    BackupRow.id, BackupRow.status, BackupRow.undelete_until, NodeBackupRow.record
+                )
+                .outerjoin(NodeBackupRow, of_node)
+                .where(BackupRow.cluster == cluster)
+                .where(
+                    (BackupRow.status != BackupStatus.DELETED.value)
+                    | BackupRow.undelete_until.is_not(None)
+                )
+            )
+            known, absent = [], []
+            for id_, status, undelete_until, record in session.execute(query):
+                required = status in _COMMITTED or undelete_until is not None
+                sha256 = record["manifest_sha256"] if record else ""
+                if sha256:
+                    known.append(KnownManifest(id_, record["manifest_size"], sha256, required))
+                elif required:
+                    absent.append(id_)
+            return NodeManifests(tuple(known), tuple(absent))
 
         return self._transactions.run(work)
 

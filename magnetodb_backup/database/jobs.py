@@ -94,6 +94,18 @@ class JobStore:
 
         return self._transactions.run(work)
 
+    def newest_parameters(
+        self, kind: str, cluster: str, limit: int
+    ) -> tuple[Mapping[str, Any], ...]:
+        """Return the parameters of the newest jobs of a kind in a cluster, newest first."""
+
+        def work(session: Session) -> tuple[Mapping[str, Any], ...]:
+            query = select(JobRow.parameters).where(JobRow.kind == kind, JobRow.cluster == cluster)
+            newest = query.order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+            return tuple(session.scalars(newest))
+
+        return self._transactions.run(work)
+
     def unfinished(self) -> tuple[Job, ...]:
         """Return the jobs that are not finished, oldest first."""
 

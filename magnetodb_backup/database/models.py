@@ -93,8 +93,8 @@ class Base(DeclarativeBase):
     }
 
 
-class RecordRow(Base):
-    """What the rows of backups and restores have in common."""
+class ListedRow(Base):
+    """What the rows of backups, restores and schedules have in common."""
 
     __abstract__ = True
 
@@ -103,6 +103,13 @@ class RecordRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class RecordRow(ListedRow):
+    """What the rows of backups and restores have in common."""
+
+    __abstract__ = True
+
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     phase: Mapped[str] = mapped_column(String(32), default="")
     error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
@@ -146,6 +153,9 @@ class BackupRow(RecordRow):
     notes: Mapped[Any] = mapped_column(Document, nullable=True)
     data_centers: Mapped[Any] = mapped_column(Document, nullable=True)
     waiting_for: Mapped[str | None] = mapped_column(_LONG_TEXT, nullable=True)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    undelete_until: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
 
 
 class NodeBackupRow(NodeRecordRow):
@@ -171,6 +181,30 @@ class DamagedPackRow(Base):
     verification_id: Mapped[str] = mapped_column(String(36), primary_key=True)
     backup_id: Mapped[str] = mapped_column(String(36))
     cluster: Mapped[str] = mapped_column(String(255))
+
+
+class FindingRow(Base):
+    """Damage of a pack, or of an object of a backup, that a verification found."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        Index("ix_findings_cluster", "cluster", "last_seen"),
+        Index("ix_findings_name", "name"),
+        Base.__table_args__,
+    )
+
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    object: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+    problem: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text, default="")
+    first_seen: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcTime)
+    job_id: Mapped[str] = mapped_column(String(36))
+    backup_id: Mapped[str] = mapped_column(String(36))
+    healed_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    healed_by: Mapped[str] = mapped_column(String(36), default="")
 
 
 class ProofRow(Base):
@@ -287,6 +321,50 @@ class NodeRestoreRow(NodeRecordRow):
     __tablename__ = "node_restores"
 
     restore_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+
+
+class ScheduleRow(ListedRow):
+    """One schedule. ``planned_until``: planned times up to this one are decided."""
+
+    __tablename__ = "schedules"
+    __table_args__ = (
+        Index("ix_schedules_name", "name", unique=True),
+        Index("ix_schedules_created_at", "created_at", "id"),
+        Base.__table_args__,
+    )
+
+    name: Mapped[str] = mapped_column(String(255))
+    cron: Mapped[str] = mapped_column(String(255))
+    zone: Mapped[str] = mapped_column(String(64))
+    jitter: Mapped[int] = mapped_column(Integer)
+    begin_within: Mapped[int] = mapped_column(Integer)
+    finish_within: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    overlap: Mapped[str] = mapped_column(String(8))
+    missed: Mapped[str] = mapped_column(String(8))
+    backup: Mapped[Any] = mapped_column(Document)
+    planned_until: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ScheduleRunRow(Base):
+    """What was decided for one planned time of a schedule: the key lets it be decided once."""
+
+    __tablename__ = "schedule_runs"
+    __table_args__ = (
+        Index("ix_schedule_runs_backup_id", "backup_id"),
+        Index("ix_schedule_runs_finish_by", "finish_by"),
+        Base.__table_args__,
+    )
+
+    schedule_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    planned_at: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(UtcTime)
+    status: Mapped[str] = mapped_column(String(16))
+    decided_at: Mapped[datetime] = mapped_column(UtcTime)
+    backup_id: Mapped[str] = mapped_column(String(36), default="")
+    reason: Mapped[str] = mapped_column(_LONG_TEXT, default="")
+    manual: Mapped[bool] = mapped_column(Boolean, default=False)
+    finish_by: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
 
 
 class NodeRow(Base):

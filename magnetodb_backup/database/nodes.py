@@ -45,6 +45,10 @@ class NodeStore:
     def _read(self, session: Session) -> float:
         return float(session.scalars(select(self._now())).one())
 
+    def now(self) -> float:
+        """Return the time by the same clock, in seconds since the epoch."""
+        return self._transactions.run(self._read)
+
     def report(self, report: NodeReport) -> None:
         """Record a worker's report as just received."""
 

@@ -19,11 +19,19 @@ class ProofStore:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def put(self, backup_id: str, proofs: Iterable[Proof]) -> None:
-        """Write proofs over earlier ones of the same rung and table."""
+    def put(
+        self, backup_id: str, proofs: Iterable[Proof], *, instead_of: Rung | None = None
+    ) -> None:
+        """Write proofs over earlier ones of the same rung and table.
+
+        All proofs of the rung ``instead_of`` are removed.
+        """
         wanted = {(p.rung.value, p.keyspace, p.table): p for p in proofs}
 
         def work(session: Session) -> None:
+            if instead_of is not None:
+                of_rung = ProofRow.rung == instead_of.value
+                session.execute(delete(ProofRow).where(ProofRow.backup_id == backup_id, of_rung))
             query = select(ProofRow).where(
                 ProofRow.backup_id == backup_id,
                 ProofRow.rung.in_({rung for rung, _, _ in wanted}),

@@ -27,10 +27,7 @@ from magnetodb_backup.domain.jobs import JobStatus, SubjectKind
 from magnetodb_backup.domain.restore.records import RestoreStatus
 
 _ENDED = tuple(s.value for s in JobStatus if s.finished)
-# Neither the complete ones nor those whose manifests may still be in the store.
-_GONE = tuple(
-    s.value for s in (BackupStatus.DELETED, BackupStatus.CREATE_FAILED, BackupStatus.CANCELLED)
-)
+_ENDED_WITHOUT = (BackupStatus.CREATE_FAILED.value, BackupStatus.CANCELLED.value)
 
 
 class PruningStore:
@@ -75,6 +72,7 @@ class PruningStore:
                     newer.subject_kind == JobRow.subject_kind,
                     newer.subject_id == JobRow.subject_id,
                     newer.kind == JobRow.kind,
+                    newer.cluster == JobRow.cluster,  # a survey has no subject
                     or_(
                         newer.created_at > JobRow.created_at,
                         and_(newer.created_at == JobRow.created_at, newer.id > JobRow.id),
@@ -90,16 +88,19 @@ class PruningStore:
     def backups(self, age: float, limit: int) -> int:
         """Remove the records of backups that are gone since ``age`` seconds; return how many.
 
-        These are DELETED, CREATE_FAILED and CANCELLED ones. Their jobs and nodes go with them.
+        These are DELETED ones that are purged, and CREATE_FAILED and CANCELLED ones that no node
+        took part in. Others may have manifests in the store: an undeletion needs them, or their
+        deletion has still to remove them, so that a collection can free their packs.
         """
 
         def work(session: Session) -> int:
+            before = self._before(session, age)
             found = _old(
                 session,
                 BackupRow,
                 SubjectKind.BACKUP,
-                self._before(session, age),
-                BackupRow.status.in_(_GONE),
+                before,
+                or_(_purged(before), _never_begun()),
                 ~exists().where(RestoreRow.backup_id == BackupRow.id),
             )
             ids = list(session.scalars(found.limit(limit)))
@@ -133,6 +134,22 @@ class PruningStore:
         clock = self._clock
         now = float(clock() if clock else session.execute(select(DatabaseTime())).scalar_one())
         return datetime.fromtimestamp(now, timezone.utc) - timedelta(seconds=age)
+
+
+def _purged(before: datetime) -> ColumnElement[bool]:
+    """Choose deleted backups that left nothing but packs; older releases kept nothing else."""
+    return and_(
+        BackupRow.status == BackupStatus.DELETED.value,
+        or_(BackupRow.purged_at < before, BackupRow.deleted_at.is_(None)),
+    )
+
+
+def _never_begun() -> ColumnElement[bool]:
+    """Choose backups that ended before a node took part, which may have stored a manifest."""
+    return and_(
+        BackupRow.status.in_(_ENDED_WITHOUT),
+        ~exists().where(NodeBackupRow.backup_id == BackupRow.id),
+    )
 
 
 def _old(

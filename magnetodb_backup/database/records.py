@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stores of backups and of restores do alike: find, list and change rows."""
+"""What the stores of backups, restores and schedules do alike: find, list and change rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, delete, insert, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from magnetodb_backup.database.models import NodeRecordRow, RecordRow
+from magnetodb_backup.database.models import ListedRow, NodeRecordRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 
-Row = TypeVar("Row", bound=RecordRow)
+Row = TypeVar("Row", bound=ListedRow)
 NodeRow = TypeVar("NodeRow", bound=NodeRecordRow)
 NodeRecord = TypeVar("NodeRecord")
 
@@ -40,7 +40,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Rows(Generic[Row]):
-    """The rows of backups or of restores; ``noun`` names one of them in messages.
+    """The rows of backups, restores or schedules; ``noun`` names one of them in messages.
 
     ``updatable`` are the columns that carry no state.
     """

@@ -13,19 +13,23 @@ from dataclasses import dataclass
 
 
 class Work(str, enum.Enum):
-    """What works on backups. A rebuild is the command, which is no job; it has no backup."""
+    """What works on backups. A rebuild is the command, which is no job."""
 
     BACKUP = "backup"
     RESTORE = "restore"
     DELETION = "deletion"
+    UNDELETION = "undeletion"
     VERIFICATION = "verification"
+    COLLECTION = "collection"
+    SURVEY = "survey"
     REBUILD = "catalogue rebuild"
 
 
 class Relation(str, enum.Enum):
     """What the second work has in common with the one that runs.
 
-    The cluster of a restore is its target. A rebuild works on all backups of its cluster.
+    The cluster of a restore is its target. Collections, surveys and rebuilds work on all backups of
+    their cluster.
     """
 
     SAME_BACKUP = "the same backup"
@@ -67,43 +71,72 @@ _CANCELS = Outcomes(Outcome.CANCELS, Outcome.RUNS, Outcome.RUNS)
 _NEW = Outcomes(Outcome.IMPOSSIBLE, Outcome.RUNS, Outcome.RUNS)
 _NEW_WAITS = Outcomes(Outcome.IMPOSSIBLE, Outcome.WAITS, Outcome.RUNS)
 
+_WAITS = Outcomes(Outcome.WAITS, Outcome.WAITS, Outcome.RUNS)
+
 # By the work that runs and the one that is asked for meanwhile.
 RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
     Work.BACKUP: {
         Work.BACKUP: _NEW_WAITS,
         Work.RESTORE: Outcomes(Outcome.REFUSED, Outcome.WAITS, Outcome.RUNS),
         Work.DELETION: _CANCELS,
+        Work.UNDELETION: _REFUSED,
         Work.VERIFICATION: _REFUSED,
+        Work.COLLECTION: _WAITS,
+        Work.SURVEY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.RESTORE: {
         Work.BACKUP: _NEW_WAITS,
-        Work.RESTORE: Outcomes(Outcome.WAITS, Outcome.WAITS, Outcome.RUNS),
+        Work.RESTORE: _WAITS,
         Work.DELETION: _REFUSED,
+        Work.UNDELETION: _REFUSED,
         Work.VERIFICATION: _RUNS,
+        Work.COLLECTION: _WAITS,
+        Work.SURVEY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.DELETION: {
         Work.BACKUP: _NEW,
         Work.RESTORE: _REFUSED,
         Work.DELETION: _REFUSED,
+        Work.UNDELETION: _REFUSED,
         Work.VERIFICATION: _REFUSED,
+        Work.COLLECTION: _RUNS,
+        Work.SURVEY: _RUNS,
+        Work.REBUILD: _RUNS,
+    },
+    Work.UNDELETION: {
+        Work.BACKUP: _NEW,
+        Work.RESTORE: _REFUSED,
+        Work.DELETION: _REFUSED,
+        Work.UNDELETION: _REFUSED,
+        Work.VERIFICATION: _REFUSED,
+        Work.COLLECTION: _RUNS,
+        Work.SURVEY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.VERIFICATION: {
         Work.BACKUP: _NEW,
         Work.RESTORE: _RUNS,
-        Work.DELETION: _CANCELS,
+        Work.DELETION: _REFUSED,
+        Work.UNDELETION: _REFUSED,
         Work.VERIFICATION: _REFUSED,
+        Work.COLLECTION: _RUNS,
+        Work.SURVEY: _RUNS,
         Work.REBUILD: _RUNS,
     },
-    Work.REBUILD: {
-        Work.BACKUP: _NEW,
-        Work.RESTORE: _RUNS,
+    Work.COLLECTION: {
+        Work.BACKUP: _NEW_WAITS,
+        Work.RESTORE: _WAITS,
         Work.DELETION: _RUNS,
+        Work.UNDELETION: _RUNS,
         Work.VERIFICATION: _RUNS,
+        Work.COLLECTION: Outcomes(Outcome.REFUSED, Outcome.REFUSED, Outcome.RUNS),
+        Work.SURVEY: _RUNS,
         Work.REBUILD: _RUNS,
     },
+    Work.SURVEY: {Work.BACKUP: _NEW} | {work: _RUNS for work in Work if work is not Work.BACKUP},
+    Work.REBUILD: {Work.BACKUP: _NEW} | {work: _RUNS for work in Work if work is not Work.BACKUP},
 }
 
 

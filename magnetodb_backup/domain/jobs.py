@@ -32,7 +32,10 @@ class JobKind:
     BACKUP = "backup"
     VERIFICATION = "verification"
     DELETION = "deletion"
+    UNDELETION = "undeletion"
     RESTORE = "restore"
+    COLLECTION = "collection"
+    SURVEY = "survey"
 
 
 class SubjectKind(str, enum.Enum):

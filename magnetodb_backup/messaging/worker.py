@@ -8,12 +8,13 @@ context and answers nothing: then the conductor polls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import oslo_messaging
 
+from magnetodb_backup.errors import UnknownTask
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, bus_errors, make_client
 from magnetodb_backup.messaging.endings import Listener, TaskEndings
 from magnetodb_backup.tasks.kinds import TaskKind, TaskStatus
@@ -83,8 +84,10 @@ class WorkerClient:
         """Begin a task unless it is known; return its status.
 
         None comes from a worker of an older release, which does not send the task's end either.
+
+        :raises UnknownTask: if the worker's release does not know this kind of task.
         """
-        with bus_errors(f"worker {worker_id}"):
+        with bus_errors(f"worker {worker_id}"), _unknown_kind(worker_id, kind):
             answer = self._client.prepare(server=worker_id).call(
                 self._context,
                 "start_task",
@@ -108,3 +111,19 @@ class WorkerClient:
     def listening(self, listener: Listener) -> AbstractContextManager[None]:
         """Call ``listener`` for every task that ends while the context is open."""
         return self._endings.listening(listener)
+
+
+@contextmanager
+def _unknown_kind(worker_id: str, kind: TaskKind) -> Iterator[None]:
+    """Recognise the error of a worker whose release has no task of this kind."""
+    try:
+        yield
+    except (oslo_messaging.RemoteError, ValueError) as error:
+        # The in-memory bus returns errors unchanged.
+        name = getattr(error, "exc_type", type(error).__name__)
+        if name != "ValueError" or f"'{kind.value}' is not a valid" not in str(error):
+            raise
+        raise UnknownTask(
+            f"worker {worker_id} does not know the task {kind.value}; install the same release of "
+            "magnetodb-backup on all nodes"
+        ) from None

@@ -11,6 +11,7 @@ from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
 from magnetodb_backup.domain.schema.reading import rows_of
 from magnetodb_backup.errors import FormatProblem, NotFound
 from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.deleted import DeletedManifest, parse_deleted_manifest
 from magnetodb_backup.repository.format.fingerprints import FingerprintsReader
 from magnetodb_backup.repository.format.manifests import (
     NodeManifestReader,
@@ -158,9 +159,30 @@ class ClusterRepository:
                 "was deleted"
             ) from None
 
+    def read_deleted(self, backup_id: str) -> DeletedManifest:
+        """Return the manifest of a deleted backup, which is kept so that it can be undeleted.
+
+        :raises NotFound: if there is none: the backup is not deleted, or it is purged.
+        :raises FormatProblem: if it is malformed, or of an unknown format version.
+        :raises CorruptObject: if it is not what was stored.
+        """
+        name = layout.deleted_manifest_name(backup_id)
+        try:
+            return parse_deleted_manifest(self._read(name), name)
+        except NotFound:
+            raise NotFound(
+                f"the store keeps no manifest of a deleted backup {backup_id}: it was not deleted, "
+                "or it was purged"
+            ) from None
+
     def ids_with_objects(self) -> Iterator[str]:
         """Yield the IDs of all backups that the store has objects of, committed or not."""
         for folder in self._driver.folders(self._container, layout.BACKUPS):
+            yield folder.split("/")[1]
+
+    def deleted_ids(self) -> Iterator[str]:
+        """Yield the IDs of all backups whose manifests are kept for an undeletion."""
+        for folder in self._driver.folders(self._container, layout.DELETED):
             yield folder.split("/")[1]
 
     def lists_manifest(self, backup_id: str) -> bool:

@@ -45,6 +45,47 @@ class NodeRepository:
             for info in self._driver.list(self._container, layout.PACKS)
         }
 
+    def listed_packs(self) -> Iterator[tuple[str, int]]:
+        """Yield SHA-256 and size in bytes of each listed pack; other objects are passed over.
+
+        Unlike ``packs()`` it keeps nothing in memory.
+        """
+        for info in self._driver.list(self._container, layout.PACKS):
+            if (sha256 := layout.parse_pack_name(info.name)) is not None:
+                yield sha256, info.size
+
+    def delete_pack(self, sha256: str) -> None:
+        """Delete a pack; one that does not exist is no error."""
+        self._driver.delete(self._container, layout.pack_name(sha256))
+
+    def read_first_look(self) -> Iterator[bytes]:
+        """Yield the stored result of the last look for packs that no backup needs.
+
+        :raises NotFound: if there is none.
+        """
+        return self._driver.read_newest(self._container, layout.FIRST_LOOK)
+
+    def put_first_look(self, file: BinaryIO) -> None:
+        """Store the result of a look, from the start of ``file``."""
+        md5, size = hashlib.md5(usedforsecurity=False), 0
+        file.seek(0)
+        while piece := file.read(_SLICE):
+            md5.update(piece)
+            size += len(piece)
+        file.seek(0)
+        self._driver.put(self._container, layout.FIRST_LOOK, file, size=size, md5=md5.hexdigest())
+
+    def delete_first_look(self) -> None:
+        """Delete the result of the last look; it need not exist."""
+        self._driver.delete(self._container, layout.FIRST_LOOK)
+
+    def delete_container(self) -> None:
+        """Delete the container.
+
+        :raises Conflict: if it has objects.
+        """
+        self._driver.delete_container(self._container)
+
     def pack_size(self, sha256: str) -> int | None:
         """Return the size of a pack in bytes by a HEAD request; None if it does not exist."""
         info = self._driver.head(self._container, layout.pack_name(sha256))

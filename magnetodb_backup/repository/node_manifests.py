@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
 from magnetodb_backup.domain.backup.records import CommittedBackup
 from magnetodb_backup.errors import BackupError, CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.manifests import NodeManifestReader
+from magnetodb_backup.repository.format.names import deleted_manifest_name
 
 LOG = logging.getLogger(__name__)
 UNREADABLE = (FormatProblem, CorruptObject, NotFound)
@@ -59,9 +61,9 @@ class NodeManifests:
         reader = None
         with logged():
             try:
-                manifest, stored = self._cluster.read_commit(backup.backup_id)
+                manifest, stored = self._manifest(backup.backup_id)
             except NotFound:
-                return  # it was never committed, or it is deleted
+                return  # it was never committed, or it is purged
             if backup.manifest_sha256 not in ("", stored.sha256):
                 raise CorruptObject(f"{stored.name} is not what the catalogue knows")
             for share in manifest.nodes:
@@ -75,6 +77,15 @@ class NodeManifests:
                 )
         if reader is not None:
             yield reader
+
+    def _manifest(self, backup_id: str) -> tuple[BackupManifest, StoredObject]:
+        """Return a backup's manifest, and its digest; that of a deleted one is as good a proof."""
+        try:
+            return self._cluster.read_commit(backup_id)
+        except NotFound:
+            deleted = self._cluster.read_deleted(backup_id)
+        name = deleted_manifest_name(backup_id)
+        return deleted.parsed(name), StoredObject(name, len(deleted.text), deleted.sha256)
 
     def _by_time(
         self, left_out: tuple[type[BackupError], ...], missed: Callable[[], None] = lambda: None

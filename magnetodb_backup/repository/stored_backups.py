@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest
 from magnetodb_backup.errors import FormatProblem, NotFound, Permanent
 from magnetodb_backup.repository.cluster import ClusterRepository, parsed_commit
 from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.deleted import DeletedManifest
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
@@ -24,11 +27,15 @@ Used = TypeVar("Used")
 
 @dataclass(frozen=True)
 class StoredBackup:
-    """A committed backup; SHA-256 and size in bytes are those of the stored manifest."""
+    """A committed backup; SHA-256 and size in bytes are those of the stored manifest.
+
+    ``deleted`` is what the store keeps of a deleted one, so that it can be undeleted.
+    """
 
     manifest: BackupManifest
     manifest_sha256: str
     manifest_size: int
+    deleted: DeletedManifest | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,20 @@ class StoredBackups:
                 yield cluster
 
     def ids(self, cluster: str) -> Iterator[str]:
-        """Yield the IDs that the store lists objects of, committed or not, by a short listing."""
-        return self._repository(cluster).ids_with_objects()
+        """Yield the IDs that the store lists objects of, committed or deleted or not, in order.
+
+        Of a deleted backup, the manifest that was set aside is such an object. The listings are
+        short: they have no objects.
+        """
+        repository = self._repository(cluster)
+        listed = heapq.merge(repository.ids_with_objects(), repository.deleted_ids())
+        return (backup_id for backup_id, _ in groupby(listed))
 
     def backups(self, cluster: str) -> Iterator[StoredBackup | UnreadableBackup]:
         """Yield every listed backup of a cluster.
 
-        What the store has of a backup that was not committed is passed over.
+        Deleted ones are among them until they are purged. What the store has of a backup that was
+        not committed is passed over.
         """
         for found in self.listed(cluster, self.ids(cluster), lambda backup: backup):
             if found is not None:
@@ -79,6 +93,7 @@ class StoredBackups:
         Several manifests are read at the same time, but only one is parsed and used: a large one
         takes a hundred megabytes until ``use``, called by the reading thread, returns the part of
         it that is needed. It is None for a backup that was not committed, and is not listed so.
+        Deleted ones are given to ``use`` too.
         """
         repository = self._repository(cluster)
 
@@ -97,18 +112,27 @@ class StoredBackups:
         return _in_order(lambda id_: self._used(cluster, id_, use), ids, self._readers)
 
     def backup(self, cluster: str, backup_id: str) -> StoredBackup | UnreadableBackup:
-        """Return one backup, listed or not."""
+        """Return one backup, listed or not; one with both manifests is not deleted."""
         return self._used(cluster, backup_id, lambda backup: backup)
 
     def _used(
         self, cluster: str, backup_id: str, use: Callable[[StoredBackup], Used]
     ) -> Used | UnreadableBackup:
+        repository = self._repository(cluster)
         try:
-            text = self._repository(cluster).read_commit_text(backup_id)
+            text = repository.read_commit_text(backup_id)
             with self._parsing:
-                return use(_parsed(cluster, backup_id, text))
+                return use(_committed(cluster, backup_id, text))
         except NotFound as error:
-            return UnreadableBackup(cluster, backup_id, str(error), absent=True)
+            absent = UnreadableBackup(cluster, backup_id, str(error), absent=True)
+        except Permanent as error:
+            return UnreadableBackup(cluster, backup_id, str(error))
+        try:
+            deleted = repository.read_deleted(backup_id)
+            with self._parsing:
+                return use(_deleted(cluster, backup_id, deleted))
+        except NotFound:
+            return absent
         except Permanent as error:
             return UnreadableBackup(cluster, backup_id, str(error))
 
@@ -116,14 +140,25 @@ class StoredBackups:
         return ClusterRepository(self.driver, self.prefix, cluster)
 
 
-def _parsed(cluster: str, backup_id: str, text: bytes) -> StoredBackup:
+def _committed(cluster: str, backup_id: str, text: bytes) -> StoredBackup:
     manifest, stored = parsed_commit(backup_id, text)
-    if manifest.backup_id != backup_id or manifest.cluster != cluster:
+    _check(manifest, cluster, backup_id, stored.name)
+    return StoredBackup(manifest, stored.sha256, stored.size)
+
+
+def _deleted(cluster: str, backup_id: str, deleted: DeletedManifest) -> StoredBackup:
+    name = layout.deleted_manifest_name(backup_id)
+    manifest = deleted.parsed(name)
+    _check(manifest, cluster, backup_id, name)
+    return StoredBackup(manifest, deleted.sha256, len(deleted.text), deleted)
+
+
+def _check(manifest: BackupManifest, cluster: str, backup_id: str, name: str) -> None:
+    if (manifest.backup_id, manifest.cluster) != (backup_id, cluster):
         raise FormatProblem(
-            f"{stored.name}: is the manifest of backup {manifest.backup_id} of cluster "
+            f"{name}: is the manifest of backup {manifest.backup_id} of cluster "
             f"{manifest.cluster!r}; another program copied it there"
         )
-    return StoredBackup(manifest, stored.sha256, stored.size)
 
 
 def _in_order(work: Callable[[str], Used], items: Iterable[str], threads: int) -> Iterator[Used]:
@@ -148,9 +183,10 @@ def clusters(driver: StorageDriver, prefix: str) -> Iterator[str]:
 
 
 def stored_backups(driver: StorageDriver, prefix: str, cluster: str) -> Iterator[BackupManifest]:
-    """Yield the manifests of a cluster's committed backups; log unreadable ones."""
+    """Yield the manifests of a cluster's backups that are not deleted; log unreadable ones."""
     for found in StoredBackups(driver, prefix).backups(cluster):
         if isinstance(found, StoredBackup):
-            yield found.manifest
+            if found.deleted is None:
+                yield found.manifest
         elif not found.absent:
             LOG.warning("backup %s of cluster %r: %s", found.backup_id, cluster, found.reason)

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.schedule.records import Schedule, ScheduleRequest, ScheduleRun
 
 
 class Requests(Protocol):
@@ -23,13 +24,52 @@ class Requests(Protocol):
     def delete_backup(self, backup_id: str) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first."""
 
+    def undelete_backup(self, backup_id: str) -> Backup:
+        """Ask for the undeletion of a deleted backup."""
+
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
-        """Ask for a verification of the named rungs; return its job."""
+        """Ask for a verification of the named rungs; return its job.
+
+        With ``sample`` (a percentage) only so much of the data is read. Without a ``seed`` it is
+        the sample after the last one of backups with the same scope.
+        """
+
+    def create_collection(
+        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+    ) -> Job:
+        """Ask for the removal of the packs that no backup needs; return its job."""
+
+    def create_survey(self, cluster: str | None) -> Job:
+        """Ask for a report of what is stored; return its job."""
 
     def create_restore(self, request: RestoreRequest) -> Restore:
         """Record a restore that is to be made, or planned."""
 
     def cancel_restore(self, restore_id: str) -> Restore:
         """Ask for the end of a running restore."""
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        """Record a schedule."""
+
+    def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Schedule:
+        """Change fields of a schedule."""
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule; its backups stay."""
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        """Let a schedule begin no backup by itself."""
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        """Let a paused schedule begin backups again."""
+
+    def run_schedule(self, schedule_id: str) -> ScheduleRun:
+        """Begin a run of a schedule now."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from magnetodb_backup.database import BackupStore
-from magnetodb_backup.domain.backup.from_manifest import records_of
+from magnetodb_backup.domain.backup.from_manifest import as_deleted, records_of
 from magnetodb_backup.domain.backup.records import Backup, BackupOutline, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import InvalidValue, NotFound
@@ -74,6 +74,8 @@ class _Found:
 
 def _part(stored: StoredBackup) -> _Found:
     backup, nodes = records_of(stored.manifest, stored.manifest_sha256)
+    if (deleted := stored.deleted) is not None:
+        backup = as_deleted(backup, deleted.deleted_at, deleted.undelete_until)
     return _Found(backup, nodes, stored.manifest_size)
 
 
@@ -229,9 +231,14 @@ def _finding(backup: Backup | BackupOutline, result: str, *, doubtful: bool = Fa
 
 
 def _judgement(stored: Backup, known: Backup | BackupOutline | None) -> Finding:
-    """Return the finding about a backup that is in the store and, as ``known``, recorded."""
+    """Return the finding about a backup that is in the store and, as ``known``, recorded.
+
+    It is DELETED if the store keeps its manifest so that it can be undeleted.
+    """
     if known is None:
         return _finding(stored, "would be added")
+    if stored.status is BackupStatus.DELETED:
+        return _judgement_of_deleted(known)
     if known.status in _ENDED_WITHOUT:
         text = f"known as {known.status.value}, but its manifest is in the store; delete it"
         return _finding(known, text, doubtful=True)
@@ -242,3 +249,13 @@ def _judgement(stored: Backup, known: Backup | BackupOutline | None) -> Finding:
         text = "known, but the store has another manifest of it"
         return _finding(known, text, doubtful=True)
     return _finding(known, "known")
+
+
+def _judgement_of_deleted(known: Backup | BackupOutline) -> Finding:
+    if known.status not in _WHOLE:
+        return _finding(known, "known")
+    text = (
+        f"known as {known.status.value}, but the store has it as deleted; delete it, then "
+        "undelete it if it is needed"
+    )
+    return _finding(known, text, doubtful=True)

@@ -4,19 +4,27 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
-from magnetodb_backup.domain.jobs import Job, JobKind, Subject
+from magnetodb_backup.domain.backup.sample import MOST_SEED
+from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.schedule.records import (
+    Schedule,
+    ScheduleRequest,
+    ScheduleRun,
+    ScheduleStatus,
+)
 from magnetodb_backup.errors import BackupError
-from magnetodb_backup.requests import backups, restores
+from magnetodb_backup.requests import backups, collections, restores, schedules, verifications
 from magnetodb_backup.requests.clusters import choose_cluster, choose_target
 
 LOG = logging.getLogger(__name__)
@@ -26,7 +34,7 @@ class RecordedRequests:
     """Records requests in the database; the bus only makes the conductor look sooner.
 
     ``known_within``: seconds since a worker's last report for which its cluster counts as known;
-    ``prefix`` is that of all containers.
+    ``prefix`` is that of all containers; ``draw`` returns the seed of a first sample.
     """
 
     def __init__(
@@ -37,9 +45,10 @@ class RecordedRequests:
         *,
         known_within: float,
         prefix: str,
+        draw: Callable[[], int] = lambda: secrets.randbelow(MOST_SEED // 2),
     ) -> None:
         self._database, self._check_scope, self._wake = database, check_scope, wake
-        self._known_within, self._prefix = known_within, prefix
+        self._known_within, self._prefix, self._draw = known_within, prefix, draw
 
     def create_backup(self, request: BackupRequest) -> Backup:
         """Record a backup and its job.
@@ -48,14 +57,7 @@ class RecordedRequests:
             name that no container can have.
         :raises NotFound: for a cluster or a data centre that no worker reports.
         """
-        self._check_scope(request.scope)
-        backups.check_request(request)
-        request = replace(request, data_centers=checked_names(request.data_centers))
-        cluster = choose_cluster(request.cluster, self._clusters())
-        backups.check_cluster(cluster, self._prefix)
-        if request.data_centers:
-            nodes = self._database.nodes.list(live_within=self._known_within, cluster=cluster)
-            backups.check_data_centers(request.data_centers, cluster, nodes)
+        request, cluster = self._checked_backup(request)
         backup = self._database.backups.create(request, str(uuid.uuid4()), cluster)
         self._wake_conductor()
         return backup
@@ -78,7 +80,8 @@ class RecordedRequests:
     def delete_backup(self, backup_id: str) -> Backup:
         """Ask for a backup's deletion; one that runs is cancelled first.
 
-        :raises Conflict: if it is deleted, or a deletion runs.
+        :raises Conflict: if it is deleted, if a deletion runs, or if a restore or a verification
+            reads it, naming that.
         """
         backup = self._database.backups.get(backup_id)
         backups.check_deletable(backup)
@@ -86,26 +89,76 @@ class RecordedRequests:
         self._wake_conductor()
         return self._database.backups.get(backup_id)
 
+    def undelete_backup(self, backup_id: str) -> Backup:
+        """Ask for the undeletion of a deleted backup.
+
+        :raises Conflict: if it is not deleted, if its undelete period is over, or if it is purged.
+        """
+        self._database.deletions.request_undeletion(backup_id)
+        self._wake_conductor()
+        return self._database.backups.get(backup_id)
+
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
         """Ask for a verification; without rungs it proves that the store has all packs.
 
-        :raises InvalidValue: for a rung that does not exist.
+        :raises InvalidValue: for a rung or a sample that does not exist.
         :raises Conflict: if the backup is not complete.
         """
         wanted = rungs_of(rungs, read_data=read_data)
         backup = self._database.backups.get(backup_id)
         backups.check_verifiable(backup)
+        parameters: dict[str, Any] = {
+            "read_data": Rung.READ_DATA in wanted,
+            "rungs": [rung.value for rung in wanted],
+        }
+        verifications.check_sample(wanted, sample, seed)
+        if sample is not None:
+            earlier = self._database.jobs.newest_parameters(
+                JobKind.VERIFICATION, backup.cluster, verifications.LOOKED_AT
+            )
+            series = verifications.series_of(backup, sample)
+            chosen = verifications.choose_sample(sample, seed, series, earlier, self._draw)
+            parameters["sample"] = {**asdict(chosen), "series": series}
         job = self._database.jobs.create(
-            JobKind.VERIFICATION,
-            Subject.backup(backup_id),
-            backup.cluster,
-            {
-                "read_data": Rung.READ_DATA in wanted,
-                "rungs": [rung.value for rung in wanted],
-            },
+            JobKind.VERIFICATION, Subject.backup(backup_id), backup.cluster, parameters
         )
+        self._wake_conductor()
+        return job
+
+    def create_collection(
+        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+    ) -> Job:
+        """Ask for the removal of the packs that no backup needs, or for a report of them.
+
+        ``grace`` in seconds replaces ``[conductor] collect_grace``.
+
+        :raises InvalidValue: for a grace period that is no time.
+        :raises NotFound: for a cluster that no worker reports.
+        :raises Conflict: if a collection of the cluster is not finished.
+        """
+        collections.check_grace(grace)
+        name = choose_cluster(cluster, self._clusters())
+        job = self._database.jobs.create(
+            JobKind.COLLECTION, Subject.cluster(name), name, {"dry_run": dry_run, "grace": grace}
+        )
+        self._wake_conductor()
+        return job
+
+    def create_survey(self, cluster: str | None) -> Job:
+        """Ask for a report of what is stored, and of what each backup alone holds.
+
+        :raises NotFound: for a cluster that no worker reports.
+        """
+        name = choose_cluster(cluster, self._clusters())
+        job = self._database.jobs.create(JobKind.SURVEY, Subject(SubjectKind.NONE), name, {})
         self._wake_conductor()
         return job
 
@@ -136,6 +189,88 @@ class RecordedRequests:
         self._database.jobs.request_cancel(restore_id)
         self._wake_conductor()
         return self._database.restores.get(restore_id)
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        """Record a schedule.
+
+        :raises InvalidValue: for a name, an expression, a zone or an option that is not valid, also
+            of its backups.
+        :raises NotFound: for a cluster or a data centre that no worker reports.
+        :raises Conflict: if a schedule has the name.
+        """
+        schedules.check_request(request)
+        backup, cluster = self._checked_backup(request.backup)
+        schedule = self._database.schedules.create(replace(request, backup=backup), cluster)
+        self._wake_conductor()
+        return schedule
+
+    def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Schedule:
+        """Change fields of a schedule; runs that have begun are not changed.
+
+        :raises InvalidValue: for a value that is not valid.
+        :raises NotFound: for a schedule that does not exist, or a data centre that no worker
+            reports.
+        :raises Conflict: if another schedule has the name.
+        """
+        schedule = self._database.schedules.get(schedule_id)
+        request = schedule.as_request().changed(changes)
+        schedules.check_request(request)
+        backup = self._checked_options(request.backup, schedule.cluster)
+        changed = self._database.schedules.update(schedule_id, replace(request, backup=backup))
+        self._wake_conductor()
+        return changed
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule; its backups stay, and one that runs continues.
+
+        :raises NotFound: if there is no such schedule.
+        """
+        self._database.schedules.delete(schedule_id)
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        """Let a schedule begin no backup by itself; one that runs continues.
+
+        :raises NotFound: if there is no such schedule.
+        :raises Conflict: if it is paused.
+        """
+        return self._database.schedules.set_status(schedule_id, ScheduleStatus.PAUSED)
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        """Let a paused schedule begin backups again, at its next planned time.
+
+        :raises NotFound: if there is no such schedule.
+        :raises Conflict: if it is not paused.
+        """
+        schedule = self._database.schedules.set_status(schedule_id, ScheduleStatus.ACTIVE)
+        self._wake_conductor()
+        return schedule
+
+    def run_schedule(self, schedule_id: str) -> ScheduleRun:
+        """Record a backup of a schedule that begins now, also while it is paused.
+
+        :raises NotFound: if there is no such schedule.
+        """
+        run = self._database.scheduling.run_now(schedule_id)
+        self._wake_conductor()
+        return run
+
+    def _checked_backup(self, request: BackupRequest) -> tuple[BackupRequest, str]:
+        """Return a request that is checked, and its cluster."""
+        self._check_scope(request.scope)
+        backups.check_request(request)
+        cluster = choose_cluster(request.cluster, self._clusters())
+        backups.check_cluster(cluster, self._prefix)
+        return self._checked_options(request, cluster), cluster
+
+    def _checked_options(self, request: BackupRequest, cluster: str) -> BackupRequest:
+        """Return a request for a known cluster that is checked."""
+        self._check_scope(request.scope)
+        backups.check_request(request)
+        request = replace(request, data_centers=checked_names(request.data_centers))
+        if request.data_centers:
+            nodes = self._database.nodes.list(live_within=self._known_within, cluster=cluster)
+            backups.check_data_centers(request.data_centers, cluster, nodes)
+        return request
 
     def _clusters(self) -> tuple[str, ...]:
         return self._database.nodes.clusters(self._known_within)

@@ -82,5 +82,11 @@ class StorageDriver(Protocol):
     def delete(self, container: str, name: str) -> None:
         """Delete the object; one that does not exist is no error."""
 
+    def delete_container(self, container: str) -> None:
+        """Delete an empty container; one that does not exist is no error.
+
+        :raises Conflict: if it has objects; nothing is deleted then.
+        """
+
     def close(self) -> None:
         """Release connections."""

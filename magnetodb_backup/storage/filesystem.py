@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from typing_extensions import override
 from magnetodb_backup import disk
 from magnetodb_backup.errors import (
     AccessDenied,
+    Conflict,
     IncompleteBody,
     InvalidValue,
     NoSpace,
@@ -198,6 +200,28 @@ class FilesystemDriver(StorageDriver):
                 self._sum(container, name).unlink()
             self._prune(path.parent, self._container(container))
             self._prune(self._sum(container, name).parent, self._container(container))
+
+    @override
+    def delete_container(self, container: str) -> None:
+        directory = self._container(container)
+        with _explained(f"cannot delete {directory}"):
+            self._need_marker()
+            if not directory.is_dir():
+                return
+            if next(self._names(directory, ""), None) is not None:
+                raise Conflict(f"container {container!r} has objects; delete them first")
+            shutil.rmtree(directory / _SUMS, ignore_errors=True)
+            for current, _, _ in os.walk(directory, topdown=False):
+                try:
+                    Path(current).rmdir()
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    raise Conflict(
+                        f"{current} has files that a program is writing or has left there; "
+                        "repeat this later, or remove them"
+                    ) from None
+            disk.sync_directory(self._root)
 
     def close(self) -> None:
         """Do nothing: no file stays open between calls."""

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from typing_extensions import override
 
-from magnetodb_backup.errors import IncompleteBody, NotFound
+from magnetodb_backup.errors import Conflict, IncompleteBody, NotFound
 from magnetodb_backup.storage.body import Body
 from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 
@@ -86,6 +86,13 @@ class MemoryDriver(StorageDriver):
     def delete(self, container: str, name: str) -> None:
         with self._lock:
             self._containers.get(container, {}).pop(name, None)
+
+    @override
+    def delete_container(self, container: str) -> None:
+        with self._lock:
+            if self._containers.get(container):
+                raise Conflict(f"container {container!r} has objects; delete them first")
+            self._containers.pop(container, None)
 
     def close(self) -> None:
         """Keep everything: another driver of the same test may still read it."""

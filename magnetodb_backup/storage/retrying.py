@@ -123,6 +123,10 @@ class Retrying(StorageDriver):
         self._call(lambda: self._driver.delete(container, name))
 
     @override
+    def delete_container(self, container: str) -> None:
+        self._call(lambda: self._driver.delete_container(container))
+
+    @override
     def close(self) -> None:
         self._driver.close()
 

@@ -17,6 +17,7 @@ from swiftclient.exceptions import ClientException
 from typing_extensions import override
 
 from magnetodb_backup.errors import (
+    Conflict,
     IncompleteBody,
     InvalidValue,
     NotFound,
@@ -237,6 +238,21 @@ class SwiftDriver(StorageDriver):
                     url, token, container, name, http_conn=conn
                 ),
             )
+
+    @override
+    def delete_container(self, container: str) -> None:
+        def delete(url: str, token: str, conn: Any) -> bool:
+            try:
+                client.delete_container(url, token, container, http_conn=conn)
+            except ClientException as error:
+                if error.http_status != 409:
+                    raise
+                return False
+            return True
+
+        with contextlib.suppress(NotFound):
+            if not self._ask(f"deleting container {container}", delete):
+                raise Conflict(f"container {container!r} has objects; delete them first")
 
     @override
     def close(self) -> None:

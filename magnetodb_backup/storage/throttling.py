@@ -145,5 +145,9 @@ class Throttled(StorageDriver):
         self._driver.delete(container, name)
 
     @override
+    def delete_container(self, container: str) -> None:
+        self._driver.delete_container(container)
+
+    @override
     def close(self) -> None:
         self._driver.close()

@@ -46,8 +46,10 @@ class TaskKind(str, enum.Enum):
     RESTORE_INDEXES = "restore_indexes"
     RESTORE_PUT_BACK = "restore_put_back"
     RESTORE_DISCARD = "restore_discard"
+    VERIFY_READ = "verify_read"
     VERIFY_PARSE = "verify_parse"
     VERIFY_SCHEMA = "verify_schema"
+    COLLECT = "collect"
 
 
 # What can be done on a node whose Cassandra does not run.
@@ -64,8 +66,10 @@ WITHOUT_CASSANDRA = frozenset(
         TaskKind.RESTORE_START,
         TaskKind.RESTORE_PUT_BACK,
         TaskKind.RESTORE_DISCARD,
+        TaskKind.VERIFY_READ,
         TaskKind.VERIFY_PARSE,
         TaskKind.VERIFY_SCHEMA,
+        TaskKind.COLLECT,
     }
 )
 
@@ -86,6 +90,8 @@ STALLING = frozenset(
         TaskKind.FIGURES_BEFORE,
         TaskKind.FIGURES_AFTER,
         TaskKind.RESTORE_DOWNLOAD,
+        TaskKind.COLLECT,
+        TaskKind.VERIFY_READ,
     }
 )
 

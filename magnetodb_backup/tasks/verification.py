@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a verification that need a scratch Cassandra: to parse SSTables, to try a schema."""
+"""The tasks of a verification: to read packs, to parse SSTables, to try a schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
+from magnetodb_backup.domain.backup.sample import Sample
 from magnetodb_backup.domain.tables import TableName
+from magnetodb_backup.repository.findings import DESCRIBED, FURTHER, NodeChecked
 from magnetodb_backup.tasks.kinds import Task, TaskKind
 
 # What one node describes; its count has all. A result must fit into a message.
@@ -44,6 +46,30 @@ class Failures:
     def by_table(self) -> dict[TableName, str]:
         """Return the detail of each table with a failure."""
         return {TableName(keyspace, table): detail for keyspace, table, detail in self.tables}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadPacks(Task[NodeChecked]):
+    """Read the packs of one node backup, all or those of a sample, and compare their digests.
+
+    ``host_id`` is the node that does it, ``source`` and ``address`` those of the node backup,
+    ``manifest`` its node manifest. ``job_id`` names what an earlier attempt has read already.
+    The result describes ``described`` problems, and names ``further`` packs of others.
+    """
+
+    kind: ClassVar[TaskKind] = TaskKind.VERIFY_READ
+    result: ClassVar[type[NodeChecked]] = NodeChecked
+
+    host_id: str
+    cluster: str
+    backup_id: str
+    job_id: str
+    source: str
+    address: str
+    manifest: StoredObject
+    sample: Sample | None = None
+    described: int = DESCRIBED
+    further: int = FURTHER
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from magnetodb_backup.repository.findings import VerificationReport
+from magnetodb_backup.repository.findings import NodeChecked, VerificationReport
 from magnetodb_backup.tasks.verification import Failure, SchemaApplied
 
 
 @dataclass(frozen=True)
+class NodeRead:
+    """What was read of one node backup; ``by`` is the node that did it, empty for the conductor.
+
+    Each node backup has a step of its own, named by its number in the backup manifest.
+    """
+
+    by: str
+    checked: NodeChecked
+
+    @staticmethod
+    def step_of(number: int) -> str:
+        """Return the name of the step."""
+        return f"read:{number}"
+
+
+@dataclass(frozen=True)
 class StoreChecked:
-    """Step *store*: whether the store has the packs, or every byte."""
+    """Step *store*: whether the store has the packs, or every byte.
+
+    ``read_by`` has, by host ID, the node that read a node backup; empty for the conductor.
+    """
 
     step: ClassVar[str] = "store"
 
     report: VerificationReport
+    read_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Processes pass the real parts, tests pass fakes; both get the same worker.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,14 +14,17 @@ from typing import Protocol
 from magnetodb_backup.repository.download.download import DownloadSettings
 from magnetodb_backup.repository.upload.settings import UploadSettings
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.storage.throttling import Throttled
 from magnetodb_backup.tasks.kinds import TaskStatus
 from magnetodb_backup.worker import heartbeat
+from magnetodb_backup.worker.backup.containers import Containers
 from magnetodb_backup.worker.backup.fingerprints import FingerprintWork
 from magnetodb_backup.worker.backup.left_snapshots import LeftSnapshots
 from magnetodb_backup.worker.backup.prepare import PrepareWork
 from magnetodb_backup.worker.backup.schema import SchemaReadWork
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
 from magnetodb_backup.worker.backup.upload import UploadWork
+from magnetodb_backup.worker.collect import CollectWork
 from magnetodb_backup.worker.dispatch import Dispatcher
 from magnetodb_backup.worker.heartbeat import Reporter, ReportSettings
 from magnetodb_backup.worker.node import LocalNode
@@ -41,6 +45,7 @@ from magnetodb_backup.worker.service import spawn
 from magnetodb_backup.worker.tasks import Tasks
 from magnetodb_backup.worker.verification.interface import Scratch
 from magnetodb_backup.worker.verification.parse import ParseSettings, ParseWork
+from magnetodb_backup.worker.verification.read import ReadSettings, ReadWork
 from magnetodb_backup.worker.verification.schema import SchemaTrialWork
 
 
@@ -56,7 +61,9 @@ class WorkerSettings:
     """How a worker works; sizes in bytes, times in seconds.
 
     ``fingerprints_concurrency`` is the number of token ranges that are read at once,
-    ``scratch_room`` how many bytes of SSTables are verified at a time.
+    ``scratch_room`` how many bytes of SSTables are verified at a time. ``verify_rate`` returns the
+    greatest number of bytes per second that verifications fetch, 0 for no limit;
+    ``journal_every`` is the time between two notes of how far one is.
     """
 
     prefix: str
@@ -68,6 +75,8 @@ class WorkerSettings:
     head_room_percent: float
     scratch_room: int
     staging_max_age: float
+    verify_rate: Callable[[], int] = lambda: 0
+    journal_every: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
     restoring = RestoreSettings(prefix, settings.download, settings.head_room_percent)
     finished = FinishedUploads(settings.state_dir)
     snapshots = SnapshotWork(node, finished, settings.snapshot_ttl)
+    containers = Containers(settings.state_dir)
     keeper = StagingKeeper(node, settings.staging_max_age)
     one_by_one = RestoreQueue().one_by_one(
         [
@@ -119,23 +129,27 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         ]
     )
     concurrency = settings.fingerprints_concurrency
+    paced = Throttled(storage, settings.verify_rate)
     handlers = [
         *PrepareWork(node, storage, prefix, settings.head_room_percent).handlers(),
         *SchemaReadWork(node, storage, prefix).handlers(),
         *snapshots.handlers(),
         *UploadWork(
-            node, storage, snapshots, finished, settings.upload,
-            prefix=prefix, state_dir=settings.state_dir,
+            node, storage, snapshots, finished, settings.upload, containers, prefix=prefix
         ).handlers(),
+        *CollectWork(node, storage, containers, prefix=prefix).handlers(),
         *FingerprintWork(
             node, storage, prefix=prefix, state_dir=settings.state_dir, concurrency=concurrency
         ).handlers(),
         *one_by_one,
         *CheckWork(node, storage, prefix, concurrency).handlers(),
         *SchemaTrialWork(parts.scratch, storage, prefix).handlers(),
+        *ReadWork(
+            paced, ReadSettings(prefix, settings.state_dir / "verification", settings.journal_every)
+        ).handlers(),
         *ParseWork(
             parts.scratch,
-            storage,
+            paced,
             ParseSettings(
                 prefix, settings.download, settings.scratch_room, settings.head_room_percent
             ),

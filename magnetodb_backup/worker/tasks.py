@@ -31,6 +31,7 @@ class TaskContext:
         self._cancelled = threading.Event()
         self._reason: BackupError | None = None
         self._cancelled_at = 0.0
+        self._asked_at = time.monotonic()
         self.progress: Progress | RestoreProgress = Progress()
         self.activity = 0
         self._commands = 0
@@ -60,6 +61,14 @@ class TaskContext:
         if self._commands:
             self.get_on()
         return self.activity
+
+    def asked(self) -> None:
+        """Note that a conductor asks for the task."""
+        self._asked_at = time.monotonic()
+
+    def unasked_for(self) -> float:
+        """Return for how many seconds no conductor has asked for the task."""
+        return time.monotonic() - self._asked_at
 
     def cancelled_for(self) -> float:
         """Return since how many seconds the task is cancelled; 0 if it is not."""
@@ -148,6 +157,7 @@ class Tasks:
             known = self._tasks.get(task_id)
             if known is not None:
                 known.conductor = conductor
+                known.context.asked()
                 return known.status()
             task = self._tasks[task_id] = _Task(kind)
             task.conductor = conductor
@@ -168,6 +178,7 @@ class Tasks:
             task = self._tasks.get(task_id)
             if task is None:
                 return TaskStatus(TaskState.UNKNOWN)
+            task.context.asked()
             return task.status()
 
     def cancel(self, task_id: str) -> None:

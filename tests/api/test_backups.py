@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.domain.backup.views import backup_view, time_view
 from magnetodb_backup.domain.jobs import JobKind, JobStatus
+from magnetodb_backup.domain.restore.records import RestoreRequest
 from tests.api.conftest import CLUSTER, Api, as_json
 from tests.lab.catalogue import MISSING
 from tests.unit.domain.samples import NODE_BACKUP, REPORT
@@ -147,6 +149,52 @@ def test_deleting_twice(api: Api) -> None:
     assert api.call("DELETE", f"/v1/backups/{again.id}").json["status"] == "DELETING"
 
 
+def test_deleting_what_is_read_names_the_reader(api: Api) -> None:
+    backup = api.backup(S.CREATED)
+    job = api.call("POST", f"/v1/backups/{backup.id}/verify").json
+    message = api.refused(409, "DELETE", f"/v1/backups/{backup.id}")
+    assert f"backup {backup.id} is read by verification {job['id']}; wait for the end" in message
+    restore = api.database.restores.create(RestoreRequest(backup.id), MISSING, "c", "c")
+    message = api.refused(409, "DELETE", f"/v1/backups/{backup.id}")
+    assert f"is read by restore {restore.id}, verification {job['id']}; " in message
+    assert api.get(f"/v1/backups/{backup.id}")["status"] == "CREATED"
+
+
+def test_undeleting(api: Api) -> None:
+    backup = api.backup(S.DELETING)
+    path = f"/v1/backups/{backup.id}"
+    now = api.database.deletions.now()
+    until = now + timedelta(seconds=1000)
+    api.database.deletions.record(backup.id, now, undelete_until=until)
+    shown = api.get(path)
+    assert (shown["status"], shown["purged_at"]) == ("DELETED", None)
+    assert shown["deleted_at"] == time_view(now)
+    assert shown["undelete_until"] == time_view(until)
+    (listed,) = api.get("/v1/backups?status=DELETED")["backups"]
+    assert listed["undelete_until"] == time_view(until)
+    answer = api.call("POST", f"{path}/undelete")
+    assert (answer.status_code, answer.json["status"]) == (202, "DELETED")
+    assert api.job(backup, JobKind.UNDELETION).status is JobStatus.PENDING
+    assert "an undeletion of backup" in api.refused(409, "POST", f"{path}/undelete")
+
+
+def test_undeleting_what_cannot_be_undeleted(api: Api) -> None:
+    for status in sorted(set(S) - {S.DELETED}):
+        path = f"/v1/backups/{api.backup(status).id}/undelete"
+        assert f"is {status.value}; only a backup that is DELETED" in api.refused(409, "POST", path)
+    older = api.backup(S.DELETED)
+    message = api.refused(409, "POST", f"/v1/backups/{older.id}/undelete")
+    assert "an older release deleted it" in message
+    over, now = api.backup(S.DELETING), api.database.deletions.now()
+    api.database.deletions.record(over.id, now, undelete_until=now)
+    message = api.refused(409, "POST", f"/v1/backups/{over.id}/undelete")
+    assert "its undelete period ended at" in message
+    api.database.deletions.purged(over.id)
+    message = api.refused(409, "POST", f"/v1/backups/{over.id}/undelete")
+    assert "its manifests were purged at" in message
+    api.refused(404, "POST", f"/v1/backups/{MISSING}/undelete")
+
+
 @pytest.mark.parametrize(
     ("body", "rungs"),
     [
@@ -175,6 +223,15 @@ def test_verifying(api: Api, body: Any, rungs: list[str]) -> None:
     assert api.get(f"{path}/verification")["result"] == result
 
 
+def test_verifying_a_sample(api: Api) -> None:
+    path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"
+    body = {"rungs": ["read-data"], "sample": 12.5, "seed": 3}
+    answer = api.call("POST", path, **as_json(body))
+    assert answer.status_code == 202
+    sample = answer.json["parameters"]["sample"]
+    assert (sample["percent"], sample["seed"]) == (12.5, 3)
+
+
 @pytest.mark.parametrize("status", sorted(set(S) - {S.CREATED, S.PARTIAL}))
 def test_only_complete_backups_can_be_verified(api: Api, status: S) -> None:
     backup = api.backup(status)
@@ -184,7 +241,16 @@ def test_only_complete_backups_can_be_verified(api: Api, status: S) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"read_data": "yes"}, {"read": True}, [True], {"rungs": ["x"]}, {"rungs": "parse"}],
+    [
+        {"read_data": "yes"},
+        {"read": True},
+        [True],
+        {"rungs": ["x"]},
+        {"rungs": ["sample"]},
+        {"rungs": "parse"},
+        {"read_data": True, "sample": 100},
+        {"read_data": True, "sample": 5, "seed": -1},
+    ],
 )
 def test_wrong_verifications(api: Api, body: Any) -> None:
     path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"

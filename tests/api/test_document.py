@@ -18,20 +18,39 @@ from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.api.schemas.document import document
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view, node_view
+from magnetodb_backup.domain.backup.views import (
+    backup_view,
+    collection_view,
+    finding_view,
+    job_view,
+    node_backup_view,
+    node_view,
+)
 from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.domain.restore.records import Existing, RestoreRequest, RestoreStatus
 from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
+from magnetodb_backup.domain.schedule.records import (
+    BACKUP_FIELDS,
+    Missed,
+    Overlap,
+    RunStatus,
+    ScheduleStatus,
+    Timing,
+)
+from magnetodb_backup.domain.schedule.views import run_view, schedule_view
 from tests.api.conftest import Api
 from tests.api.test_errors import Refusing
 from tests.unit.domain.samples import (
     BACKUP,
+    FINDING,
     JOB,
     NODE,
     NODE_BACKUP,
     NODE_RESTORE,
     PROOF,
     RESTORE,
+    SCHEDULE_RUN,
+    SCHEDULE_STATE,
 )
 
 OPEN = {("GET", "/"), ("GET", "/healthcheck"), ("GET", "/v1"), ("GET", "/v1/openapi.json")}
@@ -121,10 +140,15 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
         ("ProofGroup", backup_view(BACKUP, proofs=[PROOF])["proofs"][0]),
         ("NodeBackup", node_backup_view(NODE_BACKUP)),
         ("Node", node_view(NODE)),
+        ("Finding", finding_view(FINDING)),
         ("Job", job_view(JOB)),
+        ("Collection", collection_view(JOB)),
         ("Restore", restore_view(RESTORE)),
         ("RestoreDetails", restore_view(RESTORE, [NODE_RESTORE])),
         ("NodeRestore", node_restore_view(NODE_RESTORE)),
+        ("Schedule", schedule_view(SCHEDULE_STATE)),
+        ("ScheduleDetails", schedule_view(SCHEDULE_STATE, with_runs=True)),
+        ("ScheduleRun", run_view(SCHEDULE_RUN)),
     ],
 )
 def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
@@ -135,6 +159,7 @@ def test_every_state_is_described() -> None:
     for statuses, path, schemas in (
         (BackupStatus, "/v1/backups", ["Backup", "BackupDetails"]),
         (RestoreStatus, "/v1/restores", ["Restore", "RestoreDetails"]),
+        (ScheduleStatus, "/v1/schedules", ["Schedule", "ScheduleDetails"]),
     ):
         names = [status.value for status in statuses]
         for schema in schemas:
@@ -152,3 +177,14 @@ def test_every_field_of_a_request_is_described() -> None:
     request = SCHEMAS["RestoreRequest"]["properties"]
     assert set(request) == set(RestoreRequest.__dataclass_fields__)
     assert request["existing"]["enum"] == [existing.value for existing in Existing]
+
+
+def test_every_field_of_a_schedule_is_described() -> None:
+    changes = SCHEMAS["ScheduleChanges"]["properties"]
+    assert set(changes) == {"name", *Timing.__dataclass_fields__, *BACKUP_FIELDS}
+    request = SCHEMAS["ScheduleRequest"]["properties"]
+    assert set(request) == {*changes, "cluster", "paused"}
+    for enum_, field in ((Overlap, "overlap"), (Missed, "missed")):
+        assert changes[field]["enum"] == request[field]["enum"] == [e.value for e in enum_]
+    run = SCHEMAS["ScheduleRun"]["properties"]
+    assert run["status"]["enum"] == [status.value for status in RunStatus]

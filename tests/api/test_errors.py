@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 import pytest
 from falcon import testing
@@ -20,6 +21,7 @@ from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.restore.records import Restore, RestoreRequest
+from magnetodb_backup.domain.schedule.records import Schedule, ScheduleRequest, ScheduleRun
 from magnetodb_backup.errors import (
     BackupError,
     BusUnavailable,
@@ -50,15 +52,50 @@ class Refusing:
     def delete_backup(self, backup_id: str) -> Backup:
         raise self._error
 
+    def undelete_backup(self, backup_id: str) -> Backup:
+        raise self._error
+
     def verify_backup(
-        self, backup_id: str, *, read_data: bool = False, rungs: Sequence[str] = ()
+        self,
+        backup_id: str,
+        *,
+        read_data: bool = False,
+        rungs: Sequence[str] = (),
+        sample: float | None = None,
+        seed: int | None = None,
     ) -> Job:
+        raise self._error
+
+    def create_collection(
+        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+    ) -> Job:
+        raise self._error
+
+    def create_survey(self, cluster: str | None) -> Job:
         raise self._error
 
     def create_restore(self, request: RestoreRequest) -> Restore:
         raise self._error
 
     def cancel_restore(self, restore_id: str) -> Restore:
+        raise self._error
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        raise self._error
+
+    def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Schedule:
+        raise self._error
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        raise self._error
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        raise self._error
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        raise self._error
+
+    def run_schedule(self, schedule_id: str) -> ScheduleRun:
         raise self._error
 
 
@@ -85,6 +122,7 @@ REQUESTS = [
     ("POST", BACKUPS, as_json({"scope": {"type": "all"}})),
     ("DELETE", f"{BACKUPS}/{MISSING}", {}),
     ("POST", f"{BACKUPS}/{MISSING}/cancel", {}),
+    ("POST", f"{BACKUPS}/{MISSING}/undelete", {}),
     ("POST", f"{BACKUPS}/{MISSING}/verify", {}),
 ]
 

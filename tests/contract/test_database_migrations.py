@@ -22,7 +22,7 @@ from magnetodb_backup.database.models import Base
 from magnetodb_backup.database.session import make_engine
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.jobs import Subject
-from magnetodb_backup.errors import InvalidValue
+from magnetodb_backup.errors import Conflict, InvalidValue
 
 BACKUP_ID = "11111111-1111-4111-8111-111111111111"
 
@@ -160,6 +160,34 @@ def test_damage_that_was_found_before_is_known(database_url: str) -> None:
     database.close()
 
 
+def test_packs_that_are_damaged_are_findings(database_url: str) -> None:
+    """Verifications have found them; the record of one of these may be gone."""
+    _upgrade_to(database_url, "0010")
+    for number in (1, 2):
+        _insert_job(database_url, number, f"b{number}", {})
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        packs = Table("damaged_packs", MetaData(), autoload_with=connection)
+        for pack, number in (("p", 1), ("p", 2), ("q", 1), ("r", 3)):
+            values = {
+                "host_id": "h", "pack": pack, "verification_id": f"verification-{number}",
+                "backup_id": f"b{number}", "cluster": "c",
+            }  # fmt: skip
+            connection.execute(packs.insert().values(values))
+    engine.dispose()
+    database = connect(database_url)
+    database.sync()
+    found = {f.name: f for f in database.findings.list()}
+    assert set(found) == {"p", "q", "r"}
+    p = found["p"]
+    assert (p.first_seen.day, p.last_seen.day) == (1, 2)
+    assert (p.job_id, p.backup_id, p.found_in) == ("verification-2", "b2", ("b1", "b2"))
+    assert (p.problem, p.host_id, p.cluster, p.healed_at) == ("damaged", "h", "c", None)
+    database.damaged_packs.forget("h", {"q": ["verification-1"]}, "b4")
+    assert {f.name for f in database.findings.list()} == {"p", "r"}
+    database.close()
+
+
 def test_what_running_restores_waited_for_is_no_error(database_url: str) -> None:
     _upgrade_to(database_url, "0008")
     engine, then = make_engine(database_url), datetime(2026, 11, 29)
@@ -182,6 +210,20 @@ def test_what_running_restores_waited_for_is_no_error(database_url: str) -> None
         "RESTORING": ("", "waits for backup b"),
         "RESTORE_FAILED": ("the disk is full", ""),
     }
+    database.close()
+
+
+def test_what_was_deleted_before_has_nothing_in_the_store(database_url: str) -> None:
+    """Its manifests were removed at once: it is neither undeleted nor purged."""
+    _upgrade_to(database_url, "0010")
+    _insert_as_then(database_url, status="DELETED", manifest_sha256="0" * 64)
+    database = connect(database_url)
+    database.sync()
+    kept = database.backups.get(BACKUP_ID)
+    assert (kept.deleted_at, kept.undelete_until, kept.purged_at) == (None, None, None)
+    assert database.deletions.due("c") == ()
+    with pytest.raises(Conflict, match=f"{BACKUP_ID} cannot be undeleted: an older release"):
+        database.deletions.request_undeletion(BACKUP_ID)
     database.close()
 
 

@@ -17,6 +17,8 @@ from magnetodb_backup.database import (
     BackupStore,
     DamagedPackStore,
     Database,
+    DeletionStore,
+    FindingStore,
     JobStore,
     RestoreStore,
     connect,
@@ -171,7 +173,9 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "backups": BackupStore,
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
+        "findings": FindingStore,
         "proofs": ProofStore,
+        "deletions": DeletionStore,
     }
     public = {
         f"{name}.{method}"

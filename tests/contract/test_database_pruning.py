@@ -17,7 +17,7 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.database.models import BackupRow, JobRow, RestoreRow
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
+from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
 from magnetodb_backup.errors import NotFound
 from tests.lab.catalogue import job_of, recorded
@@ -27,7 +27,8 @@ S = BackupStatus
 DAY = 86400.0
 AGE = 400 * DAY
 RECORDED = Path(__file__).parents[1] / "unit" / "tasks" / "recorded" / "steps.json"
-GONE = (S.DELETED, S.CREATE_FAILED, S.CANCELLED)
+GONE = (S.DELETED,)
+ENDED_WITHOUT = (S.CREATE_FAILED, S.CANCELLED)
 
 
 class Old:
@@ -136,8 +137,59 @@ def test_records_of_backups_that_are_gone(old: Old, status: BackupStatus) -> Non
         assert old.rows("node_backups") == 2
 
 
+@pytest.mark.parametrize("status", ENDED_WITHOUT)
+def test_records_of_backups_that_no_node_took_part_in(old: Old, status: BackupStatus) -> None:
+    """Any node may have stored a manifest, which only a deletion of the backup removes."""
+    took_part, never_begun = old.backup(status), recorded(old.database, "c", status)
+    old.age(BackupRow, never_begun.id, 401)
+    assert old.database.pruning.backups(AGE, 10) == 1
+    assert old.database.backups.get(took_part.id) == took_part
+    with pytest.raises(NotFound):
+        old.database.backups.get(never_begun.id)
+
+
+@pytest.mark.parametrize(
+    ("until", "purged", "gone"),
+    [
+        (-1, None, False),  # it is to be purged yet, or the purge was interrupted
+        (None, None, False),
+        (1, None, False),
+        (None, 399, False),
+        (None, 401, True),
+    ],
+)
+def test_what_an_undeletion_or_a_purge_needs_stays(
+    old: Old, until: float | None, purged: float | None, gone: bool
+) -> None:
+    now = old.database.deletions.now()
+    backup = old.backup(S.DELETED, 900)
+    values: dict[str, Any] = {
+        "deleted_at": now - timedelta(days=900),
+        "undelete_until": None if until is None else now + timedelta(days=until),
+        "purged_at": None if purged is None else now - timedelta(days=purged),
+    }
+    with old.database._engine.begin() as connection:
+        connection.execute(update(BackupRow).where(BackupRow.id == backup.id).values(values))
+    assert old.database.pruning.backups(AGE, 10) == int(gone)
+    assert old.rows("node_backups") == int(not gone)
+
+
+def test_the_newest_survey_of_each_cluster_stays(old: Old) -> None:
+    """Surveys have no subject."""
+    jobs = [
+        old.database.jobs.create(JobKind.SURVEY, Subject(SubjectKind.NONE), cluster, {})
+        for cluster in ("c", "c", "d")
+    ]
+    for days, job in zip((900, 800, 850), jobs, strict=True):
+        old.database.jobs.finish(job.id, JobStatus.DONE)
+        old.age(JobRow, job.id, days)
+    assert old.database.pruning.jobs(AGE, 10) == 1
+    for job in jobs[1:]:
+        assert old.database.jobs.get(job.id).cluster == job.cluster
+
+
 def test_a_record_that_a_job_works_on_stays(old: Old) -> None:
-    backup = old.backup(S.CREATE_FAILED)
+    backup = recorded(old.database, "c", S.CREATE_FAILED)
     old.database.backups.request_deletion(backup.id)
     with old.database._engine.begin() as connection:  # as if the job were still to begin
         connection.execute(update(BackupRow).values(status=S.CREATE_FAILED.value))

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import event, inspect
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import BackupRequest, CommittedBackup
+from magnetodb_backup.domain.backup.collection import KnownManifest
+from magnetodb_backup.domain.backup.records import BackupRequest, CommittedBackup, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.restore.records import RestoreRequest
 from tests.unit.domain.samples import BACKUP, TIME
@@ -163,3 +164,39 @@ def test_trap_7_lists_are_read_by_an_index(
         assert not any("TEMP B-TREE" in line for line in plan), plan
     if marked and query != "a status":
         assert any("created_at<" in line for line in plan), plan
+
+
+def test_manifests_of_a_node(database: Database) -> None:
+    """Those of complete backups are required; what deleted ones have is found in the store."""
+    host, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+    statuses = (
+        BackupStatus.CREATED, BackupStatus.PARTIAL, BackupStatus.CREATE_FAILED,
+        BackupStatus.DELETED,
+    )  # fmt: skip
+    for number, status in enumerate(statuses):
+        for absent in (False, True):
+            id_ = f"{number}{absent:d}"
+            database.backups.create(BackupRequest({"type": "all"}), id_, "c")
+            if status is BackupStatus.DELETED:
+                database.backups.set_status(id_, BackupStatus.CREATED)
+                database.backups.set_status(id_, BackupStatus.DELETING)
+            database.backups.set_status(id_, status)
+            for node, sha256 in ((host, "" if absent else f"sha-{id_}"), (other, "x")):
+                record = NodeBackup(id_, node, "a", "dc1", "r1", manifest_sha256=sha256)
+                database.backups.put_node_backup(replace(record, manifest_size=number))
+    database.backups.create(BackupRequest({"type": "all"}), "elsewhere", "d")
+    database.backups.set_status("elsewhere", BackupStatus.CREATED)
+    found = database.backups.manifests_of("c", host)
+    assert sorted(found.known, key=lambda k: k.backup_id) == [
+        KnownManifest("00", 0, "sha-00", required=True),
+        KnownManifest("10", 1, "sha-10", required=True),
+        KnownManifest("20", 2, "sha-20", required=False),
+    ]
+    assert sorted(found.absent) == ["01", "11"]
+    assert database.backups.manifests_of("c", "none").known == ()
+    assert sorted(database.backups.manifests_of("d", host).absent) == ["elsewhere"]
+
+
+def test_time_of_the_database(database: Database) -> None:
+    first, second = database.nodes.now(), database.nodes.now()
+    assert 1_700_000_000 < first <= second < first + 3600

@@ -16,6 +16,7 @@ import pytest
 
 from magnetodb_backup.errors import (
     AccessDenied,
+    Conflict,
     IncompleteBody,
     InvalidValue,
     NoSpace,
@@ -233,6 +234,34 @@ def test_deleting(driver: StorageDriver, container: str) -> None:
     driver.delete("contract.nowhere", "x")
     assert driver.head(container, "x/y") is None
     assert get(driver, container, "x/z") == b"2"
+
+
+def test_deleting_an_empty_container(driver: StorageDriver, container: str) -> None:
+    put(driver, container, "packs/ab/o", b"1")
+    with pytest.raises(Conflict, match="has objects"):
+        driver.delete_container(container)
+    assert get(driver, container, "packs/ab/o") == b"1"
+    driver.delete(container, "packs/ab/o")
+    driver.delete_container(container)
+    assert container not in set(driver.containers(container))
+    driver.delete_container(container)
+    with pytest.raises(NotFound):
+        put(driver, container, "o", b"1")
+    driver.ensure_container(container)
+    assert list(driver.list(container)) == []
+    put(driver, container, "o", b"2")
+    assert get(driver, container, "o") == b"2"
+
+
+def test_deleting_a_container_leaves_those_with_longer_names(
+    driver: StorageDriver, container: str
+) -> None:
+    others = [f"{container}.1", f"{container}1"]
+    for other in others:
+        driver.ensure_container(other)
+        put(driver, other, "o", b"1")
+    driver.delete_container(container)
+    assert list(driver.containers(container)) == others
 
 
 def test_container_made_twice_keeps_its_objects(driver: StorageDriver, container: str) -> None:

@@ -6,19 +6,23 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import text
 
 from magnetodb_backup.database import Database
+from magnetodb_backup.database.findings import FoundBy
+from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import NodeRestore, RestoreRequest, RestoreStatus
-from tests.lab.catalogue import job_of
-from tests.unit.domain.samples import NODE_BACKUP
+from tests.lab.catalogue import job_of, recorded
+from tests.unit.domain.samples import NODE_BACKUP, TIME
+
+_CENTURY = timedelta(days=36525)
 
 
 class Owned:
@@ -33,6 +37,9 @@ class Owned:
         self.source = database.backups.set_status(source.id, BackupStatus.CREATED)
         request = RestoreRequest(source.id)
         self.restore = database.restores.create(request, str(uuid.uuid4()), "c", "c")
+        self.due = recorded(database, "c", BackupStatus.DELETED)
+        self.undeletable = recorded(database, "c", BackupStatus.DELETED)
+        database.deletions.record(self.undeletable.id, TIME, undelete_until=TIME + _CENTURY)
 
     def _backup(self) -> Backup:
         request = BackupRequest({"type": "all"})
@@ -41,7 +48,7 @@ class Owned:
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
         names = "backups node_backups jobs job_steps restores node_restores "
-        names += "damaged_packs backup_proofs"
+        names += "damaged_packs findings backup_proofs"
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -85,12 +92,23 @@ WRITES: dict[str, Write] = {
         o.backup.id, lambda notes: (*notes, "a note")
     ),
     "damaged_packs.record": lambda d, o: d.damaged_packs.record(
-        "verification", o.backup.id, "c", [("host", "pack")], read_data=True
+        FoundBy("verification", o.backup.id, "c"),
+        [Damage(DamagedObject.PACK, "host", "pack", "corrupt", "")],
+        read_data=True,
     ),
-    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget("host", {"pack": ["verification"]}),
+    "damaged_packs.forget": lambda d, o: d.damaged_packs.forget(
+        "host", {"pack": ["verification"]}, o.backup.id
+    ),
     "proofs.put": lambda d, o: d.proofs.put(
         o.backup.id,
         [Proof("ks", "t", Rung.EXISTS, Outcome.PROVED, datetime.now(timezone.utc), "job")],
+    ),
+    "deletions.record": lambda d, o: d.deletions.record(o.due.id, TIME, undelete_until=TIME),
+    "deletions.begin_purge": lambda d, o: d.deletions.begin_purge(o.due.id),
+    "deletions.purged": lambda d, o: d.deletions.purged(o.due.id),
+    "deletions.request_undeletion": lambda d, o: d.deletions.request_undeletion(o.undeletable.id),
+    "deletions.undone": lambda d, o: d.deletions.undone(
+        o.undeletable.id, BackupStatus.CREATED, TIME
     ),
     "backups.request_deletion": lambda d, o: d.backups.request_deletion(o.backup.id),
 }
@@ -99,13 +117,15 @@ READS = {
         "jobs.get",
         "jobs.current",
         "jobs.latest",
+        "jobs.newest_parameters",
         "jobs.unfinished",
         "jobs.step_results",
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
     *("backups.outlines", "backups.clusters"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
+    *("damaged_packs.found_in", "findings.list"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
-    *("restores.live_ids", "jobs.step_results"),
+    *("restores.live_ids", "jobs.step_results", "deletions.now", "deletions.due"),
 }
 BEFORE_A_FENCE = {"jobs.claim"}  # by which a conductor gets its fence

@@ -45,6 +45,12 @@ def _alter(rig: Rig, where: tuple[str, str]) -> None:
     rig.reader.store.put(*where, bytes([body[0] ^ 1]) + body[1:])
 
 
+def _affected_by(rig: Rig, pack: str) -> list[str]:
+    """Return the IDs of the backups that an open finding on a pack affects."""
+    findings = rig.deployment.manage("repository", "findings").json
+    return [b["id"] for f in findings if f["name"] == pack for b in f["backups"]]
+
+
 @pytest.mark.parametrize(
     ("damage", "kind", "options"),
     [
@@ -74,11 +80,13 @@ def test_damaged_pack_is_found_and_healed(
     assert any(path.endswith(name) for path in problem["files"])
     assert pack in verified.err
     assert "make a new backup" in verified.err
+    assert first["id"] in _affected_by(broken, pack)
     if kind == "missing":
         planned = broken.deployment.restore(first["id"], "--dry-run", "--existing", "replace")
         assert f"pack {pack}: missing" in planned.out + planned.err
     second = broken.created(*_SELECTION)
     assert sum(node["packs_replaced"] for node in second["nodes"]) == 1
+    assert _affected_by(broken, pack) == []
     compare(broken, second, ["faults.t"])
     for backup in (first, second):
         again = broken.deployment.manage("backup", "verify", backup["id"], "--read-data")

@@ -75,12 +75,22 @@ def test_a_good_backup_climbs_all_rungs(rig: Rig) -> None:
     assert report["rungs"] == ["read-data", "parse", "schema"]
     assert report["sstables"] > 0
     assert set(report["nodes"]) == {node.host_id for node in rig.cluster.nodes}
+    # Each node has read its own packs.
+    assert report["read_by"] == {node.host_id: node.address for node in rig.cluster.nodes}
+    assert report["packs_read"] == report["packs"] > 0
     assert _proofs(rig, backup) == {
         (rung, "proved"): {"climb.people"} for rung in ("exists", "read-data", "parse", "schema")
     }
     shown = rig.deployment.manage("backup", "show", backup, json=False).out
     assert "parse: 1 table on " in shown
     assert _scratch_left(rig) == []
+    sampled = rig.deployment.manage("backup", "verify", backup, "--read-data", "--sample", "50%")
+    assert sampled.code == 0, sampled.err
+    assert sampled.json["rungs"] == ["sample"]
+    assert sampled.json["packs_read"] <= sampled.json["packs"] == report["packs"]
+    shown = rig.deployment.manage("backup", "show", backup, json=False).out
+    assert "read-data: 1 table on " in shown
+    assert "sampled 50 % of the packs" in shown
 
 
 def test_each_rung_finds_what_the_lower_ones_do_not(rig: Rig) -> None:

@@ -13,12 +13,11 @@ from tests.lab.documents import DOCUMENTS
 _TOP = DOCUMENTS.parents[1]
 _ROOTS = (_TOP, _TOP / "magnetodb_backup", _TOP / "tests")
 _PATH = re.compile(r"``((?:[a-z_]+/)+(?:[A-Za-z_]+\.(?:py|rst|sh|json))?)``")
-_FUTURE = {"conductor/schedule.py"}  # the page answers where it would be
 
 
 @pytest.mark.parametrize(
     "page", sorted((DOCUMENTS / "contributor").glob("*.rst")), ids=lambda p: str(p.name)
 )
 def test_named_files_exist(page: Path) -> None:
-    named = set(_PATH.findall(page.read_text())) - _FUTURE
+    named = set(_PATH.findall(page.read_text()))
     assert [path for path in sorted(named) if not any((r / path).exists() for r in _ROOTS)] == []

@@ -71,6 +71,13 @@ class Backup:
         self._tools.allow(request, "backups:cancel")
         accept(response, backup_view(self._tools.requests.cancel_backup(backup_id)))
 
+    def on_post_undelete(
+        self, request: falcon.Request, response: falcon.Response, backup_id: str
+    ) -> None:
+        """Request the undeletion; 202."""
+        self._tools.allow(request, "backups:undelete")
+        accept(response, backup_view(self._tools.requests.undelete_backup(backup_id)))
+
     def on_post_verify(
         self, request: falcon.Request, response: falcon.Response, backup_id: str
     ) -> None:
@@ -78,7 +85,11 @@ class Backup:
         self._tools.allow(request, "backups:verify")
         body = read_body(request, _VERIFY)
         job = self._tools.requests.verify_backup(
-            backup_id, read_data=bool(body.get("read_data", False)), rungs=body.get("rungs", ())
+            backup_id,
+            read_data=bool(body.get("read_data", False)),
+            rungs=body.get("rungs", ()),
+            sample=body.get("sample"),
+            seed=body.get("seed"),
         )
         accept(response, job_view(job))
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from magnetodb_backup.api.policies import backups, nodes, restores
+from magnetodb_backup.api.policies import (
+    backups,
+    collections,
+    findings,
+    nodes,
+    restores,
+    schedules,
+)
 
 
 def list_rules() -> list[Any]:
     """Return all rules, for enforcement and for the sample policy."""
-    return [*backups.RULES, *restores.RULES, *nodes.RULES]
+    return [
+        *backups.RULES,
+        *restores.RULES,
+        *collections.RULES,
+        *schedules.RULES,
+        *findings.RULES,
+        *nodes.RULES,
+    ]

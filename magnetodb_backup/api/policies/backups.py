@@ -26,6 +26,10 @@ RULES = [
         [{"path": "/v1/backups/{id}", "method": "DELETE"}],
     ),
     policy.DocumentedRuleDefault(
+        "backups:undelete", _ADMIN, "Undelete a deleted backup.",
+        [{"path": "/v1/backups/{id}/undelete", "method": "POST"}],
+    ),
+    policy.DocumentedRuleDefault(
         "backups:cancel", _ADMIN, "Cancel a running backup.",
         [{"path": "/v1/backups/{id}/cancel", "method": "POST"}],
     ),

@@ -230,7 +230,7 @@ class _Round:
         done = self._nodes.on_all(results, Phase.UPLOAD, task)
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
-        forget_replaced(database, done.results)
+        forget_replaced(database, self._backup, done.results)
         note_lost_packs(database, self._backup, done.results)
         return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 

@@ -14,14 +14,16 @@ from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.job import Results, Step, StepRunner, typed_step
 from magnetodb_backup.conductor.verification.parsing import Parsing
 from magnetodb_backup.conductor.verification.progress import ProgressRecord
+from magnetodb_backup.conductor.verification.reading import Reading
 from magnetodb_backup.conductor.verification.report import whole_report
 from magnetodb_backup.domain.backup.manifest import NodeShare
-from magnetodb_backup.domain.backup.proofs import Rung, proofs_of, rungs_of
+from magnetodb_backup.domain.backup.proofs import Rung, proofs_of, proofs_of_sample, rungs_of
 from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.domain.backup.sample import Sample, sample_of
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.tables import Selection, TableName
 from magnetodb_backup.repository.node import NodeRepository
-from magnetodb_backup.repository.verify import verify_backup
+from magnetodb_backup.repository.verify import check_manifests, verify_backup
 from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.verification import ApplySchema
 from magnetodb_backup.tasks.verification_steps import (
@@ -40,6 +42,7 @@ class VerificationJob:
         self._rungs = rungs_of(
             job.parameters.get("rungs", ()), read_data=bool(job.parameters.get("read_data"))
         )
+        self._sample = sample_of(job.parameters) if Rung.READ_DATA in self._rungs else None
 
     def run(self) -> Mapping[str, Any]:
         """Take the steps that have no result yet; return the report of all."""
@@ -50,7 +53,13 @@ class VerificationJob:
             rounds=1,
         )
         results = runner.run(self._job, lambda _: self._steps(), lambda _: None)
-        return encode(whole_report(self._rungs, results))
+        return encode(whole_report(self._tried(), results))
+
+    def _tried(self) -> tuple[Rung, ...]:
+        """Return the rungs of the report: what was sampled was not all read."""
+        if self._sample is None:
+            return self._rungs
+        return tuple(Rung.SAMPLE if rung is Rung.READ_DATA else rung for rung in self._rungs)
 
     def _steps(self) -> list[Step]:
         steps = [typed_step(StoreChecked, self._check_store)]
@@ -62,7 +71,22 @@ class VerificationJob:
 
     def _check_store(self, results: Results) -> StoreChecked:
         context, backup = self._context, self._backup
-        read_data = Rung.READ_DATA in self._rungs
+        checked = self._read_data() if Rung.READ_DATA in self._rungs else self._look_for_packs()
+        report = checked.report
+        record_damage(context.database, self._job, backup, report)
+        withdraw_proved(context.database, backup, report)
+        failed = report.failed_tables()
+        if report.every_table:
+            failed = dict.fromkeys(self._tables(), report.every_table) | failed
+        self._keep(Rung.EXISTS, failed)
+        if report.sample is not None:
+            self._keep_sample(report.sample, failed)
+        elif report.read_data:
+            self._keep(Rung.READ_DATA, failed)
+        return checked
+
+    def _look_for_packs(self) -> StoreChecked:
+        context, backup = self._context, self._backup
         report = verify_backup(
             context.repository(backup.cluster),
             lambda host_id: NodeRepository(
@@ -70,21 +94,24 @@ class VerificationJob:
             ),
             backup.id,
             manifest_sha256=backup.manifest_sha256,
-            read_data=read_data,
+            read_data=False,
             progress=lambda files, size: self._progress.node(
                 "", {"files_done": files, "bytes_done": size}
             ),
             raise_if_cancelled=context.raise_if_cancelled,
         )
-        record_damage(context.database, self._job, backup, report)
-        withdraw_proved(context.database, backup, report)
-        failed = report.failed_tables()
-        if report.every_table:
-            failed = dict.fromkeys(self._tables(), report.every_table) | failed
-        rungs = (Rung.EXISTS, Rung.READ_DATA) if read_data else (Rung.EXISTS,)
-        for rung in rungs:
-            self._keep(rung, failed)
         return StoreChecked(report)
+
+    def _read_data(self) -> StoreChecked:
+        context, backup = self._context, self._backup
+        repository = context.repository(backup.cluster)
+        findings, shares = check_manifests(repository, backup.id, backup.manifest_sha256)
+        reading = Reading(self._job, backup, context, self._progress, self._sample)
+        found = reading.run(shares)
+        for node in found.values():
+            findings.add_node(node.checked)
+        report = findings.report(backup.id, read_data=True, sample=self._sample)
+        return StoreChecked(report, {host_id: node.by for host_id, node in found.items()})
 
     def _try_schema(self, results: Results) -> SchemaTried:
         backup, hosts = self._backup, []
@@ -119,7 +146,22 @@ class VerificationJob:
         proofs = proofs_of(
             rung, self._tables(), failed, at=at, job_id=self._job.id, without=without
         )
-        self._context.database.proofs.put(self._backup.id, proofs)
+        # What has read every byte says more than any sample.
+        instead_of = Rung.SAMPLE if rung is Rung.READ_DATA else None
+        self._context.database.proofs.put(self._backup.id, proofs, instead_of=instead_of)
+
+    def _keep_sample(self, sample: Sample, failed: Mapping[TableName, str]) -> None:
+        database, backup_id = self._context.database, self._backup.id
+        proofs = proofs_of_sample(
+            sample.label(),
+            self._tables(),
+            failed,
+            database.proofs.of(backup_id),
+            at=datetime.now(timezone.utc),
+            job_id=self._job.id,
+            still_damaged=database.damaged_packs.found_in(backup_id),
+        )
+        database.proofs.put(backup_id, proofs)
 
     def _tables(self) -> tuple[TableName, ...]:
         if self._backup.selection is None:

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Call, Outcome
 from magnetodb_backup.conductor.verification.progress import ProgressRecord
+from magnetodb_backup.conductor.verification.readers import Reader, Readers
 from magnetodb_backup.domain.backup.manifest import NodeShare
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.jobs import Job
-from magnetodb_backup.domain.ring import RingMember
 from magnetodb_backup.errors import (
     BackupError,
     Cancelled,
@@ -29,14 +28,6 @@ _MOST_DESCRIBED = 1000  # failures of all nodes in one step result
 _GONE = (StillUnavailable, WrongNode)
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """A node that reads a node backup, and its worker."""
-
-    member: RingMember
-    worker_id: str
-
-
 class Parsing:
     """Runs step *parse*: each node's own worker reads its node backup, others those without one."""
 
@@ -45,7 +36,7 @@ class Parsing:
     ) -> None:
         self._job, self._backup, self._context = job, backup, context
         self._progress = progress
-        self._lost: set[str] = set()  # workers that did not answer
+        self._readers = Readers(context, backup.cluster)
 
     def run(self, shares: Sequence[NodeShare]) -> SSTablesParsed:
         """Return what was read of each node backup.
@@ -55,14 +46,16 @@ class Parsing:
         :raises MissingWorker: if the cluster has no live worker.
         :raises BackupError: the first error, if no node backup could be read.
         """
-        self._progress.expect(len(shares))
+        self._progress.expect(shares)
         found = _Found()
         left = list(shares)
         while left:
             outcomes = self._try(left)
             gone = [s for s, o in zip(left, outcomes, strict=True) if isinstance(o.error, _GONE)]
-            self._lost |= {o.call.worker_id for o in outcomes if isinstance(o.error, _GONE)}
-            again = gone if gone and self._readers() else []
+            for outcome in outcomes:
+                if isinstance(outcome.error, _GONE):
+                    self._readers.leave_out(outcome.call.worker_id)
+            again = gone if self._readers.choose(gone) else []
             for share, outcome in zip(left, outcomes, strict=True):
                 if share not in again:
                     found.add(share.host_id, outcome)
@@ -70,17 +63,13 @@ class Parsing:
         return found.result()
 
     def _try(self, shares: Sequence[NodeShare]) -> list[Outcome]:
-        readers = self._readers()
+        readers = self._readers.choose(shares)
         if not readers:
             raise MissingWorker(
                 f"cluster {self._backup.cluster!r} has no live worker that could read the "
                 "SSTables; start magnetodb-backup-worker on its nodes"
             )
-        others = sorted(readers)
-        calls: list[Call] = []
-        for number, share in enumerate(shares):
-            reader = readers.get(share.host_id) or readers[others[number % len(others)]]
-            calls.append(self._call(share, reader))
+        calls = [self._call(s, reader) for s, reader in zip(shares, readers, strict=True)]
         sources = {call.task_id: s.host_id for call, s in zip(calls, shares, strict=True)}
         return self._context.fanout().run(
             calls,
@@ -89,7 +78,7 @@ class Parsing:
             stop_at_first_error=False,
         )
 
-    def _call(self, share: NodeShare, reader: _Reader) -> Call:
+    def _call(self, share: NodeShare, reader: Reader) -> Call:
         task = ParseSSTables(
             host_id=reader.member.host_id,
             cluster=self._backup.cluster,
@@ -100,17 +89,6 @@ class Parsing:
         )
         task_id = f"{self._job.id}:parse:{share.host_id}"
         return call_of(task, reader.member, reader.worker_id, task_id)
-
-    def _readers(self) -> Mapping[str, _Reader]:
-        """Return the live nodes by host ID; Cassandra itself need not run there."""
-        nodes = self._context.database.nodes.list(
-            live_within=self._context.settings.worker_timeout, cluster=self._backup.cluster
-        )
-        return {
-            node.report.member.host_id: _Reader(node.report.member, node.report.worker_id)
-            for node in nodes
-            if node.live and node.report.member and node.report.worker_id not in self._lost
-        }
 
 
 class _Found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.domain.backup.proofs import Rung
+from magnetodb_backup.domain.backup.sample import Sample
 from magnetodb_backup.repository.findings import Problem
 from magnetodb_backup.tasks.verification import Failure
 from magnetodb_backup.tasks.verification_steps import (
@@ -25,7 +26,9 @@ class WholeReport:
     """What a verification read and found; sizes in bytes.
 
     The first members are those that each release had. ``rungs`` are those that were tried;
-    ``statements`` were applied to a scratch Cassandra, ``nodes`` parsed their SSTables.
+    ``statements`` were applied to a scratch Cassandra, ``nodes`` parsed their SSTables. With a
+    ``sample`` the bytes of ``packs_read`` packs were read, and ``read_data`` is false. ``read_by``
+    has, by host ID, the node that read a node backup; empty for the conductor.
     """
 
     backup_id: str
@@ -41,11 +44,15 @@ class WholeReport:
     statements: int = 0
     sstables: int = 0
     nodes: Mapping[str, NodeParsed] = field(default_factory=dict)
+    packs_read: int = 0
+    sample: Sample | None = None
+    read_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def whole_report(rungs: Sequence[Rung], results: Results) -> WholeReport:
     """Return the report of a verification whose steps have results."""
-    store = results.of(StoreChecked).report
+    checked = results.of(StoreChecked)
+    store = checked.report
     tried, parsed = results.find(SchemaTried), results.find(SSTablesParsed)
     more = [*_of_schema(tried), *_of_sstables(parsed)]
     count = store.problem_count
@@ -67,6 +74,9 @@ def whole_report(rungs: Sequence[Rung], results: Results) -> WholeReport:
         statements=tried.applied.statements if tried else 0,
         sstables=sum(node.sstables for node in nodes.values()),
         nodes=nodes,
+        packs_read=store.packs_read,
+        sample=store.sample,
+        read_by=checked.read_by,
     )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from magnetodb_backup.domain.backup.data_centers import as_text
@@ -46,6 +47,16 @@ def records_of(
         data_centers=manifest.data_centers,
     )
     return backup, nodes
+
+
+def as_deleted(backup: Backup, deleted_at: datetime, undelete_until: datetime) -> Backup:
+    """Return the record of a backup of which the store has the manifest of a deleted one."""
+    return replace(
+        backup,
+        status=BackupStatus.DELETED,
+        deleted_at=deleted_at,
+        undelete_until=undelete_until,
+    )
 
 
 def notes_of(manifest: BackupManifest) -> tuple[str, ...]:

@@ -17,12 +17,14 @@ LONGEST_DETAIL = 500  # characters
 class Rung(str, enum.Enum):
     """What a verification proves, each with one word.
 
-    EXISTS: the store has every pack, with the right size. READ_DATA: every byte has been read and
-    has the right digest. PARSE: Cassandra's verifier has opened every SSTable and read its rows.
+    EXISTS: the store has every pack, with the right size. SAMPLE: a sample of the packs has been
+    read; a request asks for READ_DATA with a sample. READ_DATA: every byte has been read and has
+    the right digest. PARSE: Cassandra's verifier has opened every SSTable and read its rows.
     SCHEMA: the schema applies to an empty Cassandra.
     """
 
     EXISTS = "exists"
+    SAMPLE = "sample"
     READ_DATA = "read-data"
     PARSE = "parse"
     SCHEMA = "schema"
@@ -40,7 +42,7 @@ class Proof:
     """The newest result of one rung for one table.
 
     ``table`` is empty for what belongs to a keyspace and to no table: types, functions and
-    aggregates. ``detail`` is the reason of a failure.
+    aggregates. ``detail`` is the reason of a failure; of a SAMPLE it begins with its size.
     """
 
     keyspace: str
@@ -50,6 +52,11 @@ class Proof:
     proved_at: datetime
     job_id: str
     detail: str = ""
+
+    @property
+    def name(self) -> TableName:
+        """The table, or the keyspace with an empty table."""
+        return TableName(self.keyspace, self.table)
 
     def label(self) -> str:
         """Return what is proved, as a text."""
@@ -63,7 +70,7 @@ def rungs_of(names: Iterable[str], *, read_data: bool = False) -> tuple[Rung, ..
 
     :raises InvalidValue: for a name that is none.
     """
-    known = {rung.value: rung for rung in Rung}
+    known = {rung.value: rung for rung in Rung if rung is not Rung.SAMPLE}
     wanted = set()
     for name in names:
         if name not in known:
@@ -86,10 +93,12 @@ def proofs_of(
     at: datetime,
     job_id: str,
     without: Collection[TableName] = (),
+    remark: str = "",
 ) -> tuple[Proof, ...]:
     """Return the proof of each table, and of failed objects of keyspaces.
 
-    ``failed`` has the reasons; tables in ``without`` are neither proved nor disproved.
+    ``failed`` has the reasons; tables in ``without`` are neither proved nor disproved. Each proof
+    says the ``remark``.
     """
     names = dict.fromkeys([*tables, *failed])
     return tuple(
@@ -99,11 +108,37 @@ def proofs_of(
             Outcome.FAILED if name in failed else Outcome.PROVED,
             at,
             job_id,
-            failed.get(name, "")[:LONGEST_DETAIL],
+            ": ".join(filter(None, (remark, failed.get(name, ""))))[:LONGEST_DETAIL],
         )
         for name in names
         if name in failed or name not in without
     )
+
+
+def proofs_of_sample(
+    remark: str,
+    tables: Collection[TableName],
+    failed: Mapping[TableName, str],
+    earlier: Iterable[Proof],
+    *,
+    at: datetime,
+    job_id: str,
+    still_damaged: bool,
+) -> tuple[Proof, ...]:
+    """Return the proofs of a sample with this ``remark``; they are never those of READ_DATA.
+
+    A failure disproves what an ``earlier`` verification of all data has proved. While a pack that
+    the backup needs is ``still_damaged``, failures of earlier samples, of other packs, stay.
+    """
+    known = list(earlier)
+    stay = {
+        p.name for p in known
+        if still_damaged and p.rung is Rung.SAMPLE and p.outcome is Outcome.FAILED
+    }  # fmt: skip
+    read = {p.name for p in known if p.rung is Rung.READ_DATA}
+    disproved = {name: text for name, text in failed.items() if name in read}
+    own = proofs_of(Rung.SAMPLE, tables, failed, at=at, job_id=job_id, without=stay, remark=remark)
+    return own + proofs_of(Rung.READ_DATA, (), disproved, at=at, job_id=job_id)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class Backup:
     ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
     those whose nodes it consists of; empty for all. ``waiting_for`` says what it waits for before
     its first step.
+
+    ``deleted_at`` is when a deleted backup was deleted, None if an older release did it.
+    ``undelete_until`` is until when it can be undeleted, None if it cannot any more; ``purged_at``
+    is when the last of its manifests was removed.
     """
 
     id: str
@@ -79,6 +83,9 @@ class Backup:
     notes: tuple[str, ...] = ()
     data_centers: tuple[str, ...] = ()
     waiting_for: str = ""
+    deleted_at: datetime | None = None
+    undelete_until: datetime | None = None
+    purged_at: datetime | None = None
 
 
 @dataclass(frozen=True)

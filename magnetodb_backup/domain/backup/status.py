@@ -53,7 +53,10 @@ TRANSITIONS: dict[BackupStatus, dict[str, BackupStatus]] = {
         "deletion failed": BackupStatus.DELETE_FAILED,
     },
     BackupStatus.DELETE_FAILED: {"deletion asked for": BackupStatus.DELETING},
-    BackupStatus.DELETED: {},
+    BackupStatus.DELETED: {
+        "undeleted, committed with all ranges": BackupStatus.CREATED,
+        "undeleted, committed with a replica of each range": BackupStatus.PARTIAL,
+    },
 }
 
 
@@ -64,7 +67,7 @@ def check_transition(backup_id: str, old: BackupStatus, new: BackupStatus) -> No
     """
     possible = TRANSITIONS[old].values()
     if new is not old and new not in possible:
-        allowed = ", ".join(s.value for s in possible) or "nothing more"
+        allowed = ", ".join(s.value for s in possible)
         raise Conflict(
             f"backup {backup_id} is {old.value} and cannot become {new.value}; possible: {allowed}"
         )

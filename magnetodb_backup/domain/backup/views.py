@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from magnetodb_backup.domain.backup.findings import Finding
 from magnetodb_backup.domain.backup.proofs import Proof, ProofGroup, grouped
 from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup
 from magnetodb_backup.domain.jobs import Job
@@ -47,6 +48,9 @@ def backup_view(
         "created_at": time_view(backup.created_at),
         "updated_at": time_view(backup.updated_at),
         "finished_at": time_view(backup.finished_at),
+        "deleted_at": time_view(backup.deleted_at),
+        "undelete_until": time_view(backup.undelete_until),
+        "purged_at": time_view(backup.purged_at),
         "files": backup.files,
         "bytes": backup.bytes,
         "bytes_uploaded": backup.bytes_uploaded,
@@ -107,6 +111,24 @@ def node_view(node: Node) -> dict[str, Any]:
     }
 
 
+def finding_view(finding: Finding) -> dict[str, Any]:
+    """Return the fields of a finding."""
+    return {
+        "cluster": finding.cluster,
+        "host_id": finding.host_id,
+        "object": finding.object.value,
+        "name": finding.name,
+        "problem": finding.problem,
+        "detail": finding.detail,
+        "first_seen": time_view(finding.first_seen),
+        "last_seen": time_view(finding.last_seen),
+        "job_id": finding.job_id,
+        "found_in": list(finding.found_in),
+        "healed_at": time_view(finding.healed_at),
+        "healed_by": finding.healed_by,
+    }
+
+
 def job_view(job: Job) -> dict[str, Any]:
     """Return a job's fields."""
     return {
@@ -116,6 +138,22 @@ def job_view(job: Job) -> dict[str, Any]:
         "status": job.status.value,
         "error": job.error,
         "parameters": dict(job.parameters),
+        "result": job.result,
+        "progress": job.progress,
+        "created_at": time_view(job.created_at),
+        "updated_at": time_view(job.updated_at),
+    }
+
+
+def collection_view(job: Job) -> dict[str, Any]:
+    """Return the fields of a collection, or of a survey: its job."""
+    return {
+        "id": job.id,
+        "cluster": job.cluster,
+        "status": job.status.value,
+        "error": job.error,
+        "dry_run": bool(job.parameters.get("dry_run", False)),
+        "grace": job.parameters.get("grace"),
         "result": job.result,
         "progress": job.progress,
         "created_at": time_view(job.created_at),

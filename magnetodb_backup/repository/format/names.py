@@ -12,7 +12,9 @@ _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST_CONTAINER = 256
 BACKUPS = "backups/"
+DELETED = "deleted/"
 PACKS = "packs/"
+FIRST_LOOK = "collect/first-look.jsonl.zst"
 
 
 def check_uuid(text: str, what: str) -> str:
@@ -71,6 +73,27 @@ def node_container(prefix: str, cluster: str, host_id: str) -> str:
     return f"{cluster_container(prefix, cluster)}.{check_uuid(host_id, 'node')}"
 
 
+def node_containers_prefix(prefix: str, cluster: str) -> str:
+    """Return the common beginning of the names of a cluster's pack containers."""
+    return f"{cluster_container(prefix, cluster)}."
+
+
+def parse_node_container(prefix: str, cluster: str, name: str) -> str | None:
+    """Return the host ID of the node whose packs the container ``name`` holds.
+
+    None for the containers of other clusters and of other programs: names are compared whole.
+    """
+    host_id = name.removeprefix(node_containers_prefix(prefix, cluster))
+    if not _UUID.fullmatch(host_id) or node_container(prefix, cluster, host_id) != name:
+        return None
+    return host_id
+
+
+def is_backup_id(text: str) -> bool:
+    """Return whether ``text`` has the form of a backup's ID."""
+    return _UUID.fullmatch(text) is not None
+
+
 def backup_prefix(backup_id: str) -> str:
     """Return the common beginning of all object names of a backup."""
     return f"{BACKUPS}{check_uuid(backup_id, 'backup')}/"
@@ -79,6 +102,11 @@ def backup_prefix(backup_id: str) -> str:
 def manifest_name(backup_id: str) -> str:
     """Return the name of the backup manifest."""
     return f"{backup_prefix(backup_id)}manifest.json"
+
+
+def deleted_manifest_name(backup_id: str) -> str:
+    """Return the name under which the manifest of a deleted backup is kept for an undeletion."""
+    return f"{DELETED}{check_uuid(backup_id, 'backup')}/manifest.json"
 
 
 def schema_name(backup_id: str) -> str:
@@ -112,3 +140,9 @@ def check_fingerprints_name(backup_id: str, name: str) -> str:
 def pack_name(sha256: str) -> str:
     """Return the name of the pack with this SHA-256 of its stored bytes."""
     return f"{PACKS}{check_sha256(sha256)[:2]}/{sha256}"
+
+
+def parse_pack_name(name: str) -> str | None:
+    """Return the SHA-256 of the pack with this object name; None for other objects."""
+    sha256 = name.rpartition("/")[2]
+    return sha256 if _SHA256.fullmatch(sha256) and pack_name(sha256) == name else None

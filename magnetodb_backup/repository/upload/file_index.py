@@ -37,6 +37,22 @@ CREATE TABLE identities (
 """
 # Packs whose loss was reported, also if they are stored again since.
 _REPORTED = "CREATE TABLE reported_losses (sha256 TEXT PRIMARY KEY) WITHOUT ROWID"
+# The backups whose manifest of this node was stored, or begun to be. Older releases ignore it.
+_MANIFESTS = """
+CREATE TABLE IF NOT EXISTS manifests (backup_id TEXT PRIMARY KEY) WITHOUT ROWID
+"""
+_GONE = "CREATE TEMP TABLE IF NOT EXISTS gone (sha256 TEXT PRIMARY KEY) WITHOUT ROWID"
+_FORGET_GONE = (
+    "DELETE FROM packs WHERE sha256 IN (SELECT sha256 FROM gone)",
+    "DELETE FROM reported_losses WHERE sha256 IN (SELECT sha256 FROM gone)",
+    """
+    DELETE FROM contents WHERE EXISTS (
+        SELECT 1 FROM json_each(contents.extents) AS extent
+        WHERE json_extract(extent.value, '$[0]') IN (SELECT sha256 FROM gone))
+    """,
+    "DELETE FROM identities WHERE sha256 NOT IN (SELECT sha256 FROM contents)",
+    "DELETE FROM gone",
+)
 # Version 1 had the number of the device instead of the place. Its identities are taken over when
 # their files are met, so that an upgrade reads nothing again.
 _OLDER = "ALTER TABLE identities RENAME TO identities_by_device"
@@ -98,6 +114,7 @@ class FileIndex:
                 db.commit()
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}, {_VERSION} is needed")
+            db.execute(_MANIFESTS)
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
@@ -200,6 +217,59 @@ class FileIndex:
         """Record a stored pack."""
         with self._lock:
             self._write("INSERT OR REPLACE INTO packs VALUES (?, ?)", (sha256, size))
+
+    def learn_manifest(self, backup_id: str) -> None:
+        """Record durably that this node's manifest of a backup is about to be stored."""
+        with self._lock:
+            self._write("INSERT OR IGNORE INTO manifests VALUES (?)", (backup_id,))
+            self._db.commit()
+
+    def manifests(self) -> frozenset[str]:
+        """Return the IDs of the backups of which this node has stored a manifest."""
+        with self._lock:
+            found = self._db.execute("SELECT backup_id FROM manifests")
+            return frozenset(backup_id for (backup_id,) in found)
+
+    def forget_manifest(self, backup_id: str) -> None:
+        """Forget a backup whose manifest the store does not have any more."""
+        with self._lock:
+            self._write("DELETE FROM manifests WHERE backup_id = ?", (backup_id,))
+
+    def recorded_packs(self) -> Iterator[str]:
+        """Yield all recorded packs, also those known to be lost; changes meanwhile are allowed."""
+        last = ""
+        while True:
+            with self._lock:
+                query = "SELECT sha256 FROM packs WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
+                found = [sha256 for (sha256,) in self._db.execute(query, (last, _BATCH))]
+            if not found:
+                return
+            yield from found
+            last = found[-1]
+
+    def forget_packs(self, packs: Iterable[str]) -> int:
+        """Forget packs, and all that is known of contents in them; return their number.
+
+        It is committed at once, so that a pack can be deleted afterwards. The file shrinks if a
+        quarter of it is free then.
+        """
+        with self._lock:
+            self._db.execute(_GONE)
+            self._db.execute("DELETE FROM gone")
+            self._db.executemany("INSERT OR IGNORE INTO gone VALUES (?)", ((p,) for p in packs))
+            (count,) = self._db.execute("SELECT COUNT(*) FROM gone").fetchone()
+            if count:
+                for statement in _FORGET_GONE:
+                    self._db.execute(statement)
+            self._db.commit()
+            self._shrink()
+        return int(count)
+
+    def _shrink(self) -> None:
+        (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        if free * 4 > pages:
+            self._db.execute("VACUUM")
 
     def learn_content(self, sha256: str, size: int, extents: tuple[Extent, ...]) -> None:
         """Record the extents of a content; they replace earlier ones."""

@@ -181,6 +181,9 @@ class _Upload:
     def _put_manifest(self, file: BinaryIO) -> StoredObject:
         """Store the manifest; a backup that ended while the store was waited for leaves none."""
         backup_id = self._snapshot.header.backup_id
+        self._index.learn_manifest(
+            backup_id
+        )  # a collection must know it, also while it is not listed
         stored = self._repository.put_node_manifest(backup_id, file)
         try:
             self._caller.raise_if_cancelled()

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from magnetodb_backup.cassandra.files.snapshots import SnapshotTree
 from magnetodb_backup.domain.backup.manifest import NodeManifestHeader, SnapshotFile
@@ -30,6 +28,7 @@ from magnetodb_backup.repository.upload.upload import (
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.backup import Upload, Uploaded
 from magnetodb_backup.tasks.cluster import Member
+from magnetodb_backup.worker.backup.containers import Containers
 from magnetodb_backup.worker.backup.snapshot import FinishedUploads, SnapshotWork
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
@@ -38,7 +37,6 @@ from magnetodb_backup.worker.tasks import TaskContext
 LOG = logging.getLogger(__name__)
 _NAMED_PACKS, _NAMED_BACKUPS = 20, 1000
 _NAMED_FILES = 1000  # corrupt files; the node manifest marks all
-_LOOK_EVERY = 0.5  # seconds between two looks whether a waiting upload is cancelled
 _NAMED_TABLES = 100  # tables with SSTables of an odd version
 
 
@@ -52,7 +50,7 @@ class _Source:
 
 
 class UploadWork:
-    """Uploads one snapshot at a time. ``state_dir`` has the file index and the spool."""
+    """Uploads one snapshot at a time."""
 
     def __init__(
         self,
@@ -61,33 +59,28 @@ class UploadWork:
         snapshots: SnapshotWork,
         finished: FinishedUploads,
         settings: UploadSettings,
+        containers: Containers,
         *,
         prefix: str,
-        state_dir: Path,
     ) -> None:
         self._node, self._storage = node, storage
         self._snapshots, self._finished = snapshots, finished
-        self._settings, self._prefix, self._state_dir = settings, prefix, state_dir
-        self._uploading = threading.Lock()
+        self._settings, self._containers, self._prefix = settings, containers, prefix
 
     def handlers(self) -> tuple[TaskHandler, ...]:
         """Return the handler of each kind of task."""
         return (handles(Upload, self._upload),)
 
     def _upload(self, task: Upload, context: TaskContext) -> Uploaded:
-        # One writer of packs and index; a cancelled upload may still wait for the object store.
-        while not self._uploading.acquire(timeout=_LOOK_EVERY):
-            context.raise_if_cancelled()
-        try:
-            return self._upload_alone(task, context)
-        except (Transient, Cancelled):
-            raise  # another attempt needs the snapshot; a cancelled job removes it
-        except Exception:
-            with context.command_of_cassandra():
-                self._snapshots.drop(task.tag)
-            raise
-        finally:
-            self._uploading.release()
+        with self._containers.hold(task.host_id, context):
+            try:
+                return self._upload_alone(task, context)
+            except (Transient, Cancelled):
+                raise  # another attempt needs the snapshot; a cancelled job removes it
+            except Exception:
+                with context.command_of_cassandra():
+                    self._snapshots.drop(task.tag)
+                raise
 
     def _upload_alone(self, task: Upload, context: TaskContext) -> Uploaded:
         if (kept := self._finished.find(task.tag)) is not None:
@@ -172,7 +165,7 @@ class UploadWork:
                 index,
                 NodeSnapshot(header, lambda: odd.seen(tree.files(task.tag, tables))),
                 replace(self._settings, on_corrupt=task.on_corrupt),
-                spool_directory=self._state_dir,
+                spool_directory=self._containers.state_dir,
                 caller=Caller(report, context.raise_if_cancelled, context.get_on),
                 earlier=EarlierBackups(task.earlier, distrusted),
             )
@@ -180,7 +173,7 @@ class UploadWork:
             index.close()
 
     def _index(self, task: Upload) -> FileIndex:
-        return FileIndex(self._state_dir / f"files-{task.host_id}.sqlite")
+        return self._containers.index(task.host_id)
 
     def _repository(self, task: Upload) -> NodeRepository:
         return NodeRepository(self._storage, self._prefix, task.cluster, task.host_id)

@@ -23,9 +23,12 @@ from tests.lab.catalogue import MISSING
 from tests.unit.cli.conftest import Shell
 
 COMMANDS = [
-    "backup cancel", "backup create", "backup delete", "backup files", "backup list",
-    "backup show", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
-    "node list", "restore cancel", "restore create", "restore list", "restore show", "status check",
+    "backup cancel", "backup create", "backup delete", "backup files", "backup list", "backup show",
+    "backup undelete", "backup verify", "catalogue rebuild", "db sync", "db version", "node forget",
+    "node list", "repository collect", "repository findings", "repository show", "restore cancel",
+    "restore create", "restore list", "restore show", "schedule create", "schedule delete",
+    "schedule list", "schedule pause", "schedule resume", "schedule run", "schedule set",
+    "schedule show", "status check",
 ]  # fmt: skip
 
 
@@ -86,6 +89,9 @@ def test_no_command_starts_no_shell(shell: Shell) -> None:
         ("backup create --all-keyspaces --keyspace k", "not allowed with"),
         ("backup create --all-keyspaces --type half", "invalid choice: 'half'"),
         ("backup create --all-keyspaces --timeout soon", "--timeout: invalid float"),
+        ("schedule create n --all-keyspaces", "required: --cron"),
+        ("schedule create n --cron x", "--all-keyspaces --keyspace --table --scope is required"),
+        ("schedule set n --overlap never", "invalid choice: 'never'"),
         ("db sync --now", "unrecognized arguments: --now"),
         ("backup list --log-file x", "unrecognized arguments: --log-file"),
     ],
@@ -115,7 +121,15 @@ def test_error_is_one_line_and_a_code(
     shell: Shell, command: str, error: BackupError, code: int
 ) -> None:
     alone = command.startswith(("db", "catalogue")) or command.endswith("list")
-    more = ["--all-keyspaces"] if command == "backup create" else [] if alone else ["x"]
+    usual = [] if alone else ["x"]
+    more = {
+        "backup create": ["--all-keyspaces"],
+        "repository collect": [],
+        "repository findings": [],
+        "repository show": [],
+        "schedule create": ["x", "--all-keyspaces", "--cron", "0 2 * * *"],
+        "schedule set": ["x", "--jitter", "1"],
+    }.get(command, usual)
     assert shell.refused(code, *command.split(), *more, services=failing(error)) == "why"
 
 

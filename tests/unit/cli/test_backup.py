@@ -15,6 +15,7 @@ from magnetodb_backup.cli.summary import scope_text
 from magnetodb_backup.cli.units import moment
 from magnetodb_backup.domain.backup.proofs import Outcome, Rung
 from magnetodb_backup.domain.backup.records import BackupRequest, Progress
+from magnetodb_backup.domain.backup.sample import Sample
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
 from tests.lab.catalogue import MISSING
@@ -118,6 +119,28 @@ def test_show_has_the_values_of_the_rest_api(shell: Shell) -> None:
     outcome = shell("backup", "show", backup.id, "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.json == backup_view(shell.database.backups.get(backup.id), [node], [])
+
+
+def test_show_says_how_far_a_verification_is(shell: Shell) -> None:
+    backup = shell.backup(S.CREATED)
+    assert "verification" not in shell("backup", "show", backup.id).out
+    job = shell.services.requests().verify_backup(backup.id, read_data=True)
+    node = {"host_id": "h", "address": "10.0.0.1", "bytes_total": 9000, "bytes_done": 3000}
+    progress = {"step": "store", "nodes_total": 2, "nodes_done": 1, "nodes": [node | {"done": 0}]}
+    shell.database.jobs.show_progress(job.id, progress)
+    out = shell("backup", "show", backup.id).out
+    assert "PENDING, step store, 1 of 2 nodes done" in out
+    assert "10.0.0.1: 3.0 kB of 9.0 kB" in out
+
+
+def test_show_says_that_a_sample_is_a_sample(shell: Shell) -> None:
+    backup = shell.backup(S.CREATED)
+    label = Sample.of(5, 17).label()
+    proof = replace(PROOF, rung=Rung.SAMPLE, outcome=Outcome.PROVED, detail=label)
+    shell.database.proofs.put(backup.id, [proof])
+    out = shell("backup", "show", backup.id).out
+    assert f"sample: 1 table on {moment(PROOF.proved_at)}: sampled 5 % of the packs, seed 17" in out
+    assert "read-data" not in out
 
 
 def test_show_says_how_far_each_table_is_proved(shell: Shell) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from magnetodb_backup.cli.verification import running_lines
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view, job_view
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
@@ -177,6 +178,64 @@ def test_verification_is_asked_for(shell: Shell, options: list[str], rungs: list
     view = job_view(shell.job(backup.id, JobKind.VERIFICATION))
     assert view["parameters"] == {"read_data": "read-data" in rungs, "rungs": rungs}
     assert outcome.json == {name: view[name] for name in view if name != "result"}
+
+
+@pytest.mark.parametrize("text", ["5", "5%", "5.0%"])
+def test_a_sample_is_asked_for(shell: Shell, text: str) -> None:
+    options = ("--read-data", "--sample", text, "--seed", "9", "--no-wait")
+    backup = shell.backup(S.CREATED)
+    assert shell("backup", "verify", backup.id, *options).code == 0
+    sample = shell.job(backup.id, JobKind.VERIFICATION).parameters["sample"]
+    assert (sample["percent"], sample["seed"]) == (5.0, 9)
+
+
+def test_wrong_samples_are_refused(shell: Shell) -> None:
+    backup = shell.backup(S.CREATED)
+    verify = ("backup", "verify", backup.id)
+    assert "say --read-data too" in shell.refused(2, *verify, "--sample", "5%")
+    assert "150 % is not possible" in shell.refused(2, *verify, "--read-data", "--sample", "150%")
+    outcome = shell(*verify, "--read-data", "--sample", "half")
+    assert outcome.code == 2
+    assert "'half' is not a percentage" in outcome.err
+
+
+def test_a_sample_that_was_read_is_what_was_asked_for(shell: Shell, meanwhile: Meanwhile) -> None:
+    backup = shell.backup(S.CREATED)
+
+    def conduct() -> None:
+        job = wait_for_job(shell, backup.id, JobKind.VERIFICATION)
+        result = asdict(report(backup.id)) | {"rungs": ["sample"], "read_data": False}
+        shell.database.jobs.finish(job.id, JobStatus.DONE, result=result)
+
+    meanwhile(conduct)
+    outcome = shell("backup", "verify", backup.id, "--read-data", "--sample", "5%", "-f", "json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.json["rungs"] == ["sample"]
+
+
+def test_the_nodes_of_a_running_verification_are_shown(shell: Shell, meanwhile: Meanwhile) -> None:
+    backup = shell.backup(S.CREATED)
+    nodes = [
+        {"host_id": f"h{n}", "address": f"10.0.0.{n}", "files_total": 9, "files_done": 3 * n,
+         "bytes_total": 9000, "bytes_done": 3000 * n, "done": n == 3}
+        for n in (1, 2, 3)
+    ]  # fmt: skip
+    progress = {"step": "store", "nodes_total": 3, "nodes_done": 1, "nodes": nodes}
+
+    def conduct() -> None:
+        job = wait_for_job(shell, backup.id, JobKind.VERIFICATION)
+        shell.database.jobs.show_progress(job.id, progress)
+        shell.wait_told("10.0.0.2: 6 of 9 files, 6.0 kB of 9.0 kB, verified")
+        shown = shell.database.jobs.get(job.id)
+        lines = list(running_lines(shown))
+        assert lines[0] == "PENDING, step store, 1 of 3 nodes done"
+        assert "10.0.0.1: 3.0 kB of 9.0 kB" in lines
+        assert "10.0.0.3: done, 9.0 kB of 9.0 kB" in lines
+        shell.database.jobs.finish(job.id, JobStatus.DONE, result=asdict(report(backup.id)))
+
+    meanwhile(conduct)
+    assert shell("backup", "verify", backup.id, "--read-data", "-f", "json").code == 0
+    assert list(running_lines(shell.job(backup.id, JobKind.VERIFICATION))) == []
 
 
 @pytest.mark.parametrize("problems", [(), (PROBLEM,)])

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,12 +20,14 @@ from magnetodb_backup.domain.backup.records import Backup, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import InvalidValue, NotFound, StorageUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.deleted import DeletedBackups
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.manifests import parse_backup_manifest
 from magnetodb_backup.repository.stored_backups import StoredBackups
 from magnetodb_backup.storage.memory import MemoryDriver
 from tests.unit.cli.conftest import CLUSTER, Shell
 from tests.unit.domain.backup.test_manifest import BACKUP_MANIFEST, SHARE
+from tests.unit.domain.samples import TIME
 from tests.unit.repository.disk import backup_id
 from tests.unit.repository.stores import Store
 
@@ -247,7 +250,9 @@ def test_only_new_manifests_are_read_on_request(shell: Shell) -> None:
     store.before_read = lambda name: read.append(name)
     results = rebuilt(shell, "--new", code=3)
     assert results == {first: "known", second: "added", lost.id: "manifest missing"}
-    assert sorted(read) == sorted(layout.manifest_name(id_) for id_ in (second, lost.id))
+    assert sorted(read) == sorted(
+        [*map(layout.manifest_name, (second, lost.id)), layout.deleted_manifest_name(lost.id)]
+    )
 
 
 def test_an_interrupted_rebuild_keeps_what_it_has_recorded(shell: Shell) -> None:
@@ -331,3 +336,55 @@ def test_what_is_recorded_while_it_runs_is_judged_as_it_is_then(shell: Shell) ->
 
     store.before_read = meanwhile
     assert rebuilt(shell) == {made: "known", undone.id: "known"}
+
+
+def deleted(shell: Shell, number: int, **values: Any) -> str:
+    """Commit a backup to the store and delete it; return its ID."""
+    id_ = stored(shell, number, **values)
+    aside = DeletedBackups(shell.catalogue.driver, PREFIX, CLUSTER)
+    aside.set_aside(id_, TIME, TIME + timedelta(days=7))
+    aside.remove_manifest(id_)
+    return id_
+
+
+def test_deleted_backups_come_back_with_their_undelete_period(shell: Shell) -> None:
+    first, second = deleted(shell, 1, status="CREATED", missing_nodes=()), stored(shell, 2)
+    assert rebuilt(shell, "--dry-run") == {first: "would be added", second: "would be added"}
+    assert rebuilt(shell) == {first: "added", second: "added"}
+    known = shell.database.backups.get(first)
+    assert (known.status, known.deleted_at) == (S.DELETED, TIME)
+    assert known.undelete_until == TIME + timedelta(days=7)
+    assert known.manifest_sha256
+    assert [n.host_id for n in shell.database.backups.node_backups(first)] == [SHARE.host_id]
+    assert rebuilt(shell) == {first: "known", second: "known"}
+    assert [b.id for b in shell.database.backups.list()] == [second]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (S.CREATED, 3, "known as CREATED, but the store has it as deleted; delete it, then"),
+        (S.PARTIAL, 3, "known as PARTIAL, but the store has it as deleted; delete it, then"),
+        (S.DELETING, 0, "known"),
+        (S.DELETE_FAILED, 0, "known"),
+        (S.DELETED, 0, "known"),
+    ],
+)
+def test_a_record_of_what_the_store_has_as_deleted_is_judged_and_kept(
+    shell: Shell, status: BackupStatus, code: int, told: str
+) -> None:
+    """An older copy of the database was put back, for example."""
+    known = shell.backup(status)
+    deleted(shell, 1, backup_id=known.id)
+    (found,) = rebuilt(shell, code=code).values()
+    assert found.startswith(told)
+    assert shell.database.backups.get(known.id) == known
+
+
+def test_a_backup_with_both_manifests_is_not_deleted(shell: Shell) -> None:
+    """Its deletion was interrupted, or its undeletion."""
+    first = stored(shell, 1, status="CREATED", missing_nodes=())
+    aside = DeletedBackups(shell.catalogue.driver, PREFIX, CLUSTER)
+    aside.set_aside(first, TIME, TIME)
+    assert rebuilt(shell) == {first: "added"}
+    assert shell.database.backups.get(first).status is S.CREATED

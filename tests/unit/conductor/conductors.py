@@ -43,7 +43,7 @@ class Conductor:
             stopping=self.stopping,
             **{"poll_interval": 0.02, "concurrent_jobs": 4, **settings},
         )
-        self.service = ConductorService(self.server, self.loop, self.stopping)
+        self.service = ConductorService(self.server, {"job-loop": self.loop}, self.stopping)
         self.service.start()
 
     def stop(self) -> None:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deletions and verifications, and jobs that meet what nobody expected."""
+"""Verifications, and jobs that meet what nobody expected."""
 
 from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,107 +15,11 @@ from magnetodb_backup.domain.jobs import Fence, JobKind, JobStatus, Resource, Su
 from magnetodb_backup.errors import (
     DatabaseUnavailable,
     InvalidValue,
-    NotFound,
-    StorageRefused,
-    StorageUnavailable,
 )
 from magnetodb_backup.tasks.kinds import TaskState, TaskStatus
 from tests.lab.catalogue import adopt
-from tests.lab.processes import wait_for
 from tests.unit.conductor.cluster import Cluster
 from tests.unit.worker.fake_cql import CLUSTER
-
-
-def _delete(cluster: Cluster, backup_id: str, **settings: Any) -> None:
-    backup = cluster.database.backups.get(backup_id)
-    cluster.database.backups.request_deletion(backup.id)
-    cluster.run(backup, JobKind.DELETION, **settings)
-
-
-# Deletion.
-
-
-def test_deletion_removes_the_manifests(cluster: Cluster) -> None:
-    backup = cluster.backup()
-    packs = cluster.packs(1).packs()
-    _delete(cluster, backup.id)
-    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
-    # The backup manifest, the schema as text and as rows, and three node manifests.
-    assert cluster.job(backup, JobKind.DELETION).result == {"objects_removed": 6}
-    assert cluster.packs(1).packs() == packs
-    with pytest.raises(NotFound):
-        cluster.repository.read_backup(backup.id)
-
-
-def test_deletion_reaches_what_is_not_listed_yet(cluster: Cluster) -> None:
-    """Listings lag; what stayed behind would keep packs for ever."""
-    backup = cluster.backup()
-    cluster.store.unlisted = lambda name: True
-    _delete(cluster, backup.id)
-    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
-    cluster.store.unlisted = lambda name: False
-    assert list(cluster.store.list("backups.test%20cluster")) == []
-
-
-def test_deletion_of_a_failed_backup(cluster: Cluster) -> None:
-    backup = cluster.backup(scope={"type": "galaxy"})
-    _delete(cluster, backup.id)
-    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
-
-
-def test_interrupted_deletion_goes_on(cluster: Cluster) -> None:
-    backup = cluster.backup()
-    deleted: list[str] = []
-
-    def fail(name: str) -> None:
-        deleted.append(name)
-        if len(deleted) == 2:
-            raise StorageUnavailable("503")
-
-    cluster.store.before_delete = fail
-    _delete(cluster, backup.id)
-    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
-    assert deleted[0].endswith("manifest.json")
-
-
-def test_deletion_that_is_refused_can_be_asked_for_again(cluster: Cluster) -> None:
-    backup = cluster.backup()
-
-    def fail(name: str) -> None:
-        raise StorageRefused("the account is read-only")
-
-    cluster.store.before_delete = fail
-    _delete(cluster, backup.id)
-    failed = cluster.database.backups.get(backup.id)
-    assert (failed.status, failed.error) == (
-        BackupStatus.DELETE_FAILED,
-        "the account is read-only",
-    )
-    cluster.store.before_delete = lambda name: None
-    _delete(cluster, backup.id)
-    assert cluster.database.backups.get(backup.id).status is BackupStatus.DELETED
-
-
-def test_deletion_waits_for_a_running_backup(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The request cancels the backup; until that is done, nothing is removed."""
-    backup = cluster.request()
-    cluster.run(backup, still_owner=cluster.until(backup, Phase.UPLOAD))
-    cluster.database.backups.request_deletion(backup.id)
-    with ThreadPoolExecutor(1) as pool:
-        deletion = pool.submit(cluster.run, backup, JobKind.DELETION)
-        wait_for(
-            lambda: "is still being cancelled" in caplog.text,
-            deadline=10,
-            what="a look",
-            interval=0.01,
-        )
-        cluster.run(backup, owner="conductor-2")
-        assert deletion.result(10).status is BackupStatus.DELETED
-    assert cluster.job(backup).status is JobStatus.CANCELLED
-    assert list(cluster.store.list("backups.test%20cluster")) == []
-
 
 # Verification.
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from magnetodb_backup.domain.backup.findings import DamagedObject, Finding
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
-from magnetodb_backup.domain.backup.records import Backup, Node, NodeBackup, Progress
+from magnetodb_backup.domain.backup.records import (
+    Backup,
+    BackupRequest,
+    Node,
+    NodeBackup,
+    Progress,
+)
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import (
@@ -17,6 +24,14 @@ from magnetodb_backup.domain.restore.records import (
     RestoreStatus,
 )
 from magnetodb_backup.domain.ring import DirectorySpace, NodeReport, RingMember
+from magnetodb_backup.domain.schedule.records import (
+    RunStatus,
+    Schedule,
+    ScheduleRun,
+    ScheduleState,
+    ScheduleStatus,
+    Timing,
+)
 
 BACKUP_ID = "8c7a66f6-5b9e-4f0c-9d43-0a3b7c1f2ad1"
 HOST_ID = "2f3c0a56-6f0c-4d0e-8f1e-0d7f4a9b8c11"
@@ -73,6 +88,19 @@ PROOF = Proof(
     job_id="11111111-2222-4333-8444-555555555555",
     detail="node 10.0.0.1: sstable nb-1-big: EOFException",
 )
+FINDING = Finding(
+    object=DamagedObject.PACK,
+    cluster="Test Cluster",
+    host_id="44444444-2222-4333-8444-555555555555",
+    name="ab" * 32,
+    problem="missing",
+    detail="the pack is not in the store",
+    first_seen=TIME,
+    last_seen=TIME,
+    job_id="11111111-2222-4333-8444-555555555555",
+    backup_id=BACKUP_ID,
+    found_in=(BACKUP_ID,),
+)
 JOB = Job(
     id="11111111-2222-4333-8444-555555555555",
     kind=JobKind.VERIFICATION,
@@ -104,3 +132,18 @@ NODE_RESTORE = NodeRestore(
     phase="download",
     progress=RestoreProgress(files_total=7, files_done=3, bytes_total=100, bytes_done=40),
 )
+SCHEDULE = Schedule(
+    id="3b0d5a52-7c0b-4a53-8f0e-6a1f0c2d9e77",
+    name="nightly",
+    cluster="Test Cluster",
+    status=ScheduleStatus.ACTIVE,
+    timing=Timing("30 2 * * *", "Europe/Berlin"),
+    backup=BackupRequest({"type": "all"}, cluster="Test Cluster"),
+    planned_until=TIME,
+    created_at=TIME,
+    updated_at=TIME,
+)
+SCHEDULE_RUN = ScheduleRun(
+    SCHEDULE.id, TIME, TIME, RunStatus.CREATED, TIME, BACKUP_ID, finished_at=TIME
+)
+SCHEDULE_STATE = ScheduleState(SCHEDULE, SCHEDULE_RUN, TIME, runs=(SCHEDULE_RUN,))

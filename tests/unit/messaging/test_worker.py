@@ -9,10 +9,10 @@ from typing import Any
 import oslo_messaging
 import pytest
 
-from magnetodb_backup.errors import NoSpace, WorkerUnavailable
+from magnetodb_backup.errors import NoSpace, UnknownTask, WorkerUnavailable
 from magnetodb_backup.messaging.bus import WORKER_TOPIC, make_client
 from magnetodb_backup.messaging.endings import TaskEndings
-from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint
+from magnetodb_backup.messaging.worker import WorkerClient, WorkerEndpoint, _unknown_kind
 from magnetodb_backup.tasks.kinds import TaskKind, TaskState, TaskStatus
 from tests.unit.messaging.conftest import Serve
 
@@ -130,6 +130,41 @@ def test_a_kind_of_a_newer_version_starts_nothing(transport: Any, tables: dict[s
     with pytest.raises(ValueError, match="teleport"):
         client.call({}, "start_task", task_id="t", kind="teleport", arguments={})
     assert tables["w1"].started == []
+
+
+class EndpointOfFewerKinds:
+    """A worker of a release that knows fewer kinds of tasks, or that has an error."""
+
+    target = oslo_messaging.Target(version="1.1")
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    @oslo_messaging.expose
+    def start_task(self, context: Mapping[str, Any], **arguments: Any) -> None:
+        raise ValueError(self._message)
+
+
+def test_a_worker_that_does_not_know_the_kind_is_recognised(transport: Any, serve: Serve) -> None:
+    serve(WORKER_TOPIC, "old", EndpointOfFewerKinds("'verify_read' is not a valid TaskKind"))
+    with pytest.raises(UnknownTask, match=r"worker old does not know the task verify_read"):
+        connect(transport).start("old", "t", TaskKind.VERIFY_READ, {})
+
+
+@pytest.mark.parametrize(
+    "value", ["'verify_read' is not a valid TaskKind", "'upload' is not a valid TaskKind", "x"]
+)
+def test_only_the_missing_kind_is_taken_for_that(value: str) -> None:
+    """The broker brings errors as texts."""
+    error = oslo_messaging.RemoteError("ValueError", value, [])
+    expected = UnknownTask if "verify_read" in value else oslo_messaging.RemoteError
+    with pytest.raises(expected), _unknown_kind("w", TaskKind.VERIFY_READ):
+        raise error
+    with (
+        pytest.raises(oslo_messaging.RemoteError),
+        _unknown_kind("w", TaskKind.VERIFY_READ),
+    ):
+        raise oslo_messaging.RemoteError("KeyError", value, [])
 
 
 def test_a_start_returns_the_status_and_names_the_conductor(

@@ -46,12 +46,9 @@ class Store(MemoryDriver):
         return super().read(container, name, offset=offset, length=length)
 
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        for info in super().list(container, prefix):
-            if not self.unlisted(info.name):
-                yield info
-        for name, size in self.ghosts.items():
-            if name.startswith(prefix):
-                yield ObjectInfo(name, size, "")
+        found = [i for i in super().list(container, prefix) if not self.unlisted(i.name)]
+        ghosts = [ObjectInfo(n, s, "") for n, s in self.ghosts.items() if n.startswith(prefix)]
+        yield from sorted((*found, *ghosts), key=lambda info: info.name)
 
     def delete(self, container: str, name: str) -> None:
         self.before_delete(name)

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -286,7 +285,7 @@ def test_report_of_very_many_problems_is_bounded() -> None:
     findings = Findings()
     packs = [f"{n:064x}" for n in range(150_000)]
     findings.add(Problem("h", "missing", pack, "the pack is not in the store") for pack in packs)
-    report = findings.report(backup_id(1), False, Counter())
+    report = findings.report(backup_id(1), read_data=False)
     assert report.problem_count == 150_000
     assert [p.pack for p in report.problems] == packs[:1000]
     assert list(report.further_packs["h"]) == packs[1000:101_000]

@@ -144,6 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(201)
         elif container not in store.containers:
             self._answer(404)
+        elif self.command == "DELETE":
+            if store.containers[container]:
+                self._answer(409, b"there are objects")
+            else:
+                del store.containers[container]
+                self._answer(204)
         else:
             objects = sorted(store.containers[container].items())
             self._listing([{"name": n, "bytes": len(b), "hash": _md5(b)} for n, b in objects])

@@ -14,6 +14,7 @@ import pytest
 
 from magnetodb_backup.errors import (
     AccessDenied,
+    Conflict,
     InvalidValue,
     NoSpace,
     StorageRefused,
@@ -171,3 +172,18 @@ def test_real_full_device() -> None:
 def test_meaning_of_errors(number: int, error: type[Exception]) -> None:
     with pytest.raises(error, match="storing"), _explained("storing"):
         raise OSError(number, os.strerror(number))
+
+
+def test_container_that_has_a_part_of_an_object_stays(
+    driver: FilesystemDriver, tmp_path: Path
+) -> None:
+    """Another program may be storing an object just now."""
+    part = tmp_path / "c" / "packs" / ".part-1-abc"
+    part.parent.mkdir()
+    part.touch()
+    with pytest.raises(Conflict, match=r"packs has files that a program is writing"):
+        driver.delete_container("c")
+    part.unlink()
+    driver.delete_container("c")
+    assert not (tmp_path / "c").exists()
+    driver.delete_container("c")

@@ -14,6 +14,7 @@ import pytest
 
 from magnetodb_backup.errors import (
     AccessDenied,
+    Conflict,
     IncompleteBody,
     InvalidValue,
     NoSpace,
@@ -341,3 +342,17 @@ def test_folders_are_listed_without_the_objects_in_them(
     before = store.count("GET")
     assert list(driver.folders("c", "backups/")) == [f"backups/b{n}/" for n in range(5)]
     assert store.count("GET") - before == 3  # pages of three names
+
+
+def test_only_an_empty_container_is_deleted(driver: SwiftDriver, store: FakeSwift) -> None:
+    """409 says that it has objects; elsewhere it is a reason to try again."""
+    store.containers["c"] = {"o": b"x"}
+    with pytest.raises(Conflict, match="container 'c' has objects"):
+        driver.delete_container("c")
+    store.faults.append(Fault("DELETE", status=503))
+    del store.containers["c"]["o"]
+    with pytest.raises(StorageUnavailable):
+        driver.delete_container("c")
+    driver.delete_container("c")
+    assert "c" not in store.containers
+    driver.delete_container("c")

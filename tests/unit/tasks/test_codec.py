@@ -48,7 +48,7 @@ def test_each_step_of_a_restore_has_a_result(phase: RestorePhase) -> None:
 
 
 def test_failures_are_stored_by_all_jobs_that_clean_up() -> None:
-    assert set(STEPS) == {"backup", "restore", "verification"}
+    assert set(STEPS) == {"backup", "collection", "deletion", "restore", "verification"}
     assert all("failed" in STEPS[job] for job in ("backup", "restore"))
 
 

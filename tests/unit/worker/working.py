@@ -27,7 +27,7 @@ from tests.unit.worker.fake_scratch import FakeScratch
 
 PREFIX = "backups"
 # What a backup asks of a worker.
-BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith(("restore_", "verify_"))]
+BACKUP_KINDS = [k for k in TaskKind if not k.value.startswith(("restore_", "verify_", "collect"))]
 # The results of tasks by kind.
 _RESULTS = {k: task.result for k, task in TASKS.items() if not k.value.startswith("restore_")}
 BACKUP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"

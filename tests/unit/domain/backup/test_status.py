@@ -18,6 +18,8 @@ _ALLOWED = {
     *((status, _S.DELETING) for status in _DELETABLE),
     (_S.DELETING, _S.DELETED),
     (_S.DELETING, _S.DELETE_FAILED),
+    (_S.DELETED, _S.CREATED),
+    (_S.DELETED, _S.PARTIAL),
     *((status, status) for status in _S),
 }
 
@@ -34,8 +36,8 @@ def test_every_transition_is_allowed_or_refused(old: BackupStatus, new: BackupSt
 def test_a_refusal_names_what_is_possible() -> None:
     with pytest.raises(Conflict, match=r"possible: DELETED, DELETE_FAILED$"):
         check_transition("x", _S.DELETING, _S.CREATED)
-    with pytest.raises(Conflict, match=r"possible: nothing more$"):
-        check_transition("x", _S.DELETED, _S.CREATED)
+    with pytest.raises(Conflict, match=r"possible: CREATED, PARTIAL$"):
+        check_transition("x", _S.DELETED, _S.DELETING)
 
 
 def test_each_transition_has_a_reason_of_its_own() -> None:

@@ -104,3 +104,30 @@ def test_host_ids_are_checked(bad: str) -> None:
 def test_pack_names_are_checked(bad: str) -> None:
     with pytest.raises(InvalidValue, match="is not a SHA-256"):
         layout.pack_name(bad)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "cluster"), [("p", "c"), ("p", "a b"), ("p.q", "c"), ("p", f"c.{HOST}")]
+)
+def test_trap_3_containers_of_nodes_are_recognised_whole(prefix: str, cluster: str) -> None:
+    own = layout.node_container(prefix, cluster, HOST)
+    assert layout.parse_node_container(prefix, cluster, own) == HOST
+    assert own.startswith(layout.node_containers_prefix(prefix, cluster))
+    for other in (
+        f"{own}0",
+        own[:-1],
+        own.upper(),
+        HOST,
+        layout.cluster_container(prefix, cluster),
+        layout.node_container(prefix, f"{cluster}x", HOST),
+        layout.node_container(prefix, f"{cluster}.{HOST}", HOST),
+        layout.node_container(f"{prefix}x", cluster, HOST),
+    ):
+        assert layout.parse_node_container(prefix, cluster, other) is None
+
+
+def test_names_of_packs_are_recognised_whole() -> None:
+    pack = "ab" * 32
+    assert layout.parse_pack_name(layout.pack_name(pack)) == pack
+    for other in (f"packs/ac/{pack}", f"packs/ab/x/{pack}", pack, f"packs/ab/{pack}0", "packs/"):
+        assert layout.parse_pack_name(other) is None

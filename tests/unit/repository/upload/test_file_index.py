@@ -211,3 +211,53 @@ def test_many_threads_may_use_it(index: FileIndex) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [300] * 4
+
+
+# Collections
+
+
+def test_packs_are_forgotten_with_their_contents_and_files(tmp_path: Path) -> None:
+    index = FileIndex(tmp_path / "index.sqlite")
+    for name in ("a", "b"):
+        index.learn_pack(name * 64, 10)
+    index.learn_content("1" * 64, 10, (Extent("a" * 64, 0, 10),))
+    index.learn_content("2" * 64, 15, (Extent("b" * 64, 0, 5), Extent("a" * 64, 0, 10)))
+    index.learn_content("3" * 64, 10, (Extent("b" * 64, 0, 10),))
+    index.learn_content("4" * 64, 0, ())
+    index.mark_lost(["c" * 64])
+    assert list(index.recorded_packs()) == ["a" * 64, "b" * 64, "c" * 64]
+    assert index.forget_packs(iter(["a" * 64, "c" * 64, "d" * 64])) == 3
+    assert index.pack_sizes() == {"b" * 64: 10}
+    assert index.lost_packs() == frozenset()
+    known = [index.by_content(digit * 64) is not None for digit in "1234"]
+    assert known == [False, False, True, True]
+    index.close()
+
+
+def test_the_file_shrinks_with_what_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = FileIndex(path)
+    packs = [f"{number:064x}" for number in range(3000)]
+    for pack in packs:
+        index.learn_pack(pack, 10)
+        index.learn_content(pack, 10, (Extent(pack, 0, 10),))
+    index.close()
+    before = path.stat().st_size
+    index = FileIndex(path)
+    index.forget_packs(packs[10:])
+    assert len(index.pack_sizes()) == 10
+    index.close()
+    assert path.stat().st_size < before / 4
+
+
+def test_manifests_are_recorded_durably(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = FileIndex(path)
+    index.learn_manifest("one")
+    index.learn_manifest("two")
+    other = FileIndex(path)  # the process died
+    assert other.manifests() == {"one", "two"}
+    other.forget_manifest("one")
+    other.close()
+    assert FileIndex(path).manifests() == {"two"}
+    index.close()

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""schedule create, list, show, set, delete, pause, resume, run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from typing_extensions import override
+
+from magnetodb_backup.cli.app import ServiceCommand
+from magnetodb_backup.cli.backup_options import add_backup_options, backup_options
+from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
+from magnetodb_backup.cli.summary import follow_up, scope_text
+from magnetodb_backup.cli.units import count, moment
+from magnetodb_backup.domain.schedule.records import (
+    Missed,
+    Overlap,
+    RunStatus,
+    Schedule,
+    ScheduleRequest,
+    ScheduleRun,
+    ScheduleState,
+    ScheduleStatus,
+)
+from magnetodb_backup.domain.schedule.views import run_view, schedule_view
+from magnetodb_backup.errors import InvalidValue
+
+_TIMING = ("cron", "zone", "jitter", "begin_within", "overlap", "missed")
+_SHOWN_RUNS = 10
+
+
+def _add_schedule(parser: ArgumentParser) -> None:
+    parser.add_argument("schedule", help="ID, name, or the ID's first 8 or more digits")
+
+
+def _add_timing(parser: ArgumentParser, *, change: bool = False) -> None:
+    parser.add_argument(
+        "--cron",
+        required=not change,
+        metavar="EXPRESSION",
+        help="planned times: minute, hour, day of month, month and day of week, as in a crontab; "
+        "30 2 * * * is half past two on every day",
+    )
+    parser.add_argument(
+        "--zone", help="time zone of the expression, for example Europe/Berlin; UTC by default"
+    )
+    parser.add_argument(
+        "--jitter",
+        type=int,
+        metavar="SECONDS",
+        help="begin each run up to so many seconds after its planned time, so that many clusters "
+        "do not begin at once; 0 by default",
+    )
+    parser.add_argument(
+        "--begin-within",
+        type=int,
+        metavar="SECONDS",
+        help="time after which a run that has not begun is late; 3600 by default",
+    )
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument(
+        "--finish-within",
+        type=int,
+        metavar="SECONDS",
+        help="time after its begin after which a backup that is not complete is cancelled; by "
+        "default there is no limit",
+    )
+    if change:
+        limit.add_argument(
+            "--no-finish-within", action="store_true", help="cancel no backup because of its time"
+        )
+    parser.add_argument(
+        "--overlap",
+        choices=[rule.value for rule in Overlap],
+        help="let a run wait for the end of another backup of the cluster, or leave it out; queue "
+        "by default",
+    )
+    parser.add_argument(
+        "--missed",
+        choices=[rule.value for rule in Missed],
+        help="begin a late run as soon as possible, once for all planned times that have passed, "
+        "or leave it out; run by default",
+    )
+
+
+def _timing(parsed_args: Namespace) -> dict[str, Any]:
+    """Return the fields of the timing that have a value."""
+    names = (*_TIMING, "finish_within")
+    values = {name: getattr(parsed_args, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class _ScheduleCommand(RecordCommand):
+    """Shows a schedule."""
+
+    def schedule_columns(
+        self, parsed_args: Namespace, schedule_id: str, runs: int = _SHOWN_RUNS
+    ) -> Any:
+        """Return columns for cliff."""
+        state = self.services.database().schedules.state(schedule_id, runs=runs)
+        return self.shown(
+            parsed_args,
+            schedule_view(state, with_runs=True),
+            brief=lambda: _fields(state),
+            text=_cell,
+        )
+
+
+class _OnSchedule(_ScheduleCommand):
+    """Works on an existing schedule."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_schedule(parser)
+        return parser
+
+    def find(self, parsed_args: Namespace) -> Schedule:
+        """Return the schedule that the argument names."""
+        return self.services.database().schedules.find(parsed_args.schedule)
+
+
+class Create(_ScheduleCommand):
+    """Create a schedule of backups."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("name", help="unique name; the names of the backups begin with it")
+        parser.add_argument(
+            "--cluster", help="cluster to back up; required if the service has several"
+        )
+        _add_timing(parser)
+        add_backup_options(parser)
+        parser.add_argument("--paused", action="store_true", help="create the schedule paused")
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        body = {
+            "name": parsed_args.name,
+            "cluster": parsed_args.cluster,
+            "paused": parsed_args.paused,
+            **_timing(parsed_args),
+            **backup_options(parsed_args),
+        }
+        request = ScheduleRequest.from_json(body)
+        schedule = self.services.requests().create_schedule(request)
+        return self.schedule_columns(parsed_args, schedule.id)
+
+
+class List(ListCommand):
+    """List schedules, newest first."""
+
+    noun = "schedule"
+    columns = (
+        "id", "name", "cluster", "status", "cron", "zone", "next_run_at", "last_run_at",
+        "last_run_status",
+    )  # fmt: skip
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        states = self.services.database().schedules.list(**self.chosen(parsed_args))
+        return self.rows(parsed_args, (_listed(schedule_view(state)) for state in states))
+
+
+def _listed(view: dict[str, Any]) -> dict[str, Any]:
+    last = view["last_run"] or {}
+    view |= {"last_run_at": last.get("due_at"), "last_run_status": last.get("status")}
+    return {name: "" if value is None else value for name, value in view.items()}
+
+
+class Show(_OnSchedule):
+    """Show a schedule, its newest runs, and when it runs next."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--runs",
+            type=int,
+            default=_SHOWN_RUNS,
+            metavar="N",
+            help=f"show at most N runs; {_SHOWN_RUNS} by default",
+        )
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        if parsed_args.runs < 1:
+            raise InvalidValue(f"--runs is {parsed_args.runs}; use 1 or more")
+        return self.schedule_columns(parsed_args, self.find(parsed_args).id, parsed_args.runs)
+
+
+class Set(_OnSchedule):
+    """Change a schedule. Options that are left out keep their values."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--name", help="new name; earlier backups keep theirs")
+        _add_timing(parser, change=True)
+        add_backup_options(parser, change=True)
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        changes = {**_timing(parsed_args), **backup_options(parsed_args)}
+        if parsed_args.name is not None:
+            changes["name"] = parsed_args.name
+        if parsed_args.no_finish_within:
+            changes["finish_within"] = None
+        if not changes:
+            raise InvalidValue("nothing is to be changed; name an option, see --help")
+        schedule = self.find(parsed_args)
+        self.services.requests().change_schedule(schedule.id, changes)
+        return self.schedule_columns(parsed_args, schedule.id)
+
+
+class Pause(_OnSchedule):
+    """Pause a schedule. A backup that runs continues."""
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        schedule = self.find(parsed_args)
+        self.services.requests().pause_schedule(schedule.id)
+        return self.schedule_columns(parsed_args, schedule.id)
+
+
+class Resume(_OnSchedule):
+    """Resume a paused schedule. Planned times during the pause do not count as missed."""
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        schedule = self.find(parsed_args)
+        self.services.requests().resume_schedule(schedule.id)
+        return self.schedule_columns(parsed_args, schedule.id)
+
+
+class Run(_OnSchedule):
+    """Create a backup of a schedule now, also of a paused one. Planned runs are not changed."""
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> Any:
+        run = self.services.requests().run_schedule(self.find(parsed_args).id)
+        self._below = follow_up(self.services.command, "backup", run.backup_id)
+        view = run_view(run)
+        return self.shown(parsed_args, view, brief=lambda: view)
+
+
+class Delete(ServiceCommand):
+    """Delete a schedule and the records of its runs. Its backups stay."""
+
+    @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser: ArgumentParser = super().get_parser(prog_name)
+        _add_schedule(parser)
+        return parser
+
+    @override
+    def take_action(self, parsed_args: Namespace) -> None:
+        schedule = self.services.database().schedules.find(parsed_args.schedule)
+        self.services.requests().delete_schedule(schedule.id)
+        self.app.stdout.write(f"schedule {schedule.id} ({schedule.name}) is deleted\n")
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Return a field as the text of a cell, with a line for each part of it."""
+    if name == "runs":
+        return "\n".join(_view_line(run) for run in value)
+    if name == "last_run" and value:
+        return _view_line(value)
+    return cell(name, value)
+
+
+def _view_line(run: Mapping[str, Any]) -> str:
+    rest = [f"backup {run['backup_id']}" if run["backup_id"] else "", run["reason"]]
+    return ": ".join(text for text in (run["due_at"], run["status"], *rest) if text)
+
+
+def _fields(state: ScheduleState) -> dict[str, Any]:
+    """Return what a table shows of a schedule; empty values are left out there."""
+    schedule, timing = state.schedule, state.schedule.timing
+    finish = timing.finish_within
+    return {
+        "id": schedule.id,
+        "name": schedule.name,
+        "cluster": schedule.cluster,
+        "status": schedule.status.value,
+        "runs at": f"{timing.cron} in {timing.zone}",
+        "jitter": f"up to {count(timing.jitter, 'second')}" if timing.jitter else "",
+        "begins within": count(timing.begin_within, "second"),
+        "finishes within": "" if finish is None else count(finish, "second"),
+        "overlap": timing.overlap.value,
+        "missed": timing.missed.value,
+        "scope": scope_text(schedule.backup.scope),
+        "data centres": ", ".join(schedule.backup.data_centers),
+        "next run": _next(state),
+        "due": _due(state),
+        "last runs": "\n".join(_run_line(run) for run in state.runs),
+    }
+
+
+def _next(state: ScheduleState) -> str:
+    if state.next_run_at is None:
+        paused = state.schedule.status is ScheduleStatus.PAUSED
+        return "none: the schedule is paused" if paused else "none: the expression has no more"
+    local = state.schedule.timing.timetable.local(state.next_run_at)
+    zone = state.schedule.timing.zone
+    if zone == "UTC":
+        return moment(state.next_run_at)
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone}, {moment(state.next_run_at)}"
+
+
+def _due(state: ScheduleState) -> str:
+    if state.due_since is None:
+        return ""
+    cause = "a conductor begins it with its next look"
+    if state.waiting_for:
+        cause = f"waits for the end of backup {state.waiting_for}"
+    return f"since {moment(state.due_since)}: {cause}"
+
+
+def _run_line(run: ScheduleRun) -> str:
+    end = f" at {moment(run.finished_at)}" if run.finished_at and run.backup_id else ""
+    if run.status is RunStatus.RUNNING:
+        end = " now"
+    kind = "requested" if run.manual else "planned"
+    parts = [
+        f"{moment(run.planned_at)} ({kind}): {run.status.value}{end}",
+        f"backup {run.backup_id}" if run.backup_id else "",
+        run.reason,
+    ]
+    return ", ".join(text for text in parts if text)
