@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import magnetodb_backup.api
+from magnetodb_backup.domain import concurrency
 from magnetodb_backup.domain.backup import status
 from magnetodb_backup.domain.restore import records as restores
 
@@ -38,6 +39,41 @@ def _states(table: Mapping[Any, Mapping[str, Any]]) -> str:
         for event, new in transitions.items()
     ]
     return _table(("State", "What happens", "Next state"), rows)
+
+
+def _concurrency() -> str:
+    """Return a row for each pair of works, with the outcome for each relation."""
+    rows = [
+        (
+            first.value,
+            second.value,
+            *(found.of(relation).value for relation in concurrency.Relation),
+        )
+        for first, others in concurrency.RULES.items()
+        for second, found in others.items()
+    ]
+    relations = [relation.value for relation in concurrency.Relation]
+    return _table(("What runs", "What is asked for", *relations), rows)
+
+
+def _catalogue(runs: list[dict[str, Any]]) -> str:
+    """Return the newest run's table."""
+    newest = runs[-1]
+    rows = [
+        (
+            f"``{name}``",
+            f"{cost['seconds']:.1f}",
+            f"{cost['cpu']:.1f}",
+            f"{(cost['peak_memory'] - cost['memory_before']) / 1e6:.0f}",
+            str(cost["requests"]),
+        )
+        for name, cost in newest["steps"].items()
+    ]
+    header = ("What", "Seconds", "CPU seconds", "MB added", "Requests to the store")
+    return (
+        f"{newest['backups']:,} backups of {newest['nodes']} nodes, {newest['delay'] * 1000:g} ms "
+        f"for a request. {_run(newest)}{_table(header, rows)}"
+    )
 
 
 def _api() -> str:
@@ -167,7 +203,10 @@ def setup(app: Any) -> None:
     made = Path(app.srcdir) / "reference"
     (made / "states.inc").write_text(_states(status.TRANSITIONS))
     (made / "restore-states.inc").write_text(_states(restores.TRANSITIONS))
+    (made / "concurrency.inc").write_text(_concurrency())
     (made / "api.inc").write_text(_api())
+    runs = json.loads((made / "performance" / "catalogue-runs.json").read_text())
+    (made / "performance-catalogue.inc").write_text(_catalogue(runs))
     runs = json.loads((made / "performance" / "runs.json").read_text())
     (made / "performance.inc").write_text(_performance(runs))
     for name, tell in (("restore", _downloads), ("readable", _readable)):

@@ -97,7 +97,7 @@ class List(ListCommand):
     noun = "backup"
     columns: tuple[str, ...] = (
         "id", "name", "cluster", "data_centers", "status", "created_at", "files", "bytes",
-        "bytes_uploaded",
+        "bytes_uploaded", "waiting_for",
     )  # fmt: skip
     of_deleted = ("deleted_at", "undelete_until")
     lists = frozenset({"data_centers"})
@@ -118,11 +118,14 @@ class List(ListCommand):
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         backups = self.services.database().backups.list(
-            **self.chosen(parsed_args), sort=parsed_args.sort, include_deleted=parsed_args.all
+            **self.chosen(parsed_args),
+            sort=parsed_args.sort,
+            include_deleted=parsed_args.all,
+            brief=True,
         )
         if parsed_args.all or parsed_args.status == BackupStatus.DELETED.value:
-            self.columns = (*self.columns, *self.of_deleted)
-        return self.rows(backup_view(backup) for backup in backups)
+            self.columns = (*self.columns[:-1], *self.of_deleted, self.columns[-1])
+        return self.rows(parsed_args, (backup_view(backup) for backup in backups))
 
 
 class Show(BackupCommand):

@@ -91,12 +91,15 @@ class List(ListCommand):
     """List restores and plans of restores, newest first."""
 
     noun = "restore"
-    columns = ("id", "backup_id", "cluster", "status", "phase", "created_at", "finished_at")
+    columns = (
+        "id", "backup_id", "cluster", "status", "phase", "created_at", "finished_at",
+        "waiting_for",
+    )  # fmt: skip
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         restores = self.services.database().restores.list(**self.chosen(parsed_args))
-        return self.rows(restore_view(restore) for restore in restores)
+        return self.rows(parsed_args, (restore_view(restore) for restore in restores))
 
 
 class Show(_OnRestore):

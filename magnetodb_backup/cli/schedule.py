@@ -163,7 +163,7 @@ class List(ListCommand):
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         states = self.services.database().schedules.list(**self.chosen(parsed_args))
-        return self.rows(_listed(schedule_view(state)) for state in states)
+        return self.rows(parsed_args, (_listed(schedule_view(state)) for state in states))
 
 
 def _listed(view: dict[str, Any]) -> dict[str, Any]:

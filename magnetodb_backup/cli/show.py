@@ -19,6 +19,7 @@ from magnetodb_backup.cli.summary import Summary
 from magnetodb_backup.cli.units import size
 
 _STRUCTURED = ("json", "yaml")
+_WAITS = "waiting_for"  # a long text, of few records
 
 
 class _Size(FormattableColumn[int]):
@@ -66,9 +67,13 @@ class ListCommand(ServiceCommand, Lister):
             name: getattr(parsed_args, name) for name in ("limit", "marker", "status", "cluster")
         }
 
-    def rows(self, views: Iterable[Mapping[str, Any]]) -> Any:
-        """Return columns and rows for cliff."""
-        return self.columns, [tuple(self._column(c, v[c]) for c in self.columns) for v in views]
+    def rows(self, parsed_args: Namespace, views: Iterable[Mapping[str, Any]]) -> Any:
+        """Return columns and rows for cliff; a table has no column of waits if nothing waits."""
+        rows = [tuple(self._column(c, v[c]) for c in self.columns) for v in views]
+        in_table = parsed_args.formatter == "table" and not parsed_args.columns
+        if in_table and self.columns[-1] == _WAITS and not any(row[-1] for row in rows):
+            return self.columns[:-1], [row[:-1] for row in rows]
+        return self.columns, rows
 
     def _column(self, name: str, value: Any) -> Any:
         if name in self.sizes:

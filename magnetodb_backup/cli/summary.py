@@ -172,6 +172,7 @@ def backup_fields(
         "status": backup.status.value,
         "step": backup.phase if running else "",
         "error": backup.error,
+        "waiting for": backup.waiting_for,
         "notes": "\n".join(backup.notes),
         "scope": scope_text(backup.scope),
         "data centres": ", ".join(backup.data_centers),

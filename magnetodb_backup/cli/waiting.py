@@ -112,7 +112,7 @@ class Waiter:
             steps=lambda: steps_of_backup(backups.get(backup_id)),
             read=lambda: backups.get(backup_id),
             nodes=lambda: [of_node_backup(n) for n in backups.node_backups(backup_id)],
-            ended=lambda backup: _ENDS_OF_BACKUP.get(backup.status),
+            ended=self._end_of_backup,
         )
 
     def restore(self, restore_id: str) -> Restore:
@@ -130,6 +130,12 @@ class Waiter:
             ended=self._end_of_restore,
             warnings=_warnings,
         )
+
+    def _end_of_backup(self, backup: Backup) -> State | None:
+        end = _ENDS_OF_BACKUP.get(backup.status)
+        if end is None and backup.waiting_for:
+            self._write_once(f"backup {backup.id}: {backup.waiting_for}")
+        return end
 
     def _end_of_restore(self, restore: Restore) -> State | None:
         end = _ENDS_OF_RESTORE.get(restore.status)

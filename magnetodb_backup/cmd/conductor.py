@@ -25,6 +25,7 @@ from magnetodb_backup.conductor.definition import (
 )
 from magnetodb_backup.conductor.loop import ConductorService, JobLoop
 from magnetodb_backup.conductor.ownership import Ownership
+from magnetodb_backup.conductor.pruning import Pruner, PruningSettings
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.conductor.schedules import ScheduleLoop
 from magnetodb_backup.database import Database
@@ -81,6 +82,8 @@ def make_conductor(
         concurrent_jobs=conf.conductor.concurrent_jobs,
         stopping=stopping,
     )
+    pruning = PruningSettings(conf.conductor.prune_steps_after, conf.conductor.prune_jobs_after)
+    loop.also(Pruner(database, pruning).look)
     schedules = ScheduleLoop(
         database, loop.wake, interval=conf.conductor.schedule_interval, stopping=stopping
     )

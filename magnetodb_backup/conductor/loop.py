@@ -6,20 +6,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
+from magnetodb_backup.conductor.waiting import Waiting
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, SubjectKind
+from magnetodb_backup.domain.jobs import Fence, Job
 from magnetodb_backup.domain.restore.records import RestoreStatus, keeps_fetched_files
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import BackupError, Conflict, NotFound
 
 LOG = logging.getLogger(__name__)
-_OWN_NAMES = (JobKind.BACKUP, JobKind.RESTORE)  # others are about a backup
 
 
 class JobLoop:
@@ -42,6 +42,8 @@ class JobLoop:
         self._database, self._ownership, self._runner = database, ownership, runner
         self._name, self._poll_interval = name, poll_interval
         self._stopping = stopping
+        self._also: list[Callable[[], None]] = []
+        self._waiting = Waiting(database, runner.definition)
         self._woken = threading.Event()
         background = max(1, concurrent_jobs // 2)
         self._slots = {
@@ -52,6 +54,10 @@ class JobLoop:
         self._running: set[str] = set()
         self._unknown: set[str] = set()
         self._trouble = ""
+
+    def also(self, work: Callable[[], None]) -> None:
+        """Call ``work`` at each look, after the jobs; it must return soon."""
+        self._also.append(work)
 
     def wake(self) -> None:
         """Look for jobs now instead of at the end of the interval."""
@@ -85,8 +91,7 @@ class JobLoop:
             self._woken.clear()
             try:
                 self._database.nodes.conductor_seen(self._name)
-                for job in self._database.jobs.unfinished():
-                    self._take(job)
+                self._look()
                 self._trouble = ""
             except BackupError as error:
                 if str(error) != self._trouble:
@@ -98,13 +103,27 @@ class JobLoop:
         self._pool.shutdown(wait=True)
         self._ownership.stop()
 
-    def _take(self, job: Job) -> None:
+    def _look(self) -> None:
+        """Take the jobs that can be taken, and show what the others wait for."""
+        queued: list[Job] = []
+        crowded: list[Job] = []
+        for job in self._database.jobs.unfinished():
+            self._take(job, queued, crowded)
+        self._waiting.show(queued, crowded)
+        for work in self._also:
+            work()
+
+    def _take(self, job: Job, queued: list[Job], crowded: list[Job]) -> None:
+        """Claim a job and run it; add it to one of the lists if it has to wait."""
         definition = self._runner.definition(job.kind)
         if definition is None:
             self._leave_unknown(job)
             return
         slots = self._slots[definition.background]
-        if job.id in self._running or not slots.acquire(blocking=False):
+        if job.id in self._running:
+            return
+        if not slots.acquire(blocking=False):
+            crowded.append(job)
             return
         with contextlib.ExitStack() as otherwise:
             otherwise.callback(slots.release)
@@ -113,24 +132,11 @@ class JobLoop:
             with contextlib.suppress(Conflict):  # the job has ended since it was listed
                 claimed = self._ownership.claim(job, exclusive=exclusive)
                 if claimed is None and exclusive:
-                    self._show_waiting(job)
+                    queued.append(job)
                 elif claimed is not None:
                     otherwise.pop_all()
                     self._running.add(job.id)
                     self._pool.submit(self._run, *claimed, slots)
-
-    def _show_waiting(self, job: Job) -> None:
-        """Show in a restore's record which other job of its cluster it waits for."""
-        if job.subject.kind is not SubjectKind.RESTORE or job.status is JobStatus.RUNNING:
-            return
-        for other in self._database.jobs.unfinished():
-            if other.id == job.id and other.status is JobStatus.RUNNING:
-                return  # another conductor has claimed it
-            definition = self._runner.definition(other.kind)
-            holds = other.status is JobStatus.RUNNING and other.cluster == job.cluster
-            if holds and definition is not None and definition.exclusive:
-                _show_waiting(self._database, job.subject.id, other)
-                return
 
     def _leave_unknown(self, job: Job) -> None:
         if job.id not in self._unknown:
@@ -157,22 +163,6 @@ class JobLoop:
             slots.release()
             if ended:  # what fails at once must not be tried again at once
                 self.wake()
-
-
-def _show_waiting(database: Database, restore_id: str, other: Job) -> None:
-    """Note in the record of a restore that it waits for ``other``."""
-    text = f"waits for {_named(other)} of this cluster"
-    restore = database.restores.get(restore_id)
-    if restore.status is RestoreStatus.RESTORING and restore.waiting_for != text:
-        database.restores.update(restore_id, waiting_for=text)
-
-
-def _named(job: Job) -> str:
-    """Return the job as a text that names its subject, unless that is the cluster."""
-    if job.subject.kind is SubjectKind.CLUSTER:
-        return f"the {job.kind}"
-    what = job.kind if job.kind in _OWN_NAMES else f"{job.kind} of backup"
-    return f"{what} {job.subject.id}"
 
 
 class Server(Protocol):

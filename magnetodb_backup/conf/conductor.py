@@ -111,4 +111,23 @@ OPTS = [
         help="Maximum number of jobs that run at the same time. Verifications do not count: half "
         "as many of them, at least one, run beside the others.",
     ),
+    cfg.FloatOpt(
+        "prune_steps_after",
+        default=2592000.0,
+        min=0,
+        max=3153600000,
+        help="Time in seconds after the end of a job when the stored results of its steps are "
+        "removed from the database. They serve to continue a job, so an ended one does not need "
+        "them. 0 means that they stay.",
+    ),
+    cfg.FloatOpt(
+        "prune_jobs_after",
+        default=34560000.0,
+        min=0,
+        max=3153600000,
+        help="Time in seconds after its end when a job is removed from the database, and the "
+        "record of a backup that is DELETED, CREATE_FAILED or CANCELLED, or of a restore. The "
+        "newest job of each kind about a backup or another subject stays as long as its record. "
+        "The records of other backups always stay. 0 means that all stay.",
+    ),
 ]

@@ -14,6 +14,7 @@ from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
 from magnetodb_backup.database.proofs import ProofStore
+from magnetodb_backup.database.pruning import PruningStore
 from magnetodb_backup.database.restores import RestoreStore
 from magnetodb_backup.database.retention import RetentionStore
 from magnetodb_backup.database.schedules import ScheduleStore
@@ -32,6 +33,7 @@ __all__ = [
     "NodeStore",
     "OwnershipStore",
     "ProofStore",
+    "PruningStore",
     "RestoreStore",
     "RetentionStore",
     "ScheduleStore",
@@ -49,6 +51,7 @@ class Database:
         self.deletions = DeletionStore(transactions, clock)
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
+        self.pruning = PruningStore(transactions, clock)
         self.restores = RestoreStore(transactions)
         self.schedules = ScheduleStore(transactions, clock)
         self.scheduling = SchedulingStore(transactions, clock)

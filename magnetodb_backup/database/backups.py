@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.findings import forget_objects
@@ -22,6 +22,7 @@ from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
 from magnetodb_backup.domain.backup.records import (
     Backup,
+    BackupOutline,
     BackupRequest,
     CommittedBackup,
     NodeBackup,
@@ -41,22 +42,26 @@ BACKUPS = Rows(
     frozenset(
         {
             "phase", "selection", "coverage", "skew_ms", "files", "bytes",
-            "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures", "notes",
+            "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures", "notes", "waiting_for",
         }
     ),
 )  # fmt: skip
 UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 _COMMITTED = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
 _NO_READERS = (JobKind.BACKUP, JobKind.DELETION, JobKind.UNDELETION)
+_LONG = frozenset({"selection", "scope", "coverage", "notes", "error"})
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
+_FIELDS = tuple(f.name for f in fields(Backup))
 
 
-def as_backup(row: BackupRow, *, with_selection: bool = True) -> Backup:
-    """Return a row as a record."""
-    left_out = () if with_selection else ("selection",)
-    values = {f.name: getattr(row, f.name) for f in fields(Backup) if f.name not in left_out}
-    lists = {name: tuple(values[name] or ()) for name in ("notes", "data_centers")}
-    return Backup(**{**values, **lists, "status": BackupStatus(row.status)})
+def as_backup(row: Any, without: Collection[str] = ()) -> Backup:
+    """Return a row, or its columns except those ``without``, as a record."""
+    values = {name: getattr(row, name) for name in _FIELDS if name not in without}
+    values.setdefault("scope", {})
+    for name in {"notes", "data_centers"} - set(without):
+        values[name] = tuple(values[name] or ())
+    values["status"], values["waiting_for"] = BackupStatus(row.status), row.waiting_for or ""
+    return Backup(**values)
 
 
 def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
@@ -158,25 +163,56 @@ class BackupStore:
         return self._transactions.write(work, serializable=True)
 
     def learn(self, backup: Backup, nodes: Sequence[NodeBackup]) -> bool:
-        """Record a backup that the store has, without a job, unless there is a record of its ID.
+        """Record one backup as ``learn_all`` does; return whether it was new."""
+        return bool(self.learn_all([(backup, nodes)]))
 
-        Return whether it was new. An existing record is not changed, with any status. The name may
-        be that of another backup too, because no user chooses it now.
+    def learn_all(self, found: Sequence[tuple[Backup, Sequence[NodeBackup]]]) -> frozenset[str]:
+        """Record backups that the store has, without jobs, unless there is a record of their ID.
 
-        :raises InvalidValue: if the database cannot store it.
+        Return the IDs of those that were new. An existing record is not changed, with any status.
+        A name may be that of another backup too, because no user chooses it now.
+
+        :raises InvalidValue: if the database cannot store one of them; then it stores none.
         """
-        check_backup_name(backup.name)
+        for backup, _ in found:
+            check_backup_name(backup.name)
 
-        def work(session: Session) -> bool:
-            if session.get(BackupRow, backup.id) is not None:
-                return False
-            values = {f.name: getattr(backup, f.name) for f in fields(Backup)}
-            session.add(BackupRow(**{**values, "status": backup.status.value}))
-            for node in nodes:
-                self._nodes.merge(session, node)
-            return True
+        def work(session: Session) -> frozenset[str]:
+            ids = [backup.id for backup, _ in found]
+            known = set(session.scalars(select(BackupRow.id).where(BackupRow.id.in_(ids))))
+            new = {backup.id: (backup, nodes) for backup, nodes in found if backup.id not in known}
+            rows = [
+                {**{name: getattr(b, name) for name in _FIELDS}, "status": b.status.value}
+                for b, _ in new.values()
+            ]
+            if rows:
+                session.execute(insert(BackupRow), rows)
+                self._nodes.replace(session, {id_: nodes for id_, (_, nodes) in new.items()})
+            return frozenset(new)
 
         return self._transactions.write(work, serializable=True)
+
+    def outlines(self, cluster: str) -> dict[str, BackupOutline]:
+        """Return what identifies the cluster's backups of any status, by ID."""
+
+        def work(session: Session) -> dict[str, BackupOutline]:
+            columns = [getattr(BackupRow, f.name) for f in fields(BackupOutline)]
+            rows = session.execute(select(*columns).where(BackupRow.cluster == cluster))
+            return {
+                row.id: BackupOutline(**{**row._mapping, "status": BackupStatus(row.status)})
+                for row in rows
+            }
+
+        return self._transactions.run(work)
+
+    def clusters(self) -> tuple[str, ...]:
+        """Return the names of the clusters that have complete backups."""
+
+        def work(session: Session) -> tuple[str, ...]:
+            query = select(BackupRow.cluster).where(BackupRow.status.in_(_COMMITTED))
+            return tuple(session.scalars(query.distinct().order_by(BackupRow.cluster)))
+
+        return self._transactions.run(work)
 
     def get(self, backup_id: str) -> Backup:
         """Return the backup with exactly this ID; NotFound otherwise."""
@@ -206,10 +242,12 @@ class BackupStore:
         cluster: str | None = None,
         sort: str = "created_at:desc",
         include_deleted: bool = False,
+        brief: bool = False,
     ) -> tuple[Backup, ...]:
         """Return backups, sorted by ``key`` or ``key:asc|desc``, after the backup ``marker``.
 
-        They have no selection: those of a page may name a million tables.
+        They have no selection: those of a page may name a million tables. ``brief`` ones have
+        neither scope, coverage, notes nor error, which may name many tables or nodes too.
 
         :raises InvalidValue: for a sort key, status or marker that does not exist, or a limit
             below 1.
@@ -223,6 +261,7 @@ class BackupStore:
             )
         hidden = status is None and not include_deleted
         others = [BackupRow.status != BackupStatus.DELETED.value] if hidden else []
+        without = _LONG if brief else frozenset({"selection"})
 
         def work(session: Session) -> tuple[Backup, ...]:
             rows = BACKUPS.page(
@@ -231,9 +270,9 @@ class BackupStore:
                 *others,
                 key=key,
                 descending=direction == "desc",
-                without=[BackupRow.selection],
+                without=without,
             )
-            return tuple(as_backup(row, with_selection=False) for row in rows)
+            return tuple(as_backup(row, without) for row in rows)
 
         return self._transactions.run(work)
 
@@ -254,7 +293,7 @@ class BackupStore:
             row.status, row.error = status.value, error
             BACKUPS.set(row, values)
             if status in _ENDS:  # a deletion is no other end of the backup
-                row.finished_at = row.finished_at or row.updated_at
+                row.finished_at, row.waiting_for = row.finished_at or row.updated_at, ""
                 record_outcome(session, backup_id, status, error, row.updated_at)
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)

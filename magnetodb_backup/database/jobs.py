@@ -7,16 +7,22 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import ownership
 from magnetodb_backup.database.backups import BACKUPS, UNFINISHED, unfinished_about
-from magnetodb_backup.database.models import JobRow, JobStepRow
+from magnetodb_backup.database.models import BackupRow, JobRow, JobStepRow, RestoreRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.jobs import Fence, Job, JobStatus, Resource, Subject, SubjectKind
 from magnetodb_backup.errors import Conflict, NotFound
+
+# The records that show what their jobs wait for.
+_SUBJECTS: dict[str, type[BackupRow | RestoreRow]] = {
+    SubjectKind.BACKUP.value: BackupRow,
+    SubjectKind.RESTORE.value: RestoreRow,
+}
 
 
 def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -183,6 +189,18 @@ class JobStore:
             return row.record()
 
         return self._transactions.write(work)
+
+    def show_waiting(self, job_id: str, text: str) -> None:
+        """Show in the record of a backup or restore what its job, still PENDING, waits for."""
+
+        def work(session: Session) -> None:
+            job = _row(session, job_id, lock=True)
+            row = _SUBJECTS.get(job.subject_kind)
+            if row is not None and job.status == JobStatus.PENDING.value:
+                values = {"waiting_for": text, "updated_at": now()}
+                session.execute(update(row).where(row.id == job.subject_id).values(values))
+
+        self._transactions.write(work)
 
     def next_round(self, job_id: str) -> Job:
         """Begin the next round: no step of it has a result yet."""

@@ -130,6 +130,7 @@ class BackupRow(RecordRow):
     __tablename__ = "backups"
     __table_args__ = (
         Index("ix_backups_created_at", "created_at", "id"),
+        Index("ix_backups_cluster", "cluster", "created_at", "id"),
         Index("ix_backups_name", "name"),
         Index("ix_backups_status", "status", "cluster"),
         Base.__table_args__,
@@ -151,6 +152,7 @@ class BackupRow(RecordRow):
     figures: Mapped[bool] = mapped_column(Boolean, server_default=false())
     notes: Mapped[Any] = mapped_column(Document, nullable=True)
     data_centers: Mapped[Any] = mapped_column(Document, nullable=True)
+    waiting_for: Mapped[str | None] = mapped_column(_LONG_TEXT, nullable=True)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     undelete_until: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
@@ -253,6 +255,7 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_subject", "subject_kind", "subject_id"),
         Index("ix_jobs_status", "status"),
+        Index("ix_jobs_ended", "status", "updated_at"),
         Base.__table_args__,
     )
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import enum
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select, and_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy import ColumnElement, Select, delete, insert, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from magnetodb_backup.database.models import ListedRow, NodeRecordRow
 from magnetodb_backup.database.session import Transactions
@@ -96,34 +96,43 @@ class Rows(Generic[Row]):
         *others: Any,
         key: str,
         descending: bool,
-        without: Sequence[InstrumentedAttribute[Any]] = (),
-    ) -> Iterator[Row]:
-        """Yield the rows of a page, sorted by a column; ``others`` are more conditions.
+        without: Collection[str] = (),
+    ) -> Iterator[Any]:
+        """Yield what a page has, sorted by a column; ``others`` are more conditions.
 
-        The columns ``without`` are not read unless they are asked for.
+        Each has the columns of a row as attributes, except those ``without``, which are not read.
 
         :raises InvalidValue: for a marker that does not exist.
         """
         id_: InstrumentedAttribute[str] = self.row.id
         column: InstrumentedAttribute[Any] = getattr(self.row, key)
-        query: Select[Any] = select(self.row).where(*others)
+        columns = [c for c in self.row.__mapper__.columns if c.key not in without]
+        query: Select[Any] = select(*columns).where(*others)
         if page.status is not None:
             query = query.where(self.row.status == page.status)
         if page.cluster is not None:
             query = query.where(self.row.cluster == page.cluster)
         if page.marker is not None:
-            last = session.get(self.row, page.marker)
-            if last is None:
-                raise InvalidValue(
-                    f"marker {page.marker!r} is no {self.noun}; use the last one's ID"
-                )
-            later = operator.lt if descending else operator.gt
-            value = getattr(last, key)
-            same = and_(column == value, later(id_, last.id))
-            query = query.where(or_(later(column, value), same))
+            query = query.where(*self._after(session, page.marker, column, descending=descending))
         order = [c.desc() if descending else c for c in (column, id_)]
-        query = query.options(*(defer(column) for column in without))
-        yield from session.scalars(query.order_by(*order).limit(page.limit))
+        yield from session.execute(query.order_by(*order).limit(page.limit))
+
+    def _after(
+        self,
+        session: Session,
+        marker: str,
+        column: InstrumentedAttribute[Any],
+        *,
+        descending: bool,
+    ) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions of what follows the marker, the first one for the index."""
+        id_: InstrumentedAttribute[str] = self.row.id
+        last = session.execute(select(column).where(id_ == marker)).first()
+        if last is None:
+            raise InvalidValue(f"marker {marker!r} is no {self.noun}; use the last one's ID")
+        (value,) = last
+        later, not_before = (operator.lt, operator.le) if descending else (operator.gt, operator.ge)
+        return not_before(column, value), or_(later(column, value), later(id_, marker))
 
     def check_updatable(self, values: Mapping[str, Any]) -> None:
         """Refuse values that carry state.
@@ -171,6 +180,18 @@ class NodeParts(Generic[NodeRow, NodeRecord]):
     def put(self, node: NodeRecord) -> None:
         """Write a node's part over the stored one."""
         self._transactions.write(lambda session: self.merge(session, node))
+
+    def replace(self, session: Session, parts: Mapping[str, Sequence[Any]]) -> None:
+        """Write the nodes' parts of several backups or restores over all that are stored."""
+        key = getattr(self._row, self._key)
+        session.execute(delete(self._row).where(key.in_(parts)))
+        rows = [
+            {self._key: id_, "host_id": node.host_id, "record": asdict(node)}
+            for id_, nodes in parts.items()
+            for node in nodes
+        ]
+        if rows:
+            session.execute(insert(self._row), rows)
 
     def merge(self, session: Session, node: Any) -> None:
         """Write a node's part in a transaction."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -32,8 +32,12 @@ RESTORES = Rows(
 )
 
 
-def _restore(row: RestoreRow) -> Restore:
-    values = {f.name: getattr(row, f.name) for f in fields(Restore)}
+_LONG = frozenset({"plan", "tables", "checks"})
+
+
+def _restore(row: Any, without: Collection[str] = ()) -> Restore:
+    """Return a row, or its columns except those ``without``, as a record."""
+    values = {f.name: getattr(row, f.name) for f in fields(Restore) if f.name not in without}
     values["waiting_for"] = row.waiting_for or ""
     status, request = RestoreStatus(row.status), RestoreRequest.from_json(row.request)
     return Restore(**{**values, "status": status, "request": request})
@@ -106,14 +110,16 @@ class RestoreStore:
     ) -> tuple[Restore, ...]:
         """Return restores, newest first, after the restore ``marker``.
 
+        They have neither plan, tables nor checks: those of a page may name a million tables.
+
         :raises InvalidValue: for a status or marker that does not exist, or a limit below 1.
         """
         page = Page(limit, marker, status, cluster)
         RESTORES.check_page(page)
 
         def work(session: Session) -> tuple[Restore, ...]:
-            rows = RESTORES.page(session, page, key="created_at", descending=True)
-            return tuple(_restore(row) for row in rows)
+            rows = RESTORES.page(session, page, key="created_at", descending=True, without=_LONG)
+            return tuple(_restore(row, _LONG) for row in rows)
 
         return self._transactions.run(work)
 

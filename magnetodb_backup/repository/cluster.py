@@ -30,6 +30,16 @@ from magnetodb_backup.storage.driver import StorageDriver
 LOG = logging.getLogger(__name__)
 
 
+def parsed_commit(backup_id: str, text: bytes) -> tuple[BackupManifest, StoredObject]:
+    """Return the backup manifest with this text, and its name, size and digest in the store.
+
+    :raises FormatProblem: if it is malformed, or of an unknown format version.
+    """
+    name = layout.manifest_name(backup_id)
+    stored = StoredObject(name, len(text), hashlib.sha256(text).hexdigest())
+    return parse_backup_manifest(text, name), stored
+
+
 class ClusterRepository:
     """Reads and writes the container ``<prefix>.<cluster>``.
 
@@ -146,16 +156,20 @@ class ClusterRepository:
         :raises NotFound: if the backup was never committed or is deleted.
         :raises FormatProblem: if it is malformed, or of an unknown format version.
         """
-        name = layout.manifest_name(backup_id)
+        return parsed_commit(backup_id, self.read_commit_text(backup_id))
+
+    def read_commit_text(self, backup_id: str) -> bytes:
+        """Return the text of a backup's manifest.
+
+        :raises NotFound: if the backup was never committed or is deleted.
+        """
         try:
-            body = self._read(name)
+            return self._read(layout.manifest_name(backup_id))
         except NotFound:
             raise NotFound(
                 f"the store has no manifest of backup {backup_id}: it was not committed, or it "
                 "was deleted"
             ) from None
-        stored = StoredObject(name, len(body), hashlib.sha256(body).hexdigest())
-        return parse_backup_manifest(body, name), stored
 
     def read_deleted(self, backup_id: str) -> DeletedManifest:
         """Return the manifest of a deleted backup, which is kept so that it can be undeleted.

@@ -5,29 +5,36 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest
 from magnetodb_backup.errors import FormatProblem, NotFound, Permanent
-from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.cluster import ClusterRepository, parsed_commit
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.format.deleted import DeletedManifest
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
+READERS = 8  # manifests that are read at the same time
+Used = TypeVar("Used")
 
 
 @dataclass(frozen=True)
 class StoredBackup:
-    """A committed backup; ``manifest_sha256`` is the digest of the stored manifest.
+    """A committed backup; SHA-256 and size in bytes are those of the stored manifest.
 
     ``deleted`` is what the store keeps of a deleted one, so that it can be undeleted.
     """
 
     manifest: BackupManifest
     manifest_sha256: str
+    manifest_size: int
     deleted: DeletedManifest | None = None
 
 
@@ -44,12 +51,12 @@ class UnreadableBackup:
     absent: bool = False
 
 
-@dataclass(frozen=True)
 class StoredBackups:
     """The backups below a prefix; each call reads the store."""
 
-    driver: StorageDriver
-    prefix: str
+    def __init__(self, driver: StorageDriver, prefix: str, *, readers: int = READERS) -> None:
+        self.driver, self.prefix, self._readers = driver, prefix, readers
+        self._parsing = threading.Lock()
 
     def clusters(self) -> Iterator[str]:
         """Yield the names of all clusters with a container."""
@@ -58,55 +65,116 @@ class StoredBackups:
             if cluster is not None:
                 yield cluster
 
+    def ids(self, cluster: str) -> Iterator[str]:
+        """Yield the IDs that the store lists objects of, committed or deleted or not, in order.
+
+        Of a deleted backup, the manifest that was set aside is such an object. The listings are
+        short: they have no objects.
+        """
+        repository = self._repository(cluster)
+        listed = heapq.merge(repository.ids_with_objects(), repository.deleted_ids())
+        return (backup_id for backup_id, _ in groupby(listed))
+
     def backups(self, cluster: str) -> Iterator[StoredBackup | UnreadableBackup]:
-        """Yield every listed backup of a cluster, reading one manifest at a time.
+        """Yield every listed backup of a cluster.
 
         Deleted ones are among them until they are purged. What the store has of a backup that was
         not committed is passed over.
         """
-        repository = self._repository(cluster)
-        listed = heapq.merge(repository.ids_with_objects(), repository.deleted_ids())
-        for backup_id, _ in groupby(listed):
-            found = self.backup(cluster, backup_id)
-            if isinstance(found, StoredBackup) or repository.lists_manifest(backup_id):
+        for found in self.listed(cluster, self.ids(cluster), lambda backup: backup):
+            if found is not None:
                 yield found
+
+    def listed(
+        self, cluster: str, ids: Iterable[str], use: Callable[[StoredBackup], Used]
+    ) -> Iterator[Used | UnreadableBackup | None]:
+        """Yield what ``use`` returns for each of these backups, in their order.
+
+        Several manifests are read at the same time, but only one is parsed and used: a large one
+        takes a hundred megabytes until ``use``, called by the reading thread, returns the part of
+        it that is needed. It is None for a backup that was not committed, and is not listed so.
+        Deleted ones are given to ``use`` too.
+        """
+        repository = self._repository(cluster)
+
+        def read(backup_id: str) -> Used | UnreadableBackup | None:
+            found = self._used(cluster, backup_id, use)
+            if isinstance(found, UnreadableBackup) and not repository.lists_manifest(backup_id):
+                return None
+            return found
+
+        return _in_order(read, ids, self._readers)
+
+    def named(
+        self, cluster: str, ids: Iterable[str], use: Callable[[StoredBackup], Used]
+    ) -> Iterator[Used | UnreadableBackup]:
+        """Yield what ``listed`` does for backups that need not be listed."""
+        return _in_order(lambda id_: self._used(cluster, id_, use), ids, self._readers)
 
     def backup(self, cluster: str, backup_id: str) -> StoredBackup | UnreadableBackup:
         """Return one backup, listed or not; one with both manifests is not deleted."""
+        return self._used(cluster, backup_id, lambda backup: backup)
+
+    def _used(
+        self, cluster: str, backup_id: str, use: Callable[[StoredBackup], Used]
+    ) -> Used | UnreadableBackup:
+        repository = self._repository(cluster)
         try:
-            return self._committed(cluster, backup_id)
+            text = repository.read_commit_text(backup_id)
+            with self._parsing:
+                return use(_committed(cluster, backup_id, text))
         except NotFound as error:
             absent = UnreadableBackup(cluster, backup_id, str(error), absent=True)
         except Permanent as error:
             return UnreadableBackup(cluster, backup_id, str(error))
         try:
-            return self._deleted(cluster, backup_id)
+            deleted = repository.read_deleted(backup_id)
+            with self._parsing:
+                return use(_deleted(cluster, backup_id, deleted))
         except NotFound:
             return absent
         except Permanent as error:
             return UnreadableBackup(cluster, backup_id, str(error))
 
-    def _committed(self, cluster: str, backup_id: str) -> StoredBackup:
-        manifest, stored = self._repository(cluster).read_commit(backup_id)
-        return StoredBackup(_checked(manifest, cluster, backup_id, stored.name), stored.sha256)
-
-    def _deleted(self, cluster: str, backup_id: str) -> StoredBackup:
-        deleted = self._repository(cluster).read_deleted(backup_id)
-        name = layout.deleted_manifest_name(backup_id)
-        manifest = _checked(deleted.parsed(name), cluster, backup_id, name)
-        return StoredBackup(manifest, deleted.sha256, deleted)
-
     def _repository(self, cluster: str) -> ClusterRepository:
         return ClusterRepository(self.driver, self.prefix, cluster)
 
 
-def _checked(manifest: BackupManifest, cluster: str, backup_id: str, name: str) -> BackupManifest:
+def _committed(cluster: str, backup_id: str, text: bytes) -> StoredBackup:
+    manifest, stored = parsed_commit(backup_id, text)
+    _check(manifest, cluster, backup_id, stored.name)
+    return StoredBackup(manifest, stored.sha256, stored.size)
+
+
+def _deleted(cluster: str, backup_id: str, deleted: DeletedManifest) -> StoredBackup:
+    name = layout.deleted_manifest_name(backup_id)
+    manifest = deleted.parsed(name)
+    _check(manifest, cluster, backup_id, name)
+    return StoredBackup(manifest, deleted.sha256, len(deleted.text), deleted)
+
+
+def _check(manifest: BackupManifest, cluster: str, backup_id: str, name: str) -> None:
     if (manifest.backup_id, manifest.cluster) != (backup_id, cluster):
         raise FormatProblem(
             f"{name}: is the manifest of backup {manifest.backup_id} of cluster "
             f"{manifest.cluster!r}; another program copied it there"
         )
-    return manifest
+
+
+def _in_order(work: Callable[[str], Used], items: Iterable[str], threads: int) -> Iterator[Used]:
+    """Yield the results of ``work`` in the order of the items; so many are worked on at once."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="manifest") as pool:
+        running: deque[Future[Used]] = deque()
+        try:
+            for item in items:
+                running.append(pool.submit(work, item))
+                if len(running) >= threads:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for each in running:
+                each.cancel()
 
 
 def clusters(driver: StorageDriver, prefix: str) -> Iterator[str]:

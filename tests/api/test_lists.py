@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import event
 
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import backup_view
 from tests.api.conftest import Api, MakeApi
-from tests.unit.domain.samples import HIGHEST_TOKEN, HOST_ID, LOWEST_TOKEN, REPORT
+from tests.unit.domain.samples import BACKUP, HIGHEST_TOKEN, HOST_ID, LOWEST_TOKEN, REPORT
 
 S = BackupStatus
 
@@ -122,3 +124,44 @@ def test_nodes(api: Api) -> None:
     assert node["data_directories"][0] == {"path": "/data1", "free": 10, "total": 100}
     assert (unknown["host_id"], unknown["tokens"]) == (None, [])
     assert unknown["problem"] == "Cassandra does not answer"
+
+
+def test_trap_7_a_page_has_a_bound_in_bytes(api: Api) -> None:
+    """A listing outgrew the limit of a message: large records make a page end early."""
+    coverage = {f"keyspace{n}": {"status": "complete", "text": "x" * 1000} for n in range(1500)}
+    made = [api.backup(S.CREATED).id for _ in range(5)]
+    for id_ in made:
+        api.database.backups.update(id_, coverage=coverage)
+    path, listed = "/v1/backups?limit=1000", []
+    while path:
+        answer = api.call("GET", path)
+        assert len(answer.text) < 4.5 * 2**20
+        listed.append([backup["id"] for backup in answer.json["backups"]])
+        path = "".join(link["href"] for link in answer.json["links"])
+    assert listed == [made[:2:-1], made[2:0:-1], made[:1]]
+
+
+def test_trap_7_one_record_is_always_on_a_page(api: Api) -> None:
+    coverage = {"ks": {"status": "complete", "text": "x" * 5 * 2**20}}
+    first, second = (api.backup(S.CREATED).id for _ in range(2))
+    for id_ in (first, second):
+        api.database.backups.update(id_, coverage=coverage)
+    assert ids(pages(api, "/v1/backups")) == [second, first]
+
+
+def test_trap_7_a_page_reads_a_few_records_at_once(api: Api) -> None:
+    for number in range(3):
+        backups = [replace(BACKUP, id=str(uuid.uuid4()), name=f"{number}-{n}") for n in range(100)]
+        api.database.backups.learn_all([(backup, []) for backup in backups])
+    limits: list[int] = []
+
+    def record(*of_event: Any) -> None:
+        if "LIMIT" in of_event[2] and "FROM backups" in of_event[2]:
+            limits.append(of_event[3][-2] if "OFFSET" in of_event[2] else of_event[3][-1])
+
+    event.listen(api.database._engine, "before_cursor_execute", record)
+    assert len(api.get("/v1/backups?limit=250")["backups"]) == 250
+    event.remove(api.database._engine, "before_cursor_execute", record)
+    assert max(limits) <= 100
+    assert len(limits) == 3
+    assert len(ids(pages(api, "/v1/backups?limit=120"))) == 300

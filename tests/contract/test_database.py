@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
+from magnetodb_backup.domain.backup.records import Backup, BackupOutline, BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import TRANSITIONS, BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
@@ -86,6 +86,40 @@ def test_a_backup_is_learned_once_and_whole(database: Database) -> None:
     assert database.jobs.latest(Subject.backup(known.id), JobKind.BACKUP) is None
     assert database.backups.learn(replace(known, name="another"), []) is False
     assert database.backups.get(known.id) == known
+
+
+def test_many_are_learned_at_once(database: Database) -> None:
+    """All or none of a call; what is recorded stays as it is, with any status."""
+    before = recorded(database, "c", S.DELETED)
+    ids = [f"{n:08}-1111-4111-8111-111111111111" for n in range(150)]
+    backups = [replace(BACKUP, id=id_, selection={"tables": []}) for id_ in (*ids, before.id)]
+    found = [
+        (backup, [replace(NODE_BACKUP, backup_id=backup.id, host_id=h) for h in (MISSING, "h")])
+        for backup in backups
+    ]
+    with pytest.raises(InvalidValue, match="the name"):
+        database.backups.learn_all([*found, (replace(BACKUP, name="a\nb"), [])])
+    assert database.backups.list() == ()
+    assert database.backups.learn_all(found) == frozenset(ids)
+    assert database.backups.learn_all(found) == frozenset()
+    assert database.backups.get(before.id) == before
+    assert database.backups.node_backups(before.id) == ()
+    assert database.backups.get(ids[149]).selection == {"tables": []}
+    assert [n.host_id for n in database.backups.node_backups(ids[149])] == [MISSING, "h"]
+
+
+def test_outlines_are_of_one_cluster_and_any_status(database: Database) -> None:
+    deleted, made = recorded(database, "c", S.DELETED), recorded(database, "c", S.CREATED, "n")
+    recorded(database, "d", S.PARTIAL)
+    recorded(database, "e", S.CREATE_FAILED)
+    found = database.backups.outlines("c")
+    assert found == {
+        backup.id: BackupOutline(
+            backup.id, backup.name, "c", backup.status, backup.created_at, backup.manifest_sha256
+        )
+        for backup in (deleted, made)
+    }
+    assert database.backups.clusters() == ("c", "d")
 
 
 @pytest.mark.parametrize("status", list(BackupStatus))

@@ -13,8 +13,9 @@ from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, Subject
+from magnetodb_backup.domain.restore.records import RestoreRequest
 from magnetodb_backup.errors import Conflict, NotFound
-from tests.lab.catalogue import MISSING, Clock, job_of
+from tests.lab.catalogue import MISSING, Clock, job_of, recorded
 from tests.unit.domain.samples import MEMBER, REPORT
 
 
@@ -215,3 +216,30 @@ def test_conductors(timed: Database, clock: Clock) -> None:
     clock.now += 86400
     timed.nodes.conductor_seen("host:2")
     assert timed.nodes.conductors(10**6) == ("host:2",)  # the silent one is forgotten
+
+
+def test_only_a_job_without_an_owner_shows_what_it_waits_for(database: Database) -> None:
+    """Another conductor may claim it between the look and the text."""
+    complete = recorded(database, "c", BackupStatus.CREATED)
+    restore = database.restores.create(RestoreRequest(complete.id), str(uuid.uuid4()), "c", "c")
+    backup = recorded(database, "c")
+    verification = database.jobs.create(
+        JobKind.VERIFICATION, Subject.cluster("c"), "c", {}
+    )  # without a record that could show it
+    jobs = (restore.id, job_of(database, backup.id).id, verification.id)
+
+    def shown() -> tuple[str, str]:
+        return (
+            database.restores.get(restore.id).waiting_for,
+            database.backups.get(backup.id).waiting_for,
+        )
+
+    for job in jobs:
+        database.jobs.show_waiting(job, "ß" * 100_000)
+    assert shown() == ("ß" * 100_000,) * 2
+    for job in jobs[:2]:
+        database.jobs.show_waiting(job, "")
+        assert database.jobs.claim(job, "one", timeout=30) is not None
+        database.jobs.show_waiting(job, "too late")
+    assert shown() == ("", "")
+    assert database.backups.get(complete.id).waiting_for == ""

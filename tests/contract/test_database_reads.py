@@ -6,14 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import event, inspect
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.domain.backup.collection import KnownManifest
 from magnetodb_backup.domain.backup.records import BackupRequest, CommittedBackup, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.restore.records import RestoreRequest
+from tests.unit.domain.samples import BACKUP, TIME
 
 _IDS = [f"{n}1111111-1111-4111-8111-111111111111" for n in range(4)]
 
@@ -61,6 +65,105 @@ def test_the_newest_complete_backups_of_a_cluster(database: Database) -> None:
     assert database.backups.newest_committed("c", 5) == tuple(expected)
     assert database.backups.newest_committed("c", 1) == tuple(expected[:1])
     assert database.backups.newest_committed("other", 5) == ()
+
+
+def _many(database: Database, number: int) -> list[str]:
+    """Record so many complete backups of two clusters; return their IDs, newest first."""
+    ids = [f"{n:08}-1111-4111-8111-111111111111" for n in range(number)]
+    backups = [
+        replace(
+            BACKUP,
+            id=id_,
+            name=f"n{n % 7}",
+            cluster=f"c{n % 2}",
+            created_at=TIME + timedelta(minutes=n // 2),  # two of each moment
+            coverage={"ks": {"status": "complete"}},
+            notes=("a note",),
+        )
+        for n, id_ in enumerate(ids)
+    ]
+    for start in range(0, number, 100):
+        database.backups.learn_all([(b, []) for b in backups[start : start + 100]])
+    return ids[::-1]
+
+
+@pytest.mark.parametrize("sort", ["created_at", "created_at:desc", "name", "name:desc", "status"])
+def test_pages_have_each_backup_once(database: Database, sort: str) -> None:
+    ids = _many(database, 40)
+    found: list[str] = []
+    while page := database.backups.list(limit=7, sort=sort, marker=found[-1] if found else None):
+        found += [b.id for b in page]
+    assert found == [b.id for b in database.backups.list(sort=sort)]
+    assert sorted(found) == sorted(ids)
+
+
+def test_trap_7_a_page_reads_what_it_has(database: Database) -> None:
+    """Listing a year of backups took an hour: a page costs two statements, wherever it begins."""
+    ids = _many(database, 300)
+    with _statements(database) as seen:
+        found = database.backups.list(limit=10, marker=ids[250], cluster="c0")
+    assert [b.id for b in found] == [i for i in ids[251:] if int(i[:8]) % 2 == 0][:10]
+    selects = [s for s in seen if s.lstrip().startswith("SELECT")]
+    assert len(selects) == 2
+    assert "coverage" not in selects[0]  # the marker's row is not read whole
+
+
+def test_trap_7_a_brief_list_has_no_long_columns(database: Database) -> None:
+    _many(database, 3)
+    with _statements(database) as seen:
+        (first, *_) = database.backups.list(brief=True)
+    assert (first.coverage, first.scope, first.notes, first.error) == (None, {}, (), "")
+    for column in ("selection", "scope", "coverage", "notes", "backups.error"):
+        assert not any(column in statement for statement in seen), column
+
+
+def test_trap_7_a_list_of_restores_reads_no_plan(database: Database) -> None:
+    _many(database, 1)
+    request = RestoreRequest(database.backups.list()[0].id)
+    restore = database.restores.create(request, _IDS[0], "c", "c")
+    database.restores.update(restore.id, plan={"p": 1}, tables={"ks.t": "restored"})
+    with _statements(database) as seen:
+        (found,) = database.restores.list()
+    assert (found.plan, found.tables, found.id) == (None, {}, restore.id)
+    assert not any("plan" in statement for statement in seen)
+
+
+_QUERIES: dict[str, dict[str, Any]] = {
+    "all": {},
+    "one cluster": {"cluster": "c0"},
+    "a status": {"status": "CREATED", "cluster": "c0"},
+}
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("query", _QUERIES)
+def test_trap_7_lists_are_read_by_an_index(
+    database: Database, database_kind: str, query: str, marked: bool
+) -> None:
+    """SQLite tells how it reads; the indexes are the same in all databases."""
+    columns = [i["column_names"] for i in inspect(database._engine).get_indexes("backups")]
+    assert ["created_at", "id"] in columns
+    assert ["cluster", "created_at", "id"] in columns
+    if database_kind != "sqlite":
+        return
+    marker = _many(database, 20)[3] if marked else None
+    executed: list[tuple[str, Any]] = []
+
+    def record(*of_event: Any) -> None:
+        executed.append(of_event[2:4])
+
+    event.listen(database._engine, "before_cursor_execute", record)
+    database.backups.list(limit=5, marker=marker, **_QUERIES[query])
+    event.remove(database._engine, "before_cursor_execute", record)
+    with database._engine.begin() as connection:
+        statement, parameters = executed[-1]
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        plan = [str(row[-1]) for row in rows]
+    assert all("USING INDEX ix_backups_" in line for line in plan if "backups" in line), plan
+    if query != "a status":
+        assert not any("TEMP B-TREE" in line for line in plan), plan
+    if marked and query != "a status":
+        assert any("created_at<" in line for line in plan), plan
 
 
 def test_manifests_of_a_node(database: Database) -> None:

@@ -63,6 +63,7 @@ class Owned:
 
 Write = Callable[[Database, Owned], object]
 WRITES: dict[str, Write] = {
+    "jobs.show_waiting": lambda d, o: d.jobs.show_waiting(o.job.id, "waits"),
     "jobs.finish": lambda d, o: d.jobs.finish(o.job.id, JobStatus.DONE, result={"a": 1}),
     "jobs.request_cancel": lambda d, o: d.jobs.request_cancel(o.job.id),
     "jobs.next_round": lambda d, o: d.jobs.next_round(o.job.id),
@@ -75,6 +76,9 @@ WRITES: dict[str, Write] = {
         BackupRequest({"type": "all"}), str(uuid.uuid4()), "c"
     ),
     "backups.learn": lambda d, o: d.backups.learn(replace(o.backup, id=str(uuid.uuid4())), []),
+    "backups.learn_all": lambda d, o: d.backups.learn_all(
+        [(replace(o.backup, id=str(uuid.uuid4())), [])]
+    ),
     "backups.set_status": lambda d, o: d.backups.set_status(o.backup.id, BackupStatus.CREATED),
     "backups.update": lambda d, o: d.backups.update(o.backup.id, phase="commit"),
     "backups.put_node_backup": lambda d, o: d.backups.put_node_backup(
@@ -126,6 +130,7 @@ READS = {
         "jobs.step_results",
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
+    *("backups.outlines", "backups.clusters"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
     *("damaged_packs.found_in", "findings.list"),
     *("retention.get", "retention.list", "retention.plan", "retention.clusters"),

@@ -5,24 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import falcon
 
 from magnetodb_backup.api.handlers.context import Tools
-from magnetodb_backup.api.handlers.paging import page
+from magnetodb_backup.api.handlers.paging import Record, page
 from magnetodb_backup.api.schemas.document import read_body
-
-
-class Identified(Protocol):
-    """A record with an ID."""
-
-    @property
-    def id(self) -> str:
-        """The ID, a UUID."""
-
-
-Record = TypeVar("Record", bound=Identified)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class BackupDefinition:
             raise from_record(encode(decided))
         if backup.status is not BackupStatus.CREATING:
             return None  # committed, and deleted before the job was ended
+        if backup.waiting_for:
+            database.backups.update(backup.id, waiting_for="")
         steps = BackupJob(job, backup, context)
 
         def entered(phase: str) -> None:

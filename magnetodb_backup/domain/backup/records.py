@@ -51,7 +51,8 @@ class Backup:
     ``figures``: while CREATING, that fingerprints are requested; afterwards, that it has them.
     ``error`` is why it failed, ``notes`` say what a complete backup lacks. ``data_centers`` are
     those whose nodes it consists of; empty for all. ``kept_reason`` is why it is to be kept for
-    ever, since ``kept_at``; empty if it is not.
+    ever, since ``kept_at``; empty if it is not. ``waiting_for`` says what it waits for before its
+    first step.
 
     ``deleted_at`` is when a deleted backup was deleted, None if an older release did it.
     ``undelete_until`` is until when it can be undeleted, None if it cannot any more; ``purged_at``
@@ -82,11 +83,24 @@ class Backup:
     figures: bool = False
     notes: tuple[str, ...] = ()
     data_centers: tuple[str, ...] = ()
+    waiting_for: str = ""
     deleted_at: datetime | None = None
     undelete_until: datetime | None = None
     purged_at: datetime | None = None
     kept_reason: str = ""
     kept_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class BackupOutline:
+    """What identifies a backup: the small part of its record, of which 10,000 fit into memory."""
+
+    id: str
+    name: str
+    cluster: str
+    status: BackupStatus
+    created_at: datetime
+    manifest_sha256: str
 
 
 @dataclass(frozen=True)

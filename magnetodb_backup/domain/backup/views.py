@@ -37,6 +37,7 @@ def backup_view(
         "status": backup.status.value,
         "phase": backup.phase,
         "error": backup.error,
+        "waiting_for": backup.waiting_for,
         "notes": list(backup.notes),
         "type": backup.type,
         "scope": dict(backup.scope),

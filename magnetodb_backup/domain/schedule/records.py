@@ -178,3 +178,8 @@ class ScheduleState:
     due_since: datetime | None = None
     waiting_for: str = ""
     runs: tuple[ScheduleRun, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        """The schedule's ID."""
+        return self.schedule.id

@@ -159,14 +159,6 @@ class EmulatedStore(StorageDriver):
         self._answered(what, rules, dies_here)
 
     @override
-    def delete_container(self, container: str) -> None:
-        what = f"deleting container {container}"
-        rules = self._request("DELETE", container, "")
-        dies_here = self._writes(what)
-        self.driver.delete_container(container)
-        self._answered(what, rules, dies_here)
-
-    @override
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:

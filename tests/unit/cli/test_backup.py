@@ -55,6 +55,22 @@ def test_data_centres_are_shown(shell: Shell) -> None:
     assert "dc1, dc 2" in shell("backup", "show", some.id, "-f", "value").out
 
 
+def test_a_wait_is_shown_where_there_is_one(shell: Shell) -> None:
+    """A table has the column only then; other forms always."""
+    shell.backup(S.CREATED)
+    assert "waiting_for" not in shell("backup", "list").out
+    assert [row["waiting_for"] for row in shell("backup", "list", "-f", "json").json] == [""]
+    waiting, text = shell.backup(), "waits for restore 8c7a of this cluster"
+    shell.database.jobs.show_waiting(shell.job(waiting.id).id, text)
+    assert text in shell("backup", "list").out
+    rows = shell("backup", "list", "-f", "json").json
+    assert [row["waiting_for"] for row in rows] == [text, ""]
+    assert table(shell("backup", "show", waiting.id).out)["waiting for"] == text
+    assert shell("backup", "show", waiting.id, "-f", "json").json["waiting_for"] == text
+    chosen = shell("backup", "list", "-c", "id", "-c", "waiting_for").out
+    assert text in chosen
+
+
 def test_order_and_pages(shell: Shell) -> None:
     made = {name: shell.backup(S.CREATED, name) for name in ("b", "c", "a")}
     assert names(shell) == ["a", "c", "b"]

@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
+from magnetodb_backup.database import BackupStore
+from magnetodb_backup.domain.backup.from_manifest import records_of
 from magnetodb_backup.domain.backup.manifest import BackupManifest
+from magnetodb_backup.domain.backup.records import Backup, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
-from magnetodb_backup.errors import NotFound
+from magnetodb_backup.errors import InvalidValue, NotFound, StorageUnavailable
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.deleted import DeletedBackups
 from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.format.manifests import parse_backup_manifest
 from magnetodb_backup.repository.stored_backups import StoredBackups
 from magnetodb_backup.storage.memory import MemoryDriver
 from tests.unit.cli.conftest import CLUSTER, Shell
@@ -53,6 +59,16 @@ def put(shell: Shell, backup_id: str, body: bytes) -> None:
     name = layout.manifest_name(backup_id)
     shell.catalogue.driver.ensure_container(container)
     shell.catalogue.driver.put(container, name, body, size=len(body), md5=md5)
+
+
+def read_commit(store: Store, backup_id: str) -> tuple[BackupManifest, str]:
+    """Return a manifest and its digest, past the hooks of the store."""
+    body = b"".join(
+        MemoryDriver.read(
+            store, layout.cluster_container(PREFIX, CLUSTER), layout.manifest_name(backup_id)
+        )
+    )
+    return parse_backup_manifest(body, "manifest"), hashlib.sha256(body).hexdigest()
 
 
 def rebuilt(shell: Shell, *arguments: str, code: int = 0) -> dict[str, str]:
@@ -208,8 +224,118 @@ def test_long_lists_show_how_far_they_are(shell: Shell) -> None:
     for number in range(1, 201):
         stored(shell, number)
     outcome = shell("catalogue", "rebuild", "--dry-run", "-f", "json")
-    assert outcome.err == "100 manifests read\n200 manifests read\n"
+    assert outcome.err == "100 of 200 manifests read\n200 of 200 manifests read\n"
     assert len(outcome.json) == 200
+
+
+def test_a_terminal_shows_a_bar(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    shell.terminal = True
+    stored(shell, 1)
+    outcome = shell("catalogue", "rebuild", "-f", "json")
+    assert (outcome.code, outcome.json[0]["result"]) == (0, "added")
+    assert "1/1" in outcome.err
+    assert "manifests" in outcome.err
+
+
+def test_only_new_manifests_are_read_on_request(shell: Shell) -> None:
+    """An interrupted rebuild continues, and still names what the listing lacks."""
+    store = Store()
+    shell.catalogue = StoredBackups(store, PREFIX)
+    first = stored(shell, 1)
+    failed, lost = shell.backup(S.CREATE_FAILED), shell.backup(S.CREATED)
+    stored(shell, 3, backup_id=failed.id)
+    rebuilt(shell, code=3)
+    second, read = stored(shell, 2), []
+    store.before_read = lambda name: read.append(name)
+    results = rebuilt(shell, "--new", code=3)
+    assert results == {first: "known", second: "added", lost.id: "manifest missing"}
+    assert sorted(read) == sorted(
+        [*map(layout.manifest_name, (second, lost.id)), layout.deleted_manifest_name(lost.id)]
+    )
+
+
+def test_an_interrupted_rebuild_keeps_what_it_has_recorded(shell: Shell) -> None:
+    store = Store()
+    shell.catalogue = StoredBackups(store, PREFIX)
+    ids = sorted(stored(shell, number) for number in range(1, 251))
+
+    def fail(name: str) -> None:
+        if name == layout.manifest_name(ids[240]):
+            raise StorageUnavailable("no answer")
+
+    store.before_read = fail
+    outcome = shell("catalogue", "rebuild")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.endswith("error: no answer\n")
+    kept = {b.id for b in shell.database.backups.list()}
+    assert kept == set(ids[:200])
+    store.before_read = lambda name: None
+    results = rebuilt(shell, "--new")
+    assert {id_ for id_, result in results.items() if result == "added"} == set(ids[200:])
+    assert {id_ for id_, result in results.items() if result == "known"} == kept
+
+
+def test_trap_7_a_rebuild_reads_each_manifest_once(shell: Shell) -> None:
+    """Requests grow with the backups alone, transactions with batches of them."""
+    store = Store()
+    shell.catalogue = StoredBackups(store, PREFIX)
+    nodes = tuple(
+        replace(
+            SHARE,
+            host_id=str(uuid.UUID(int=n, version=4)),
+            manifest=replace(SHARE.manifest, name=f"n{n}"),
+        )
+        for n in range(20)
+    )
+    ids = [stored(shell, number, nodes=nodes, missing_nodes=()) for number in range(1, 131)]
+    read: list[str] = []
+    statements: list[str] = []
+    store.before_read = read.append
+    event.listen(
+        shell.database._engine, "before_cursor_execute", lambda *of: statements.append(of[2])
+    )
+    assert set(rebuilt(shell).values()) == {"added"}
+    assert sorted(read) == sorted(map(layout.manifest_name, ids))
+    writes = [s for s in statements if s.lstrip().startswith("INSERT")]
+    assert len(writes) == 4  # backups and their nodes, of a hundred and of thirty
+    assert len(statements) < 30
+    statements.clear()
+    assert set(rebuilt(shell).values()) == {"known"}
+    assert len(statements) < 10
+
+
+def test_one_that_cannot_be_recorded_spares_its_batch(shell: Shell) -> None:
+    class Picky(BackupStore):
+        def learn_all(self, found: Sequence[tuple[Backup, Sequence[NodeBackup]]]) -> frozenset[str]:
+            if any(backup.name == "backup 2" for backup, _ in found):
+                raise InvalidValue("the database cannot store a value (of backup 2)")
+            return super().learn_all(found)
+
+    shell.database.backups.__class__ = Picky
+    ids = [stored(shell, number) for number in range(1, 5)]
+    results = rebuilt(shell, code=3)
+    assert results.pop(ids[1]) == ("unreadable: the database cannot store a value (of backup 2)")
+    assert results == {ids[0]: "added", ids[2]: "added", ids[3]: "added"}
+
+
+def test_what_is_recorded_while_it_runs_is_judged_as_it_is_then(shell: Shell) -> None:
+    """A service may commit, delete or undelete backups meanwhile."""
+    store = Store()
+    shell.catalogue = StoredBackups(store, PREFIX)
+    made, deleted, undone = stored(shell, 1), shell.backup(S.CREATED), shell.backup(S.CREATED)
+    stored(shell, 2, backup_id=undone.id)  # another manifest than the recorded one
+
+    def meanwhile(name: str) -> None:
+        if name == layout.manifest_name(undone.id):
+            shell.database.backups.set_status(undone.id, S.DELETING)
+        if name == layout.manifest_name(made):
+            backup, nodes = records_of(*read_commit(store, made))
+            shell.database.backups.learn(backup, nodes)
+            shell.database.backups.set_status(deleted.id, S.DELETING)
+
+    store.before_read = meanwhile
+    assert rebuilt(shell) == {made: "known", undone.id: "known"}
 
 
 def deleted(shell: Shell, number: int, **values: Any) -> str:

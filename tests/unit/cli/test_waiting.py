@@ -16,6 +16,7 @@ from magnetodb_backup.domain.jobs import JobKind, JobStatus
 from magnetodb_backup.domain.restore.records import RestoreStatus
 from tests.lab.processes import wait_for
 from tests.unit.cli.conftest import Meanwhile, Shell
+from tests.unit.domain.samples import REPORT
 
 S = BackupStatus
 WAITS = [["create", "--all-keyspaces", "--wait"], ["verify", "nightly"]]
@@ -135,6 +136,22 @@ def test_terminal_shows_a_bar_for_each_node(shell: Shell, meanwhile: Meanwhile) 
     assert outcome.code == 0
     assert "50/100 bytes" in outcome.err
     assert outcome.json["status"] == "CANCELLED"
+
+
+def test_what_a_backup_waits_for_is_shown_once(shell: Shell, meanwhile: Meanwhile) -> None:
+    shell.database.nodes.report(REPORT)
+
+    def wait() -> None:
+        (job,) = wait_for(shell.database.jobs.unfinished, deadline=30, what="a job")
+        text = "waits for restore 8c7a of this cluster"
+        shell.database.jobs.show_waiting(job.id, text)
+        shell.wait_told(f"backup {job.subject.id}: {text}")
+        shell.database.backups.set_status(job.subject.id, S.CREATED)
+
+    meanwhile(wait)
+    outcome = shell("backup", "create", "--all-keyspaces", "--wait", "--timeout", "60")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("waits for restore 8c7a of this cluster") == 1
 
 
 def test_what_a_restore_waits_for_is_shown_once(shell: Shell, meanwhile: Meanwhile) -> None:

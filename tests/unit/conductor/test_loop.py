@@ -13,7 +13,8 @@ import pytest
 
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.runner import JobRunner
-from magnetodb_backup.domain.backup.records import Backup
+from magnetodb_backup.conductor.waiting import NO_SLOT
+from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Fence, Job, JobKind, JobStatus, Resource, Subject
 from magnetodb_backup.domain.restore.records import RestorePhase, RestoreRequest, RestoreStatus
@@ -179,6 +180,64 @@ def test_restore_shows_which_backup_it_waits_for(cluster: Cluster, start: Start)
         deadline=10, what="the plan",
     )  # fmt: skip
     assert restores.get(restore.id).waiting_for == restores.get(restore.id).error == ""
+
+
+def test_backup_shows_what_it_waits_for(cluster: Cluster, start: Start) -> None:
+    """And no longer once it begins, nor after a cancellation while it waits."""
+    release, backups = _hold_uploads(cluster), cluster.database.backups
+    start("conductor-1")
+    start("conductor-2")
+    running = cluster.request()
+    _wait_uploading(cluster)
+    second, third = cluster.request(), cluster.request()
+    text = f"waits for backup {running.id} of this cluster"
+    wait_for(
+        lambda: {backups.get(b.id).waiting_for for b in (second, third)} == {text},
+        deadline=20,
+        what="the texts",
+    )
+    assert backups.get(running.id).waiting_for == ""
+    cluster.database.jobs.request_cancel(cluster.job(third).id)
+    assert _finished(cluster, third) == [BackupStatus.CANCELLED]
+    assert backups.get(third.id).waiting_for == ""
+    release.set()
+    assert _finished(cluster, running, second) == [CREATED, CREATED]
+    assert backups.get(second.id).waiting_for == ""
+
+
+def test_backup_that_has_begun_waits_for_nothing(cluster: Cluster) -> None:
+    backup = cluster.request()
+    cluster.database.jobs.show_waiting(cluster.job(backup).id, "waits")
+    assert cluster.database.backups.get(backup.id).waiting_for == "waits"
+    begun = cluster.run(backup, still_owner=cluster.until(backup, "census"))
+    assert (begun.status, begun.waiting_for) == (BackupStatus.CREATING, "")
+
+
+def test_backup_shows_that_it_waits_for_a_slot(cluster: Cluster, start: Start) -> None:
+    release, backups = _hold_uploads(cluster), cluster.database.backups
+    start("conductor-1", concurrent_jobs=1)
+    running = cluster.request()
+    _wait_uploading(cluster)
+    other = backups.create(BackupRequest({"type": "all"}), str(uuid.uuid4()), "another cluster")
+    wait_for(lambda: backups.get(other.id).waiting_for == NO_SLOT, deadline=20, what="the text")
+    cluster.database.jobs.request_cancel(cluster.job(other).id)
+    release.set()
+    assert _finished(cluster, running, other) == [CREATED, BackupStatus.CANCELLED]
+
+
+def test_work_beside_the_jobs_does_not_keep_them_waiting(
+    cluster: Cluster, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    conductor, looks = start(), []
+
+    def fail() -> None:
+        looks.append(1)
+        raise RuntimeError("a bug")
+
+    conductor.loop.also(fail)
+    assert _finished(cluster, cluster.request()) == [CREATED]
+    wait_for(lambda: len(looks) > 2, deadline=20, what="looks")
+    assert "looking for jobs failed" in caplog.text
 
 
 def test_backup_that_waits_for_another_one_can_be_cancelled(cluster: Cluster, start: Start) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -142,3 +143,40 @@ def test_the_readable_manifests_alone(backed_up: Disk, caplog: pytest.LogCapture
     assert [r.getMessage() for r in caplog.records] == [
         f"backup {backup_id(1)} of cluster {CLUSTER!r}: {FIRST}: is not a JSON object"
     ]
+
+
+def test_several_manifests_are_read_at_once_and_few_wait(backed_up: Disk) -> None:
+    """Their order stays; not more are in memory than are read at the same time."""
+    for number in range(4, 30):
+        commit(backed_up.cluster, number, {backed_up.host_id: backed_up.upload(number)})
+    together, lock, reading = threading.Barrier(4), threading.Lock(), [0, 0]
+
+    def before(name: str) -> None:
+        with lock:
+            reading[0] += 1
+            first = reading[0] <= 4
+        if first:
+            together.wait(20)  # breaks unless four read at the same time
+
+    def used(backup: StoredBackup) -> str:
+        with lock:
+            reading[1] += 1
+            assert reading[0] - reading[1] <= 4
+        return backup.manifest.backup_id
+
+    backed_up.store.before_read = before
+    stored = StoredBackups(backed_up.store, PREFIX, readers=4)
+    ids = list(stored.ids(CLUSTER))
+    begun = stored.listed(CLUSTER, ids, used)
+    read = [next(begun)]
+    assert reading[0] <= 5
+    read += [id_ for id_ in begun if id_ is not None]
+    assert read == [id_ for id_ in ids if id_ != backup_id(3)]
+
+
+def test_reading_ends_with_the_one_who_reads(backed_up: Disk) -> None:
+    stored = StoredBackups(backed_up.store, PREFIX, readers=2)
+    begun = stored.listed(CLUSTER, stored.ids(CLUSTER), lambda backup: backup)
+    next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("manifest")]
