@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from magnetodb_backup.database.backup_rows import (
+    BACKUPS,
+    FIELDS,
+    add_backup,
+    as_backup,
+    named_backups,
+)
+from magnetodb_backup.database.deletion_requests import expire_backups, record_deletion
 from magnetodb_backup.database.findings import forget_objects
-from magnetodb_backup.database.models import BackupRow, JobRow, NodeBackupRow, RestoreRow
+from magnetodb_backup.database.models import BackupRow, NodeBackupRow
 from magnetodb_backup.database.proofs import forget_proofs
-from magnetodb_backup.database.records import NodeParts, Page, Rows, now
-from magnetodb_backup.database.retention_guard import decisions_now, lock_policy, refuse_loss
+from magnetodb_backup.database.records import NodeParts, Page
+from magnetodb_backup.database.retention_guard import lock_policy, refuse_loss
 from magnetodb_backup.database.schedule_runs import record_outcome
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
@@ -30,38 +36,13 @@ from magnetodb_backup.domain.backup.records import (
     check_backup_name,
 )
 from magnetodb_backup.domain.backup.status import BackupStatus, check_transition
-from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
-from magnetodb_backup.domain.restore.records import RestoreStatus
-from magnetodb_backup.errors import Conflict, InvalidValue
+from magnetodb_backup.domain.jobs import Job
+from magnetodb_backup.errors import InvalidValue
 
 _SORT_KEYS = ("created_at", "updated_at", "name", "status")
-BACKUPS = Rows(
-    BackupRow,
-    "backup",
-    BackupStatus,
-    frozenset(
-        {
-            "phase", "selection", "coverage", "skew_ms", "files", "bytes",
-            "bytes_uploaded", "bytes_reused", "manifest_sha256", "figures", "notes", "waiting_for",
-        }
-    ),
-)  # fmt: skip
-UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 _COMMITTED = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
-_NO_READERS = (JobKind.BACKUP, JobKind.DELETION, JobKind.UNDELETION)
 _LONG = frozenset({"selection", "scope", "coverage", "notes", "error"})
 _ENDS = frozenset(BackupStatus) - {BackupStatus.CREATING, BackupStatus.DELETING}
-_FIELDS = tuple(f.name for f in fields(Backup))
-
-
-def as_backup(row: Any, without: Collection[str] = ()) -> Backup:
-    """Return a row, or its columns except those ``without``, as a record."""
-    values = {name: getattr(row, name) for name in _FIELDS if name not in without}
-    values.setdefault("scope", {})
-    for name in {"notes", "data_centers"} - set(without):
-        values[name] = tuple(values[name] or ())
-    values["status"], values["waiting_for"] = BackupStatus(row.status), row.waiting_for or ""
-    return Backup(**values)
 
 
 def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
@@ -72,74 +53,6 @@ def _node_backup(record: Mapping[str, Any]) -> NodeBackup:
             "corrupt_files": tuple(record["corrupt_files"]),
         }
     )
-
-
-def unfinished_about(session: Session, subject: Subject) -> list[JobRow]:
-    """Return the jobs about a subject that are not finished, locked."""
-    query = select(JobRow).where(
-        JobRow.subject_kind == subject.kind.value,
-        JobRow.subject_id == subject.id,
-        JobRow.status.in_(UNFINISHED),
-    )
-    return list(session.scalars(query.with_for_update()))
-
-
-def named_backups(session: Session, name: str) -> list[BackupRow]:
-    """Return the backups of this name that are not deleted."""
-    deleted = BackupStatus.DELETED.value
-    query = select(BackupRow).where(BackupRow.name == name, BackupRow.status != deleted)
-    return list(session.scalars(query))
-
-
-def add_backup(session: Session, request: BackupRequest, backup_id: str, cluster: str) -> Backup:
-    """Add a backup that is CREATING, and its job, in a transaction that is serializable.
-
-    :raises Conflict: if a backup that is not deleted has the name.
-    """
-    if request.name and (same := named_backups(session, request.name)):
-        raise Conflict(f"backup {same[0].id} already has the name {request.name!r}")
-    created = now()
-    row = BackupRow(
-        id=backup_id,
-        name=request.name,
-        cluster=cluster,
-        status=BackupStatus.CREATING.value,
-        scope=dict(request.scope),
-        type=request.type,
-        allow_partial=request.allow_partial,
-        on_corrupt=request.on_corrupt,
-        created_at=created,
-        updated_at=created,
-        phase="", error="", files=0, bytes=0, bytes_uploaded=0, bytes_reused=0,
-        manifest_sha256="", figures=request.figures,
-        data_centers=list(request.data_centers),
-    )  # fmt: skip
-    session.add(row)
-    session.add(
-        JobRow.pending(
-            str(uuid.uuid4()), JobKind.BACKUP, Subject.backup(backup_id), cluster,
-            created_at=created, parameters={},
-        )
-    )  # fmt: skip
-    session.flush()
-    return as_backup(row)
-
-
-def _refuse_while_read(session: Session, backup_id: str, jobs: Iterable[JobRow]) -> None:
-    query = select(RestoreRow.id).where(
-        RestoreRow.backup_id == backup_id, RestoreRow.status == RestoreStatus.RESTORING.value
-    )
-    readers = [f"restore {id_}" for id_ in session.scalars(query.order_by(RestoreRow.id))]
-    readers += [f"{job.kind} {job.id}" for job in jobs if job.kind not in _NO_READERS]
-    if readers:
-        raise Conflict(
-            f"backup {backup_id} is read by {', '.join(readers)}; wait for the end or cancel it"
-        )
-
-
-def _expired(why: str, backup: BackupRow) -> dict[str, Any]:
-    """Return the parameters of the job that deletes an expired backup."""
-    return {"expired": why}
 
 
 class BackupStore:
@@ -182,7 +95,7 @@ class BackupStore:
             known = set(session.scalars(select(BackupRow.id).where(BackupRow.id.in_(ids))))
             new = {backup.id: (backup, nodes) for backup, nodes in found if backup.id not in known}
             rows = [
-                {**{name: getattr(b, name) for name in _FIELDS}, "status": b.status.value}
+                {**{name: getattr(b, name) for name in FIELDS}, "status": b.status.value}
                 for b, _ in new.values()
             ]
             if rows:
@@ -331,7 +244,7 @@ class BackupStore:
         def work(session: Session) -> Job:
             # Deletions of a cluster that has a policy are recorded one after the other.
             policy = lock_policy(session, cluster)
-            return self._record_deletion(
+            return record_deletion(
                 session,
                 backup_id,
                 lambda backup: refuse_loss(session, backup, policy, allow_loss=allow_loss),
@@ -346,61 +259,9 @@ class BackupStore:
 
         :raises NotFound: if the cluster has no policy.
         """
-        wanted = select(BackupRow.id).where(BackupRow.id.in_(backup_ids)).order_by(BackupRow.id)
-
-        def work(session: Session) -> dict[str, str]:
-            policy = lock_policy(session, cluster)
-            # All locks come before the first read without one, which fixes what MariaDB shows.
-            present = list(session.scalars(wanted.with_for_update()))
-            decisions = decisions_now(session, cluster, policy)
-            refused = {id_: f"there is no backup {id_!r}" for id_ in backup_ids}
-            for backup_id in present:
-                del refused[backup_id]
-                decision = decisions.get(backup_id)
-                if decision is None:
-                    continue  # it is being deleted
-                if decision.kept:
-                    refused[backup_id] = decision.why
-                    continue
-                check = partial(_expired, decision.expires)
-                try:
-                    with session.begin_nested():
-                        self._record_deletion(session, backup_id, check)
-                except Conflict as conflict:
-                    refused[backup_id] = str(conflict)
-            return refused
-
-        return self._transactions.write(work)
-
-    @staticmethod
-    def _record_deletion(
-        session: Session, backup_id: str, check: Callable[[BackupRow], dict[str, Any]]
-    ) -> Job:
-        """Record a deletion; ``check`` raises Conflict, or returns the parameters of the job."""
-        backup = BACKUPS.get(session, backup_id, lock=True)  # serialises requests about one backup
-        others = unfinished_about(session, Subject.backup(backup_id))
-        _refuse_while_read(session, backup_id, others)
-        for other in others:
-            if other.kind != JobKind.BACKUP:
-                article = "an" if other.kind == JobKind.UNDELETION else "a"
-                raise Conflict(
-                    f"{article} {other.kind} of backup {backup_id} is {other.status}; wait for "
-                    "its end"
-                )
-            other.cancel_requested, other.updated_at = True, now()
-        parameters = check(backup)
-        created = now()
-        if backup.status != BackupStatus.CREATING.value:
-            check_transition(backup_id, BackupStatus(backup.status), BackupStatus.DELETING)
-            backup.status, backup.error = BackupStatus.DELETING.value, ""
-            backup.updated_at = created
-        job = JobRow.pending(
-            str(uuid.uuid4()), JobKind.DELETION, Subject.backup(backup_id), backup.cluster,
-            created_at=created, parameters=parameters,
-        )  # fmt: skip
-        session.add(job)
-        session.flush()
-        return job.record()
+        return self._transactions.write(
+            lambda session: expire_backups(session, cluster, backup_ids)
+        )
 
     def node_backups(self, backup_id: str) -> tuple[NodeBackup, ...]:
         """Return the backup's node backups, by host ID."""

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.backups import BACKUPS, as_backup, unfinished_about
+from magnetodb_backup.database.backup_rows import BACKUPS, as_backup, unfinished_about
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.proofs import forget_proofs

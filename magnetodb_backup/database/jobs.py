@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import ownership
-from magnetodb_backup.database.backups import BACKUPS, UNFINISHED, unfinished_about
+from magnetodb_backup.database.backup_rows import BACKUPS, UNFINISHED, unfinished_about
 from magnetodb_backup.database.models import BackupRow, JobRow, JobStepRow, RestoreRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.session import Transactions

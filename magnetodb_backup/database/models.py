@@ -3,84 +3,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Double, Index, Integer, String, Text, false
-from sqlalchemy.dialects import mysql
-from sqlalchemy.engine import Dialect
+from sqlalchemy import BigInteger, Boolean, Double, Index, Integer, String, Text, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator, TypeEngine
-from typing_extensions import override
 
+from magnetodb_backup.database.column_types import LONG_TEXT, Document, UtcTime
 from magnetodb_backup.domain.jobs import Job, JobStatus, Subject, SubjectKind
-from magnetodb_backup.errors import InvalidValue
-
-_MARIADB = ("mysql", "mariadb")
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware time, stored as UTC with microseconds, without zones of the database."""
-
-    impl = DateTime
-    cache_ok = True
-
-    @override
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in _MARIADB:
-            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
-        return dialect.type_descriptor(DateTime())
-
-    @override
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.astimezone(timezone.utc).replace(tzinfo=None) if value else None
-
-    @override
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.replace(tzinfo=timezone.utc) if value else None
-
-
-_LONGEST_DOCUMENT = 12_000_000  # bytes
-
-
-class Document(TypeDecorator[Any]):
-    """A JSON document, in MariaDB of up to 12 MB.
-
-    More than 16 MB has no room in MariaDB's MEDIUMTEXT, nor in its usual ``max_allowed_packet``,
-    and a statement that is too large looks like an outage. Other databases take 1 GB.
-    """
-
-    impl = Text
-    cache_ok = True
-
-    @override
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in _MARIADB:
-            return dialect.type_descriptor(mysql.MEDIUMTEXT())
-        return dialect.type_descriptor(Text())
-
-    @override
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        text = json.dumps(value, separators=(",", ":"))  # ASCII
-        if dialect.name in _MARIADB and len(text) > _LONGEST_DOCUMENT:
-            raise InvalidValue(
-                f"a document of {len(text):,} bytes is too large for the database, which takes "
-                f"{_LONGEST_DOCUMENT:,}; back up fewer tables or nodes at once"
-            )
-        return text
-
-    @override
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return None if value is None else json.loads(value)
-
-
-# MariaDB's TEXT ends at 64 kB; an error may name thousands of tables.
-_LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 class Base(DeclarativeBase):
@@ -112,7 +44,7 @@ class RecordRow(ListedRow):
 
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     phase: Mapped[str] = mapped_column(String(32), default="")
-    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
+    error: Mapped[str] = mapped_column(LONG_TEXT, default="")
 
 
 class NodeRecordRow(Base):
@@ -152,7 +84,7 @@ class BackupRow(RecordRow):
     figures: Mapped[bool] = mapped_column(Boolean, server_default=false())
     notes: Mapped[Any] = mapped_column(Document, nullable=True)
     data_centers: Mapped[Any] = mapped_column(Document, nullable=True)
-    waiting_for: Mapped[str | None] = mapped_column(_LONG_TEXT, nullable=True)
+    waiting_for: Mapped[str | None] = mapped_column(LONG_TEXT, nullable=True)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     undelete_until: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
@@ -269,7 +201,7 @@ class JobRow(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
     parameters: Mapped[Any] = mapped_column(Document)
     result: Mapped[Any] = mapped_column(Document, nullable=True)
-    error: Mapped[str] = mapped_column(_LONG_TEXT, default="")
+    error: Mapped[str] = mapped_column(LONG_TEXT, default="")
     error_code: Mapped[str] = mapped_column(String(64), default="")
     round: Mapped[int] = mapped_column(Integer, default=1)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -338,7 +270,7 @@ class RestoreRow(RecordRow):
     plan: Mapped[Any] = mapped_column(Document, nullable=True)
     tables: Mapped[Any] = mapped_column(Document)
     checks: Mapped[Any] = mapped_column(Document, nullable=True)
-    waiting_for: Mapped[str | None] = mapped_column(_LONG_TEXT, nullable=True)
+    waiting_for: Mapped[str | None] = mapped_column(LONG_TEXT, nullable=True)
 
 
 class NodeRestoreRow(NodeRecordRow):
@@ -387,7 +319,7 @@ class ScheduleRunRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     decided_at: Mapped[datetime] = mapped_column(UtcTime)
     backup_id: Mapped[str] = mapped_column(String(36), default="")
-    reason: Mapped[str] = mapped_column(_LONG_TEXT, default="")
+    reason: Mapped[str] = mapped_column(LONG_TEXT, default="")
     manual: Mapped[bool] = mapped_column(Boolean, default=False)
     finish_by: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)

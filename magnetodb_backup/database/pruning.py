@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from magnetodb_backup.database.backups import UNFINISHED
+from magnetodb_backup.database.backup_rows import UNFINISHED
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
     BackupRow,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.backups import BACKUPS
+from magnetodb_backup.database.backup_rows import BACKUPS
 from magnetodb_backup.database.models import JobRow, NodeRestoreRow, RestoreRow
 from magnetodb_backup.database.records import NodeParts, Page, Rows, now
 from magnetodb_backup.database.session import Transactions

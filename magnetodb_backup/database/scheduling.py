@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.backups import add_backup, named_backups, unfinished_about
+from magnetodb_backup.database.backup_rows import add_backup, named_backups, unfinished_about
 from magnetodb_backup.database.models import ScheduleRow, ScheduleRunRow
 from magnetodb_backup.database.schedule_runs import run_record
 from magnetodb_backup.database.schedules import SCHEDULES, busy_backup, schedule_record, time_in

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import Database, connect
-from magnetodb_backup.database.backups import BACKUPS
+from magnetodb_backup.database.backup_rows import BACKUPS
 from magnetodb_backup.database.session import Transactions, make_engine
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, Progress
 from magnetodb_backup.domain.backup.status import BackupStatus

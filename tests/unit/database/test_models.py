@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import make_url
 
-from magnetodb_backup.database.models import Document
+from magnetodb_backup.database.column_types import Document
 from magnetodb_backup.errors import InvalidValue
 
 _LARGE = {"tables": ["x" * 12_500_000]}
