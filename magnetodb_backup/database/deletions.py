@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.backup_rows import BACKUPS, as_backup, unfinished_about
 from magnetodb_backup.database.clock import DatabaseTime
+from magnetodb_backup.database.findings import forget_objects
 from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import now
@@ -71,6 +72,7 @@ class DeletionStore:
             )
             row.finished_at = row.finished_at or row.updated_at
             forget_proofs(session, backup_id)
+            forget_objects(session, backup_id)
             session.flush()
             return as_backup(row)
 

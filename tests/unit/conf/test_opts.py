@@ -70,8 +70,11 @@ def test_registering_twice_is_no_error(conf: cfg.ConfigOpts) -> None:
     assert conf.storage.driver == "swift"
 
 
-def test_only_the_byte_rate_changes_at_run_time() -> None:
-    assert [(g, o.dest) for g, o in LISTED if o.mutable] == [("storage", "bytes_per_second")]
+def test_only_byte_rates_change_at_run_time() -> None:
+    assert [(g, o.dest) for g, o in LISTED if o.mutable] == [
+        ("storage", "bytes_per_second"),
+        ("worker", "verify_rate"),
+    ]
 
 
 def test_a_default_of_the_api_is_reached_from_this_host_alone(conf: cfg.ConfigOpts) -> None:
