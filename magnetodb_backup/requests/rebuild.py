@@ -7,15 +7,17 @@ import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from magnetodb_backup.database import BackupStore
 from magnetodb_backup.domain.backup.from_manifest import as_deleted, records_of
 from magnetodb_backup.domain.backup.records import Backup, BackupOutline, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import InvalidValue, NotFound
 from magnetodb_backup.repository.format.names import cluster_container, containers_prefix
 from magnetodb_backup.repository.stored_backups import StoredBackup, StoredBackups, UnreadableBackup
+
+if TYPE_CHECKING:
+    from magnetodb_backup.database import BackupStore
 
 _WHOLE = (BackupStatus.CREATED, BackupStatus.PARTIAL)
 _ENDED_WITHOUT = (BackupStatus.CREATE_FAILED, BackupStatus.CANCELLED)
