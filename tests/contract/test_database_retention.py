@@ -119,7 +119,7 @@ def test_the_backups_of_a_plan(database: Database) -> None:
     objects = {what: learned(database) for what in (DamagedObject.SCHEMA, DamagedObject.FIGURES)}
     for what, id_ in objects.items():
         damage = Damage(what, "", id_, "missing", "")
-        database.damaged_packs.record(FoundBy(f"v-{id_}", id_, CLUSTER), [damage], read_data=False)
+        database.damaged_packs.record(FoundBy(id_, id_, CLUSTER), [damage], read_data=False)
     for outcome, rung in ((Outcome.PROVED, Rung.EXISTS), (Outcome.FAILED, Rung.PARSE)):
         found = Proof("k", "t", rung, outcome, datetime.now(timezone.utc), "job")
         database.proofs.put(proof, [found])

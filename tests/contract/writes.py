@@ -130,6 +130,7 @@ READS = {
         "jobs.step_results",
     ),
     *("backups.get", "backups.find", "backups.list", "backups.node_backups", "backups.live_ids"),
+    "backups.manifests_of",
     *("backups.outlines", "backups.clusters"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
     *("damaged_packs.found_in", "findings.list"),
