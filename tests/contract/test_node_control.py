@@ -291,7 +291,8 @@ def test_role_with_the_documented_grants_can_restore(secured: Secured) -> None:
         assert node.has_rows(TableName("shop", "orders"))
         wait_for(lambda: node.is_view_built(view), deadline=60, what="the view")
         wait_for(lambda: node.is_index_built("again", index), deadline=60, what="the index")
-        assert (node.oldest_batch(), node.oldest_hint(), node.build_progress()) == (None, None, {})
+        assert (node.oldest_batch(), node.oldest_hint()) == (None, None)
+        wait_for(lambda: node.build_progress() == {}, deadline=60, what="the record of the build")
         for statement in undo:
             node.execute(statement)
         assert not node.has_rows(TableName("again", "people"))
