@@ -15,7 +15,7 @@ from magnetodb_backup.errors import Conflict, NotFound
 from tests.lab.catalogue import MISSING, recorded
 
 S = BackupStatus
-LONG = timedelta(hours=1)  # a database's clock does not go on so far in a test
+LONG = timedelta(hours=1)  # a database's clock does not advance so far in a test
 
 
 def deleted(database: Database, *, left: timedelta = LONG, cluster: str = "c") -> Backup:

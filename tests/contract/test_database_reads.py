@@ -140,7 +140,7 @@ _QUERIES: dict[str, dict[str, Any]] = {
 def test_trap_7_lists_are_read_by_an_index(
     database: Database, database_kind: str, query: str, marked: bool
 ) -> None:
-    """SQLite tells how it reads; the indexes are the same in all databases."""
+    """SQLite explains how it reads; the indexes are the same in all databases."""
     columns = [i["column_names"] for i in inspect(database._engine).get_indexes("backups")]
     assert ["created_at", "id"] in columns
     assert ["cluster", "created_at", "id"] in columns

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The random killer: ends and cuts whatever it meets while the service works.
+"""The random killer: ends processes and cuts connections while the service works.
 
 ``python -m tests.faults.killer --kills N --seed S`` starts all servers, kills N times, and requires
 afterwards that nothing was lost and nothing is left. A seed repeats the kills, though not the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes on while processes are killed: writes, backups, verifications, restores, deletions."""
+"""The load while processes are killed: writes, backups, verifications, restores, deletions."""
 
 from __future__ import annotations
 
