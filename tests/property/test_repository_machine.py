@@ -191,7 +191,7 @@ def _run(examples: int, steps: int) -> None:
     )
 
 
-@pytest.mark.nightly  # some runs did not end within minutes; the cause is not known yet
+@pytest.mark.nightly  # it found a history that fails, which is not understood yet
 def test_any_history_of_a_repository() -> None:
     _run(examples=150, steps=30)
 
