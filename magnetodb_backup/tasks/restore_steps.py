@@ -59,8 +59,9 @@ class Selected:
 
 @dataclass(frozen=True)
 class RingTaken:
-    """The target's ring, its nodes with their workers, and (host IDs) nodes that do not run.
+    """The target's ring, its nodes with their workers, and (host IDs) nodes that do not answer.
 
+    ``reasons`` are, by host ID, what the workers of the nodes in ``down`` report.
     ``absent`` are, by host ID, the reasons why members of other data centres than the backup's
     have no usable worker. ``partitioner`` is the name of its class; empty from older releases.
     """
@@ -72,6 +73,7 @@ class RingTaken:
     down: tuple[str, ...] = ()
     partitioner: str = ""
     absent: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def absent_members(self) -> tuple[Member, ...]:
         """Return the members without a usable worker."""

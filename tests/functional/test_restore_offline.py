@@ -146,8 +146,9 @@ def stopping(
             "DEFAULT": {"transport_url": rabbitmq.add_virtual_host("offline")},
             "storage": {"driver": "swift", "prefix": PREFIX},
             "swift": keystone_options(keystone),
-            # Three nodes that start at once leave little for anything else.
-            "conductor": {"outage_deadline": 120},
+            # Three nodes that start at once leave little for anything else: a worker's look at
+            # its node may then fail for a while.
+            "conductor": {"outage_deadline": 120, "worker_timeout": 60},
         },
         cluster.nodes,
         nodetool=True,

@@ -88,6 +88,9 @@ class TargetNodes:
             ring=tuple(Member.of(m) for m in ring),
             present=tuple(PresentMember(Member.of(m), worker) for m, worker in present),
             down=tuple(m.host_id for m, _ in down),
+            reasons={
+                m.host_id: reason for m, reason in census.missing if m.host_id in workers_only
+            },
             partitioner=seen.partitioner,
             absent=absent,
         )

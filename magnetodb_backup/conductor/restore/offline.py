@@ -118,10 +118,14 @@ class PlaceDelivery:
         )
         ready = self._nodes.run(results, "ready", {m.host_id: task for m in targets})
         everything = is_everything(wanted, [t.name for t in existing.values() if not t.is_view])
-        down = results.of(RingTaken).down
+        taken = results.of(RingTaken)
         problems = [f"{m.address}: {p}" for m in targets for p in ready[m.host_id].problems]
         problems += down_problems(
-            [m for m in targets if m.host_id in down],
+            {
+                m.address: taken.reasons.get(m.host_id, "")
+                for m in targets
+                if m.host_id in taken.down
+            },
             changes_schema=bool(schema.before or (schema.after and not self._request.node)),
             everything=everything,
             single=bool(self._request.node),

@@ -137,29 +137,32 @@ def is_everything(selected: Iterable[TableName], there: Iterable[TableName]) -> 
 
 
 def down_problems(
-    down: Sequence[RingMember],
+    down: Mapping[str, str],
     *,
     changes_schema: bool,
     everything: bool,
     single: bool,
 ) -> list[str]:
-    """Return the problems of nodes whose Cassandra does not run.
+    """Return the problems of nodes whose Cassandra does not answer its worker.
 
+    ``down`` are, by address, what the workers report; it may be slow instead of stopped.
     ``changes_schema``: tables or views are created or dropped, which needs all nodes.
     ``single``: only one node is restored; its replicas have what its commit log has.
     """
     problems = []
-    for member in down:
+    for address, reason in down.items():
+        what = f"Cassandra on node {address} does not answer its worker"
+        what += f" ({reason})" if reason else ""
         if changes_schema:
             problems.append(
-                f"Cassandra on node {member.address} does not run, but tables have to be made, or "
-                "materialized views to be created again; start it first"
+                f"{what}, but tables have to be made, or materialized views to be created again; "
+                "start it first, or wait until it answers"
             )
         elif not everything and not single:
             problems.append(
-                f"Cassandra on node {member.address} does not run: its commit log may have newer "
-                "writes, which its start would put on top of the restored rows; start it first, "
-                "or restore everything (no --table, no --keyspace, with --system-auth)"
+                f"{what}: its commit log may have newer writes, which its start would put on top "
+                "of the restored rows; start it first, or restore everything (no --table, no "
+                "--keyspace, with --system-auth)"
             )
     return problems
 

@@ -86,14 +86,17 @@ def test_node_that_is_down_comes_back_with_everything(offline: Offline) -> None:
 def test_part_of_a_node_that_is_down(offline: Offline, request_: dict[str, Any]) -> None:
     offline.go_down(2)
     error = _refused(offline, **request_)
-    assert "127.0.0.2 does not run: its commit log may have newer writes" in error
+    assert "127.0.0.2 does not answer its worker (" in error
+    assert "): its commit log may have newer writes" in error
     assert "start it first, or restore everything" in error
 
 
 def test_schema_that_a_node_that_is_down_does_not_hear_of(offline: Offline) -> None:
     offline.drop(U)
     offline.go_down(2)
-    assert "127.0.0.2 does not run, but tables have to be made" in _refused(offline)
+    error = _refused(offline)
+    assert "127.0.0.2 does not answer its worker (" in error
+    assert "), but tables have to be made" in error
 
 
 def test_failure_leaves_a_node_down_that_was_down(offline: Offline) -> None:

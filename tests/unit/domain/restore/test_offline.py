@@ -146,11 +146,16 @@ def test_nodes_that_are_down(
     changes_schema: bool, everything: bool, single: bool, told: str
 ) -> None:
     problems = down_problems(
-        RING[:1], changes_schema=changes_schema, everything=everything, single=single
+        {RING[0].address: "refused"},
+        changes_schema=changes_schema,
+        everything=everything,
+        single=single,
     )
     assert len(problems) == bool(told)
-    assert all("127.0.0.1 does not run" in p and told in p for p in problems)
-    assert not down_problems([], changes_schema=True, everything=False, single=False)
+    assert all(
+        "127.0.0.1 does not answer its worker (refused)" in p and told in p for p in problems
+    )
+    assert not down_problems({}, changes_schema=True, everything=False, single=False)
 
 
 @pytest.mark.parametrize(
