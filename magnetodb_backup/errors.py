@@ -168,6 +168,10 @@ class CorruptObject(Permanent):
     """The content of a stored object does not match its name or manifest."""
 
 
+class ObjectTooShort(Permanent):
+    """A stored object has fewer bytes than were asked for."""
+
+
 class FormatProblem(Permanent):
     """A stored document is malformed or of an unknown format version."""
 

@@ -13,7 +13,7 @@ from magnetodb_backup.domain.backup.manifest import Extent, NodeShare, StoredObj
 from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.domain.backup.sample import Sample
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import FormatProblem, NotFound
+from magnetodb_backup.errors import FormatProblem, NotFound, ObjectTooShort
 from magnetodb_backup.repository.check_journal import Checked, Journal, NoJournal, Position
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.extents import PackExtents
@@ -251,6 +251,9 @@ class _NodeCheck:
                     digest.update(piece)
             except NotFound:  # it was there a moment ago
                 self._damage("missing", _LOST, part.pack)
+                return
+            except ObjectTooShort as error:
+                self._damage("size", str(error), part.pack)
                 return
         if digest.hexdigest() != sha256:
             self._content(path, "")

@@ -46,7 +46,8 @@ class StorageDriver(Protocol):
         """Yield the object's bytes, or ``length`` of them from ``offset``.
 
         :raises NotFound: if there is no such object.
-        :raises IncompleteBody: at the end, if the body is shorter than announced or requested.
+        :raises IncompleteBody: at the end, if the body is shorter than announced.
+        :raises ObjectTooShort: at the end, if the object itself ends before the requested bytes.
         """
 
     def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:

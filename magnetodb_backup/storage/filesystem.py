@@ -29,6 +29,7 @@ from magnetodb_backup.errors import (
     InvalidValue,
     NoSpace,
     NotFound,
+    ObjectTooShort,
     StorageRefused,
     StorageUnavailable,
 )
@@ -151,7 +152,7 @@ class FilesystemDriver(StorageDriver):
                 position += len(chunk)
                 yield chunk
         if position != max(end, offset) or offset > size:
-            raise IncompleteBody(f"{path} has {size} bytes; wanted were {offset} to {end}")
+            raise ObjectTooShort(f"{path} has {size} bytes; wanted were {offset} to {end}")
 
     @override
     def head(self, container: str, name: str) -> ObjectInfo | None:

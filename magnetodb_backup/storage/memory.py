@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from typing_extensions import override
 
-from magnetodb_backup.errors import Conflict, IncompleteBody, NotFound
+from magnetodb_backup.errors import Conflict, IncompleteBody, NotFound, ObjectTooShort
 from magnetodb_backup.storage.body import Body
 from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 
@@ -64,7 +64,7 @@ class MemoryDriver(StorageDriver):
         for start in range(offset, min(end, len(content)), _CHUNK):
             yield content[start : min(start + _CHUNK, end)]
         if max(end, offset) > len(content):
-            raise IncompleteBody(
+            raise ObjectTooShort(
                 f"{container}/{name} has {len(content)} bytes; wanted were {offset} to {end}"
             )
 

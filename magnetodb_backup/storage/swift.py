@@ -21,6 +21,7 @@ from magnetodb_backup.errors import (
     IncompleteBody,
     InvalidValue,
     NotFound,
+    ObjectTooShort,
     StorageRefused,
     StorageUnavailable,
 )
@@ -185,12 +186,12 @@ class SwiftDriver(StorageDriver):
             except _OutsideObject:
                 if length is None and self._need(container, name).size == offset:
                     return
-                raise IncompleteBody(f"{what}: the object ends before") from None
+                raise ObjectTooShort(f"{what}: the object ends before") from None
             held.callback(content.close)
             expected = _expected_length(what, result["status"], answer, offset, length)
             yield from self._pieces(what, content, expected)
         if length is not None and expected != length:
-            raise IncompleteBody(f"{what}: the object has {expected} of the {length} bytes")
+            raise ObjectTooShort(f"{what}: the object has {expected} of the {length} bytes")
 
     @override
     def head(self, container: str, name: str) -> ObjectInfo | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from magnetodb_backup.errors import CorruptObject, IncompleteBody, NotFound
+from magnetodb_backup.errors import CorruptObject, NotFound, ObjectTooShort
 from magnetodb_backup.repository.download.partial_files import created, disk_errors, reopened, write
 from magnetodb_backup.repository.download.publisher import FilePublisher, Tally
 from magnetodb_backup.repository.download.ranges import Piece, Read, WantedFile
@@ -169,24 +169,18 @@ class Fetcher:
         self, pack: str, start: int, length: int, pieces: tuple[Piece, ...]
     ) -> Iterator[tuple[int, memoryview]]:
         """Yield bytes of a pack, each chunk with its offset."""
-        end = start + length
         try:
             for chunk in self._repository.read_pack(pack, start, length):
                 self._go_on()
                 self._tally.add(bytes_downloaded=len(chunk))
                 yield start, memoryview(chunk)
                 start += len(chunk)
-            if start != end:
-                raise IncompleteBody(f"the response ended {end - start} bytes early")
         except NotFound:
             raise CorruptObject(
                 f"pack {pack} of node {self._repository.host_id} is missing; it is needed for "
                 f"{_labels(pieces)}; {_REMEDY}"
             ) from None
-        except IncompleteBody as error:
-            size = self._repository.pack_size(pack)
-            if size is not None and size >= end:
-                raise  # the connection was cut in each attempt
+        except ObjectTooShort as error:
             raise CorruptObject(
                 f"pack {pack} of node {self._repository.host_id} is too short for "
                 f"{_labels(pieces)} ({error}); {_REMEDY}"

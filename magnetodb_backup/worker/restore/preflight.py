@@ -21,7 +21,7 @@ from magnetodb_backup.domain.restore.target_guardrails import GUARDRAILS
 from magnetodb_backup.domain.restore.target_settings import SETTINGS
 from magnetodb_backup.domain.sstables import unknown, unreadable
 from magnetodb_backup.domain.tables import TableName
-from magnetodb_backup.errors import CassandraUnavailable, CorruptObject, NotFound
+from magnetodb_backup.errors import CassandraUnavailable, CorruptObject, NotFound, ObjectTooShort
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import (
     DownloadSettings,
@@ -217,7 +217,7 @@ def _measure(repository: NodeRepository, summary: NodeSummary) -> float:
         started = time.monotonic()
         try:
             read = sum(len(piece) for piece in repository.read_pack(pack, 0, min(size, _PROBE)))
-        except NotFound:
+        except (NotFound, ObjectTooShort):
             continue  # the node that proves this node backup names it
         return read / max(time.monotonic() - started, 1e-6)
     return 0.0
