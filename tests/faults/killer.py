@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -24,20 +25,19 @@ from typing import Any
 import magnetodb_backup.cmd.threading_backend  # noqa: F401
 from tests.faults.killing.aftermath import check_aftermath
 from tests.faults.killing.load import Load
+from tests.faults.killing.prey import Prey, prey_on
 from tests.faults.killing.victims import Deed, cut, deeds_for
-from tests.lab.processes import ManagedProcess, wait_for
-from tests.lab.rig import Rig
+from tests.lab.processes import wait_for
 
 LOG = logging.getLogger(__name__)
-_OUTAGE = 180  # seconds that the conductor waits for parts that are away
 _CUTS = 0.25  # the share of deeds that concern the network
 
 
 class Killer:
-    """Kills ``kills`` times while a load runs on the rig."""
+    """Kills ``kills`` times while a load runs on the prey."""
 
-    def __init__(self, rig: Rig, kills: int, seed: int) -> None:
-        self._rig, self._kills, self._seed = rig, kills, seed
+    def __init__(self, prey: Prey, kills: int, seed: int) -> None:
+        self._prey, self._kills, self._seed = prey, kills, seed
         self._draw = Random(seed)
         self._pause = threading.Event()  # never set: its wait() is the time between kills
         self.done: Counter[str] = Counter()
@@ -48,19 +48,18 @@ class Killer:
         :raises AssertionError: if something was lost or is left; the seed is in the log.
         """
         LOG.info("%d kills by seed %d", self._kills, self._seed)
-        load, began = Load(self._rig, self._seed), time.monotonic()
-        with self._rig.deployment.conductor_with(outage_deadline=_OUTAGE) as conductor:
-            load.make_table()
-            load.start()
-            try:
-                deeds = deeds_for(self._rig, conductor)
-                for number in range(self._kills):
-                    self._kill(number, deeds)
-            finally:
-                self._heal(conductor)
-                load.stop()
-            killed = time.monotonic() - began
-            figures = check_aftermath(self._rig, load, self._draw)
+        load, began = Load(self._prey, self._seed), time.monotonic()
+        load.make_table()
+        load.start()
+        try:
+            deeds = deeds_for(self._prey)
+            for number in range(self._kills):
+                self._kill(number, deeds)
+        finally:
+            self._prey.heal()
+            load.stop()
+        killed = time.monotonic() - began
+        figures = check_aftermath(self._prey.rig, load, self._draw)
         return {
             "seed": self._seed,
             "kills": dict(self.done),
@@ -75,27 +74,16 @@ class Killer:
         draw = self._draw
         (deed,) = draw.choices(deeds, [d.weight for d in deeds])
         if draw.random() < _CUTS:
-            deed = cut(self._rig, draw)
+            deed = cut(self._prey, draw)
         wait, outage = draw.uniform(0.0, 3.0), draw.uniform(0.0, 4.0)
-        wait_for(self._rig.deployment.jobs_not_ended, deadline=120, what="a job to disturb")
+        running = self._prey.rig.deployment.jobs_not_ended
+        wait_for(running, deadline=120, what="a job to disturb")
         self._pause.wait(wait)
         LOG.info("%d: %s of %s for %.1f s", number + 1, deed.how, deed.victim, outage)
         deed.do()
         self._pause.wait(outage)
         deed.undo()
         self.done[deed.victim.split()[0]] += 1
-
-    def _heal(self, conductor: ManagedProcess) -> None:
-        rig = self._rig
-        rig.proxy.clear()
-        rig.swift.heal()
-        rig.rabbitmq.heal()
-        rig.cluster.heal()
-        for process in (conductor, *rig.deployment.workers):
-            process.resume()
-            process.start()
-        rig.cluster.wait_whole()
-        rig.deployment.wait_live(len(rig.deployment.workers))
 
 
 def main() -> None:
@@ -106,12 +94,18 @@ def main() -> None:
     parsed = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     LOG.setLevel(logging.INFO)
-    from tests.lab.standing import standing_rig
+    from tests.lab.standing import standing
 
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="killer-"))
-        rig = stack.enter_context(standing_rig(Path(directory)))
-        print(json.dumps(Killer(rig, parsed.kills, parsed.seed).run(), indent=1))
+        directory = Path(tempfile.mkdtemp(prefix="killer-"))
+        LOG.info("logs are in %s; after a failure they stay there", directory)
+        servers = stack.enter_context(standing(directory))
+        address = servers.block.address(240)
+        prey = stack.enter_context(
+            prey_on(servers.rig, servers.keystone, directory / "prey", address)
+        )
+        print(json.dumps(Killer(prey, parsed.kills, parsed.seed).run(), indent=1))
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from magnetodb_backup.database import Database, connect
 from magnetodb_backup.domain.backup.records import LIVE_WITHIN
@@ -59,7 +60,8 @@ class Deployment:
 
     ``plugins`` is a directory of installed distributions that all of them see. With ``nodetool``
     the first node is controlled by it, which takes a JVM for each command; otherwise by Jolokia.
-    Without ``with_loader`` there is no sstableloader.
+    Without ``with_loader`` there is no sstableloader. ``database`` is the URL by which this
+    process itself reaches the service's database, of SQLite below ``directory`` by default.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Deployment:
         *,
         nodetool: bool = False,
         with_loader: bool = True,
+        database: str = "",
     ) -> None:
         self.directory, self.nodes, self._nodetool = directory, nodes, nodetool
+        self._url = database or f"sqlite:///{directory / 'catalogue.sqlite'}"
         self._with_loader = with_loader
         self._environment = {"PYTHONPATH": str(plugins)} if plugins else {}
         timing: Options = {
@@ -87,12 +91,11 @@ class Deployment:
             "swift": {"read_timeout": 10},
             "oslo_messaging_rabbit": {"rabbit_retry_interval": 1, "rabbit_retry_backoff": 0},
         }
-        database = f"sqlite:///{directory / 'catalogue.sqlite'}"
         self.common: list[Options] = [
             timing,
             {
                 "DEFAULT": {"state_dir": directory / "conductor", "debug": "false"},
-                "database": {"connection": database},
+                "database": {"connection": self._url},
             },
             common,
         ]
@@ -125,6 +128,10 @@ class Deployment:
         )
         return self._process(name, "worker", config)
 
+    def program(self, name: str) -> ManagedProcess:
+        """Return another program of the service, such as ``api``; not started."""
+        return self._process(name, name, self.config)
+
     def _process(self, name: str, program: str, config: Path) -> ManagedProcess:
         return forked.ServiceProcess(
             name,
@@ -154,7 +161,8 @@ class Deployment:
 
     def ended(self, backup_id: str) -> dict[str, Any] | None:
         """Return the record of a backup that is no longer CREATING."""
-        if self._catalogue("SELECT 1 FROM backups WHERE id = ? AND status = 'CREATING'", backup_id):
+        query = "SELECT 1 FROM backups WHERE id = :id AND status = 'CREATING'"
+        if self._catalogue(query, id=backup_id):
             return None
         record: dict[str, Any] = self.manage("backup", "show", backup_id).json
         return record
@@ -167,8 +175,8 @@ class Deployment:
 
     def round_of(self, backup_id: str) -> int:
         """Return the last round of a backup's job."""
-        query = "SELECT round FROM jobs WHERE subject_id = ? AND kind = 'backup'"
-        return int(self._catalogue(query, backup_id)[0][0])
+        query = "SELECT round FROM jobs WHERE subject_id = :id AND kind = 'backup'"
+        return int(self._catalogue(query, id=backup_id)[0][0])
 
     def running_restores(self) -> list[tuple[str, str]]:
         """Return ID and phase of the restores that are RESTORING."""
@@ -177,16 +185,23 @@ class Deployment:
 
     def jobs_not_ended(self) -> list[tuple[Any, ...]]:
         """Return kind, status and subject of the jobs that wait or run."""
-        unfinished = "SELECT kind, status, subject_id FROM jobs WHERE status IN (?, ?)"
-        return self._catalogue(unfinished, "PENDING", "RUNNING")
+        return self._catalogue(
+            "SELECT kind, status, subject_id FROM jobs WHERE status IN ('PENDING', 'RUNNING')"
+        )
 
     def is_cancelled(self, job: str) -> bool:
         """Tell whether somebody has asked for the end of a job."""
-        return bool(self._catalogue("SELECT 1 FROM jobs WHERE id = ? AND cancel_requested", job))
+        return bool(
+            self._catalogue("SELECT 1 FROM jobs WHERE id = :id AND cancel_requested", id=job)
+        )
 
-    def _catalogue(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        with sqlite3.connect(f"file:{self.directory / 'catalogue.sqlite'}?mode=ro", uri=True) as db:
-            return db.execute(query, values).fetchall()
+    def _catalogue(self, query: str, **values: str) -> list[tuple[Any, ...]]:
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query), values)]
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return create_engine(self._url, poolclass=NullPool)
 
     def manage(self, *arguments: str, timeout: float = 300, json: bool = True) -> Outcome:
         """Run magnetodb-backup-manage."""
@@ -232,7 +247,7 @@ class Deployment:
     @cached_property
     def database(self) -> Database:
         """The service's database, once ``db sync`` has made it."""
-        return connect(f"sqlite:///{self.directory / 'catalogue.sqlite'}")
+        return connect(self._url)
 
     def wait_live(self, count: int) -> None:
         """Wait until so many workers have reported from now on, without a problem.

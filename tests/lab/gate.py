@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TCP relay that keeps a request back when its bytes have a certain text in them.
+"""A TCP relay that keeps a request back when its bytes have a certain text in them, or cuts.
 
 In front of Jolokia or CQL it holds one step of a restore for as long as a test likes. What is held
 is passed on afterwards even if its sender is dead by then: a request may always come late.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _BLOCK = 64 * 1024
@@ -29,6 +30,7 @@ class Gate:
         self._upstream = upstream
         self._lock = threading.Lock()
         self._holds: list[_Hold] = []
+        self._open: set[socket.socket] = set()
         self._held = 0
         self._listener = socket.create_server((address, 0), backlog=64)
         self.address, self.port = address, int(self._listener.getsockname()[1])
@@ -50,6 +52,14 @@ class Gate:
                 hold.released.set()
             self._holds.clear()
 
+    def cut(self) -> None:
+        """End all connections that are open."""
+        with self._lock:
+            cut = list(self._open)
+        for end in cut:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     @property
     def held(self) -> int:
         """How many requests wait now."""
@@ -70,11 +80,21 @@ class Gate:
             except OSError:
                 return
             server.settimeout(None)
-            with server:
+            with server, self._counted(client, server):
                 back = threading.Thread(target=self._relay, args=(server, client), daemon=True)
                 back.start()
                 self._relay(client, server, watched=True)
                 back.join(_LONGEST)
+
+    @contextlib.contextmanager
+    def _counted(self, *ends: socket.socket) -> Iterator[None]:
+        with self._lock:
+            self._open.update(ends)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.difference_update(ends)
 
     def _relay(self, source: socket.socket, sink: socket.socket, *, watched: bool = False) -> None:
         last = b""

@@ -34,6 +34,20 @@ class Store:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return bytes(answer.read())
 
+    def names(self, container: str, prefix: str) -> list[str]:
+        """Return the names that the store lists."""
+        found: list[str] = []
+        while True:
+            query = f"?prefix={quote(prefix)}&marker={quote(found[-1] if found else '')}"
+            request = urllib.request.Request(
+                f"{self.url}/{quote(container)}{query}", headers={"X-Auth-Token": self.token}
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                page = answer.read().decode().splitlines()
+            if not page:
+                return found
+            found += page
+
     def delete(self, container: str, name: str) -> None:
         request = urllib.request.Request(
             f"{self.url}/{quote(container)}/{quote(name)}",
@@ -107,6 +121,19 @@ class Reader:
     def pack(self, host_id: str, sha256: str) -> tuple[str, str]:
         """Return container and name of a pack."""
         return f"{self.container}.{host_id}", f"packs/{sha256[:2]}/{sha256}"
+
+    def listed_packs(self, host_id: str) -> set[str]:
+        """Return the packs that the store lists for a node."""
+        names = self.store.names(f"{self.container}.{host_id}", "packs/")
+        return {name.rpartition("/")[2] for name in names}
+
+    def needed_packs(self, backup_id: str) -> set[tuple[str, str]]:
+        """Return host ID and SHA-256 of the packs that a backup needs."""
+        return {
+            (line.key[0], sha256)
+            for line in self.lines(backup_id)
+            for sha256, _, _ in line.data["extents"]
+        }
 
     def content(self, backup_id: str) -> dict[tuple[str, int, str], bytes]:
         """Return the bytes of every file of a backup, each pack fetched once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import forked
@@ -19,9 +20,18 @@ from tests.lab.rig import PREFIX, Rig, demo_store, keystone_options
 from tests.lab.swift import Swift
 
 
+@dataclass(frozen=True)
+class Standing:
+    """The servers; the deployment of ``rig`` does not run."""
+
+    rig: Rig
+    keystone: Keystone
+    block: LoopbackBlock
+
+
 @contextmanager
-def standing_rig(directory: Path) -> Iterator[Rig]:
-    """Start everything in ``directory``; stop it at the end."""
+def standing(directory: Path) -> Iterator[Standing]:
+    """Start all servers in ``directory``; stop them at the end."""
     with ExitStack() as stack:
         stack.callback(forked.SERVER.stop)
         block = LoopbackBlock()
@@ -51,7 +61,6 @@ def standing_rig(directory: Path) -> Iterator[Rig]:
             },
             cluster.nodes,
         )
-        stack.callback(deployment.stop)
-        deployment.start()
         reader = Reader(demo_store(keystone, swift), PREFIX, cluster.name)
-        yield Rig(cluster, deployment, reader, proxy, swift, rabbitmq)
+        rig = Rig(cluster, deployment, reader, proxy, swift, rabbitmq)
+        yield Standing(rig, keystone, block)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -38,7 +39,28 @@ def check_aftermath(rig: Rig, load: Load, draw: Random) -> dict[str, Any]:
     rig.wait_clean()
     deployment.remove_kept()  # what failed restores have fetched is kept for a repetition
     wait_for(lambda: not deployment.staged(), deadline=60, what="no staged file on any node")
-    return {"created": len(created), "restored": drawn}
+    packs = _collect(rig, created)
+    return {"created": len(created), "restored": drawn, "packs": packs}
+
+
+def _collect(rig: Rig, created: Sequence[str]) -> int:
+    """Require that no pack is left but those that backups need; return their number."""
+    for _ in range(2):  # the first look only records
+        outcome = rig.deployment.manage("repository", "collect", "--grace", "0", "--wait")
+        assert outcome.code == 0, outcome.err
+    needed = set[tuple[str, str]]().union(*(rig.reader.needed_packs(b) for b in created))
+    hosts = [node.host_id for node in rig.cluster.nodes]
+
+    def listed() -> set[tuple[str, str]]:
+        return {(host, pack) for host in hosts for pack in rig.reader.listed_packs(host)}
+
+    wait_for(  # a listing of Swift may have for a while what was removed
+        lambda: listed() == needed,
+        deadline=120,
+        what=f"the packs of {len(created)} backups and no others",
+        interval=2,
+    )
+    return len(needed)
 
 
 def _running(rig: Rig) -> list[tuple[Any, ...]]:
@@ -47,7 +69,9 @@ def _running(rig: Rig) -> list[tuple[Any, ...]]:
 
 def _compare_rows(rig: Rig, load: Load, backup: str) -> None:
     query = SimpleStatement(
-        f"SELECT id, text FROM {_RESTORED}.t", consistency_level=ConsistencyLevel.ALL
+        f"SELECT id, text FROM {_RESTORED}.t",
+        consistency_level=ConsistencyLevel.ALL,
+        fetch_size=200,  # the nodes of the lab have little memory
     )
     with rig.cluster.session() as session:
         found = {row.id: row.text for row in session.execute(query)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load while processes are killed: writes, backups, verifications, restores, deletions."""
+"""The load while processes are killed: writes, and all that the service does with backups."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from typing import Any
 from cassandra import ConsistencyLevel, DriverException, RequestExecutionException
 from cassandra.cluster import NoHostAvailable
 
-from tests.functional.sample import STILL, make_keyspace
+from tests.faults.killing.prey import Prey
+from tests.functional.sample import make_keyspace
 from tests.lab.deployment import Outcome
-from tests.lab.rig import Rig
 
 KEYSPACE = "prey"
 TABLE = f"{KEYSPACE}.t"
 _BATCH, _WIDTH = 20, 2000  # rows, and the bytes of each
+_MANY = 10  # CREATED backups, above which they are only deleted
+_REGRETTED, _BY_API = 0.3, 0.05  # shares of the deletions, and of the requests to the API
 # What a client sees of a node that was killed.
 UNREACHABLE = (
     DriverException, RequestExecutionException, NoHostAvailable, OSError, RuntimeError,
@@ -45,12 +47,12 @@ class Bounds:
 
 
 class Load:
-    """Threads that use the rig until they are stopped; failures of what they ask for are normal."""
+    """Threads that use the prey until they are stopped; that what they ask for fails is normal."""
 
-    def __init__(self, rig: Rig, seed: int) -> None:
-        self._rig = rig
+    def __init__(self, prey: Prey, seed: int) -> None:
+        self._rig, self._api = prey.rig, prey.api
         self._stopping = threading.Event()
-        self._draws = {name: Random(f"{seed} {name}") for name in ("backups", "others")}
+        self._draws = {name: Random(f"{seed} {name}") for name in ("api", "others")}
         self.written = Written()
         self.bounds: dict[str, Bounds] = {}
         self.kept: set[str] = set()  # backups that are not deleted
@@ -58,15 +60,14 @@ class Load:
         self.errors: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._guarded, args=(deed,), name=deed.__name__)
-            for deed in (self._write, self._back_up, self._use_backups)
+            for deed in (self._write, self._back_up, self._use_backups, self._ask_api)
         ]
 
     def make_table(self) -> None:
         """Make the table, its first rows, and a backup that is never deleted."""
         make_keyspace(self._rig, KEYSPACE)
-        self._rig.execute(
-            f"CREATE TABLE IF NOT EXISTS {TABLE} (id int PRIMARY KEY, text text) {STILL}"
-        )
+        # Compactions go on: SSTables vanish below snapshots, and there are never too many.
+        self._rig.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (id int PRIMARY KEY, text text)")
         for _ in range(5):
             self._write_batch()
         self.kept.add(self._one_backup("--wait", "--timeout", "280"))
@@ -135,7 +136,8 @@ class Load:
         created = [b["id"] for b in listed.json] if listed is not None and listed.out else []
         if not created:
             return
-        what, backup = draw.choice(["verify", "restore", "delete"]), draw.choice(sorted(created))
+        deeds = ["delete"] if len(created) > _MANY else ["verify", "restore", "delete", "collect"]
+        what, backup = draw.choice(deeds), draw.choice(sorted(created))
         if what == "verify":
             self._manage("backup", "verify", backup, "--read-data", "--wait", "--timeout", "120")
         elif what == "restore":
@@ -143,8 +145,23 @@ class Load:
             self._manage(
                 "restore", "create", backup, "--to-keyspace", target, "--wait", "--timeout", "180"
             )
+        elif what == "collect":
+            self._manage("repository", "collect", "--wait", "--timeout", "120")
         elif backup not in self.kept:
             self._manage("backup", "delete", backup)
+            if draw.random() < _REGRETTED:
+                self._manage("backup", "undelete", backup)
+
+    def _ask_api(self) -> None:
+        """List backups over REST, and ask for one at times."""
+        body = {"scope": {"type": "keyspaces", "keyspaces": [KEYSPACE]}}
+        answer = (
+            self._api.call("/v1/backups", body)
+            if self._draws["api"].random() < _BY_API
+            else self._api.call("/v1/backups?limit=20")
+        )
+        self.outcomes["REST: no answer" if answer is None else "REST: answers"] += 1
+        self._stopping.wait(1)
 
     def _manage(self, *arguments: str) -> Outcome | None:
         what = " ".join(arguments[:2])

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from tests.faults.killing.prey import Prey
 from tests.lab.processes import ManagedProcess
 from tests.lab.rig import Rig
+
+_UNLIMITED = resource.RLIM_INFINITY
 
 
 @dataclass(frozen=True)
@@ -36,19 +40,35 @@ def _to_process(
     ]
 
 
-def deeds_for(rig: Rig, conductor: ManagedProcess) -> list[Deed]:
-    """Return all that may happen; ``conductor`` runs in place of the rig's own one.
+def _full_disk(victim: str, process: ManagedProcess, weight: int) -> Deed:
+    """Let the kernel refuse that any file of a process grows, as a full disk or a quota does."""
+
+    def limit(size: int) -> None:
+        if process.alive():
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, _UNLIMITED))
+
+    return Deed(victim, "full disk", lambda: limit(0), lambda: limit(_UNLIMITED), weight)
+
+
+def deeds_for(prey: Prey) -> list[Deed]:
+    """Return all that may happen to processes and their disks.
 
     ``undo`` waits until the victim serves again. Processes die with the thread that starts them, so
     one thread does and undoes everything.
     """
+    rig, conductor = prey.rig, prey.rig.deployment.conductor
     deeds = [*_to_process("conductor", conductor, conductor.start, 6)]
+    deeds += [_full_disk("conductor", conductor, 3)]
+    deeds += _to_process("api", prey.api.process, prey.api.start, 1)
+    deeds += _to_process("database", prey.database.process, prey.database.start, 2)
     for worker in rig.deployment.workers:
         deeds += _to_process(worker.name, worker, worker.start, 4)
+        deeds += [_full_disk(worker.name, worker, 3)]
     deeds += _to_process("rabbitmq", rig.rabbitmq.process, rig.rabbitmq.start, 2)
     for process in rig.swift.processes:
         weight = 3 if process.name.endswith("proxy") else 1
         deeds += _to_process(process.name, process, rig.swift.start, weight)
+        deeds += [_full_disk(process.name, process, 1)]
     for node in rig.cluster.nodes:
         deeds += _to_process(
             f"cassandra {node.address}", node.process, rig.cluster.start, 1, node.kill
@@ -56,8 +76,17 @@ def deeds_for(rig: Rig, conductor: ManagedProcess) -> list[Deed]:
     return deeds
 
 
-def cut(rig: Rig, draw: Random) -> Deed:
-    """Return a fault of the network between the service and Swift, drawn by lot."""
+def cut(prey: Prey, draw: Random) -> Deed:
+    """Return a fault of the network between the service and its servers, drawn by lot."""
+    name = draw.choice(["swift", "swift", *sorted(prey.wires)])
+    if name == "swift":
+        return _cut_from_swift(prey.rig, draw)
+    wire = prey.wires[name]
+    how, do = draw.choice([("cut", wire.cut), ("silent", lambda: wire.hold(b""))])
+    return Deed("network", f"connections to {name} {how}", do, wire.clear)
+
+
+def _cut_from_swift(rig: Rig, draw: Random) -> Deed:
     path, times = draw.choice(["/packs/", "/nodes/", "/backups/", ""]), draw.randint(1, 5)
     kinds: Sequence[tuple[str, Callable[[], object]]] = [
         (
