@@ -128,7 +128,8 @@ class Quickstart:
             {
                 "api": {"host": swift, "port": self.api_port},
                 "worker": {"heartbeat_interval": 1},
-                "conductor": {"poll_interval": 0.5},
+                # So that the tour can show the space that a collection frees.
+                "conductor": {"poll_interval": 0.5, "undelete_period": 0, "collect_grace": 0},
             },
         )
         self.service = self.standalone.process
@@ -152,7 +153,7 @@ class Quickstart:
         sys.stdout.write(f"    done in {time.monotonic() - started:.1f} s\n")
 
     def tour(self) -> None:
-        """Load, back up, verify, change, back up again, lose a table, restore it."""
+        """Back up, verify, restore a lost table, and let backups be made and expire by rules."""
         say(f"creating the keyspaces shop and archive, with {_ORDERS} orders")
         self._load()
         say("the first backup")
@@ -174,6 +175,7 @@ class Quickstart:
             f"{second['bytes'] / 1e6:.1f} MB and uploaded {second['bytes_uploaded'] / 1e6:.2f} MB"
         )
         self._lose_and_restore()
+        self._run_by_itself()
 
     def _lose_and_restore(self) -> None:
         """Drop a table, get it back, and compare every row."""
@@ -192,6 +194,48 @@ class Quickstart:
         if after != before:
             raise Problem(f"shop.orders had {_told(before)}; now it has {_told(after)}")
         say(f"shop.orders is back: {_told(after)}, every row as it was before the drop")
+
+    def _run_by_itself(self) -> None:
+        """Make a schedule and a retention policy, and show the bytes that they free."""
+        say("replacing all orders by new ones, and letting a schedule back them up every night")
+        with self.cluster.session() as session:
+            session.execute("TRUNCATE shop.orders")
+        self._orders(range(_ORDERS))
+        self._manage("schedule", "create", "nightly", "--cron", "30 2 * * *", "--all-keyspaces")
+        say("not waiting for the night: it runs now")
+        self._manage("schedule", "run", "nightly")
+        self._await_schedule()
+        self._manage("schedule", "show", "nightly")
+        say("keeping only the newest backup: the others expire")
+        self._manage("retention", "set", "--redundancy", "1")
+        self._manage("retention", "apply", "--dry-run")
+        self._manage("retention", "apply", "--wait")
+        say("freeing what no backup needs: the first collection looks, a later one removes")
+        stored = self._stored()
+        self._manage("repository", "collect", "--wait")
+        self._manage("repository", "collect", "--wait")
+        left = wait_for(
+            lambda: (now := self._stored()) < stored and now, deadline=120, what="freed bytes"
+        )
+        say(
+            f"the store had {stored / 1e6:.1f} MB of packs, and has {left / 1e6:.1f} MB: "
+            f"{(stored - left) / 1e6:.1f} MB are free. The quickstart has no grace periods; by "
+            "default a deleted backup can be undeleted for seven days, and a pack that no backup "
+            "needs stays for one day more"
+        )
+
+    def _await_schedule(self) -> None:
+        def ended() -> bool:
+            (run, *_) = self._json("schedule", "show", "nightly")["runs"]
+            if run["status"].endswith("FAILED"):
+                raise Problem(f"the schedule's run ended as {run}")
+            return bool(run["status"] == "CREATED")
+
+        wait_for(ended, deadline=120, what="the schedule's backup", interval=0.5)
+
+    def _stored(self) -> int:
+        """Return the bytes of all packs that the store has."""
+        return int(self._json("repository", "show")["total"]["bytes"])
 
     def _rows(self) -> list[tuple[int, str]]:
         with self.cluster.session() as session:
@@ -231,9 +275,12 @@ class Quickstart:
                     future.result()
 
     def _record(self, name: str) -> dict[str, Any]:
-        shown = self.standalone.run("backup", "show", name, "-f", "json")
-        record: dict[str, Any] = json.loads(shown.stdout)
-        return record
+        return self._json("backup", "show", name)
+
+    def _json(self, *arguments: str) -> dict[str, Any]:
+        shown = self.standalone.run(*arguments, "-f", "json")
+        answer: dict[str, Any] = json.loads(shown.stdout)
+        return answer
 
     def _manage(self, *arguments: str, head: int | None = None) -> None:
         """Run a command as the reader would, before their eyes."""
