@@ -261,7 +261,9 @@ def test_role_with_the_documented_grants_can_restore(secured: Secured) -> None:
     grants = [t.line for t in block_lines(install, "sql") if t.section == "restore-access"]
     assert len(grants) > 5
     view, index = TableName("again", "by_name"), "people_name"
-    owner, node = secured.session(), secured.cql()
+    owner, role = secured.session(), "restorer"
+    owner.rows(f"CREATE ROLE {role} WITH LOGIN = true AND PASSWORD = '{_PASSWORD}'")
+    node = secured.cql(role)
     make = [
         "CREATE KEYSPACE again WITH replication = "
         "{'class': 'SimpleStrategy', 'replication_factor': 1}",
@@ -281,8 +283,8 @@ def test_role_with_the_documented_grants_can_restore(secured: Secured) -> None:
         "TRUNCATE TABLE again.people",
     ]
     try:
-        for grant in grants:
-            owner.rows(grant.rstrip(";"))
+        for grant in (f"GRANT SELECT ON KEYSPACE system_views TO {role}", *grants):
+            owner.rows(grant.rstrip(";").replace(f" TO {_USER}", f" TO {role}"))
         wait_for(lambda: _allowed(node, make[0]), deadline=30, what="the grants", interval=0.5)
         for statement in make[1:]:
             node.execute(statement)
