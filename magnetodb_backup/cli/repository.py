@@ -155,10 +155,9 @@ def _repacking(view: Mapping[str, Any]) -> dict[str, str]:
     """Return what repacking costs, and what becomes free and when."""
     total, grace = view["total"], duration(view["grace"])
     left, unreadable = total["repack_left_bytes"], total["repack_unreadable"]
-    when = f"at a collection {grace} from now" if not view["dry_run"] else f"{grace} after it"
+    when = f"{grace} after it" if view["dry_run"] else f"by a collection {grace} from now"
     return {
-        "would repack" if view["dry_run"] else "repacked": f"{count(total['repack_packs'], 'pack')}"
-        f" of {size(total['repack_read_bytes'])}",
+        "would repack" if view["dry_run"] else "repacked": count(total["repack_packs"], "pack"),
         "repacking reads": size(total["repack_read_bytes"]),
         "repacking writes": f"{count(total['repack_written_packs'], 'pack')}, "
         f"{size(total['repack_written_bytes'])}",

@@ -79,6 +79,8 @@ class Moves:
 
     def now(self, extent: Extent) -> Extent:
         """Return the extent that has these bytes now; the same one if they were not moved."""
+        if not self.generation:
+            return extent
         query = "SELECT to_pack, to_start FROM moves WHERE pack = ? AND start = ? AND length = ?"
         key = (bytes.fromhex(extent.pack), extent.offset, extent.length)
         row = self._db.execute(query, key).fetchone()

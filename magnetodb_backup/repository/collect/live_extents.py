@@ -25,6 +25,8 @@ CREATE TABLE chosen (number INTEGER PRIMARY KEY, pack BLOB UNIQUE, size INTEGER 
 CREATE TABLE steps (in_pack BLOB, at INTEGER, length INTEGER, to_pack BLOB, to_at INTEGER,
     PRIMARY KEY (in_pack, at, length)) WITHOUT ROWID;
 """
+_ADD = "INSERT OR IGNORE INTO extents (pack, start, length, in_pack, at) VALUES (?, ?, ?, ?, ?)"
+_ADD_SIZE = "INSERT OR REPLACE INTO sizes VALUES (?, ?)"
 _LIVE = """
 INSERT INTO chosen (pack, size, live) SELECT pack, size, live FROM (
     SELECT in_pack, SUM(length) AS live, MIN(first) AS first FROM (
@@ -48,6 +50,8 @@ class LiveExtents:
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(f"PRAGMA cache_size = {_CACHE}")
         self._db.executescript(_TABLES)
+        self._extents: list[tuple[object, ...]] = []
+        self._sizes: list[tuple[object, ...]] = []
 
     def __enter__(self) -> LiveExtents:
         return self
@@ -60,21 +64,22 @@ class LiveExtents:
     ) -> None:
         self._db.close()
 
-    def add(self, extents: Iterable[tuple[Extent, Extent]]) -> None:
-        """Add extents as a node manifest names them, each with where its bytes are."""
-        self._in_batches(
-            "INSERT OR IGNORE INTO extents (pack, start, length, in_pack, at) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (
-                (bytes.fromhex(e.pack), e.offset, e.length, bytes.fromhex(now.pack), now.offset)
-                for e, now in extents
-            ),
-        )
+    def add(self, named: Extent, now: Extent) -> None:
+        """Add an extent as a node manifest names it, and where its bytes are."""
+        row = (bytes.fromhex(named.pack), named.offset, named.length)
+        self._extents.append((*row, bytes.fromhex(now.pack), now.offset))
+        self._flush(_BATCH)
 
     def add_size(self, pack: str, size: int) -> None:
         """Note the size of a listed pack in bytes."""
-        query = "INSERT OR REPLACE INTO sizes VALUES (?, ?)"
-        self._db.execute(query, (bytes.fromhex(pack), size))
+        self._sizes.append((bytes.fromhex(pack), size))
+        self._flush(_BATCH)
+
+    def _flush(self, least: int) -> None:
+        for rows, statement in ((self._extents, _ADD), (self._sizes, _ADD_SIZE)):
+            if len(rows) >= least:
+                self._in_batches(statement, rows)
+                rows.clear()
 
     def choose(self, percent: int) -> tuple[int, int, int]:
         """Choose the packs of which at most ``percent`` of the bytes are live.
@@ -105,7 +110,8 @@ class LiveExtents:
         return self._db.execute(query, (bytes.fromhex(pack),)).fetchall()
 
     def prepare(self) -> None:
-        """Prepare ``within()``, once all extents are added."""
+        """Prepare the other methods, once all extents and sizes are added."""
+        self._flush(1)
         self._db.execute("CREATE INDEX IF NOT EXISTS by_place ON extents (in_pack, at, length)")
 
     def moved(self, steps: Iterable[tuple[str, int, int]], pack: str) -> None:

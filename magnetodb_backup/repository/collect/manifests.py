@@ -96,11 +96,12 @@ class Marking:
                 f"its node manifest is that of node {header.host_id} in backup {header.backup_id}"
             )
         for entry in reader:
-            found = [(extent, self._moves.now(extent)) for extent in entry.extents]
-            self.any_moved = self.any_moved or any(extent != now for extent, now in found)
-            if self._live is not None:
-                self._live.add(found)
-            yield from (now.pack for _, now in found)
+            for extent in entry.extents:
+                now = self._moves.now(extent)
+                self.any_moved = self.any_moved or now != extent
+                if self._live is not None:
+                    self._live.add(extent, now)
+                yield now.pack
 
     def _is_named(self, backup_id: str) -> bool:
         """Return whether the backup manifest of a backup names a manifest of this node.

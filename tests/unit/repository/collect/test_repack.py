@@ -90,6 +90,11 @@ def test_next_backup_uses_the_new_packs_and_uploads_nothing(depot: Depot) -> Non
     depot.collect()
     assert depot.packs() == depot.packs_of(2, 3)
     assert restored(depot, 3)
+    depot.backup(4)
+    assert depot.store.packs_put() == []
+    progress = depot.disk.progress[-1]  # the index knows the files: none was read again
+    assert progress.bytes_reused == progress.bytes_done == PACK_SIZE // 5
+    assert restored(depot, 4)
 
 
 def test_packs_can_be_repacked_again(depot: Depot) -> None:
