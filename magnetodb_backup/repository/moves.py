@@ -44,6 +44,10 @@ class Moves:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary file."""
         self._db.close()
 
     def load(self, chunks: Iterable[bytes], name: str, host_id: str) -> None:

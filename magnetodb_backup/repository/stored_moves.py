@@ -97,6 +97,9 @@ class StoredMoves:
                 raise problems[0]
             return Newest(Moves(), healthy=True)
         newest = max(found, key=lambda moves: moves.generation)
+        for older in found:
+            if older is not newest:
+                older.close()
         equal = [m for m in found if m.generation == newest.generation]
         if len({moves.sha256 for moves in equal}) > 1:
             raise FormatProblem(
@@ -123,7 +126,11 @@ class StoredMoves:
 
     def _load(self, container: str) -> Moves:
         name, moves = self._places[container], Moves()
-        moves.load(self._driver.read_newest(container, name), name, self._host_id)
+        try:
+            moves.load(self._driver.read_newest(container, name), name, self._host_id)
+        except BaseException:
+            moves.close()
+            raise
         return moves
 
     def _put(self, container: str, file: BinaryIO) -> None:

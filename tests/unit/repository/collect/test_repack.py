@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.error
+from email.message import Message
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from magnetodb_backup.domain.backup.collection import Repacking
-from magnetodb_backup.errors import CollectionRefused, FormatProblem, StorageUnavailable
+from magnetodb_backup.errors import CollectionRefused, FormatProblem, NotFound, StorageUnavailable
+from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.repository.format.names import MOVES, cluster_container, moves_name, pack_name
 from magnetodb_backup.repository.upload.file_index import FileIndex
 from magnetodb_backup.repository.upload.upload import rebuild
+from tests.lab.reader import Reader
 from tests.unit.repository.collect.depot import Depot
 from tests.unit.repository.disk import CLUSTER, HOST, PACK_SIZE, PREFIX, backup_id, noise
+from tests.unit.repository.stores import Store
 
 REPACK = {"repacking": Repacking(50, 1), "pack_size": PACK_SIZE}
 CONTAINER = cluster_container(PREFIX, CLUSTER)
@@ -188,8 +194,6 @@ def test_an_index_that_is_rebuilt_learns_no_moves(depot: Depot, tmp_path: Path) 
 
 def test_older_release_refuses_to_collect(depot: Depot) -> None:
     """It reads every node manifest below ``backups/``, and finds one of another format."""
-    from magnetodb_backup.repository.format.manifests import NodeManifestReader
-
     depot.collect(**REPACK)
     name = moves_name(HOST)
     assert name.startswith("backups/")
@@ -232,3 +236,27 @@ def test_backup_that_can_be_undeleted_stays_restorable(depot: Depot) -> None:
     assert restored(depot)
     digest = depot.disk.cluster.digest_node_manifest(backup_id(2), HOST)
     assert digest == manifest.nodes[0].manifest
+
+
+class Swift:
+    """Answers the independent reader from the depot's store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, container: str, name: str, start: int = 0, length: int | None = None) -> bytes:
+        try:
+            return b"".join(self._store.read(container, name, offset=start, length=length))
+        except NotFound:
+            raise urllib.error.HTTPError(name, 404, "Not Found", Message(), None) from None
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_independent_reader_follows_moves(depot: Depot, removed: bool) -> None:
+    depot.collect(**REPACK)
+    if removed:
+        depot.later()
+        assert depot.collect().freed_packs == 2
+    reader = Reader(cast(Any, Swift(depot.store)), PREFIX, CLUSTER)
+    files = {key[2].rpartition("/")[2]: body for key, body in reader.content(backup_id(2)).items()}
+    assert files == depot.disk.contents()
