@@ -22,7 +22,7 @@ from tests.unit.repository.collect.depot import Depot
 from tests.unit.repository.disk import CLUSTER, HOST, PACK_SIZE, PREFIX, backup_id, noise
 from tests.unit.repository.stores import Store
 
-REPACK = {"repacking": Repacking(50, 1), "pack_size": PACK_SIZE}
+REPACK: dict[str, Any] = {"repacking": Repacking(50, 1), "pack_size": PACK_SIZE}
 CONTAINER = cluster_container(PREFIX, CLUSTER)
 
 
