@@ -76,6 +76,34 @@ def _catalogue(runs: list[dict[str, Any]]) -> str:
     )
 
 
+def _collect(runs: list[dict[str, Any]]) -> str:
+    """Return the newest run's table."""
+    newest = runs[-1]
+    rows = [
+        (
+            step,
+            f"{newest['tenth'][step]['cpu']:.1f}",
+            f"{cost['cpu']:.1f}",
+            _times(newest["ratio"][step]["cpu"]),
+            f"{newest['tenth'][step]['memory_added'] / 1e6:.0f}",
+            f"{cost['memory_added'] / 1e6:.0f}",
+            f"{cost['peak_memory'] / 1e6:.0f}",
+            _times(newest["ratio"][step]["peak_memory"]),
+            f"{cost['seconds']:.0f}",
+        )
+        for step, cost in newest["whole"].items()
+    ]
+    header = (
+        "What", "CPU seconds, a tenth", "CPU seconds", "Ratio", "MB added, a tenth", "MB added",
+        "Peak MB", "Ratio of the peaks", "Seconds",
+    )  # fmt: skip
+    return f"{newest['packs']:,} packs. {_run(newest)}{_table(header, rows)}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}"
+
+
 def _api() -> str:
     document = json.loads((Path(magnetodb_backup.api.__file__).parent / "openapi.json").read_text())
     rows = [
@@ -209,6 +237,10 @@ def setup(app: Any) -> None:
     (made / "performance-catalogue.inc").write_text(_catalogue(runs))
     runs = json.loads((made / "performance" / "runs.json").read_text())
     (made / "performance.inc").write_text(_performance(runs))
-    for name, tell in (("restore", _downloads), ("readable", _readable)):
+    for name, tell in (
+        ("restore", _downloads),
+        ("readable", _readable),
+        ("collect", _collect),
+    ):
         runs = json.loads((made / "performance" / f"{name}-runs.json").read_text())
         (made / f"performance-{name}.inc").write_text(tell(runs))

@@ -15,6 +15,7 @@ from magnetodb_backup.cli.units import count, duration, size
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
 from magnetodb_backup.domain.backup.views import collection_view
 from magnetodb_backup.domain.jobs import Job, JobStatus
+from magnetodb_backup.requests.collections import LEAST_FREED
 
 _SHOWN = 20  # backups, those that hold most
 
@@ -79,12 +80,31 @@ class Collect(_OnPacks):
             help="time for which a pack must be recorded as of no use, by default [conductor] "
             "collect_grace",
         )
+        parser.add_argument(
+            "--repack",
+            type=int,
+            metavar="PERCENT",
+            help="also write the live bytes of packs of which backups need at most this percentage "
+            "to other packs, so that these packs can be removed after the grace period; use "
+            "--dry-run to see the cost",
+        )
+        parser.add_argument(
+            "--repack-minimum",
+            type=int,
+            metavar="BYTES",
+            help="number of bytes that repacking must free in a container, or it is not done there "
+            f"(default: {LEAST_FREED})",
+        )
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         job = self.services.requests().create_collection(
-            parsed_args.cluster, dry_run=parsed_args.dry_run, grace=parsed_args.grace
+            parsed_args.cluster,
+            dry_run=parsed_args.dry_run,
+            grace=parsed_args.grace,
+            repack=parsed_args.repack,
+            repack_minimum=parsed_args.repack_minimum,
         )
         return self._ended(parsed_args, job)
 
@@ -97,6 +117,7 @@ class Collect(_OnPacks):
             "waits for the grace period": f"{_amount(total, 'waiting')} "
             f"({duration(view['grace'])})",
             "needed by backups": _amount(total, "live"),
+            **(_repacking(view) if view["repack"] is not None else {}),
             "nodes": "\n".join(
                 f"{node['by'] or host}: {_node(node, freed)}"
                 for host, node in view["nodes"].items()
@@ -128,6 +149,23 @@ class Show(_OnPacks):
             "a backup runs": "its packs count as needed by none" if total["in_use"] else "",
             "deleting frees": "\n".join(_backups(view["backups"])),
         }
+
+
+def _repacking(view: Mapping[str, Any]) -> dict[str, str]:
+    """Return what repacking costs, and what becomes free and when."""
+    total, grace = view["total"], duration(view["grace"])
+    left, unreadable = total["repack_left_bytes"], total["repack_unreadable"]
+    when = f"{grace} after it" if view["dry_run"] else f"by a collection {grace} from now"
+    return {
+        "would repack" if view["dry_run"] else "repacked": count(total["repack_packs"], "pack"),
+        "repacking reads": size(total["repack_read_bytes"]),
+        "repacking writes": f"{count(total['repack_written_packs'], 'pack')}, "
+        f"{size(total['repack_written_bytes'])}",
+        "repacking requests": str(total["repack_requests"]),
+        "repacking frees": f"{size(total['repack_frees_bytes'])}, {when}",
+        "not repacked, frees too little": size(left) if left else "",
+        "not repacked, damaged": count(unreadable, "pack") if unreadable else "",
+    }
 
 
 def _amount(use: Mapping[str, Any], what: str) -> str:

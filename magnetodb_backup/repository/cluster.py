@@ -25,6 +25,7 @@ from magnetodb_backup.repository.format.schema_rows import (
     parse_schema_rows,
     schema_rows_bytes,
 )
+from magnetodb_backup.repository.stored_moves import StoredMoves
 from magnetodb_backup.storage.driver import StorageDriver
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class ClusterRepository:
     """
 
     def __init__(self, driver: StorageDriver, prefix: str, cluster: str) -> None:
-        self._driver = driver
+        self._driver, self._prefix, self._cluster = driver, prefix, cluster
         self._container = layout.cluster_container(prefix, cluster)
 
     def ensure(self) -> None:
@@ -103,9 +104,41 @@ class ClusterRepository:
         :raises NotFound: if there is none.
         :raises CorruptObject: while or after it is read, if it is not ``expected``, which is what
             the backup manifest names.
+
+        The entries have the extents where their bytes are now: a collection may have moved them.
         """
         name = layout.node_manifest_name(backup_id, host_id)
+        chunks = self._driver.read_newest(self._container, name)
+        return NodeManifestReader(chunks, name, expected, self.moves(host_id).located)
+
+    def original_node_manifest(
+        self, backup_id: str, host_id: str, expected: StoredObject | None = None
+    ) -> NodeManifestReader:
+        """Return a reader like ``node_manifest()``, but of the extents as they were stored."""
+        name = layout.node_manifest_name(backup_id, host_id)
         return NodeManifestReader(self._driver.read_newest(self._container, name), name, expected)
+
+    def unmoved_files(
+        self, backup_id: str, host_id: str, expected: StoredObject
+    ) -> NodeManifestReader:
+        """Return a reader like ``node_manifest()``, of the files whose bytes were not moved.
+
+        Their extents are proved by ``expected``, while moves are not.
+        """
+        name = layout.node_manifest_name(backup_id, host_id)
+        chunks = self._driver.read_newest(self._container, name)
+        return NodeManifestReader(chunks, name, expected, self.moves(host_id).unmoved)
+
+    def moves(self, host_id: str) -> StoredMoves:
+        """Return what finds the bytes of a node's packs that a collection has moved."""
+        return StoredMoves(
+            self._driver,
+            {
+                self._container: layout.moves_name(host_id),
+                layout.node_container(self._prefix, self._cluster, host_id): layout.MOVES,
+            },
+            host_id,
+        )
 
     def digest_node_manifest(self, backup_id: str, host_id: str) -> StoredObject:
         """Read a whole stored node manifest; return its size and digest."""
@@ -190,7 +223,8 @@ class ClusterRepository:
     def ids_with_objects(self) -> Iterator[str]:
         """Yield the IDs of all backups that the store has objects of, committed or not."""
         for folder in self._driver.folders(self._container, layout.BACKUPS):
-            yield folder.split("/")[1]
+            if (backup_id := folder.split("/")[1]) != layout.MOVES_ID:
+                yield backup_id
 
     def deleted_ids(self) -> Iterator[str]:
         """Yield the IDs of all backups whose manifests are kept for an undeletion."""

@@ -44,6 +44,7 @@ class NodeManifests:
     def proved(self, committed: Sequence[CommittedBackup]) -> Iterator[NodeManifestReader]:
         """Yield readers of those that are what their backup manifests name, the newest first.
 
+        They leave out files whose bytes were moved: moves are not proved.
         ``committed`` are the newest backups that the catalogue knows. If none of them has one, all
         backups in the store are looked at. What another program has stored is logged and left out.
         """
@@ -72,7 +73,7 @@ class NodeManifests:
                 found = self._cluster.digest_node_manifest(backup.backup_id, self._host_id)
                 if found != share.manifest:
                     raise CorruptObject(f"{found.name} does not match the backup manifest")
-                reader = self._cluster.node_manifest(
+                reader = self._cluster.unmoved_files(
                     backup.backup_id, self._host_id, share.manifest
                 )
         if reader is not None:

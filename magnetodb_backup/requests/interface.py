@@ -51,7 +51,13 @@ class Requests(Protocol):
         """
 
     def create_collection(
-        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+        self,
+        cluster: str | None,
+        *,
+        dry_run: bool = False,
+        grace: float | None = None,
+        repack: int | None = None,
+        repack_minimum: int | None = None,
     ) -> Job:
         """Ask for the removal of the packs that no backup needs; return its job."""
 

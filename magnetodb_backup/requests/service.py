@@ -209,20 +209,32 @@ class RecordedRequests:
         return job
 
     def create_collection(
-        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+        self,
+        cluster: str | None,
+        *,
+        dry_run: bool = False,
+        grace: float | None = None,
+        repack: int | None = None,
+        repack_minimum: int | None = None,
     ) -> Job:
         """Ask for the removal of the packs that no backup needs, or for a report of them.
 
-        ``grace`` in seconds replaces ``[conductor] collect_grace``.
+        ``grace`` in seconds replaces ``[conductor] collect_grace``. With ``repack``, packs of which
+        at most that percentage of the bytes is live are repacked in each container where that frees
+        ``repack_minimum`` bytes.
 
-        :raises InvalidValue: for a grace period that is no time.
+        :raises InvalidValue: for a grace period that is no time, or a repacking that is impossible.
         :raises NotFound: for a cluster that no worker reports.
         :raises Conflict: if a collection of the cluster is not finished.
         """
         collections.check_grace(grace)
+        repacking = collections.repacking(repack, repack_minimum)
         name = choose_cluster(cluster, self._clusters())
+        parameters: dict[str, Any] = {"dry_run": dry_run, "grace": grace}
+        if repacking is not None:
+            parameters |= {"repack": repacking.percent, "repack_minimum": repacking.least}
         job = self._database.jobs.create(
-            JobKind.COLLECTION, Subject.cluster(name), name, {"dry_run": dry_run, "grace": grace}
+            JobKind.COLLECTION, Subject.cluster(name), name, parameters
         )
         self._wake_conductor()
         return job

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from magnetodb_backup.domain.backup.collection import ContainerUse, KnownManifest
+from magnetodb_backup.domain.backup.collection import ContainerUse, KnownManifest, Repacking
 from magnetodb_backup.tasks.kinds import Task, TaskKind
 
 
@@ -18,7 +18,8 @@ class Collect(Task[ContainerUse]):
     ring. ``now`` is the time by the database's clock; ``known`` and ``absent`` are as in ``Terms``.
     No pack is deleted once the conductor has not asked for the task for ``lease`` seconds. With
     ``report_only`` nothing is removed; with ``beside_uploads`` an upload is not waited for then.
-    ``by_backup`` asks for the bytes that only one backup needs.
+    ``by_backup`` asks for the bytes that only one backup needs. ``repacking`` is done only by the
+    worker of ``source`` itself.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.COLLECT
@@ -35,3 +36,4 @@ class Collect(Task[ContainerUse]):
     report_only: bool = False
     beside_uploads: bool = False
     by_backup: bool = False
+    repacking: Repacking | None = None

@@ -30,9 +30,10 @@ class CollectWork:
         containers: Containers,
         *,
         prefix: str,
+        pack_size: int,
     ) -> None:
         self._node, self._storage = node, storage
-        self._containers, self._prefix = containers, prefix
+        self._containers, self._prefix, self._pack_size = containers, prefix, pack_size
 
     def handlers(self) -> tuple[TaskHandler, ...]:
         """Return the handler of each kind of task."""
@@ -67,6 +68,9 @@ class CollectWork:
                     absent=frozenset(task.absent),
                     report_only=task.report_only,
                     remove_container=not own,
+                    # Only the worker that uploads to a container adds packs to it.
+                    repacking=task.repacking if own else None,
+                    pack_size=self._pack_size,
                 ),
                 spool_directory=self._containers.state_dir,
                 caller=Caller(

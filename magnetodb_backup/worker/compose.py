@@ -137,7 +137,9 @@ def compose_work(parts: NodeParts, settings: WorkerSettings) -> Work:
         *UploadWork(
             node, storage, snapshots, finished, settings.upload, containers, prefix=prefix
         ).handlers(),
-        *CollectWork(node, storage, containers, prefix=prefix).handlers(),
+        *CollectWork(
+            node, storage, containers, prefix=prefix, pack_size=settings.upload.pack_size
+        ).handlers(),
         *FingerprintWork(
             node, storage, prefix=prefix, state_dir=settings.state_dir, concurrency=concurrency
         ).handlers(),

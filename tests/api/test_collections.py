@@ -30,14 +30,25 @@ def test_collection_is_recorded_and_shown(api: Api) -> None:
 def test_defaults(api: Api) -> None:
     record = api.call("POST", PATH).json
     assert (record["dry_run"], record["grace"]) == (False, None)
+    assert (record["repack"], record["repack_minimum"]) == (None, None)
     refused = api.refused(409, "POST", PATH)
     assert "a collection of cluster" in refused
+
+
+@pytest.mark.parametrize(("minimum", "recorded"), [(None, 64 << 20), (0, 0)])
+def test_repacking_is_recorded(api: Api, minimum: int | None, recorded: int) -> None:
+    body = {"repack": 30, "repack_minimum": minimum}
+    record = api.call("POST", PATH, **as_json(body)).json
+    assert (record["repack"], record["repack_minimum"]) == (30, recorded)
+    assert api.database.jobs.get(record["id"]).parameters["repack"] == 30
 
 
 @pytest.mark.parametrize(
     ("body", "code", "named"),
     [
         ({"grace": -1}, 400, "body['grace']: -1 is less than the minimum of 0"),
+        ({"repack": 91}, 400, "body['repack']: 91 is greater than the maximum of 90"),
+        ({"repack_minimum": 5}, 400, "there is a least amount for repacking, and no percentage"),
         ({"cluster": "x"}, 404, "no worker reports a cluster 'x'"),
         ({"everything": True}, 400, "'everything' was unexpected"),
     ],

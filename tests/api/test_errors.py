@@ -91,7 +91,13 @@ class Refusing:
         raise self._error
 
     def create_collection(
-        self, cluster: str | None, *, dry_run: bool = False, grace: float | None = None
+        self,
+        cluster: str | None,
+        *,
+        dry_run: bool = False,
+        grace: float | None = None,
+        repack: int | None = None,
+        repack_minimum: int | None = None,
     ) -> Job:
         raise self._error
 

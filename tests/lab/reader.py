@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,11 +113,28 @@ class Reader:
     def lines(self, backup_id: str) -> Iterator[ManifestLine]:
         """Yield all files of all nodes."""
         for header, files in self._documents(backup_id):
+            moves = self._moves(header["host_id"])
             for data in files:
+                data["extents"] = [moves.get(tuple(e), e) for e in data["extents"]]
                 table = f"{data['table']}-{data['table_id']}"
                 parts = [data["keyspace"], table, *([data["index"]] if data["index"] else [])]
                 path = "/".join([*parts, data["name"]])
                 yield ManifestLine((header["host_id"], data["data_directory"], path), data)
+
+    def _moves(self, host_id: str) -> dict[tuple[Any, ...], list[Any]]:
+        """Return where bytes of a node are now, by the extents that its manifests name."""
+        name = f"backups/00000000-0000-0000-0000-000000000000/nodes/{host_id}.jsonl.zst"
+        try:
+            raw = self.store.get(self.container, name)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return {}
+        text = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
+        header, *moves, trailer = [json.loads(line) for line in text.splitlines()]
+        assert (header["format"], header["host_id"]) == (2, host_id)
+        assert trailer["trailer"]["moves"] == len(moves)
+        return {tuple(move["named"]): move["now"] for move in moves}
 
     def pack(self, host_id: str, sha256: str) -> tuple[str, str]:
         """Return container and name of a pack."""

@@ -3,7 +3,7 @@
 
 The model knows the files of each backup. A backup may begin at each deletion of a collection, if
 the lock of the worker lets it; each request that writes may be the last one of its process; the
-catalogue, the index or the listing may lack every manifest.
+catalogue, the index or the listing may lack every manifest. Collections may repack.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from magnetodb_backup.domain.backup.collection import KnownManifest
+from magnetodb_backup.domain.backup.collection import KnownManifest, Repacking
 from magnetodb_backup.errors import StorageUnavailable
 from magnetodb_backup.repository.format.names import FIRST_LOOK
 from magnetodb_backup.tasks.codec import encode
@@ -44,7 +44,8 @@ GRACE = 1_000_000.0  # longer than any example runs
 LACKING = st.sampled_from(
     ["nothing", "catalogue", "listing", "index and listing", "index and catalogue"]
 )
-CRASHES = st.none() | st.integers(0, 6)
+CRASHES = st.none() | st.integers(0, 8)
+REPACKING = st.none() | st.sampled_from([Repacking(50, 1), Repacking(90, 1)])
 
 
 class Died(StorageUnavailable):
@@ -62,11 +63,10 @@ class Repository(RuleBasedStateMachine):
         self.containers = Containers(self.root)
         self.disk.index_path = self.root / f"files-{self.disk.host_id}.sqlite"
         node = FakeNode(self.root / "node").local()
-        work = CollectWork(node, self.store, self.containers, prefix=PREFIX)
+        work = CollectWork(node, self.store, self.containers, prefix=PREFIX, pack_size=PACK_SIZE)
         (self.handler,) = work.handlers()
         self.now, self.last = 0.0, 0
         self.kept: dict[int, Mapping[str, bytes]] = {}  # the files of each complete backup
-        self.needed: dict[int, set[str]] = {}
         self.known: dict[int, KnownManifest] = {}
         self.looks: list[tuple[float, set[str]]] = []  # times, and the packs needed then
         self.writes_left: int | None = None
@@ -95,7 +95,13 @@ class Repository(RuleBasedStateMachine):
     def write(self, name: str, seed: int) -> None:
         self.disk.write(name, noise(seed, PACK_SIZE))
 
-    @rule(name=st.sampled_from("abcd"))
+    @rule(names=st.sets(st.sampled_from("efghijkl")), seed=st.integers(0, 5))
+    def write_small(self, names: set[str], seed: int) -> None:
+        """Write files that share packs."""
+        for name in sorted(names):
+            self.disk.write(name, noise(ord(name) * 10 + seed, PACK_SIZE // 5))
+
+    @rule(name=st.sampled_from("abcdefghijkl"))
     def remove(self, name: str) -> None:
         (self.disk.root / name).unlink(missing_ok=True)
 
@@ -110,7 +116,7 @@ class Repository(RuleBasedStateMachine):
         self._delete(data.draw(st.sampled_from(sorted(self.kept))), crash)
 
     def _delete(self, number: int, crash: int | None) -> None:
-        del self.kept[number], self.needed[number]
+        del self.kept[number]
         del self.known[number]
         with _death_is_survived(self, crash):
             self.disk.cluster.delete_backup(backup_id(number), [self.disk.host_id])
@@ -123,20 +129,45 @@ class Repository(RuleBasedStateMachine):
     def lose_index(self) -> None:
         self.disk.index_path.unlink(missing_ok=True)
 
-    @rule(crash=CRASHES, lacking=LACKING, deleting=st.booleans())
-    def collect_again_later(self, crash: int | None, lacking: str, *, deleting: bool) -> None:
+    @rule(crash=CRASHES, lacking=LACKING, deleting=st.booleans(), repacking=REPACKING)
+    def collect_again_later(
+        self, crash: int | None, lacking: str, *, deleting: bool, repacking: Repacking | None
+    ) -> None:
         for number in sorted(self.kept) if deleting else ():
             self._delete(number, None)
-        self.collect(crash, lacking, beside=False)
+        self.collect(crash, lacking, beside=False, repacking=repacking)
         self.now += GRACE * 1.1
-        self.collect(None, lacking, beside=True)
+        self.collect(None, lacking, beside=True, repacking=repacking)
+
+    @rule(crashes=st.tuples(CRASHES, CRASHES), lacking=LACKING, data=st.data())
+    def repack_what_a_deletion_leaves(
+        self, crashes: tuple[int | None, int | None], lacking: str, data: st.DataObject
+    ) -> None:
+        """Back up twice, with few of the first one's files in the second; delete the first."""
+        self.write_small(set("efghijkl"), data.draw(st.integers(0, 5)))
+        self._backup()
+        for name in data.draw(st.sets(st.sampled_from("efghijkl"), min_size=4)):
+            self.remove(name)
+        self._backup()
+        self._delete(self.last - 1, None)
+        for crash in (*crashes, None):
+            self.collect(crash, lacking, beside=True, repacking=Repacking(90, 1))
+            self.now += GRACE * 1.1
 
     @rule(
         crash=CRASHES,
         lacking=LACKING,
         beside=st.booleans(),
+        repacking=REPACKING,
     )
-    def collect(self, crash: int | None, lacking: str, *, beside: bool) -> None:
+    def collect(
+        self,
+        crash: int | None,
+        lacking: str,
+        *,
+        beside: bool,
+        repacking: Repacking | None = None,
+    ) -> None:
         if "index" in lacking:
             self.lose_index()
         known = [] if "catalogue" in lacking else list(self.known.values())
@@ -151,6 +182,7 @@ class Repository(RuleBasedStateMachine):
             now=self.now,
             grace=GRACE,
             lease=60.0,
+            repacking=repacking,
         )
         with _death_is_survived(self, crash):
             self.handler.perform(encode(task), TaskContext())
@@ -175,16 +207,19 @@ class Repository(RuleBasedStateMachine):
         assert uploaded.lost == frozenset()
         commit(self.disk.cluster, number, {self.disk.host_id: uploaded})
         self.kept[number] = files
-        self.needed[number] = {
-            e.pack for entry in self.disk.entries(number).values() for e in entry.extents
-        }
         stored = uploaded.manifest
         self.known[number] = KnownManifest(
             backup_id(number), stored.size, stored.sha256, required=True
         )
 
     def _live(self) -> set[str]:
-        return set[str]().union(*self.needed.values())
+        """Return the packs in which the bytes of backups are now: see ``every_backup_is_whole``."""
+        return {
+            extent.pack
+            for number in self.kept
+            for entry in self.disk.entries(number).values()
+            for extent in entry.extents
+        }
 
     def _writes(self, name: str) -> None:
         if self.writes_left is not None:

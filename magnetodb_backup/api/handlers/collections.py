@@ -26,7 +26,11 @@ class Collections:
         self._tools.allow(request, "collections:create")
         body = read_body(request, _PATH)
         job = self._tools.requests.create_collection(
-            body.get("cluster"), dry_run=body.get("dry_run", False), grace=body.get("grace")
+            body.get("cluster"),
+            dry_run=body.get("dry_run", False),
+            grace=body.get("grace"),
+            repack=body.get("repack"),
+            repack_minimum=body.get("repack_minimum"),
         )
         response.location = f"{request.root_path}{_PATH}/{job.id}"
         accept(response, collection_view(job))

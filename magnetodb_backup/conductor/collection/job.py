@@ -23,7 +23,7 @@ from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.deletion import purge_due
 from magnetodb_backup.conductor.fanout import Call, Outcome
 from magnetodb_backup.conductor.job import Results, Step, StepRunner, typed_step
-from magnetodb_backup.domain.backup.collection import total
+from magnetodb_backup.domain.backup.collection import repacking_of, total
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.errors import BackupError, Cancelled, StillUnavailable, from_record
 from magnetodb_backup.tasks.codec import decode, encode
@@ -50,6 +50,7 @@ class CollectionJob:
         settings = context.settings.collection
         self._grace = settings.grace if grace is None else float(grace)
         self._lease = settings.lease
+        self._repacking = None if survey else repacking_of(job)
         self._done: dict[str, NodeCollected] = {}
 
     def run(self) -> Mapping[str, Any]:
@@ -121,6 +122,7 @@ class CollectionJob:
             report_only=self._dry_run,
             beside_uploads=self._survey,
             by_backup=self._dry_run,
+            repacking=self._repacking,
         )
         return call_of(task, container, container.worker_id, self._task_id(container))
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from magnetodb_backup.domain.jobs import Job
+
 
 @dataclass(frozen=True)
 class KnownManifest:
@@ -34,6 +36,23 @@ class NodeManifests:
 
 
 @dataclass(frozen=True)
+class Repacking:
+    """Which packs are written again: those of which at most ``percent`` of the bytes are live.
+
+    Nothing is written unless that frees ``least`` bytes in the container.
+    """
+
+    percent: int
+    least: int
+
+
+def repacking_of(job: Job) -> Repacking | None:
+    """Return the repacking that a job's parameters ask for."""
+    percent = job.parameters.get("repack")
+    return None if percent is None else Repacking(percent, job.parameters["repack_minimum"])
+
+
+@dataclass(frozen=True)
 class ContainerUse:
     """The packs of one container and what became of them; sizes in bytes.
 
@@ -42,6 +61,11 @@ class ContainerUse:
     was removed. ``manifests`` counts the node manifests. ``backups`` has, by ID, the bytes of the
     packs that only this backup needs, if they were asked for. ``in_use``: a backup is being
     uploaded, and what it has stored so far counts as dead.
+
+    ``repack_``: packs of which little is live, what it costs to write their live bytes to other
+    packs, and what that frees after the grace period. A report has what would be done.
+    ``left_bytes`` would be free too, but are less than the least amount that was asked for;
+    ``unreadable`` packs were left because they are missing or damaged.
     """
 
     packs: int = 0
@@ -59,6 +83,14 @@ class ContainerUse:
     backups: Mapping[str, int] = field(default_factory=dict)
     in_use: bool = False
     container_removed: bool = False
+    repack_packs: int = 0
+    repack_read_bytes: int = 0
+    repack_written_packs: int = 0
+    repack_written_bytes: int = 0
+    repack_requests: int = 0
+    repack_frees_bytes: int = 0
+    repack_left_bytes: int = 0
+    repack_unreadable: int = 0
 
 
 def total(uses: Iterable[ContainerUse]) -> ContainerUse:

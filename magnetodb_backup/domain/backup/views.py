@@ -156,6 +156,8 @@ def collection_view(job: Job) -> dict[str, Any]:
         "error": job.error,
         "dry_run": bool(job.parameters.get("dry_run", False)),
         "grace": job.parameters.get("grace"),
+        "repack": job.parameters.get("repack"),
+        "repack_minimum": job.parameters.get("repack_minimum"),
         "result": job.result,
         "progress": job.progress,
         "created_at": time_view(job.created_at),

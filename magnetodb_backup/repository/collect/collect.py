@@ -13,17 +13,20 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magnetodb_backup.domain.backup.collection import ContainerUse
-from magnetodb_backup.errors import Conflict
+from magnetodb_backup.errors import CollectionRefused, Conflict, FormatProblem
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.collect.first_look import load_first_look, store_first_look
+from magnetodb_backup.repository.collect.live_extents import LiveExtents
 from magnetodb_backup.repository.collect.look import Look
-from magnetodb_backup.repository.collect.manifests import Marking
+from magnetodb_backup.repository.collect.manifests import Marking, Places
 from magnetodb_backup.repository.collect.records import Caller, Terms
+from magnetodb_backup.repository.collect.repack import Repack
 from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.stored_moves import StoredMoves
 from magnetodb_backup.repository.upload.file_index import FileIndex
 
 LOG = logging.getLogger(__name__)
@@ -47,33 +50,59 @@ def collect_container(
 
     :raises CollectionRefused: if it is not certain what a backup needs; nothing is removed then.
     """
-    with Look() as look:
-        collection = _Collection(repository, cluster, index, terms, look, caller)
-        return collection.run(spool_directory, clock)
+    stored = cluster.moves(repository.host_id)
+    try:
+        newest = stored.newest()
+    except FormatProblem as error:
+        raise CollectionRefused(
+            f"no pack of node {repository.host_id} is removed, because it is not certain where the "
+            f"bytes of its backups are: {error}"
+        ) from None
+    with Look() as look, LiveExtents() as live, newest.moves:
+        if not newest.healthy and not terms.report_only:
+            # Before this look: what it finds dead must be dead for readers too.
+            caller.may_delete()
+            stored.store(newest.moves, newest.moves.generation, spool_directory)
+        places = Places(newest.moves, live if terms.repacking else None)
+        marking = Marking(cluster, repository.host_id, terms, index, look, caller, places)
+        collection = _Collection(repository, index, terms, look, caller, marking)
+        moving = _Moving(stored, newest.moves.generation, live)
+        return collection.run(spool_directory, clock, moving)
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """The stored moves, their generation, and the extents that may be moved."""
+
+    stored: StoredMoves
+    generation: int
+    live: LiveExtents
 
 
 class _Collection:
     def __init__(
         self,
         repository: NodeRepository,
-        cluster: ClusterRepository,
         index: FileIndex | None,
         terms: Terms,
         look: Look,
         caller: Caller,
+        marking: Marking,
     ) -> None:
         self._repository, self._index, self._terms = repository, index, terms
-        self._look, self._caller = look, caller
-        self._marking = Marking(cluster, repository.host_id, terms, index, look, caller)
+        self._look, self._caller, self._marking = look, caller, marking
         self._until = terms.now - terms.grace
 
-    def run(self, spool_directory: Path, clock: Callable[[], float]) -> ContainerUse:
+    def run(
+        self, spool_directory: Path, clock: Callable[[], float], moving: _Moving
+    ) -> ContainerUse:
         started = clock()
         load_first_look(self._repository, self._look)
         self._marking.run()
-        use = self._list()
+        use = self._list(moving.live)
         self._marking.run()  # a manifest may have been stored, or listed, since
         self._look.revive()
+        use = self._repacked(use, spool_directory, moving)
         use = self._counted(use)
         if self._terms.report_only:
             return use
@@ -89,7 +118,28 @@ class _Collection:
             self._forget()
         return self._remove_container(use)
 
-    def _list(self) -> ContainerUse:
+    def _repacked(self, use: ContainerUse, spool_directory: Path, moving: _Moving) -> ContainerUse:
+        """Repack if it is asked for and frees enough, or remove moves that nothing needs."""
+        terms = self._terms
+        repack = Repack(self._repository, moving.live, self._caller, terms.pack_size)
+        if terms.repacking is not None:
+            use = repack.plan(terms.repacking, use)
+        if terms.report_only:
+            return use
+        if use.repack_packs:
+            use = repack.write(use)
+        if use.repack_packs:
+            repack.commit(
+                moving.stored, moving.generation + 1, self._look, self._index, spool_directory
+            )
+            packs, size = repack.added()
+            return replace(use, packs=use.packs + packs, bytes=use.bytes + size)
+        if moving.generation and not self._marking.any_moved:
+            self._caller.may_delete()
+            moving.stored.remove()
+        return use
+
+    def _list(self, live: LiveExtents) -> ContainerUse:
         """Compare the listing with the marks."""
         packs = size = live_packs = live_bytes = shared = 0
         only: dict[str, int] = {}
@@ -98,6 +148,8 @@ class _Collection:
                 self._caller.raise_if_cancelled()
                 self._caller.get_on()
             packs, size = packs + 1, size + found
+            if self._terms.repacking is not None:
+                live.add_size(pack, found)
             owner = self._look.owner(pack)
             if owner is None:
                 self._look.add_dead(pack, found)

@@ -94,6 +94,17 @@ class Look:
         """Take the packs back that a manifest names by now: it was found after the listing."""
         self._db.execute("DELETE FROM dead WHERE pack IN (SELECT pack FROM marks)")
 
+    def move(self, packs: Iterable[str], emptied: Iterable[tuple[str, int]]) -> None:
+        """Note packs that were stored again, and those, with sizes, that they replace."""
+        rows = ((bytes.fromhex(pack), _SHARED) for pack in packs)
+        self._in_batches("INSERT OR REPLACE INTO marks VALUES (?, ?)", rows)
+        self.revive()
+        for pack, size in emptied:
+            self._db.execute("DELETE FROM marks WHERE pack = ?", (bytes.fromhex(pack),))
+            # Not known from an earlier look: it waits for the whole grace period.
+            query = "INSERT OR REPLACE INTO dead VALUES (?, ?, NULL)"
+            self._db.execute(query, (bytes.fromhex(pack), size))
+
     def dead(self) -> tuple[int, int]:
         """Return the number of dead packs and their bytes."""
         return self._sum("SELECT COUNT(*), SUM(size) FROM dead")

@@ -5,21 +5,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.errors import CollectionRefused, CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.collect.live_extents import LiveExtents
 from magnetodb_backup.repository.collect.look import Look
 from magnetodb_backup.repository.collect.records import Caller, Terms
 from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.repository.format.names import is_backup_id, node_manifest_name
+from magnetodb_backup.repository.moves import Moves
 from magnetodb_backup.repository.upload.file_index import FileIndex
 
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the bytes of extents are, and what learns all extents, if they may be moved."""
+
+    moves: Moves
+    live: LiveExtents | None
+
+
 class Marking:
-    """Marks the packs that the node manifests of one node name.
+    """Marks the packs that the node manifests of one node name, or to which those were moved.
 
     Which manifests there are is the union of what the store lists, what the catalogue knows, and
     what the worker's index has recorded: each of them may lag, or be lost. It makes no difference
@@ -34,7 +45,10 @@ class Marking:
         index: FileIndex | None,
         look: Look,
         caller: Caller,
+        places: Places,
     ) -> None:
+        self._moves, self._live = places.moves, places.live
+        self.any_moved = False
         self._cluster, self._host_id, self._terms = cluster, host_id, terms
         self._index, self._look, self._caller = index, look, caller
         self._done: set[str] = set()
@@ -65,7 +79,7 @@ class Marking:
             name = node_manifest_name(backup_id, self._host_id)
             expected = StoredObject(name, known.size, known.sha256)
         try:
-            reader = self._cluster.node_manifest(backup_id, self._host_id, expected)
+            reader = self._cluster.original_node_manifest(backup_id, self._host_id, expected)
             self._look.mark(backup_id, self._packs(reader, backup_id))
         except NotFound:
             if required or self._is_named(backup_id):
@@ -83,7 +97,11 @@ class Marking:
             )
         for entry in reader:
             for extent in entry.extents:
-                yield extent.pack
+                now = self._moves.now(extent)
+                self.any_moved = self.any_moved or now != extent
+                if self._live is not None:
+                    self._live.add(extent, now)
+                yield now.pack
 
     def _is_named(self, backup_id: str) -> bool:
         """Return whether the backup manifest of a backup names a manifest of this node.

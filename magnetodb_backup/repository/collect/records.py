@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from magnetodb_backup.domain.backup.collection import KnownManifest
+from magnetodb_backup.domain.backup.collection import KnownManifest, Repacking
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Terms:
     node, and those in which it has no share. ``now`` is the time by the database's clock at the
     begin. A pack is removed once a stored look, at least ``grace`` old, found that no backup needs
     it. With ``report_only`` nothing is stored and nothing is removed. With ``remove_container`` a
-    container without any pack is removed.
+    container without any pack is removed. ``repacking`` asks for it, with packs of ``pack_size``
+    bytes; the container has to be that of the worker's own node.
     """
 
     known: Mapping[str, KnownManifest]
@@ -26,6 +27,8 @@ class Terms:
     absent: frozenset[str] = frozenset()
     report_only: bool = False
     remove_container: bool = False
+    repacking: Repacking | None = None
+    pack_size: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
@@ -82,16 +82,21 @@ class NodeManifestWriter:
 class NodeManifestReader:
     """Reads a node manifest; iterate once for its entries, each checked.
 
-    With ``expected``, what the backup manifest names, the object is digested on the way.
+    With ``expected``, what the backup manifest names, the object is digested on the way. ``locate``
+    replaces the extents whose bytes were moved since.
 
     :raises FormatProblem: at any deviation from the format, at the end if it is cut.
     :raises CorruptObject: at the end, if it is not what is expected.
     """
 
     def __init__(
-        self, chunks: Iterable[bytes], name: str, expected: StoredObject | None = None
+        self,
+        chunks: Iterable[bytes],
+        name: str,
+        expected: StoredObject | None = None,
+        locate: Callable[[Iterator[FileEntry]], Iterator[FileEntry]] = lambda entries: entries,
     ) -> None:
-        self._name = name
+        self._name, self._locate = name, locate
         self._expected = _expected(chunks, expected)
         self._lines = read_lines(self._expected or chunks, name)
         with self._explaining():
@@ -99,6 +104,9 @@ class NodeManifestReader:
         self.trailer: NodeManifestTrailer | None = None
 
     def __iter__(self) -> Iterator[FileEntry]:
+        return self._locate(self._checked_entries())
+
+    def _checked_entries(self) -> Iterator[FileEntry]:
         with self._explaining():
             yield from self._entries()
         if self._expected is not None:

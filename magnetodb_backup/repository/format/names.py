@@ -15,6 +15,9 @@ BACKUPS = "backups/"
 DELETED = "deleted/"
 PACKS = "packs/"
 FIRST_LOOK = "collect/first-look.jsonl.zst"
+MOVES = "collect/moves.jsonl.zst"
+# In the place of a backup's ID: releases that do not know moves refuse to collect because of it.
+MOVES_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def check_uuid(text: str, what: str) -> str:
@@ -91,7 +94,7 @@ def parse_node_container(prefix: str, cluster: str, name: str) -> str | None:
 
 def is_backup_id(text: str) -> bool:
     """Return whether ``text`` has the form of a backup's ID."""
-    return _UUID.fullmatch(text) is not None
+    return _UUID.fullmatch(text) is not None and text != MOVES_ID
 
 
 def backup_prefix(backup_id: str) -> str:
@@ -122,6 +125,11 @@ def schema_rows_name(backup_id: str) -> str:
 def node_manifest_name(backup_id: str, host_id: str) -> str:
     """Return the name of a node manifest."""
     return f"{backup_prefix(backup_id)}nodes/{check_uuid(host_id, 'node')}.jsonl.zst"
+
+
+def moves_name(host_id: str) -> str:
+    """Return the name of a node's moves in the container of the cluster."""
+    return node_manifest_name(MOVES_ID, host_id)
 
 
 def fingerprints_name(backup_id: str, host_id: str) -> str:

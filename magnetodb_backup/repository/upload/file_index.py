@@ -15,10 +15,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from magnetodb_backup.domain.backup.manifest import Extent, SnapshotFile
+from magnetodb_backup.repository.format.moves import Move
 
 LOG = logging.getLogger(__name__)
 _VERSION = 2
@@ -42,6 +43,16 @@ _MANIFESTS = """
 CREATE TABLE IF NOT EXISTS manifests (backup_id TEXT PRIMARY KEY) WITHOUT ROWID
 """
 _GONE = "CREATE TEMP TABLE IF NOT EXISTS gone (sha256 TEXT PRIMARY KEY) WITHOUT ROWID"
+_MOVES = """
+CREATE TEMP TABLE IF NOT EXISTS moves (pack TEXT, start INTEGER, length INTEGER, to_pack TEXT,
+    to_start INTEGER, PRIMARY KEY (pack, start, length)) WITHOUT ROWID
+"""
+_MOVED = """
+SELECT sha256, extents FROM contents WHERE sha256 > ? AND EXISTS (
+    SELECT 1 FROM json_each(contents.extents) AS extent
+    WHERE json_extract(extent.value, '$[0]') IN (SELECT pack FROM moves))
+    ORDER BY sha256 LIMIT ?
+"""
 _FORGET_GONE = (
     "DELETE FROM packs WHERE sha256 IN (SELECT sha256 FROM gone)",
     "DELETE FROM reported_losses WHERE sha256 IN (SELECT sha256 FROM gone)",
@@ -276,6 +287,30 @@ class FileIndex:
         text = json.dumps([[e.pack, e.offset, e.length] for e in extents])
         with self._lock:
             self._write("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (sha256, size, text))
+
+    def move(self, moves: Iterable[Move]) -> None:
+        """Let the contents have the extents to which their bytes were moved; durable on return."""
+        with self._lock:
+            self._db.execute(_MOVES)
+            self._db.execute("DELETE FROM moves")
+            rows = ((*astuple(m.named), m.now.pack, m.now.offset) for m in moves)
+            self._db.executemany("INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?, ?)", rows)
+            last = ""
+            while found := self._db.execute(_MOVED, (last, _BATCH)).fetchall():
+                for sha256, text in found:
+                    extents = json.dumps([self._place_of(e) for e in json.loads(text)])
+                    query = "UPDATE contents SET extents = ? WHERE sha256 = ?"
+                    self._db.execute(query, (extents, sha256))
+                last = found[-1][0]
+            self._db.execute("DELETE FROM moves")
+            self._db.commit()
+
+    def _place_of(self, extent: list[object]) -> list[object]:
+        query = """
+            SELECT to_pack, to_start FROM moves WHERE pack = ? AND start = ? AND length = ?
+        """
+        row = self._db.execute(query, extent).fetchone()
+        return extent if row is None else [*row, extent[2]]
 
     def learn_identity(
         self, file: SnapshotFile, sha256: str, crc32: int | None, corrupt: bool

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,34 @@ def test_collection_is_asked_for(shell: Shell) -> None:
     assert shell.woken == 1
     refusal = shell.refused(5, "repository", "collect", "--no-wait")
     assert f"a collection of cluster {CLUSTER} is PENDING" in refusal
+
+
+def test_repacking_is_asked_for(shell: Shell) -> None:
+    shell("repository", "collect", "--repack", "40", "--repack-minimum", "1000", "--no-wait")
+    parameters = only_job(shell).parameters
+    assert (parameters["repack"], parameters["repack_minimum"]) == (40, 1000)
+
+
+@pytest.mark.parametrize("percent", ["0", "91"])
+def test_repacking_that_is_impossible(shell: Shell, percent: str) -> None:
+    refusal = shell.refused(2, "repository", "collect", f"--repack={percent}")
+    assert refusal.startswith(f"packs with {percent} % of live bytes cannot be repacked; use 1")
+
+
+def test_cost_of_repacking_is_shown(shell: Shell, meanwhile: Meanwhile) -> None:
+    use = replace(
+        USE, repack_packs=3, repack_read_bytes=3000, repack_written_packs=1,
+        repack_written_bytes=300, repack_requests=8, repack_frees_bytes=2700, repack_unreadable=1,
+    )  # fmt: skip
+    found = result(dry_run=True, total=use)
+    conducted(shell, meanwhile, JobKind.COLLECTION, JobStatus.DONE, result=found)
+    shown = table(shell("repository", "collect", "--dry-run", "--repack", "40").out)
+    assert shown["would repack"] == "3 packs"
+    assert shown["repacking reads"] == "3.0 kB"
+    assert shown["repacking writes"] == "1 pack, 300 bytes"
+    assert shown["repacking requests"] == "8"
+    assert shown["repacking frees"] == "2.7 kB, 24 h 0 min after it"
+    assert shown["not repacked, damaged"] == "1 pack"
 
 
 @pytest.mark.parametrize("grace", ["-1", "nan", "inf"])

@@ -131,3 +131,8 @@ def test_names_of_packs_are_recognised_whole() -> None:
     assert layout.parse_pack_name(layout.pack_name(pack)) == pack
     for other in (f"packs/ac/{pack}", f"packs/ab/x/{pack}", pack, f"packs/ab/{pack}0", "packs/"):
         assert layout.parse_pack_name(other) is None
+
+
+def test_moves_are_no_backup() -> None:
+    assert not layout.is_backup_id(layout.MOVES_ID)
+    assert layout.moves_name(HOST).startswith(f"backups/{layout.MOVES_ID}/nodes/")
