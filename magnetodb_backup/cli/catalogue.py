@@ -14,15 +14,21 @@ from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
 from magnetodb_backup.cli.reading import make_reading
 from magnetodb_backup.domain.backup.views import time_view
 from magnetodb_backup.requests import rebuild
+from magnetodb_backup.requests.rebuild_finding import Finding
+from magnetodb_backup.requests.rebuild_settings import SettingRebuild
 
-_COLUMNS = ("id", "name", "cluster", "status", "created_at", "result")
+_COLUMNS = ("kind", "id", "name", "cluster", "status", "created_at", "result")
 
 
 class Rebuild(ServiceCommand, Lister):
-    """Record the backups that are in the store but not in the database; changes no record.
+    """Record what is in the store but not in the database, and compare the rest.
 
-    The exit code is 3 if a backup needs attention: its manifest is missing or unreadable, or
-    differs from the record. An interrupted rebuild can be repeated.
+    Besides backups, these are the schedules, the retention policies and the marks of kept
+    backups. A record of a backup is not changed. Of a schedule, policy or mark that the database
+    has too, the later change wins. Schedules come back active or paused, as they were; runs that
+    were missed are not made up. The exit code is 3 if something needs attention: a manifest is
+    missing or unreadable, or differs from the record, for example. An interrupted rebuild can be
+    repeated.
     """
 
     _code = 0
@@ -30,12 +36,18 @@ class Rebuild(ServiceCommand, Lister):
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser: ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--cluster", metavar="NAME", help="record only backups of this cluster")
+        parser.add_argument("--cluster", metavar="NAME", help="record only what is of this cluster")
         parser.add_argument(
             "--new",
             action="store_true",
             help="do not read the manifests of recorded backups that the store lists, to compare "
             "them with the records; for the repetition of an interrupted rebuild",
+        )
+        parser.add_argument(
+            "--no-schedules",
+            action="store_true",
+            help="do not record schedules; for a second service that only restores, while another "
+            "one makes the backups",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="show what would be recorded, and record nothing"
@@ -45,10 +57,21 @@ class Rebuild(ServiceCommand, Lister):
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         how = rebuild.Thoroughness.ONLY_NEW if parsed_args.new else rebuild.Thoroughness.COMPARE
-        backups, stored = self.services.database().backups, self.services.catalogue()
+        database, stored = self.services.database(), self.services.catalogue()
+        settings = SettingRebuild(
+            database.settings,
+            stored,
+            dry_run=parsed_args.dry_run,
+            with_schedules=not parsed_args.no_schedules,
+        )
         with contextlib.closing(make_reading()) as reading:
             work = rebuild.Rebuild(
-                backups, stored, reading, dry_run=parsed_args.dry_run, thoroughness=how
+                database.backups,
+                stored,
+                reading,
+                settings,
+                dry_run=parsed_args.dry_run,
+                thoroughness=how,
             )
             findings = list(work.run(parsed_args.cluster))
         self._code = PARTIAL if any(finding.doubtful for finding in findings) else 0
@@ -59,8 +82,9 @@ class Rebuild(ServiceCommand, Lister):
         return int(super().run(parsed_args) or 0) or self._code
 
 
-def _row(finding: rebuild.Finding) -> tuple[str, ...]:
+def _row(finding: Finding) -> tuple[str, ...]:
     return (
+        finding.kind,
         finding.id,
         finding.name,
         finding.cluster,

@@ -23,11 +23,12 @@ from magnetodb_backup.conductor.definition import (
     CollectionSettings,
     RunnerSettings,
 )
-from magnetodb_backup.conductor.loop import ConductorService, JobLoop
+from magnetodb_backup.conductor.loop import ConductorService, JobLoop, Loop
 from magnetodb_backup.conductor.ownership import Ownership
 from magnetodb_backup.conductor.pruning import Pruner, PruningSettings
 from magnetodb_backup.conductor.runner import JobRunner
 from magnetodb_backup.conductor.schedules import ScheduleLoop
+from magnetodb_backup.conductor.settings import SettingLoop
 from magnetodb_backup.database import Database
 from magnetodb_backup.messaging.bus import CONDUCTOR_TOPIC, make_server, make_transport
 from magnetodb_backup.messaging.conductor import ConductorEndpoint
@@ -88,13 +89,19 @@ def make_conductor(
         database, loop.wake, interval=conf.conductor.schedule_interval, stopping=stopping
     )
 
+    copies = SettingLoop(
+        database, storage, prefix=conf.storage.prefix, interval=conf.conductor.schedule_interval,
+        stopping=stopping,
+    )  # fmt: skip
+
     def wake() -> None:
-        loop.wake()
-        schedules.wake()
+        for each in (loop, schedules, copies):
+            each.wake()
 
     endpoint = ConductorEndpoint(loop.take_report, loop.ended_restores, wake, endings)
     server = make_server(transport, CONDUCTOR_TOPIC, name, endpoint)
-    return ConductorService(server, {"job-loop": loop, "schedules": schedules}, stopping)
+    loops: dict[str, Loop] = {"job-loop": loop, "schedules": schedules, "copies": copies}
+    return ConductorService(server, loops, stopping)
 
 
 def _run() -> None:

@@ -21,7 +21,8 @@ OPTS = [
         max=60,
         help="Maximum time in seconds between two looks at the schedules. The conductor also looks "
         "when the next run is due. A run that waits for the end of another backup begins with the "
-        "next look.",
+        "next look. The conductor looks as often for schedules, retention policies and marks of "
+        "kept backups that it has to copy to the object store.",
     ),
     cfg.FloatOpt(
         "worker_timeout",

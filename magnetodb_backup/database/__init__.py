@@ -20,6 +20,7 @@ from magnetodb_backup.database.retention import RetentionStore
 from magnetodb_backup.database.schedules import ScheduleStore
 from magnetodb_backup.database.scheduling import SchedulingStore
 from magnetodb_backup.database.session import Transactions, database_errors, make_engine
+from magnetodb_backup.database.settings import SettingStore
 from magnetodb_backup.domain.jobs import Fence
 from magnetodb_backup.errors import InvalidValue
 
@@ -38,6 +39,7 @@ __all__ = [
     "RetentionStore",
     "ScheduleStore",
     "SchedulingStore",
+    "SettingStore",
     "connect",
 ]
 
@@ -56,6 +58,7 @@ class Database:
         self.schedules = ScheduleStore(transactions, clock)
         self.scheduling = SchedulingStore(transactions, clock)
         self.retention = RetentionStore(transactions)
+        self.settings = SettingStore(transactions, clock)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
         self.findings = FindingStore(transactions)

@@ -325,6 +325,22 @@ class ScheduleRunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
 
 
+class SettingCopyRow(Base):
+    """The generation of a setting, and whether it has to be copied to the store.
+
+    The row stays after the setting is removed: the removal has a generation too.
+    """
+
+    __tablename__ = "setting_copies"
+    __table_args__ = (Index("ix_setting_copies_pending", "pending"), Base.__table_args__)
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+    generation: Mapped[int] = mapped_column(BigInteger)
+    pending: Mapped[bool] = mapped_column(Boolean)
+
+
 class NodeRow(Base):
     """A worker's last report. ``last_seen`` is in seconds since the epoch."""
 

@@ -20,6 +20,7 @@ from magnetodb_backup.database.models import (
     NodeRestoreRow,
     ProofRow,
     RestoreRow,
+    SettingCopyRow,
 )
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -104,7 +105,8 @@ class PruningStore:
                 ~exists().where(RestoreRow.backup_id == BackupRow.id),
             )
             ids = list(session.scalars(found.limit(limit)))
-            for column in (NodeBackupRow.backup_id, ProofRow.backup_id, BackupRow.id):
+            of_backups = (NodeBackupRow.backup_id, ProofRow.backup_id, SettingCopyRow.subject)
+            for column in (*of_backups, BackupRow.id):
                 _remove(session, column, ids)
             _remove_jobs_about(session, SubjectKind.BACKUP, ids)
             return len(ids)

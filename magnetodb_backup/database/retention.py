@@ -19,9 +19,11 @@ from magnetodb_backup.database.retention_guard import (
     policy_of,
 )
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.database.setting_changes import record_change
 from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
 from magnetodb_backup.domain.retention.decide import Decision, decide
 from magnetodb_backup.domain.retention.policy import ClusterPolicy, Policy
+from magnetodb_backup.domain.settings.records import SettingKind
 from magnetodb_backup.errors import NotFound
 
 
@@ -53,6 +55,7 @@ class RetentionStore:
             for name, value in asdict(policy).items():
                 setattr(row, name, value)
             row.updated_at = changed
+            record_change(session, SettingKind.POLICY, cluster, cluster)
             session.flush()
             return _record(row)
 
@@ -83,6 +86,7 @@ class RetentionStore:
         def work(session: Session) -> ClusterPolicy:
             record = _get(session, cluster)
             session.execute(delete(RetentionPolicyRow).where(RetentionPolicyRow.cluster == cluster))
+            record_change(session, SettingKind.POLICY, cluster, cluster)
             return record
 
         return self._transactions.write(work)
@@ -114,6 +118,8 @@ class RetentionStore:
                 raise NotFound(f"there is no backup {backup_id!r}; see backup list")
             if reason:
                 check_restorable(row.id, BackupStatus(row.status))
+            if reason or row.kept_reason:
+                record_change(session, SettingKind.MARK, row.id, row.cluster)
             row.kept_reason, row.updated_at = reason, now()
             row.kept_at = row.updated_at if reason else None
 

@@ -17,6 +17,7 @@ from magnetodb_backup.database.models import BackupRow, ScheduleRow, ScheduleRun
 from magnetodb_backup.database.records import Page, Rows
 from magnetodb_backup.database.schedule_runs import last_runs, newest_runs
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.database.setting_changes import record_change
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.schedule.decision import state_of
@@ -30,6 +31,7 @@ from magnetodb_backup.domain.schedule.records import (
     ScheduleStatus,
     Timing,
 )
+from magnetodb_backup.domain.settings.records import SettingKind
 from magnetodb_backup.errors import Conflict
 
 SCHEDULES = Rows(ScheduleRow, "schedule", ScheduleStatus, frozenset())
@@ -64,7 +66,8 @@ def time_in(session: Session, clock: Callable[[], float] | None) -> datetime:
     return datetime.fromtimestamp(float(session.scalars(select(now)).one()), timezone.utc)
 
 
-def _columns(request: ScheduleRequest) -> Mapping[str, Any]:
+def columns_of(request: ScheduleRequest) -> Mapping[str, Any]:
+    """Return the columns of what a user asks for, by name."""
     stored = asdict(request.backup)
     return {
         "name": request.name,
@@ -89,14 +92,15 @@ class ScheduleStore:
         """
 
         def work(session: Session) -> Schedule:
-            _refuse_name(session, request.name, "")
+            refuse_name(session, request.name, "")
             now = time_in(session, self._clock)
             status = ScheduleStatus.PAUSED if request.paused else ScheduleStatus.ACTIVE
             row = ScheduleRow(
                 id=str(uuid.uuid4()), cluster=cluster, status=status.value, created_at=now,
-                updated_at=now, planned_until=now, **_columns(request),
+                updated_at=now, planned_until=now, **columns_of(request),
             )  # fmt: skip
             session.add(row)
+            record_change(session, SettingKind.SCHEDULE, row.id, cluster)
             session.flush()
             return schedule_record(row)
 
@@ -177,13 +181,14 @@ class ScheduleStore:
 
         def work(session: Session) -> Schedule:
             row = SCHEDULES.get(session, schedule_id, lock=True)
-            _refuse_name(session, request.name, schedule_id)
+            refuse_name(session, request.name, schedule_id)
             now, timing = time_in(session, self._clock), request.timing
             if (row.cron, row.zone, row.jitter) != (timing.cron, timing.zone, timing.jitter):
                 row.planned_until = now
-            for name, value in _columns(request).items():
+            for name, value in columns_of(request).items():
                 setattr(row, name, value)
             row.updated_at = now
+            record_change(session, SettingKind.SCHEDULE, row.id, row.cluster)
             session.flush()
             return schedule_record(row)
 
@@ -204,6 +209,7 @@ class ScheduleStore:
             row.status, row.updated_at = status.value, now
             if status is ScheduleStatus.ACTIVE:
                 row.planned_until = now
+            record_change(session, SettingKind.SCHEDULE, row.id, row.cluster)
             session.flush()
             return schedule_record(row)
 
@@ -216,13 +222,16 @@ class ScheduleStore:
         """
 
         def work(session: Session) -> None:
-            session.delete(SCHEDULES.get(session, schedule_id, lock=True))
+            row = SCHEDULES.get(session, schedule_id, lock=True)
+            record_change(session, SettingKind.SCHEDULE, row.id, row.cluster)
+            session.delete(row)
             session.execute(delete(ScheduleRunRow).where(ScheduleRunRow.schedule_id == schedule_id))
 
         self._transactions.write(work)
 
 
-def _refuse_name(session: Session, name: str, own_id: str) -> None:
+def refuse_name(session: Session, name: str, own_id: str) -> None:
+    """Raise Conflict if another schedule than ``own_id`` has the name."""
     query = select(ScheduleRow.id).where(ScheduleRow.name == name, ScheduleRow.id != own_id)
     if other := session.scalars(query).first():
         raise Conflict(f"schedule {other} already has the name {name!r}")

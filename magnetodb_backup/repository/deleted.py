@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from magnetodb_backup.domain.backup.manifest import BackupManifest, StoredObject
+from magnetodb_backup.domain.settings.records import SettingKey, SettingKind
 from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format import names as layout
@@ -126,10 +127,13 @@ class DeletedBackups:
         """Remove all objects of a deleted backup, and at last what is set aside.
 
         ``host_ids`` are its known nodes and ``figures`` says whether it has fingerprints: their
-        objects are removed even if the listing lags. Packs stay. Return the number of objects
-        that belong to the backup.
+        objects are removed even if the listing lags. The copy of its mark is removed, too. Packs
+        stay. Return the number of objects that belong to the backup.
         """
         removed = self._repository.delete_backup(backup_id, host_ids, figures=figures)
+        mark = SettingKey(SettingKind.MARK, backup_id, self._cluster)
+        for info in self._driver.list(self._container, layout.setting_prefix(mark)):
+            self._driver.delete(self._container, info.name)
         self._driver.delete(self._container, layout.deleted_manifest_name(backup_id))
         return removed
 

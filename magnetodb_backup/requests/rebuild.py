@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from magnetodb_backup.domain.backup.from_manifest import as_deleted, records_of
 from magnetodb_backup.domain.backup.records import Backup, BackupOutline, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.settings.records import MarkSetting
 from magnetodb_backup.errors import InvalidValue, NotFound
 from magnetodb_backup.repository.format.names import cluster_container, containers_prefix
 from magnetodb_backup.repository.stored_backups import StoredBackup, StoredBackups, UnreadableBackup
+from magnetodb_backup.requests.rebuild_finding import ADDED, WOULD_BE_ADDED, Finding
+from magnetodb_backup.requests.rebuild_settings import SettingRebuild
 
 if TYPE_CHECKING:
     from magnetodb_backup.database import BackupStore
@@ -27,22 +29,6 @@ _CHECK = (
     "check [storage] driver and prefix, and in the driver's section the account (user, project, "
     "region) or path"
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the rebuild did about one backup; ``doubtful`` if it needs attention.
-
-    Of an unreadable backup that is not recorded, only ID and cluster are known.
-    """
-
-    id: str
-    cluster: str
-    result: str
-    doubtful: bool = False
-    name: str = ""
-    status: str = ""
-    created_at: datetime | None = None
 
 
 class Watcher(Protocol):
@@ -74,17 +60,31 @@ class _Found:
     size: int
 
 
-def _part(stored: StoredBackup) -> _Found:
-    backup, nodes = records_of(stored.manifest, stored.manifest_sha256)
-    if (deleted := stored.deleted) is not None:
-        backup = as_deleted(backup, deleted.deleted_at, deleted.undelete_until)
-    return _Found(backup, nodes, stored.manifest_size)
+_Part = Callable[[StoredBackup], _Found]
+
+
+def _part_with(marks: Mapping[str, MarkSetting]) -> _Part:
+    """Return what makes the records of a stored backup, with its mark.
+
+    Both are recorded in one transaction: no policy must see a kept backup without its mark.
+    """
+
+    def part(stored: StoredBackup) -> _Found:
+        backup, nodes = records_of(stored.manifest, stored.manifest_sha256)
+        if (deleted := stored.deleted) is not None:
+            backup = as_deleted(backup, deleted.deleted_at, deleted.undelete_until)
+        if (mark := marks.get(backup.id)) is not None:
+            backup = replace(backup, kept_reason=mark.reason, kept_at=mark.kept_at)
+        return _Found(backup, nodes, stored.manifest_size)
+
+    return part
 
 
 class Rebuild:
     """Compares the store with the records, and records what is missing unless ``dry_run``.
 
-    It may be interrupted and repeated: what is recorded stays, and no record is changed.
+    It may be interrupted and repeated: what is recorded stays, and no record of a backup is
+    changed.
     """
 
     def __init__(
@@ -92,16 +92,19 @@ class Rebuild:
         backups: BackupStore,
         stored: StoredBackups,
         watcher: Watcher,
+        settings: SettingRebuild,
         *,
         dry_run: bool = False,
         thoroughness: Thoroughness = Thoroughness.COMPARE,
     ) -> None:
         self._backups, self._stored, self._watcher = backups, stored, watcher
-        self._dry_run = dry_run
+        self._settings, self._dry_run = settings, dry_run
         self._only_new = thoroughness is Thoroughness.ONLY_NEW
 
     def run(self, only: str | None) -> Iterator[Finding]:
-        """Yield the findings of one cluster, or of all that the store or a record names, by age.
+        """Yield the findings of one cluster, or of all that the store or a record names.
+
+        Those about backups come first, by age, then those about settings.
 
         :raises NotFound: if there is none.
         """
@@ -114,16 +117,21 @@ class Rebuild:
             )
         for cluster in sorted(recorded | stored):
             known = self._backups.outlines(cluster)
-            listed, unlisted = self._cluster(cluster, known)
+            settings = self._settings.read(cluster)
+            listed, unlisted = self._cluster(cluster, known, _part_with(settings.marks))
             if not listed:
                 problem = self._nothing_of(cluster)
-                if only is not None and not any(o.status in _WHOLE for o in known.values()):
+                whole = any(outline.status in _WHOLE for outline in known.values())
+                if only is not None and not whole and not settings:
                     raise NotFound(problem)
                 self._watcher.note(problem)
-            yield from sorted(listed + unlisted, key=_by_age)
+            findings = sorted(listed + unlisted, key=_by_age)
+            yield from findings
+            new = {f.id for f in findings if f.result in (ADDED, WOULD_BE_ADDED)}
+            yield from self._settings.findings(cluster, settings, new)
 
     def _cluster(
-        self, cluster: str, known: dict[str, BackupOutline]
+        self, cluster: str, known: dict[str, BackupOutline], part: _Part
     ) -> tuple[list[Finding], list[Finding]]:
         """Return the findings about listed backups, and about recorded ones that are not listed."""
         ids = tuple(self._stored.ids(cluster))
@@ -135,9 +143,9 @@ class Rebuild:
             for id_ in set(ids).difference(to_read)
             if known[id_].status in _WHOLE
         ]
-        listed += self._compared(self._stored.listed(cluster, to_read, _part), known)
+        listed += self._compared(self._stored.listed(cluster, to_read, part), known)
         # A listing lags: what it lacks may exist.
-        return listed, [*self._compared(self._stored.named(cluster, sorted(rest), _part), known)]
+        return listed, [*self._compared(self._stored.named(cluster, sorted(rest), part), known)]
 
     def _compared(
         self,
@@ -155,7 +163,7 @@ class Rebuild:
             elif found.backup.id in known:
                 yield self._judged(found, known[found.backup.id])
             elif self._dry_run:
-                yield _finding(found.backup, "would be added")
+                yield _finding(found.backup, WOULD_BE_ADDED)
             else:
                 new.append(found)
                 if len(new) >= _AT_ONCE or sum(each.size for each in new) >= _LARGEST:
@@ -176,7 +184,7 @@ class Rebuild:
             return
         for found in new:
             if found.backup.id in added:
-                yield _finding(found.backup, "added")
+                yield _finding(found.backup, ADDED)
             else:  # recorded meanwhile
                 yield self._judged(found, self._record(found.backup.id))
 
@@ -238,7 +246,7 @@ def _judgement(stored: Backup, known: Backup | BackupOutline | None) -> Finding:
     It is DELETED if the store keeps its manifest so that it can be undeleted.
     """
     if known is None:
-        return _finding(stored, "would be added")
+        return _finding(stored, WOULD_BE_ADDED)
     if stored.status is BackupStatus.DELETED:
         return _judgement_of_deleted(known)
     if known.status in _ENDED_WITHOUT:

@@ -122,12 +122,14 @@ class RecordedRequests:
         check_reason(reason)
         backup = self._database.backups.get(backup_id)
         self._database.retention.mark(backup.id, backup.cluster, reason.strip())
+        self._wake_conductor()
         return self._database.backups.get(backup_id)
 
     def unkeep_backup(self, backup_id: str) -> Backup:
         """Keep a backup only as long as the retention policy does; may be repeated."""
         backup = self._database.backups.get(backup_id)
         self._database.retention.mark(backup.id, backup.cluster, "")
+        self._wake_conductor()
         return self._database.backups.get(backup_id)
 
     def known_clusters(self) -> tuple[str, ...]:
@@ -142,14 +144,18 @@ class RecordedRequests:
         """
         check_policy(policy)
         chosen = retention.choose_known(cluster, self.known_clusters())
-        return self._database.retention.put(chosen, policy)
+        record = self._database.retention.put(chosen, policy)
+        self._wake_conductor()
+        return record
 
     def clear_retention(self, cluster: str | None) -> ClusterPolicy:
         """Remove the retention policy of a cluster; return it.
 
         :raises NotFound: if the cluster has none.
         """
-        return self._database.retention.remove(self._with_policy(cluster))
+        record = self._database.retention.remove(self._with_policy(cluster))
+        self._wake_conductor()
+        return record
 
     def plan_retention(self, cluster: str | None) -> Plan:
         """Return what the retention policy of a cluster decides now.
@@ -313,6 +319,7 @@ class RecordedRequests:
         :raises NotFound: if there is no such schedule.
         """
         self._database.schedules.delete(schedule_id)
+        self._wake_conductor()
 
     def pause_schedule(self, schedule_id: str) -> Schedule:
         """Let a schedule begin no backup by itself; one that runs continues.
@@ -320,7 +327,9 @@ class RecordedRequests:
         :raises NotFound: if there is no such schedule.
         :raises Conflict: if it is paused.
         """
-        return self._database.schedules.set_status(schedule_id, ScheduleStatus.PAUSED)
+        schedule = self._database.schedules.set_status(schedule_id, ScheduleStatus.PAUSED)
+        self._wake_conductor()
+        return schedule
 
     def resume_schedule(self, schedule_id: str) -> Schedule:
         """Let a paused schedule begin backups again, at its next planned time.

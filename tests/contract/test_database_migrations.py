@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,47 @@ def test_what_was_deleted_before_has_nothing_in_the_store(database_url: str) -> 
     assert database.deletions.due("c") == ()
     with pytest.raises(Conflict, match=f"{BACKUP_ID} cannot be undeleted: an older release"):
         database.deletions.request_undeletion(BACKUP_ID)
+    database.close()
+
+
+def test_settings_that_exist_have_to_be_copied(database_url: str) -> None:
+    _upgrade_to(database_url, "0015")
+    engine, then = make_engine(database_url), datetime(2026, 11, 29, 1, 2, 3, 4)
+    _insert_as_then(database_url)
+    ids = ["22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"]
+    times = {"created_at": then, "updated_at": then}
+    policy = dict.fromkeys(("redundancy", "window_days", "daily", "weekly", "monthly"), 1)
+    policy |= {"yearly": 1, "floor": 1, "failed_days": 1}
+    timing = {"cron": "0 2 * * *", "zone": "UTC", "jitter": 0, "begin_within": 60}
+    timing |= {"overlap": "queue", "missed": "run", "planned_until": then}
+    rows: dict[str, list[dict[str, Any]]] = {
+        "backups": [],
+        "schedules": [
+            {"id": ids[0], "cluster": "c", "status": "ACTIVE", "name": "nightly", **times,
+             **timing, "backup": '{"scope":{"type":"all"}}'},
+        ],
+        "retention_policies": [
+            {"id": ids[1], "cluster": "d", "time_zone": "UTC", **policy, **times},
+        ],
+    }  # fmt: skip
+    with engine.begin() as connection:
+        tables = {name: Table(name, MetaData(), autoload_with=connection) for name in rows}
+        for name, values in rows.items():
+            for row in values:
+                connection.execute(tables[name].insert().values(row))
+        backups = tables["backups"]
+        kept = backups.update().where(backups.c.id == BACKUP_ID)
+        connection.execute(kept.values(kept_reason="audit", kept_at=then))
+    engine.dispose()
+    _insert_as_then(database_url, id="not kept")
+    database = connect(database_url)
+    database.sync()
+    found = {copy.key.kind.value: copy for copy in database.settings.pending(10)}
+    keys = {kind: (copy.key.subject, copy.key.cluster) for kind, copy in found.items()}
+    assert keys == {"schedule": (ids[0], "c"), "policy": ("d", "d"), "mark": (BACKUP_ID, "c")}
+    assert len(found) == len(database.settings.pending(10))
+    assert {copy.changed_at for copy in found.values()} == {then.replace(tzinfo=timezone.utc)}
+    assert all(copy.setting is not None for copy in found.values())
     database.close()
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
+from magnetodb_backup.domain.settings.records import LATEST, SettingKey, SettingKind
 from magnetodb_backup.errors import InvalidValue
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -18,6 +19,13 @@ FIRST_LOOK = "collect/first-look.jsonl.zst"
 MOVES = "collect/moves.jsonl.zst"
 # In the place of a backup's ID: releases that do not know moves refuse to collect because of it.
 MOVES_ID = "00000000-0000-0000-0000-000000000000"
+SETTINGS = "settings/"
+_RETENTION = f"{SETTINGS}retention/"
+_SETTINGS_OF = {
+    SettingKind.SCHEDULE: f"{SETTINGS}schedules/",
+    SettingKind.MARK: f"{SETTINGS}kept/",
+}
+_GENERATION = re.compile("([0-9]{20})[.]json")
 
 
 def check_uuid(text: str, what: str) -> str:
@@ -154,3 +162,31 @@ def parse_pack_name(name: str) -> str | None:
     """Return the SHA-256 of the pack with this object name; None for other objects."""
     sha256 = name.rpartition("/")[2]
     return sha256 if _SHA256.fullmatch(sha256) and pack_name(sha256) == name else None
+
+
+def setting_prefix(key: SettingKey) -> str:
+    """Return the common beginning of the names of a setting's copies."""
+    if key.kind is SettingKind.POLICY:
+        return _RETENTION
+    return f"{_SETTINGS_OF[key.kind]}{check_uuid(key.subject, key.kind.value)}/"
+
+
+def setting_name(key: SettingKey, generation: int) -> str:
+    """Return the name of a setting's copy of one generation; names sort as generations do."""
+    return f"{setting_prefix(key)}{generation:020}.json"
+
+
+def parse_setting_name(cluster: str, name: str) -> tuple[SettingKey, int] | None:
+    """Return which copy the object ``name`` of a cluster is; None for other objects."""
+    prefix, slash, last = name.rpartition("/")
+    matched = _GENERATION.fullmatch(last)
+    generation = int(matched[1]) if matched else LATEST + 1
+    if generation > LATEST:
+        return None
+    if prefix + slash == _RETENTION:
+        return SettingKey(SettingKind.POLICY, cluster, cluster), generation
+    for kind, beginning in _SETTINGS_OF.items():
+        subject = prefix.removeprefix(beginning)
+        if _UUID.fullmatch(subject) and prefix == f"{beginning}{subject}":
+            return SettingKey(kind, subject, cluster), generation
+    return None

@@ -26,6 +26,7 @@ from magnetodb_backup.repository.format.names import (
 )
 from magnetodb_backup.repository.stored_backups import StoredBackups
 from magnetodb_backup.requests.rebuild import Rebuild
+from magnetodb_backup.requests.rebuild_settings import SettingRebuild
 from magnetodb_backup.requests.service import RecordedRequests
 from magnetodb_backup.tasks.kinds import TaskKind
 from tests.lab.processes import wait_for
@@ -181,11 +182,9 @@ class Bench:
         return job
 
     def rebuild(self, cluster: str) -> None:
-        list(
-            Rebuild(self.database.backups, StoredBackups(self.cluster.store, PREFIX), Silent()).run(
-                cluster
-            )
-        )
+        stored = StoredBackups(self.cluster.store, PREFIX)
+        settings = SettingRebuild(self.database.settings, stored)
+        list(Rebuild(self.database.backups, stored, Silent(), settings).run(cluster))
 
     def now(self, job: Job) -> Job:
         return self.database.jobs.get(job.id)

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from magnetodb_backup.domain.settings.records import SettingKey, SettingKind
 from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.deleted import DeletedBackups
 from magnetodb_backup.repository.format import names as layout
+from magnetodb_backup.repository.settings import StoredSettings
 from magnetodb_backup.repository.stored_backups import StoredBackup, StoredBackups, stored_backups
+from tests.lab.settings import copy_of
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, HOST, PREFIX, Disk, backup_id, noise
 
@@ -122,6 +126,20 @@ def test_purge_removes_everything_but_packs_and_other_backups(backed_up: Disk) -
     assert (backed_up.repository.packs(), names(backed_up, 2)) == (packs, other)
     purge(backed_up)
     assert list(backed_up.cluster.deleted_ids()) == []
+
+
+def test_purge_removes_the_copy_of_the_mark_of_this_backup_alone(backed_up: Disk) -> None:
+    settings = StoredSettings(backed_up.store, PREFIX, CLUSTER)
+    marks = [
+        replace(copy_of(SettingKind.MARK), key=SettingKey(SettingKind.MARK, id_, CLUSTER))
+        for id_ in (FIRST, OTHER)
+    ]
+    for mark in marks:
+        settings.put(mark)
+    delete(backed_up)
+    assert list(settings.newest()) == marks  # an undeletion needs it
+    purge(backed_up)
+    assert list(settings.newest()) == marks[1:]
 
 
 def test_purge_reaches_what_is_not_listed_yet(backed_up: Disk) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from magnetodb_backup.database import Database
@@ -90,3 +92,21 @@ def test_a_loss_is_allowed_explicitly(requests: RecordedRequests, database: Data
     with pytest.raises(Conflict, match=r"0 of 2 restorable backups.*--allow-loss"):
         requests.delete_backup(backup.id)
     assert requests.delete_backup(backup.id, allow_loss=True).status is S.DELETING
+
+
+def test_each_change_wakes_the_conductor_which_copies_it(
+    requests: RecordedRequests, database: Database, conductor: Conductor
+) -> None:
+    """An unreachable conductor finds the change at its next look."""
+    backup = recorded(database, CLUSTER, S.CREATED)
+    conductor.reachable = False
+    changes: list[Callable[[], object]] = [
+        lambda: requests.set_retention(CLUSTER, POLICY),
+        lambda: requests.keep_backup(backup.id, "audit"),
+        lambda: requests.unkeep_backup(backup.id),
+        lambda: requests.clear_retention(CLUSTER),
+    ]
+    for number, change in enumerate(changes, start=1):
+        change()
+        assert conductor.woken == number
+    assert len(database.settings.pending(10)) == 2

@@ -110,7 +110,9 @@ def test_pause_resume_run_delete(
     requests: RecordedRequests, database: Database, conductor: Conductor
 ) -> None:
     schedule = requests.create_schedule(wanted())
+    woken = conductor.woken
     assert requests.pause_schedule(schedule.id).status is ScheduleStatus.PAUSED
+    assert conductor.woken == woken + 1
     with pytest.raises(Conflict, match="already PAUSED"):
         requests.pause_schedule(schedule.id)
     woken = conductor.woken
@@ -120,7 +122,9 @@ def test_pause_resume_run_delete(
     with pytest.raises(Conflict, match="already ACTIVE"):
         requests.resume_schedule(schedule.id)
     assert runs_of(database, schedule) == (run,)
+    woken = conductor.woken
     requests.delete_schedule(schedule.id)
+    assert conductor.woken == woken + 1  # the removal has to be copied
     for work in (requests.delete_schedule, requests.pause_schedule, requests.run_schedule):
         with pytest.raises(NotFound, match="see schedule list"):
             work(schedule.id)
