@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Earlier states of the store: Swift's own versions, and the fake that other tests use."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from magnetodb_backup.errors import AccessDenied, Conflict, NotFound, StorageRefused
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.storage.retrying import Retrying
+from magnetodb_backup.storage.swift import SwiftDriver
+from magnetodb_backup.storage.throttling import Throttled
+from tests.lab.versioned import VersionedMemory
+from tests.unit.storage.configured import swift_driver
+
+
+def md5(body: bytes) -> str:
+    return hashlib.md5(body).hexdigest()
+
+
+def put(driver: StorageDriver, container: str, name: str, body: bytes) -> None:
+    driver.put(container, name, body, size=len(body), md5=md5(body))
+
+
+def get(driver: StorageDriver, container: str, name: str, **part: int) -> bytes:
+    return b"".join(driver.read(container, name, **part))
+
+
+@dataclass
+class Versioned:
+    """A driver with versions and its clock: ``now()`` is after what is done and before the rest."""
+
+    driver: StorageDriver
+    now: Callable[[], datetime]
+
+
+@pytest.fixture
+def v1(request: pytest.FixtureRequest) -> dict[str, object]:
+    swift = request.getfixturevalue("swift")
+    return {
+        "auth_type": "v1password",
+        "auth_url": swift.auth_v1_url,
+        "username": "test:tester",
+        "password": "testing",
+    }
+
+
+@pytest.fixture
+def swift_versions(v1: dict[str, object]) -> Iterator[SwiftDriver]:
+    driver = swift_driver(v1 | {"versions": True})
+    yield driver
+    driver.close()
+
+
+def utc_now() -> datetime:
+    """Return the time that the stores of this machine give to what they store."""
+    return datetime.now(timezone.utc)
+
+
+@pytest.fixture(params=["memory", "swift", "decorated"])
+def versioned(request: pytest.FixtureRequest) -> Versioned:
+    if request.param == "memory":
+        memory = VersionedMemory()
+        return Versioned(memory, memory.now)
+    driver: StorageDriver = request.getfixturevalue("swift_versions")
+    if request.param == "decorated":
+        driver = Retrying(Throttled(driver, lambda: 0), deadline=0)
+    return Versioned(driver, utc_now)
+
+
+@pytest.fixture
+def container(versioned: Versioned) -> str:
+    name = f"versions.{secrets.token_hex(4)}"
+    versioned.driver.ensure_container(name)
+    return name
+
+
+def names(driver: StorageDriver, container: str, prefix: str = "") -> list[str]:
+    return [info.name for info in driver.list(container, prefix)]
+
+
+def test_each_moment_has_its_objects(versioned: Versioned, container: str) -> None:
+    driver = versioned.driver
+    empty = versioned.now()
+    put(driver, container, "a/x", b"first")
+    put(driver, container, "a/y", b"other")
+    stored = versioned.now()
+    put(driver, container, "a/x", b"overwritten")
+    driver.delete(container, "a/y")
+    destroyed = versioned.now()
+    put(driver, container, "a/y", b"again")
+
+    then = driver.as_of(stored)
+    assert get(then, container, "a/x") == b"first"
+    assert get(then, container, "a/x", offset=1, length=3) == b"irs"
+    assert b"".join(then.read_newest(container, "a/x", offset=2)) == b"rst"
+    assert get(then, container, "a/y", offset=5) == b""
+    assert get(then, container, "a/y", length=0) == b""
+    info = then.head(container, "a/x")
+    assert info is not None
+    assert (info.name, info.size, info.md5) == ("a/x", 5, md5(b"first"))
+    assert [i.md5 for i in then.list(container)] == [md5(b"first"), md5(b"other")]
+    assert list(then.folders(container, "")) == ["a/"]
+    assert container in set(then.containers("versions."))
+
+    later = driver.as_of(destroyed)
+    assert names(later, container) == ["a/x"]
+    assert get(later, container, "a/x") == b"overwritten"
+    assert later.head(container, "a/y") is None
+    with pytest.raises(NotFound, match="a/y"):
+        get(later, container, "a/y")
+    assert names(driver.as_of(empty), container) == []
+    assert get(driver.as_of(versioned.now()), container, "a/y") == b"again"
+
+
+def test_only_whole_names_are_found(versioned: Versioned, container: str) -> None:
+    put(versioned.driver, container, "pack10", b"10")
+    put(versioned.driver, container, "pack1", b"1")
+    then = versioned.driver.as_of(versioned.now())
+    assert get(then, container, "pack1") == b"1"
+    assert then.head(container, "pack") is None
+    assert names(then, container, "pack1") == ["pack1", "pack10"]
+    assert names(then, "versions.nowhere") == []
+    with pytest.raises(NotFound):
+        get(then, "versions.nowhere", "pack1")
+
+
+def test_an_earlier_state_cannot_be_changed(versioned: Versioned, container: str) -> None:
+    put(versioned.driver, container, "o", b"1")
+    then = versioned.driver.as_of(versioned.now())
+    changes: list[Callable[[], Any]] = [
+        lambda: put(then, container, "o", b"2"),
+        lambda: then.delete(container, "o"),
+        lambda: then.ensure_container(f"{container}.new"),
+        lambda: then.delete_container(container),
+    ]
+    for change in changes:
+        with pytest.raises(StorageRefused, match="can only be read"):
+            change()
+    assert get(versioned.driver, container, "o") == b"1"
+    assert list(versioned.driver.containers(f"{container}.new")) == []
+
+
+def test_a_container_with_old_versions_stays(versioned: Versioned, container: str) -> None:
+    put(versioned.driver, container, "o", b"1")
+    stored = versioned.now()
+    versioned.driver.delete(container, "o")
+    with pytest.raises(Conflict, match="old versions"):
+        versioned.driver.delete_container(container)
+    assert get(versioned.driver.as_of(stored), container, "o") == b"1"
+
+
+# Swift alone
+
+
+def test_many_versions_need_several_pages(
+    swift_versions: SwiftDriver, v1: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from swiftclient import client
+
+    whole, container = client.get_container, f"versions.{secrets.token_hex(4)}"
+    pages: list[int] = []
+
+    def short(*args: Any, **kwargs: Any) -> Any:
+        headers, rows = whole(*args, **kwargs | {"limit": 2})
+        pages.append(len(rows))
+        return headers, rows
+
+    swift_versions.ensure_container(container)
+    for body in (b"1", b"2", b"3"):
+        put(swift_versions, container, "a", body)
+        put(swift_versions, container, "b", body)
+    second = utc_now()
+    for body in (b"4", b"5"):
+        put(swift_versions, container, "a", body)
+    monkeypatch.setattr(client, "get_container", short)
+    then = swift_versions.as_of(second)
+    assert [i.md5 for i in then.list(container)] == [md5(b"3"), md5(b"3")]
+    assert pages == [2, 2, 2, 2, 0]
+    assert get(then, container, "a") == b"3"
+
+
+def test_what_was_stored_before_versioning(
+    swift_versions: SwiftDriver, v1: dict[str, object]
+) -> None:
+    """An existing container begins to keep versions, and its objects keep their times."""
+    plain, container = swift_driver(v1), f"versions.{secrets.token_hex(4)}"
+    plain.ensure_container(container)
+    for name in ("kept", "replaced", "deleted"):
+        put(plain, container, name, b"old")
+    stored = utc_now()
+    with pytest.raises(StorageRefused, match=r"never kept versions.*\[swift\] versions = true"):
+        list(plain.as_of(stored).list(container))
+    swift_versions.ensure_container(container)
+    put(plain, container, "replaced", b"new")
+    plain.delete(container, "deleted")
+    then = plain.as_of(stored)  # to read needs no option
+    assert names(then, container) == ["deleted", "kept", "replaced"]
+    assert {get(then, container, name) for name in names(then, container)} == {b"old"}
+    assert names(plain.as_of(stored - timedelta(minutes=5)), container) == []
+    plain.close()
+
+
+def test_versioning_is_enabled_once(swift_versions: SwiftDriver, swift_proxy: Any) -> None:
+    container = f"versions.{secrets.token_hex(4)}"
+    swift_versions.ensure_container(container)
+    put(swift_versions, container, "o", b"1")
+    swift_versions.ensure_container(container)
+    assert get(swift_versions, container, "o") == b"1"
+
+
+def test_who_may_only_write_objects_cannot_remove_versions(
+    swift_versions: SwiftDriver, v1: dict[str, object]
+) -> None:
+    """The owner of the account makes the containers; the service has their lists of rights."""
+    from swiftclient import client
+
+    container = f"versions.{secrets.token_hex(4)}"
+    swift_versions.ensure_container(container)
+    owner, url = swift_versions._access, swift_versions.account_url()
+    rights = {"X-Container-Read": "test:reader,.rlistings", "X-Container-Write": "test:reader"}
+    client.post_container(url, owner.token(), container, rights)
+    limited = swift_driver(
+        v1
+        | {
+            "username": "test:reader",
+            "password": "reading",
+            "versions": True,
+            "storage_url": url,
+        }
+    )
+    limited.ensure_container(container)  # it keeps versions already
+    put(limited, container, "o", b"1")
+    assert get(limited, container, "o") == b"1"
+    stored = utc_now()
+    put(limited, container, "o", b"2")
+    limited.delete(container, "o")
+    token = limited._access.token()
+    rows = client.get_container(url, token, container, query_string="versions=true")[1]
+    for row in rows:
+        with pytest.raises(client.ClientException, match="403"):
+            client.delete_object(
+                url, token, container, "o", query_string=f"version-id={row['version_id']}"
+            )
+    with pytest.raises(client.ClientException, match="403"):
+        client.post_container(url, token, container, {"X-Versions-Enabled": "false"})
+    with pytest.raises(AccessDenied):
+        limited.ensure_container(f"{container}.new")
+    assert get(swift_versions.as_of(stored), container, "o") == b"1"
+    with pytest.raises(AccessDenied):
+        get(limited.as_of(stored), container, "o")
+    limited.close()
