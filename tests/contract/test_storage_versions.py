@@ -11,12 +11,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from swiftclient import client
 
 from magnetodb_backup.errors import AccessDenied, Conflict, NotFound, StorageRefused
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.storage.retrying import Retrying
 from magnetodb_backup.storage.swift import SwiftDriver
 from magnetodb_backup.storage.throttling import Throttled
+from tests.contract.test_storage import KEYSTONE
 from tests.lab.versioned import VersionedMemory
 from tests.unit.storage.configured import swift_driver
 
@@ -41,22 +43,32 @@ class Versioned:
     now: Callable[[], datetime]
 
 
+Make = Callable[..., SwiftDriver]
+
+
 @pytest.fixture
-def v1(request: pytest.FixtureRequest) -> dict[str, object]:
-    swift = request.getfixturevalue("swift")
+def make(keystone: Any, swift: Any) -> Iterator[Make]:
+    """Make drivers of Keystone's user; Swift remembers its token, unlike those of tempauth."""
+    made: list[SwiftDriver] = []
+
+    def make(**values: object) -> SwiftDriver:
+        made.append(swift_driver(KEYSTONE | {"auth_url": keystone.auth_url} | values))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.close()
+
+
+@pytest.fixture
+def v1(swift: Any) -> dict[str, object]:
     return {
         "auth_type": "v1password",
         "auth_url": swift.auth_v1_url,
         "username": "test:tester",
         "password": "testing",
+        "versions": True,
     }
-
-
-@pytest.fixture
-def swift_versions(v1: dict[str, object]) -> Iterator[SwiftDriver]:
-    driver = swift_driver(v1 | {"versions": True})
-    yield driver
-    driver.close()
 
 
 def utc_now() -> datetime:
@@ -69,7 +81,7 @@ def versioned(request: pytest.FixtureRequest) -> Versioned:
     if request.param == "memory":
         memory = VersionedMemory()
         return Versioned(memory, memory.now)
-    driver: StorageDriver = request.getfixturevalue("swift_versions")
+    driver: StorageDriver = request.getfixturevalue("make")(versions=True)
     if request.param == "decorated":
         driver = Retrying(Throttled(driver, lambda: 0), deadline=0)
     return Versioned(driver, utc_now)
@@ -160,11 +172,9 @@ def test_a_container_with_old_versions_stays(versioned: Versioned, container: st
 # Swift alone
 
 
-def test_many_versions_need_several_pages(
-    swift_versions: SwiftDriver, v1: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from swiftclient import client
+def test_many_versions_need_several_pages(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 
+    driver = make(versions=True)
     whole, container = client.get_container, f"versions.{secrets.token_hex(4)}"
     pages: list[int] = []
 
@@ -173,66 +183,51 @@ def test_many_versions_need_several_pages(
         pages.append(len(rows))
         return headers, rows
 
-    swift_versions.ensure_container(container)
+    driver.ensure_container(container)
     for body in (b"1", b"2", b"3"):
-        put(swift_versions, container, "a", body)
-        put(swift_versions, container, "b", body)
+        put(driver, container, "a", body)
+        put(driver, container, "b", body)
     second = utc_now()
     for body in (b"4", b"5"):
-        put(swift_versions, container, "a", body)
+        put(driver, container, "a", body)
     monkeypatch.setattr(client, "get_container", short)
-    then = swift_versions.as_of(second)
+    then = driver.as_of(second)
     assert [i.md5 for i in then.list(container)] == [md5(b"3"), md5(b"3")]
     assert pages == [2, 2, 2, 2, 0]
     assert get(then, container, "a") == b"3"
 
 
-def test_what_was_stored_before_versioning(
-    swift_versions: SwiftDriver, v1: dict[str, object]
-) -> None:
+def test_what_was_stored_before_versioning(make: Make) -> None:
     """An existing container begins to keep versions, and its objects keep their times."""
-    plain, container = swift_driver(v1), f"versions.{secrets.token_hex(4)}"
+    plain, container = make(), f"versions.{secrets.token_hex(4)}"
     plain.ensure_container(container)
     for name in ("kept", "replaced", "deleted"):
         put(plain, container, name, b"old")
     stored = utc_now()
     with pytest.raises(StorageRefused, match=r"never kept versions.*\[swift\] versions = true"):
         list(plain.as_of(stored).list(container))
-    swift_versions.ensure_container(container)
+    for _ in range(2):
+        make(versions=True).ensure_container(container)
     put(plain, container, "replaced", b"new")
     plain.delete(container, "deleted")
     then = plain.as_of(stored)  # to read needs no option
     assert names(then, container) == ["deleted", "kept", "replaced"]
     assert {get(then, container, name) for name in names(then, container)} == {b"old"}
     assert names(plain.as_of(stored - timedelta(minutes=5)), container) == []
-    plain.close()
 
 
-def test_versioning_is_enabled_once(swift_versions: SwiftDriver, swift_proxy: Any) -> None:
-    container = f"versions.{secrets.token_hex(4)}"
-    swift_versions.ensure_container(container)
-    put(swift_versions, container, "o", b"1")
-    swift_versions.ensure_container(container)
-    assert get(swift_versions, container, "o") == b"1"
-
-
-def test_who_may_only_write_objects_cannot_remove_versions(
-    swift_versions: SwiftDriver, v1: dict[str, object]
-) -> None:
+def test_who_may_only_write_objects_cannot_remove_versions(v1: dict[str, object]) -> None:
     """The owner of the account makes the containers; the service has their lists of rights."""
-    from swiftclient import client
-
-    container = f"versions.{secrets.token_hex(4)}"
-    swift_versions.ensure_container(container)
-    owner, url = swift_versions._access, swift_versions.account_url()
+    container, owner = f"versions.{secrets.token_hex(4)}", swift_driver(v1)
+    owner.ensure_container(container)
+    url = owner.account_url()
     rights = {"X-Container-Read": "test:reader,.rlistings", "X-Container-Write": "test:reader"}
-    client.post_container(url, owner.token(), container, rights)
+    client.post_container(url, owner._access.token(), container, rights)
     limited = swift_driver(
         v1
         | {
             "username": "test:reader",
             "password": "reading",
-            "versions": True,
             "storage_url": url,
         }
     )
@@ -253,7 +248,8 @@ def test_who_may_only_write_objects_cannot_remove_versions(
         client.post_container(url, token, container, {"X-Versions-Enabled": "false"})
     with pytest.raises(AccessDenied):
         limited.ensure_container(f"{container}.new")
-    assert get(swift_versions.as_of(stored), container, "o") == b"1"
+    assert get(owner.as_of(stored), container, "o") == b"1"
     with pytest.raises(AccessDenied):
         get(limited.as_of(stored), container, "o")
     limited.close()
+    owner.close()
