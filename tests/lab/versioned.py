@@ -20,14 +20,15 @@ _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 class VersionedMemory(MemoryDriver):
     """Each change takes one second of a clock of its own, and the states before it are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: datetime = _START) -> None:
         super().__init__()
+        self._start = start
         self._changes = threading.Lock()
         self._states: list[dict[str, dict[str, tuple[bytes, str]]]] = [{}]
 
     def now(self) -> datetime:
         """Return the time after the latest change."""
-        return _START + timedelta(seconds=len(self._states) - 1)
+        return self._start + timedelta(seconds=len(self._states) - 1)
 
     @override
     def ensure_container(self, container: str) -> None:
@@ -53,7 +54,7 @@ class VersionedMemory(MemoryDriver):
 
     @override
     def as_of(self, moment: datetime) -> StorageDriver:
-        number = max(0, min(int((moment - _START).total_seconds()), len(self._states) - 1))
+        number = max(0, min(int((moment - self._start).total_seconds()), len(self._states) - 1))
         return _State(self._containers, self._states[number])
 
     def _keep(self) -> None:
