@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 
-from magnetodb_backup.domain.backup.as_of import parse_as_of
+from magnetodb_backup.domain.as_of import parse_as_of
 from magnetodb_backup.errors import InvalidValue
 
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
 from magnetodb_backup.cli.as_of import add_as_of
 from magnetodb_backup.cli.reading import make_reading
-from magnetodb_backup.domain.backup.as_of import check_as_of
+from magnetodb_backup.domain.as_of import check_as_of
 from magnetodb_backup.domain.backup.views import time_view
 from magnetodb_backup.requests import rebuild
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from magnetodb_backup.cli.units import count, moment, size
-from magnetodb_backup.domain.backup.as_of import as_of_in
+from magnetodb_backup.domain.as_of import as_of_in
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung, grouped, rungs_of
 from magnetodb_backup.domain.backup.sample import sample_of
 from magnetodb_backup.domain.jobs import Job, JobStatus

@@ -13,7 +13,7 @@ from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.database.retention import Plan
-from magnetodb_backup.domain.backup.as_of import PARAMETER, check_as_of
+from magnetodb_backup.domain.as_of import PARAMETER, check_as_of
 from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
@@ -254,7 +254,7 @@ class RecordedRequests:
         :raises Conflict: if the backup's status does not allow it.
         """
         backup = self._database.backups.get(request.backup_id)
-        request = restores.checked_request(request, backup)
+        request = restores.checked_request(request, backup, self._database.deletions.now())
         clusters = self._clusters()
         cluster = choose_target(request.cluster, backup.cluster, clusters)
         restore = self._database.restores.create(

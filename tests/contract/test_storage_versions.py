@@ -8,16 +8,27 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from swiftclient import client
 
+from magnetodb_backup.database import Database
 from magnetodb_backup.errors import AccessDenied, Conflict, NotFound, StorageRefused
+from magnetodb_backup.repository.cluster import ClusterRepository
+from magnetodb_backup.repository.node import NodeRepository
+from magnetodb_backup.repository.stored_backups import StoredBackups
+from magnetodb_backup.repository.verify import verify_backup
+from magnetodb_backup.requests.rebuild import Rebuild
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.storage.swift import SwiftDriver
 from tests.contract.test_storage import KEYSTONE
+from tests.lab.catalogue import catalogue
 from tests.lab.versioned import VersionedMemory
+from tests.unit.repository.backups import commit
+from tests.unit.repository.disk import CLUSTER, PACK_SIZE, PREFIX, Disk
+from tests.unit.repository.stores import Store
 from tests.unit.storage.configured import swift_driver
 
 
@@ -42,6 +53,12 @@ class Versioned:
 
 
 Make = Callable[..., SwiftDriver]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with catalogue(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -166,6 +183,55 @@ def test_a_container_with_old_versions_stays(versioned: Versioned, container: st
 
 
 # Swift alone
+
+
+def test_a_backup_is_whole_after_everything_was_destroyed(
+    make: Make, database: Database, tmp_path: Path
+) -> None:
+    """By the credentials of the service: all objects are overwritten, then deleted."""
+    driver = make(versions=True)
+    disk = Disk(tmp_path, cast(Store, driver))
+    disk.write("one", secrets.token_bytes(PACK_SIZE))
+    manifest = commit(disk.cluster, 1, {disk.host_id: disk.upload()})
+    stored = utc_now()
+    for name in [*driver.containers(f"{PREFIX}.")]:
+        for info in list(driver.list(name)):
+            put(driver, name, info.name, b"destroyed")
+            driver.delete(name, info.name)
+    assert _rebuilt(driver, database) == {}
+    then = driver.as_of(stored)
+    cluster = ClusterRepository(then, PREFIX, CLUSTER)
+    report = verify_backup(
+        cluster,
+        lambda host_id: NodeRepository(then, PREFIX, CLUSTER, host_id),
+        manifest.backup_id,
+        manifest_sha256="",
+        read_data=True,
+        progress=lambda files, size: None,
+        raise_if_cancelled=lambda: None,
+    )
+    assert (report.problems, report.bytes_read) == ((), PACK_SIZE)
+    assert _rebuilt(then, database) == {manifest.backup_id: "added"}
+
+
+def _rebuilt(driver: StorageDriver, database: Database) -> dict[str, str]:
+    """Rebuild the catalogue; return what happened to each backup, by ID."""
+    work = Rebuild(database.backups, StoredBackups(driver, PREFIX), _Unwatched(), as_of=utc_now())
+    try:
+        return {finding.id: finding.result for finding in work.run(CLUSTER)}
+    except NotFound:
+        return {}
+
+
+class _Unwatched:
+    def begin(self, cluster: str, manifests: int) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
 
 
 def test_many_versions_need_several_pages(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

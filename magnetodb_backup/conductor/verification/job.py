@@ -16,7 +16,7 @@ from magnetodb_backup.conductor.verification.parsing import Parsing
 from magnetodb_backup.conductor.verification.progress import ProgressRecord
 from magnetodb_backup.conductor.verification.reading import Reading
 from magnetodb_backup.conductor.verification.report import whole_report
-from magnetodb_backup.domain.backup.as_of import as_of_in
+from magnetodb_backup.domain.as_of import as_of_in
 from magnetodb_backup.domain.backup.manifest import NodeShare
 from magnetodb_backup.domain.backup.proofs import Rung, proofs_of, proofs_of_sample, rungs_of
 from magnetodb_backup.domain.backup.records import Backup

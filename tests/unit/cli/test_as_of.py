@@ -95,6 +95,13 @@ def test_a_verification_is_asked_for(shell: Shell) -> None:
     assert next(running_lines(job)) == "PENDING, step store, store as of 2024-05-06 07:08:09 UTC"
 
 
+def test_a_restore_is_asked_for(shell: Shell) -> None:
+    backup = shell.backup(S.CREATED)
+    assert shell("restore", "create", backup.id, "--as-of", THEN, "--yes").code == 0
+    (restore,) = shell.database.restores.list()
+    assert restore.request.as_of == "2024-05-06T07:08:09+00:00"
+
+
 @pytest.mark.parametrize(
     ("result", "expected"),
     [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The moment whose state of the store a verification or a rebuild reads."""
+"""The moment whose state of the store a verification, a restore or a rebuild reads."""
 
 from __future__ import annotations
 

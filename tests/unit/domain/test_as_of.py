@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from magnetodb_backup.domain.backup.as_of import as_of_in, check_as_of, parse_as_of
+from magnetodb_backup.domain.as_of import as_of_in, check_as_of, parse_as_of
 from magnetodb_backup.errors import InvalidValue
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=timezone.utc)
