@@ -188,8 +188,8 @@ class Rebuild:
         if self._as_of is None:
             return backup
         note = (
-            f"recorded from the store as it was at {self._as_of.isoformat()}; a restore needs its "
-            "objects: make these versions the current ones first"
+            f"recorded from the store as it was at {self._as_of.isoformat()}; if the store has "
+            "lost objects since, restore by restore create --as-of with this time"
         )
         return replace(backup, notes=(*backup.notes, note))
 

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -25,11 +28,14 @@ from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.storage.swift import SwiftDriver
 from tests.contract.test_storage import KEYSTONE
 from tests.lab.catalogue import catalogue
+from tests.lab.documents import DOCUMENTS
 from tests.lab.versioned import VersionedMemory
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, PACK_SIZE, PREFIX, Disk
 from tests.unit.repository.stores import Store
 from tests.unit.storage.configured import swift_driver
+
+_REMOVE = DOCUMENTS / "admin" / "remove_old_versions.py"
 
 
 def md5(body: bytes) -> str:
@@ -278,6 +284,56 @@ def test_what_was_stored_before_versioning(make: Make) -> None:
     assert names(plain.as_of(stored - timedelta(minutes=5)), container) == []
 
 
+def test_versions_stay_while_versioning_is_disabled(make: Make) -> None:
+    """The next backup enables it again."""
+    driver, container = make(versions=True), f"versions.{secrets.token_hex(4)}"
+    driver.ensure_container(container)
+    for name in ("replaced", "deleted"):
+        put(driver, container, name, b"old")
+    stored = utc_now()
+    disabled = {"X-Versions-Enabled": "false"}
+    client.post_container(driver.account_url(), driver._access.token(), container, disabled)
+    put(driver, container, "replaced", b"new")
+    driver.delete(container, "deleted")
+    then = driver.as_of(stored)
+    assert {get(then, container, name) for name in names(then, container)} == {b"old"}
+    assert names(then, container) == ["deleted", "replaced"]
+    driver.ensure_container(container)
+    put(driver, container, "replaced", b"newer")
+    assert get(driver.as_of(utc_now()), container, "replaced") == b"newer"
+
+
+def test_old_versions_are_removed(make: Make) -> None:
+    """By the program of the manual: all states since a time can still be read."""
+    driver, container = make(versions=True), f"versions.{secrets.token_hex(4)}"
+    driver.ensure_container(container)
+    put(driver, container, "kept", b"1")
+    for name in ("replaced", "deleted"):
+        put(driver, container, name, b"old")
+        put(driver, container, name, b"new")
+    driver.delete(container, "deleted")
+    since = utc_now()
+    put(driver, container, "replaced", b"newest")
+    url, token = driver.account_url(), driver._access.token()
+    for options, report in (([], "can be removed"), (["--yes"], "removed")):
+        done = subprocess.run(
+            [sys.executable, str(_REMOVE), container, since.isoformat(), *options],
+            env={**os.environ, "OS_STORAGE_URL": url, "OS_AUTH_TOKEN": token},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        # Of "deleted" its marker too; of "replaced" the first version.
+        assert done.stdout == f"4 versions with 9 bytes {report}\n"
+    then = driver.as_of(since)
+    assert {i.name: i.md5 for i in then.list(container)} == {
+        "kept": md5(b"1"), "replaced": md5(b"new"),
+    }  # fmt: skip
+    assert get(driver, container, "replaced") == b"newest"
+    rows = client.get_container(url, token, container, query_string="versions=true")[1]
+    assert [row["name"] for row in rows] == ["kept", "replaced", "replaced"]
+
+
 def test_who_may_only_write_objects_cannot_remove_versions(v1: dict[str, object]) -> None:
     """The owner of the account makes the containers; the service has their lists of rights."""
     container, owner = f"versions.{secrets.token_hex(4)}", swift_driver(v1)
@@ -308,6 +364,8 @@ def test_who_may_only_write_objects_cannot_remove_versions(v1: dict[str, object]
         client.post_container(url, token, container, {"X-Versions-Enabled": "false"})
     with pytest.raises(AccessDenied):
         limited.ensure_container(f"{container}.new")
+    with pytest.raises(AccessDenied):
+        list(limited.containers("versions."))
     assert get(owner.as_of(stored), container, "o") == b"1"
     with pytest.raises(AccessDenied):
         get(limited.as_of(stored), container, "o")
