@@ -10,5 +10,5 @@ from magnetodb_backup.tasks.restore import RestoreTask
 
 
 def store_of(task: RestoreTask[Any], storage: StorageDriver) -> StorageDriver:
-    """Return the store as it was when the task says, by default as it is."""
+    """Return the store as it was at the time that the task names, by default the present one."""
     return storage if task.as_of is None else storage.as_of(task.as_of)
