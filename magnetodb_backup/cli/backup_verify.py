@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import FAILED
+from magnetodb_backup.cli.as_of import add_as_of
 from magnetodb_backup.cli.backup import OnBackup
 from magnetodb_backup.cli.show import cell
 from magnetodb_backup.cli.verification import problems_of
@@ -61,6 +62,7 @@ class Verify(OnBackup):
             metavar="NUMBER",
             help="repeat the sample with this number, which its report has",
         )
+        add_as_of(parser, "The result is not recorded as a proof of what the store has now")
         return parser
 
     @override
@@ -71,6 +73,7 @@ class Verify(OnBackup):
             rungs=parsed_args.rungs or (),
             sample=parsed_args.sample,
             seed=parsed_args.seed,
+            as_of=parsed_args.as_of,
         )
         if parsed_args.wait:
             job = self.waiter(parsed_args).verification(job.id)

@@ -5,17 +5,24 @@ from __future__ import annotations
 
 import contextlib
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from cliff.lister import Lister
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import PARTIAL, ServiceCommand
+from magnetodb_backup.cli.as_of import add_as_of
 from magnetodb_backup.cli.reading import make_reading
+from magnetodb_backup.domain.as_of import check_as_of
 from magnetodb_backup.domain.backup.views import time_view
 from magnetodb_backup.requests import rebuild
 from magnetodb_backup.requests.rebuild_finding import Finding
 from magnetodb_backup.requests.rebuild_settings import SettingRebuild
+
+if TYPE_CHECKING:
+    from magnetodb_backup.database import Database
+    from magnetodb_backup.repository.stored_backups import StoredBackups
 
 _COLUMNS = ("kind", "id", "name", "cluster", "status", "created_at", "result")
 
@@ -52,12 +59,13 @@ class Rebuild(ServiceCommand, Lister):
         parser.add_argument(
             "--dry-run", action="store_true", help="show what would be recorded, and record nothing"
         )
+        add_as_of(parser, "Records of backups that it lacked are no finding")
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         how = rebuild.Thoroughness.ONLY_NEW if parsed_args.new else rebuild.Thoroughness.COMPARE
-        database, stored = self.services.database(), self.services.catalogue()
+        database, stored, as_of = self._parts(parsed_args)
         settings = SettingRebuild(
             database.settings,
             stored,
@@ -72,10 +80,19 @@ class Rebuild(ServiceCommand, Lister):
                 settings,
                 dry_run=parsed_args.dry_run,
                 thoroughness=how,
+                as_of=as_of,
             )
             findings = list(work.run(parsed_args.cluster))
         self._code = PARTIAL if any(finding.doubtful for finding in findings) else 0
         return _COLUMNS, [_row(finding) for finding in findings]
+
+    def _parts(self, parsed_args: Namespace) -> tuple[Database, StoredBackups, datetime | None]:
+        database, stored = self.services.database(), self.services.catalogue()
+        as_of: datetime | None = parsed_args.as_of
+        if as_of is not None:
+            check_as_of(as_of, database.deletions.now())
+            stored = stored.as_of(as_of)
+        return database, stored, as_of
 
     @override
     def run(self, parsed_args: Namespace) -> int:

@@ -61,6 +61,7 @@ class _OnPacks(RecordCommand):
 class Collect(_OnPacks):
     """Remove the packs that no backup needs any more. This is what frees space in the store.
 
+    With [swift] versions the space is freed only when the old versions of objects are removed.
     A pack is removed once an earlier collection, a grace period ago, has recorded that no backup
     needs it, and this one finds the same. Backups of the cluster wait meanwhile.
     """
@@ -128,7 +129,9 @@ class Collect(_OnPacks):
 class Show(_OnPacks):
     """Show what the store holds for a cluster, and what each backup alone holds.
 
-    The workers read all node manifests for this; nothing is changed.
+    The workers read all node manifests for this; nothing is changed. Old versions of objects, which
+    the store keeps with [swift] versions, are not counted; their space is freed only when they are
+    removed.
     """
 
     @override

@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import DONE, FAILED, ExitWith
+from magnetodb_backup.cli.as_of import add_as_of
 from magnetodb_backup.cli.backup import add_backup
 from magnetodb_backup.cli.plan import check_lines, plan_text
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
@@ -154,6 +155,7 @@ class Create(_RestoreCommand):
             action="store_true",
             help="change nothing and show the plan; waits for it unless --no-wait is given",
         )
+        add_as_of(parser, "The backup must be recorded: see catalogue rebuild --as-of")
         parser.add_argument(
             "--check",
             action="store_true",
@@ -188,6 +190,7 @@ class Create(_RestoreCommand):
             system_auth=parsed_args.system_auth,
             skip=tuple(parsed_args.skip),
             allow_resurrection=parsed_args.allow_resurrection,
+            as_of=parsed_args.as_of.isoformat() if parsed_args.as_of else "",
         )
         if not parsed_args.yes:
             self._confirm(request)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from magnetodb_backup.cli.units import count, moment, size
+from magnetodb_backup.domain.as_of import as_of_in
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung, grouped, rungs_of
 from magnetodb_backup.domain.backup.sample import sample_of
 from magnetodb_backup.domain.jobs import Job, JobStatus
@@ -56,7 +57,13 @@ def problems_of(job: Job) -> Iterator[str]:
         yield f"{where}: {what}: {problem['detail']}{affected}"
     if (more := result.get("problem_count", 0) - len(problems)) > 0:
         yield f"there are {more} more problems"
-    yield from dict.fromkeys(_REMEDIES.get(p["kind"], _NEW_BACKUP) for p in problems)
+    if as_of_in(job.parameters) is None:
+        yield from dict.fromkeys(_REMEDIES.get(p["kind"], _NEW_BACKUP) for p in problems)
+    elif not result.get("as_of"):
+        yield (
+            "the conductor has verified the present store instead of an earlier state; install "
+            "the same release of magnetodb-backup everywhere"
+        )
     yield from _not_tried(job, result)
 
 
@@ -101,7 +108,9 @@ def running_lines(job: Job) -> Iterator[str]:
     ready = ""
     if total := progress.get("nodes_total"):
         ready = f", {progress.get('nodes_done', 0)} of {count(total, 'node')} done"
-    yield f"{job.status.value}, step {progress['step']}{ready}"
+    as_of = as_of_in(job.parameters)
+    moment_read = f", store as of {moment(as_of)}" if as_of else ""
+    yield f"{job.status.value}, step {progress['step']}{ready}{moment_read}"
     for node in progress.get("nodes", ()):
         done = "done, " if node["done"] else ""
         amounts = f"{size(node['bytes_done'])} of {size(node['bytes_total'])}"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from magnetodb_backup.conductor.any_worker import AnyWorker, Choice, WorkerWaits
@@ -71,6 +72,12 @@ class JobContext:
     def repository(self, cluster: str) -> ClusterRepository:
         """Return the repository of a cluster's manifests."""
         return ClusterRepository(self.storage(), self.settings.prefix, cluster)
+
+    def as_of(self, moment: datetime | None) -> JobContext:
+        """Return the context whose store is as it was at ``moment``, if that is not None."""
+        if moment is None:
+            return self
+        return replace(self, storage=lambda: self.storage().as_of(moment))
 
     def fanout(self) -> Fanout:
         """Return what runs tasks on workers."""

@@ -41,6 +41,14 @@ OPTS = [
         max=3600,
         help="Time in seconds without any data after which a request fails.",
     ),
+    cfg.BoolOpt(
+        "versions",
+        default=False,
+        help="Let the containers of the service keep every version of their objects, also deleted "
+        "ones, by Swift's object versioning. It is enabled in existing containers at their next "
+        "backup. Swift's proxies need allow_object_versioning = true in the section "
+        "[filter:versioned_writes]. A deletion then frees no space until old versions are removed.",
+    ),
 ]
 # The plugins that appear in the sample configuration; any installed one may be used.
 _SAMPLE_PLUGINS = ("password", "v3applicationcredential", "v1password")

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
 
@@ -57,6 +58,13 @@ class StoredBackups:
     def __init__(self, driver: StorageDriver, prefix: str, *, readers: int = READERS) -> None:
         self.driver, self.prefix, self._readers = driver, prefix, readers
         self._parsing = threading.Lock()
+
+    def as_of(self, moment: datetime) -> StoredBackups:
+        """Return the backups in the store as it was at ``moment`` (with a time zone).
+
+        :raises InvalidValue: if the store keeps no earlier versions of objects.
+        """
+        return StoredBackups(self.driver.as_of(moment), self.prefix, readers=self._readers)
 
     def clusters(self) -> Iterator[str]:
         """Yield the names of all clusters with a container."""

@@ -63,8 +63,10 @@ def check_deletable(backup: Backup) -> None:
         raise Conflict(f"backup {backup.id} is already DELETED")
 
 
-def check_verifiable(backup: Backup) -> None:
-    """Raise Conflict unless the backup is complete."""
+def check_verifiable(backup: Backup, *, deleted_too: bool = False) -> None:
+    """Raise Conflict unless the backup is complete; or deleted, where the store still has it."""
+    if deleted_too and backup.status in (BackupStatus.DELETED, BackupStatus.DELETE_FAILED):
+        return
     if backup.status not in (BackupStatus.CREATED, BackupStatus.PARTIAL):
         raise Conflict(
             f"backup {backup.id} is {backup.status.value}; only CREATED and PARTIAL ones can "

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from magnetodb_backup.database.retention import Plan
@@ -43,11 +44,13 @@ class Requests(Protocol):
         rungs: Sequence[str] = (),
         sample: float | None = None,
         seed: int | None = None,
+        as_of: datetime | None = None,
     ) -> Job:
         """Ask for a verification of the named rungs; return its job.
 
         With ``sample`` (a percentage) only so much of the data is read. Without a ``seed`` it is
-        the sample after the last one of backups with the same scope.
+        the sample after the last one of backups with the same scope. With ``as_of`` the store is
+        read as it was then, and nothing is recorded of its present state.
         """
 
     def create_collection(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from magnetodb_backup.domain.backup.from_manifest import as_deleted, records_of
@@ -84,7 +85,8 @@ class Rebuild:
     """Compares the store with the records, and records what is missing unless ``dry_run``.
 
     It may be interrupted and repeated: what is recorded stays, and no record of a backup is
-    changed.
+    changed. With ``as_of`` the store is as it was then: what it lacked may have been stored since,
+    and what is recorded from it has a note.
     """
 
     def __init__(
@@ -96,9 +98,10 @@ class Rebuild:
         *,
         dry_run: bool = False,
         thoroughness: Thoroughness = Thoroughness.COMPARE,
+        as_of: datetime | None = None,
     ) -> None:
         self._backups, self._stored, self._watcher = backups, stored, watcher
-        self._settings, self._dry_run = settings, dry_run
+        self._settings, self._dry_run, self._as_of = settings, dry_run, as_of
         self._only_new = thoroughness is Thoroughness.ONLY_NEW
 
     def run(self, only: str | None) -> Iterator[Finding]:
@@ -174,7 +177,7 @@ class Rebuild:
     def _learn(self, new: list[_Found]) -> Iterator[Finding]:
         """Record backups; if one of them cannot be recorded, the others are."""
         try:
-            added = self._backups.learn_all([(found.backup, found.nodes) for found in new])
+            added = self._backups.learn_all([(self._noted(f.backup), f.nodes) for f in new])
         except InvalidValue as error:
             if len(new) == 1:
                 yield _finding(new[0].backup, f"unreadable: {error}", doubtful=True)
@@ -188,18 +191,29 @@ class Rebuild:
             else:  # recorded meanwhile
                 yield self._judged(found, self._record(found.backup.id))
 
+    def _noted(self, backup: Backup) -> Backup:
+        """Return the backup with a note if the store of today may lack it."""
+        if self._as_of is None:
+            return backup
+        note = (
+            f"recorded from the store as it was at {self._as_of.isoformat()}; if the store has "
+            "lost objects since, restore by restore create --as-of with this time"
+        )
+        return replace(backup, notes=(*backup.notes, note))
+
     def _judged(self, found: _Found, known: BackupOutline | Backup | None) -> Finding:
         """Return the finding; before one that needs attention, the record is read again."""
-        finding = _judgement(found.backup, known)
+        judge = _judgement if self._as_of is None else _judgement_of_the_past
+        finding = judge(found.backup, known)
         if finding.doubtful and isinstance(known, BackupOutline):
-            return _judgement(found.backup, self._record(known.id))
+            return judge(found.backup, self._record(known.id))
         return finding
 
     def _unreadable(self, found: UnreadableBackup) -> Iterator[Finding]:
         known = self._record(found.backup_id)
         if found.absent and known is not None:
             # By its status the record has no manifest, so its absence is no finding.
-            if known.status in _WHOLE:
+            if known.status in _WHOLE and self._as_of is None:
                 yield _finding(known, "manifest missing", doubtful=True)
             return
         reason = f"unreadable: {found.reason}"
@@ -259,6 +273,14 @@ def _judgement(stored: Backup, known: Backup | BackupOutline | None) -> Finding:
         text = "known, but the store has another manifest of it"
         return _finding(known, text, doubtful=True)
     return _finding(known, "known")
+
+
+def _judgement_of_the_past(stored: Backup, known: Backup | BackupOutline | None) -> Finding:
+    """Return the finding about a backup that was in the store: its status may differ since."""
+    deleted = known is not None and BackupStatus.DELETED in (stored.status, known.status)
+    if known is not None and deleted and known.status not in _ENDED_WITHOUT:
+        return _finding(known, "known")
+    return _judgement(stored, known)
 
 
 def _judgement_of_deleted(known: Backup | BackupOutline) -> Finding:

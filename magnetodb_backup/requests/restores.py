@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
+from magnetodb_backup.domain.as_of import check_as_of
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
 from magnetodb_backup.domain.restore.records import (
@@ -27,7 +29,7 @@ from magnetodb_backup.errors import Conflict, InvalidValue
 _SOURCE_REPLICAS = ("all", "one")
 
 
-def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
+def checked_request(request: RestoreRequest, backup: Backup, now: datetime) -> RestoreRequest:
     """Return the request with its names as Cassandra has them, without quotes.
 
     :raises Conflict: if the backup's status does not allow a restore.
@@ -50,8 +52,11 @@ def checked_request(request: RestoreRequest, backup: Backup) -> RestoreRequest:
         )
     _check_fingerprints(request, backup)
     Skips.parse(request.skip)  # refuses what does not name an object
+    if (moment := request.moment) is not None:
+        check_as_of(moment, now)
     request = replace(
         request,
+        as_of=moment.isoformat() if moment else "",
         keyspaces=tuple(parse_name(k) for k in request.keyspaces),
         to_keyspace=parse_name(request.to_keyspace) if request.to_keyspace else "",
         to_table=parse_name(request.to_table, "table") if request.to_table else "",

@@ -8,10 +8,12 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.database.retention import Plan
+from magnetodb_backup.domain.as_of import PARAMETER, check_as_of
 from magnetodb_backup.domain.backup.data_centers import checked_names
 from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
@@ -187,15 +189,18 @@ class RecordedRequests:
         rungs: Sequence[str] = (),
         sample: float | None = None,
         seed: int | None = None,
+        as_of: datetime | None = None,
     ) -> Job:
         """Ask for a verification; without rungs it proves that the store has all packs.
 
-        :raises InvalidValue: for a rung or a sample that does not exist.
+        With ``as_of`` (in UTC) it reads the store as it was then, also of a deleted backup.
+
+        :raises InvalidValue: for a rung, a sample or a moment that does not exist.
         :raises Conflict: if the backup is not complete.
         """
         wanted = rungs_of(rungs, read_data=read_data)
         backup = self._database.backups.get(backup_id)
-        backups.check_verifiable(backup)
+        backups.check_verifiable(backup, deleted_too=as_of is not None)
         parameters: dict[str, Any] = {
             "read_data": Rung.READ_DATA in wanted,
             "rungs": [rung.value for rung in wanted],
@@ -207,7 +212,11 @@ class RecordedRequests:
             )
             series = verifications.series_of(backup, sample)
             chosen = verifications.choose_sample(sample, seed, series, earlier, self._draw)
-            parameters["sample"] = {**asdict(chosen), "series": series}
+            # A sample of an earlier state covers no packs of the present one.
+            parameters["sample"] = {**asdict(chosen), "series": "" if as_of else series}
+        if as_of is not None:
+            check_as_of(as_of, self._database.deletions.now())
+            parameters[PARAMETER] = as_of.isoformat()
         job = self._database.jobs.create(
             JobKind.VERIFICATION, Subject.backup(backup_id), backup.cluster, parameters
         )
@@ -263,7 +272,7 @@ class RecordedRequests:
         :raises Conflict: if the backup's status does not allow it.
         """
         backup = self._database.backups.get(request.backup_id)
-        request = restores.checked_request(request, backup)
+        request = restores.checked_request(request, backup, self._database.deletions.now())
         clusters = self._clusters()
         cluster = choose_target(request.cluster, backup.cluster, clusters)
         restore = self._database.restores.create(

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Protocol
+
+from magnetodb_backup.errors import InvalidValue
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,19 @@ class StorageDriver(Protocol):
 
         :raises Conflict: if it has objects; nothing is deleted then.
         """
+
+    def as_of(self, moment: datetime) -> StorageDriver:
+        """Return the store as it was at ``moment`` (with a time zone), to be read only.
+
+        What would change the view raises StorageRefused. It shares the connections of this driver,
+        which must not be closed before.
+
+        :raises InvalidValue: if the store keeps no earlier versions of objects.
+        """
+        raise InvalidValue(
+            f"{type(self).__name__} keeps no earlier versions of objects, so the state of "
+            f"{moment} is lost; only Swift keeps them, with [swift] versions = true"
+        )
 
     def close(self) -> None:
         """Release connections."""

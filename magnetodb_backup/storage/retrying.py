@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import BinaryIO, TypeVar
 
 import tenacity
@@ -126,6 +128,12 @@ class Retrying(StorageDriver):
     @override
     def delete_container(self, container: str) -> None:
         self._call(lambda: self._driver.delete_container(container))
+
+    @override
+    def as_of(self, moment: datetime) -> StorageDriver:
+        view = copy.copy(self)
+        view._driver = self._driver.as_of(moment)
+        return view
 
     @override
     def close(self) -> None:

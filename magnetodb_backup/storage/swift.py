@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, BinaryIO
 
 import requests
-import urllib3
 from keystoneauth1 import exceptions as auth_errors
 from keystoneauth1 import loading
 from oslo_config import cfg
@@ -21,19 +21,16 @@ from magnetodb_backup.errors import (
     IncompleteBody,
     InvalidValue,
     NotFound,
-    ObjectTooShort,
     StorageRefused,
     StorageUnavailable,
 )
 from magnetodb_backup.storage.body import Body
 from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 from magnetodb_backup.storage.swift_access import SwiftAccess, SwiftSettings
-from magnetodb_backup.storage.swift_errors import from_answer, from_connection
+from magnetodb_backup.storage.swift_requests import SwiftRequests, check_name
+from magnetodb_backup.storage.swift_versions import SwiftAsOf, ensure_versions
 
-_T = TypeVar("_T")
 _GROUP = "swift"
-_CHUNK = 256 * 1024
-_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 # Asks all copies of an object and takes the newest; otherwise the first one to answer is taken.
 _NEWEST = {"X-Newest": "true"}
 _IDENTITY = ("username", "user_id", "application_credential_id", "project_name", "project_id")
@@ -69,14 +66,18 @@ def from_conf(conf: cfg.ConfigOpts) -> SwiftDriver:
         connect_timeout=options.connect_timeout,
         read_timeout=options.read_timeout,
     )
-    return SwiftDriver(SwiftAccess(session, auth, settings))
+    return SwiftDriver(SwiftAccess(session, auth, settings), versions=options.versions)
 
 
 class SwiftDriver(StorageDriver):
-    """Stores each object as one plain Swift object; both sides check its MD5."""
+    """Stores each object as one plain Swift object; both sides check its MD5.
 
-    def __init__(self, access: SwiftAccess) -> None:
-        self._access = access
+    With ``versions`` its containers keep replaced and deleted objects: see ``SwiftAsOf``.
+    """
+
+    def __init__(self, access: SwiftAccess, *, versions: bool = False) -> None:
+        self._access, self._requests = access, SwiftRequests(access)
+        self._versions = versions
 
     def account_url(self) -> str:
         """Return the URL of the account; asks the identity service where needed."""
@@ -84,25 +85,27 @@ class SwiftDriver(StorageDriver):
 
     @override
     def ensure_container(self, container: str) -> None:
-        self._ask(
+        if self._versions:
+            ensure_versions(self._requests, container)
+            return
+        self._requests.ask(
             f"creating container {container}",
             lambda url, token, conn: client.put_container(url, token, container, http_conn=conn),
         )
 
     @override
+    def as_of(self, moment: datetime) -> StorageDriver:
+        return SwiftAsOf(self._requests, moment)
+
+    @override
     def containers(self, prefix: str) -> Iterator[str]:
-        marker = ""
-        while page := self._account_page(prefix, marker):
-            if page[0] <= marker:
-                raise StorageRefused(f"listing containers: {page[0]!r} after {marker!r}")
-            yield from page
-            marker = page[-1]
+        return self._requests.containers(prefix)
 
     @override
     def put(
         self, container: str, name: str, body: bytes | memoryview | BinaryIO, *, size: int, md5: str
     ) -> None:
-        _check_name(name)
+        check_name(name)
         source = Body(body, size)
         what = f"storing {container}/{name} ({size} bytes)"
 
@@ -123,7 +126,7 @@ class SwiftDriver(StorageDriver):
             )
 
         try:
-            etag = self._ask(what, send)
+            etag = self._requests.ask(what, send)
         except StorageUnavailable as error:
             if not _cut_off(error):
                 raise
@@ -135,7 +138,7 @@ class SwiftDriver(StorageDriver):
         except NotFound as error:
             raise NotFound(f"{error}; create the container first") from error
         if not etag:  # another PUT of the same name won: compare what it stored
-            there = self._head(container, name, _NEWEST)
+            there = self._requests.head(container, name, headers=_NEWEST)
             if there is None or there.md5 != md5:
                 raise IncompleteBody(f"{what}: another request stored other bytes under this name")
         elif etag != md5:
@@ -146,69 +149,15 @@ class SwiftDriver(StorageDriver):
     def read(
         self, container: str, name: str, *, offset: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
-        return self._read(container, name, offset, length, {})
+        return self._requests.read(container, name, offset, length)
 
     @override
     def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
-        return self._read(container, name, offset, None, _NEWEST)
-
-    def _read(
-        self, container: str, name: str, offset: int, length: int | None, more: dict[str, str]
-    ) -> Iterator[bytes]:
-        _check_name(name)
-        what = f"reading {container}/{name} from byte {offset}"
-        headers = {"Accept-Encoding": "identity", **more}
-        if offset or length is not None:
-            last = "" if length is None else str(offset + length - 1)
-            headers["Range"] = f"bytes={offset}-{last}"
-        if length == 0:
-            self._need(container, name)
-            return
-        result: dict[str, Any] = {}
-
-        def fetch(url: str, token: str, conn: Any) -> tuple[Any, Any]:
-            return client.get_object(  # type: ignore[no-any-return]
-                url,
-                token,
-                container,
-                name,
-                resp_chunk_size=_CHUNK,
-                headers=headers,
-                response_dict=result,
-                http_conn=conn,
-            )
-
-        # The library reads a body from the latest answer of its connection, so no other request
-        # may use the connection before the body's end.
-        with contextlib.ExitStack() as held:
-            try:
-                answer, content = self._ask(what, fetch, held)
-            except _OutsideObject:
-                if length is None and self._need(container, name).size == offset:
-                    return
-                raise ObjectTooShort(f"{what}: the object ends before") from None
-            held.callback(content.close)
-            expected = _expected_length(what, result["status"], answer, offset, length)
-            yield from self._pieces(what, content, expected)
-        if length is not None and expected != length:
-            raise ObjectTooShort(f"{what}: the object has {expected} of the {length} bytes")
+        return self._requests.read(container, name, offset, None, headers=_NEWEST)
 
     @override
     def head(self, container: str, name: str) -> ObjectInfo | None:
-        return self._head(container, name, {})
-
-    def _head(self, container: str, name: str, more: dict[str, str]) -> ObjectInfo | None:
-        _check_name(name)
-        try:
-            headers = self._ask(
-                f"looking at {container}/{name}",
-                lambda url, token, conn: client.head_object(
-                    url, token, container, name, http_conn=conn, headers=more
-                ),
-            )
-        except NotFound:
-            return None
-        return ObjectInfo(name, int(headers["content-length"]), headers["etag"].strip('"'))
+        return self._requests.head(container, name)
 
     @override
     def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -231,9 +180,9 @@ class SwiftDriver(StorageDriver):
 
     @override
     def delete(self, container: str, name: str) -> None:
-        _check_name(name)
+        check_name(name)
         with contextlib.suppress(NotFound):
-            self._ask(
+            self._requests.ask(
                 f"deleting {container}/{name}",
                 lambda url, token, conn: client.delete_object(
                     url, token, container, name, http_conn=conn
@@ -252,15 +201,18 @@ class SwiftDriver(StorageDriver):
             return True
 
         with contextlib.suppress(NotFound):
-            if not self._ask(f"deleting container {container}", delete):
-                raise Conflict(f"container {container!r} has objects; delete them first")
+            if not self._requests.ask(f"deleting container {container}", delete):
+                raise Conflict(
+                    f"container {container!r} has objects, or old versions of some; "
+                    "delete them first"
+                )
 
     @override
     def close(self) -> None:
         self._access.close()
 
     def _page(self, container: str, prefix: str, marker: str) -> tuple[ObjectInfo, ...]:
-        rows = self._rows(
+        rows = self._requests.rows(
             f"listing {container}/{prefix} after {marker!r}",
             lambda url, token, conn: client.get_container(
                 url, token, container, marker=marker, prefix=prefix, http_conn=conn
@@ -269,131 +221,14 @@ class SwiftDriver(StorageDriver):
         return tuple(ObjectInfo(row["name"], int(row["bytes"]), row["hash"]) for row in rows)
 
     def _folder_page(self, container: str, prefix: str, marker: str) -> Any:
-        return self._rows(
+        return self._requests.rows(
             f"listing folders {container}/{prefix} after {marker!r}",
             lambda url, token, conn: client.get_container(
                 url, token, container, marker=marker, prefix=prefix, delimiter="/", http_conn=conn
             )[1],
         )
 
-    def _account_page(self, prefix: str, marker: str) -> tuple[str, ...]:
-        rows = self._rows(
-            f"listing containers {prefix}* after {marker!r}",
-            lambda url, token, conn: client.get_account(
-                url, token, marker=marker, prefix=prefix, http_conn=conn
-            )[1],
-        )
-        return tuple(row["name"] for row in rows)
-
-    def _rows(self, what: str, fetch: Callable[[str, str, Any], Any]) -> Any:
-        """Return a page of a listing; empty if the account or container does not exist."""
-        try:
-            return self._ask(what, fetch)
-        except NotFound:
-            return ()
-        except ValueError as error:
-            raise StorageUnavailable(f"{what}: the answer is not a listing: {error}") from error
-
-    def _need(self, container: str, name: str) -> ObjectInfo:
-        found = self.head(container, name)
-        if found is None:
-            raise NotFound(f"there is no object {name!r} in container {container!r}")
-        return found
-
-    def _pieces(self, what: str, content: Any, expected: int) -> Iterator[bytes]:
-        done = 0
-        while done < expected:
-            try:
-                piece = content.read(min(_CHUNK, expected - done))
-            except _BROKEN as error:
-                if not _ended_early(error):
-                    raise self._connection_error(error, what) from error
-                piece = b""
-            if not piece:
-                raise IncompleteBody(f"{what}: the body ended after {done} of {expected} bytes")
-            done += len(piece)
-            yield piece
-        with contextlib.suppress(*_BROKEN):
-            content.read(1)  # the library keeps the connection only after reading the end
-
-    def _connection_error(self, error: Exception, what: str) -> Exception:
-        return from_connection(error, what, self._access.settings.storage_url or "the store")
-
-    def _ask(
-        self,
-        what: str,
-        request: Callable[[str, str, Any], _T],
-        held: contextlib.ExitStack | None = None,
-    ) -> _T:
-        """Send a request, and once more with a new token if the store refuses the first one.
-
-        The connection is returned at the end of ``held``, by default after the answer.
-        """
-        token = self._access.token()
-        try:
-            return self._send(what, request, token, held)
-        except ClientException as error:
-            if error.http_status != 401:
-                raise self._meaning(error, what) from error
-        try:
-            return self._send(what, request, self._access.renew(token), held)
-        except ClientException as error:
-            raise self._meaning(error, what) from error
-
-    def _send(
-        self,
-        what: str,
-        request: Callable[[str, str, Any], _T],
-        token: str,
-        held: contextlib.ExitStack | None,
-    ) -> _T:
-        url = self._access.url()
-        with contextlib.ExitStack() as own:
-            connection = (held or own).enter_context(self._access.connection(url))
-            try:
-                return request(url, token, (connection.parsed_url, connection))
-            except _BROKEN as error:
-                where = connection.host
-                raise from_connection(error, what, where) from error
-
-    def _meaning(self, error: ClientException, what: str) -> Exception:
-        if error.http_status == 416:
-            return _OutsideObject(what)
-        return from_answer(error, what, self._access.settings.who)
-
-
-class _OutsideObject(Exception):
-    """The requested range begins after the end of the object."""
-
-
-def _check_name(name: str) -> None:
-    # HTTP libraries resolve dots in paths: such a name would address another container.
-    if not name or {".", ".."} & set(name.split("/")):
-        raise InvalidValue(f"{name!r} cannot name an object")
-
 
 def _cut_off(error: BaseException) -> bool:
     cause = error.__cause__
     return isinstance(cause, requests.ConnectionError) and not isinstance(cause, requests.Timeout)
-
-
-def _ended_early(error: Exception) -> bool:
-    return isinstance(error.__cause__, urllib3.exceptions.IncompleteRead)
-
-
-def _expected_length(
-    what: str, status: int, headers: dict[str, str], offset: int, length: int | None
-) -> int:
-    """Return the number of bytes that the answer's body must have."""
-    announced = int(headers.get("content-length", -1))
-    if offset or length is not None:
-        begins = headers.get("content-range", "").startswith(f"bytes {offset}-")
-        if status == 200 and announced == 0:  # an empty object has no range
-            return 0
-        if status != 206 or not begins:
-            raise StorageRefused(
-                f"{what}: the store ignores ranges (status {status}); is there a proxy in between?"
-            )
-    if announced < 0:
-        raise StorageRefused(f"{what}: the answer has no length; is there a proxy in between?")
-    return announced

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import BinaryIO, cast
 
 from typing_extensions import override
@@ -147,6 +149,12 @@ class Throttled(StorageDriver):
     @override
     def delete_container(self, container: str) -> None:
         self._driver.delete_container(container)
+
+    @override
+    def as_of(self, moment: datetime) -> StorageDriver:
+        view = copy.copy(self)  # with the same pace
+        view._driver = self._driver.as_of(moment)
+        return view
 
     @override
     def close(self) -> None:

@@ -49,6 +49,9 @@ class TaskKind(str, enum.Enum):
     VERIFY_READ = "verify_read"
     VERIFY_PARSE = "verify_parse"
     VERIFY_SCHEMA = "verify_schema"
+    VERIFY_READ_AS_OF = "verify_read_as_of"
+    VERIFY_PARSE_AS_OF = "verify_parse_as_of"
+    VERIFY_SCHEMA_AS_OF = "verify_schema_as_of"
     COLLECT = "collect"
 
 
@@ -69,12 +72,22 @@ WITHOUT_CASSANDRA = frozenset(
         TaskKind.VERIFY_READ,
         TaskKind.VERIFY_PARSE,
         TaskKind.VERIFY_SCHEMA,
+        TaskKind.VERIFY_READ_AS_OF,
+        TaskKind.VERIFY_PARSE_AS_OF,
+        TaskKind.VERIFY_SCHEMA_AS_OF,
         TaskKind.COLLECT,
     }
 )
 
 # What takes room on the node's disks by itself: downloads write, and an upload keeps its snapshot.
-TAKES_ROOM = frozenset({TaskKind.UPLOAD, TaskKind.RESTORE_DOWNLOAD, TaskKind.VERIFY_PARSE})
+TAKES_ROOM = frozenset(
+    {
+        TaskKind.UPLOAD,
+        TaskKind.RESTORE_DOWNLOAD,
+        TaskKind.VERIFY_PARSE,
+        TaskKind.VERIFY_PARSE_AS_OF,
+    }
+)
 
 
 # What must get on all the time; the others wait for Cassandra's own long work.
@@ -92,6 +105,7 @@ STALLING = frozenset(
         TaskKind.RESTORE_DOWNLOAD,
         TaskKind.COLLECT,
         TaskKind.VERIFY_READ,
+        TaskKind.VERIFY_READ_AS_OF,
     }
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from msgspec import UNSET, UnsetType
@@ -23,13 +24,15 @@ from magnetodb_backup.tasks.kinds import Result, Task, TaskKind
 class RestoreTask(Task[Result]):
     """What each task of a restore names: the node, the restore, and the backup.
 
-    A job fills them in when it sends the task (``for_node``).
+    A job fills them in when it sends the task (``for_node``). With ``as_of`` (UTC) the store is
+    read as it was then.
     """
 
     host_id: str = ""
     restore_id: str = ""
     backup_id: str = ""
     source_cluster: str = ""
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class NodePreflight:
     settings: Mapping[str, str] = field(default_factory=dict)
     bytes_staged: int = 0
     superuser: bool = False
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

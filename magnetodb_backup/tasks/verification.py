@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a verification: to read packs, to parse SSTables, to try a schema."""
+"""The tasks of a verification: to read packs, to parse SSTables, to try a schema.
+
+Those that read an earlier state of the store are kinds of their own: a worker of an older release
+refuses them, instead of reading the present state.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from magnetodb_backup.domain.backup.manifest import StoredObject
@@ -72,6 +77,15 @@ class ReadPacks(Task[NodeChecked]):
     further: int = FURTHER
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadPacksAsOf(ReadPacks):
+    """Do what ``ReadPacks`` does in the store as it was at ``as_of`` (UTC)."""
+
+    kind: ClassVar[TaskKind] = TaskKind.VERIFY_READ_AS_OF
+
+    as_of: datetime
+
+
 @dataclass(frozen=True)
 class Parsed:
     """What a node's verifier read; sizes in bytes. ``version`` is that of its Cassandra."""
@@ -102,6 +116,15 @@ class ParseSSTables(Task[Parsed]):
     manifest: StoredObject
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParseSSTablesAsOf(ParseSSTables):
+    """Do what ``ParseSSTables`` does in the store as it was at ``as_of`` (UTC)."""
+
+    kind: ClassVar[TaskKind] = TaskKind.VERIFY_PARSE_AS_OF
+
+    as_of: datetime
+
+
 @dataclass(frozen=True)
 class SchemaApplied:
     """How many statements were tried on a scratch Cassandra of this version, and the refused."""
@@ -121,3 +144,12 @@ class ApplySchema(Task[SchemaApplied]):
     host_id: str
     cluster: str
     backup_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplySchemaAsOf(ApplySchema):
+    """Do what ``ApplySchema`` does in the store as it was at ``as_of`` (UTC)."""
+
+    kind: ClassVar[TaskKind] = TaskKind.VERIFY_SCHEMA_AS_OF
+
+    as_of: datetime

@@ -223,6 +223,15 @@ def test_verifying(api: Api, body: Any, rungs: list[str]) -> None:
     assert api.get(f"{path}/verification")["result"] == result
 
 
+def test_verifying_an_earlier_state(api: Api) -> None:
+    path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"
+    for wrong in ("noon", 1796096037, "2999-01-01T00:00:00Z"):
+        assert api.refused(400, "POST", path, json={"as_of": wrong})
+    answer = api.call("POST", path, json={"as_of": "2024-05-06T07:08:09Z"})
+    assert answer.status_code == 202
+    assert answer.json["parameters"]["as_of"] == "2024-05-06T07:08:09+00:00"
+
+
 def test_verifying_a_sample(api: Api) -> None:
     path = f"/v1/backups/{api.backup(S.CREATED).id}/verify"
     body = {"rungs": ["read-data"], "sample": 12.5, "seed": 3}

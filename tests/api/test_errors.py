@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -87,6 +88,7 @@ class Refusing:
         rungs: Sequence[str] = (),
         sample: float | None = None,
         seed: int | None = None,
+        as_of: datetime | None = None,
     ) -> Job:
         raise self._error
 

@@ -93,6 +93,7 @@ def test_creating(api: Api) -> None:
         "check": True,
         "skip": ["view=shop.by_name", "function=f"],
         "allow_resurrection": True,
+        "as_of": "2024-05-06T07:08:09+00:00",
     }
     answer = api.call("POST", "/v1/restores", **as_json(body))
     assert answer.status_code == 202

@@ -172,7 +172,8 @@ class Swift:
         keystone = "authtoken keystoneauth " if self._keystone else ""
         pipeline = (
             "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk "
-            f"{keystone}tempauth copy container-quotas slo dlo proxy-logging proxy-server"
+            f"{keystone}tempauth copy container-quotas slo dlo versioned_writes symlink "
+            "proxy-logging proxy-server"
         )
         filters = _KEYSTONE_FILTERS.format(url=self._keystone) if self._keystone else ""
         return f"""
@@ -201,12 +202,16 @@ fernet_key_lab = {key}
 active_fernet_key_id = lab
 user_test_tester = testing .admin
 user_test_reader = reading
+
+[filter:versioned_writes]
+use = egg:swift#versioned_writes
+allow_object_versioning = true
 {filters}
 """ + "".join(
             f"[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n"
             for name in (
                 "catch_errors", "gatekeeper", "healthcheck", "listing_formats", "bulk", "copy",
-                "container-quotas", "slo", "dlo",
+                "container-quotas", "slo", "dlo", "symlink",
             )
         )  # fmt: skip
 

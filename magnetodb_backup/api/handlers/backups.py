@@ -11,6 +11,7 @@ import falcon
 from magnetodb_backup.api.handlers.collection import Collection, Noun, accept
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.schemas.document import read_body, read_query
+from magnetodb_backup.domain.as_of import parse_as_of
 from magnetodb_backup.domain.backup.records import Backup as BackupRecord
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view
@@ -106,6 +107,7 @@ class Backup:
             rungs=body.get("rungs", ()),
             sample=body.get("sample"),
             seed=body.get("seed"),
+            as_of=parse_as_of(body["as_of"]) if "as_of" in body else None,
         )
         accept(response, job_view(job))
 

@@ -324,7 +324,8 @@ class RestoreJob:
 
     def _source(self) -> SourceBackup:
         backup = self._context.database.backups.get(self._restore.backup_id)
-        repository = self._context.repository(self._restore.source_cluster)
+        context = self._context.as_of(self._restore.request.moment)
+        repository = context.repository(self._restore.source_cluster)
         return SourceBackup(repository, self._restore, backup.manifest_sha256)
 
 

@@ -219,6 +219,7 @@ class TargetNodes:
             restore_id=self._restore.id,
             backup_id=self._restore.backup_id,
             source_cluster=self._restore.source_cluster,
+            as_of=self._restore.request.moment,
         )
 
 

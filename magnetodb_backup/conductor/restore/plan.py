@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
 from magnetodb_backup.conductor.restore.findings import Findings
@@ -110,11 +110,23 @@ def _nodes(found: Findings) -> tuple[PlannedNode, ...]:
     )
 
 
+def _older_workers(restore: Restore, found: Findings) -> Iterator[str]:
+    """Yield the nodes whose workers read the present store instead of an earlier state."""
+    members = {m.host_id: m for m in found.ring}
+    for host_id, node in found.nodes.items():
+        if node.as_of != restore.request.moment:
+            yield (
+                f"{members[host_id].address}: its worker is of an older release, which cannot read "
+                "an earlier state of the store; install the same release everywhere"
+            )
+
+
 def _problems(restore: Restore, source: SourceBackup, found: Findings) -> list[str]:
     members, compared = {m.host_id: m for m in found.ring}, found.compared
     differences = (*compared.differences, *(compared.lost if restore.request.is_exact else ()))
     return [
         *(f"{members[h].address}: {p}" for h, n in found.nodes.items() for p in n.problems),
+        *_older_workers(restore, found),
         *(f"the schema differs:\n{d}" for d in differences),
         *_existing_problems(restore, compared),
         *_view_problems(found.selected, compared),

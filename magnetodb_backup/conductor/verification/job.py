@@ -16,16 +16,18 @@ from magnetodb_backup.conductor.verification.parsing import Parsing
 from magnetodb_backup.conductor.verification.progress import ProgressRecord
 from magnetodb_backup.conductor.verification.reading import Reading
 from magnetodb_backup.conductor.verification.report import whole_report
+from magnetodb_backup.domain.as_of import as_of_in
 from magnetodb_backup.domain.backup.manifest import NodeShare
 from magnetodb_backup.domain.backup.proofs import Rung, proofs_of, proofs_of_sample, rungs_of
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.sample import Sample, sample_of
 from magnetodb_backup.domain.jobs import Job
 from magnetodb_backup.domain.tables import Selection, TableName
+from magnetodb_backup.repository.findings import VerificationReport
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.verify import check_manifests, verify_backup
 from magnetodb_backup.tasks.codec import encode
-from magnetodb_backup.tasks.verification import ApplySchema
+from magnetodb_backup.tasks.verification import ApplySchema, ApplySchemaAsOf
 from magnetodb_backup.tasks.verification_steps import (
     SchemaTried,
     SSTablesParsed,
@@ -34,10 +36,15 @@ from magnetodb_backup.tasks.verification_steps import (
 
 
 class VerificationJob:
-    """One verification; each step stores the proofs of its rung before it ends."""
+    """One verification; each step stores the proofs of its rung before it ends.
+
+    That of an earlier state of the store records nothing but its report.
+    """
 
     def __init__(self, job: Job, backup: Backup, context: JobContext) -> None:
-        self._job, self._backup, self._context = job, backup, context
+        self._job, self._backup = job, backup
+        self._as_of = as_of_in(job.parameters)
+        self._context = context.as_of(self._as_of)
         self._progress = ProgressRecord(context.database, job.id)
         self._rungs = rungs_of(
             job.parameters.get("rungs", ()), read_data=bool(job.parameters.get("read_data"))
@@ -53,7 +60,7 @@ class VerificationJob:
             rounds=1,
         )
         results = runner.run(self._job, lambda _: self._steps(), lambda _: None)
-        return encode(whole_report(self._tried(), results))
+        return encode(whole_report(self._tried(), results, self._as_of))
 
     def _tried(self) -> tuple[Rung, ...]:
         """Return the rungs of the report: what was sampled was not all read."""
@@ -70,9 +77,14 @@ class VerificationJob:
         return steps
 
     def _check_store(self, results: Results) -> StoreChecked:
-        context, backup = self._context, self._backup
         checked = self._read_data() if Rung.READ_DATA in self._rungs else self._look_for_packs()
-        report = checked.report
+        if self._as_of is None:
+            self._record(checked.report)
+        return checked
+
+    def _record(self, report: VerificationReport) -> None:
+        """Record what is proved, and what is damaged, of the present store."""
+        context, backup = self._context, self._backup
         record_damage(context.database, self._job, backup, report)
         withdraw_proved(context.database, backup, report)
         failed = report.failed_tables()
@@ -83,7 +95,6 @@ class VerificationJob:
             self._keep_sample(report.sample, failed)
         elif report.read_data:
             self._keep(Rung.READ_DATA, failed)
-        return checked
 
     def _look_for_packs(self) -> StoreChecked:
         context, backup = self._context, self._backup
@@ -106,7 +117,7 @@ class VerificationJob:
         context, backup = self._context, self._backup
         repository = context.repository(backup.cluster)
         findings, shares = check_manifests(repository, backup.id, backup.manifest_sha256)
-        reading = Reading(self._job, backup, context, self._progress, self._sample)
+        reading = Reading(self._job, backup, context, self._progress, self._sample, self._as_of)
         found = reading.run(shares)
         for node in found.values():
             findings.add_node(node.checked)
@@ -118,7 +129,10 @@ class VerificationJob:
 
         def task_of(host_id: str) -> ApplySchema:
             hosts.append(host_id)
-            return ApplySchema(host_id=host_id, cluster=backup.cluster, backup_id=backup.id)
+            arguments = {"host_id": host_id, "cluster": backup.cluster, "backup_id": backup.id}
+            if self._as_of is not None:
+                return ApplySchemaAsOf(**arguments, as_of=self._as_of)
+            return ApplySchema(**arguments)
 
         worker = self._context.any_worker(Choice(backup.cluster, try_others=True))
         applied = worker.run(f"{self._job.id}:schema", task_of)
@@ -127,7 +141,7 @@ class VerificationJob:
 
     def _parse(self, results: Results) -> SSTablesParsed:
         shares = self._shares()
-        parsing = Parsing(self._job, self._backup, self._context, self._progress)
+        parsing = Parsing(self._job, self._backup, self._context, self._progress, self._as_of)
         parsed = parsing.run(shares)
         failed = {TableName(keyspace, table): text for keyspace, table, text in parsed.failed}
         unread = any(node.error for node in parsed.nodes.values())
@@ -142,6 +156,8 @@ class VerificationJob:
     def _keep(
         self, rung: Rung, failed: Mapping[TableName, str], *, without: Collection[TableName] = ()
     ) -> None:
+        if self._as_of is not None:
+            return
         at = datetime.now(timezone.utc)
         proofs = proofs_of(
             rung, self._tables(), failed, at=at, job_id=self._job.id, without=without

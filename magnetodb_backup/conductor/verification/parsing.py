@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.definition import JobContext
@@ -20,7 +22,7 @@ from magnetodb_backup.errors import (
     StillUnavailable,
     WrongNode,
 )
-from magnetodb_backup.tasks.verification import Failure, Parsed, ParseSSTables
+from magnetodb_backup.tasks.verification import Failure, Parsed, ParseSSTables, ParseSSTablesAsOf
 from magnetodb_backup.tasks.verification_steps import NodeParsed, SSTablesParsed
 
 _MOST_DESCRIBED = 1000  # failures of all nodes in one step result
@@ -32,10 +34,15 @@ class Parsing:
     """Runs step *parse*: each node's own worker reads its node backup, others those without one."""
 
     def __init__(
-        self, job: Job, backup: Backup, context: JobContext, progress: ProgressRecord
+        self,
+        job: Job,
+        backup: Backup,
+        context: JobContext,
+        progress: ProgressRecord,
+        as_of: datetime | None = None,
     ) -> None:
         self._job, self._backup, self._context = job, backup, context
-        self._progress = progress
+        self._progress, self._as_of = progress, as_of
         self._readers = Readers(context, backup.cluster)
 
     def run(self, shares: Sequence[NodeShare]) -> SSTablesParsed:
@@ -79,13 +86,18 @@ class Parsing:
         )
 
     def _call(self, share: NodeShare, reader: Reader) -> Call:
-        task = ParseSSTables(
-            host_id=reader.member.host_id,
-            cluster=self._backup.cluster,
-            backup_id=self._backup.id,
-            job_id=self._job.id,
-            source=share.host_id,
-            manifest=share.manifest,
+        arguments: dict[str, Any] = {
+            "host_id": reader.member.host_id,
+            "cluster": self._backup.cluster,
+            "backup_id": self._backup.id,
+            "job_id": self._job.id,
+            "source": share.host_id,
+            "manifest": share.manifest,
+        }
+        task = (
+            ParseSSTablesAsOf(**arguments, as_of=self._as_of)
+            if self._as_of
+            else ParseSSTables(**arguments)
         )
         task_id = f"{self._job.id}:parse:{share.host_id}"
         return call_of(task, reader.member, reader.worker_id, task_id)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.definition import JobContext
@@ -21,7 +23,7 @@ from magnetodb_backup.repository.findings import DESCRIBED, FURTHER
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.node_check import CheckedNode, CheckHooks, CheckPlan, check_node
 from magnetodb_backup.tasks.codec import decode, encode
-from magnetodb_backup.tasks.verification import ReadPacks
+from magnetodb_backup.tasks.verification import ReadPacks, ReadPacksAsOf
 from magnetodb_backup.tasks.verification_steps import NodeRead
 
 LOG = logging.getLogger(__name__)
@@ -48,9 +50,10 @@ class Reading:
         context: JobContext,
         progress: ProgressRecord,
         sample: Sample | None,
+        as_of: datetime | None = None,
     ) -> None:
         self._job, self._backup, self._context = job, backup, context
-        self._progress, self._sample = progress, sample
+        self._progress, self._sample, self._as_of = progress, sample, as_of
         self._readers = Readers(context, backup.cluster)
         self._read: dict[str, NodeRead] = {}
         self._numbers: dict[str, int] = {}
@@ -124,16 +127,19 @@ class Reading:
         )
 
     def _call(self, share: NodeShare, reader: Reader) -> Call:
-        task = ReadPacks(
-            host_id=reader.member.host_id,
-            cluster=self._backup.cluster,
-            backup_id=self._backup.id,
-            job_id=self._job.id,
-            source=share.host_id,
-            address=share.address,
-            manifest=share.manifest,
-            sample=self._sample,
+        arguments: dict[str, Any] = {
+            "host_id": reader.member.host_id,
+            "cluster": self._backup.cluster,
+            "backup_id": self._backup.id,
+            "job_id": self._job.id,
+            "source": share.host_id,
+            "address": share.address,
+            "manifest": share.manifest,
+            "sample": self._sample,
             **self._bounds,
+        }
+        task = (
+            ReadPacksAsOf(**arguments, as_of=self._as_of) if self._as_of else ReadPacks(**arguments)
         )
         task_id = f"{self._job.id}:read:{share.host_id}"
         return call_of(task, reader.member, reader.worker_id, task_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from magnetodb_backup.conductor.job import Results
 from magnetodb_backup.domain.backup.proofs import Rung
@@ -28,7 +29,8 @@ class WholeReport:
     The first members are those that each release had. ``rungs`` are those that were tried;
     ``statements`` were applied to a scratch Cassandra, ``nodes`` parsed their SSTables. With a
     ``sample`` the bytes of ``packs_read`` packs were read, and ``read_data`` is false. ``read_by``
-    has, by host ID, the node that read a node backup; empty for the conductor.
+    has, by host ID, the node that read a node backup; empty for the conductor. ``as_of`` is the
+    moment (ISO 8601) whose state of the store was read, empty for the present one.
     """
 
     backup_id: str
@@ -47,9 +49,12 @@ class WholeReport:
     packs_read: int = 0
     sample: Sample | None = None
     read_by: Mapping[str, str] = field(default_factory=dict)
+    as_of: str = ""
 
 
-def whole_report(rungs: Sequence[Rung], results: Results) -> WholeReport:
+def whole_report(
+    rungs: Sequence[Rung], results: Results, as_of: datetime | None = None
+) -> WholeReport:
     """Return the report of a verification whose steps have results."""
     checked = results.of(StoreChecked)
     store = checked.report
@@ -77,6 +82,7 @@ def whole_report(rungs: Sequence[Rung], results: Results) -> WholeReport:
         packs_read=store.packs_read,
         sample=store.sample,
         read_by=checked.read_by,
+        as_of=as_of.isoformat() if as_of else "",
     )
 
 

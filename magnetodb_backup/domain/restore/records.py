@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from magnetodb_backup.domain.as_of import parse_as_of
 from magnetodb_backup.errors import Conflict
 
 
@@ -114,7 +115,8 @@ class RestoreRequest:
     with ``system_auth`` those of Cassandra's roles and grants too. With ``check`` the restored
     rows are compared with the backup's fingerprints. ``skip`` has objects of the schema that are
     left out, as ``index|view|function|trigger=[keyspace.]name``. ``allow_resurrection`` accepts
-    that rows deleted since an old backup come back.
+    that rows deleted since an old backup come back. ``as_of`` (ISO 8601, empty for now) is when
+    the store had what is to be restored.
     """
 
     backup_id: str
@@ -133,6 +135,12 @@ class RestoreRequest:
     check: bool = False
     skip: tuple[str, ...] = ()
     allow_resurrection: bool = False
+    as_of: str = ""
+
+    @property
+    def moment(self) -> datetime | None:
+        """The moment whose state of the store is read; None for the present one."""
+        return parse_as_of(self.as_of) if self.as_of else None
 
     @property
     def is_exact(self) -> bool:
@@ -158,6 +166,7 @@ class RestoreRequest:
             "check": self.check,
             "skip": list(self.skip),
             "allow_resurrection": self.allow_resurrection,
+            "as_of": self.as_of,
         }
 
     def as_record(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from magnetodb_backup.tasks.restore_delivery import CheckRows, RowsChecked
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.range_reader import digest_range, side_by_side
+from magnetodb_backup.worker.restore.store import store_of
 from magnetodb_backup.worker.tasks import TaskContext
 
 
@@ -39,7 +40,8 @@ class CheckWork:
         """Read this node's ranges of the restored tables and compare them."""
         targets = {ref.source: ref.target for ref in (r.checked() for r in task.tables)}
         ranges = frozenset(TokenRange.from_json(r) for r in task.ranges)
-        source = ClusterRepository(self._storage, self._prefix, task.source_cluster)
+        storage = store_of(task, self._storage)
+        source = ClusterRepository(storage, self._prefix, task.source_cluster)
         reader = self._node.cql().row_reader(context.raise_if_cancelled)
         checks: dict[str, TableCheck] = {}
 

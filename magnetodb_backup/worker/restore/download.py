@@ -31,6 +31,7 @@ from magnetodb_backup.worker.restore.directories import directory_of, fetched_of
 from magnetodb_backup.worker.restore.keeping import StagingKeeper
 from magnetodb_backup.worker.restore.preflight import RestoreSettings, by_source
 from magnetodb_backup.worker.restore.running_imports import RunningImports, await_all
+from magnetodb_backup.worker.restore.store import store_of
 from magnetodb_backup.worker.tasks import TaskContext
 
 
@@ -82,8 +83,8 @@ class DownloadWork:
     ) -> tuple[RestoreProgress, Links]:
         """Fetch the files of one node backup, and link them; its node manifest is read once."""
         part = parts[0]
-        prefix = self._settings.prefix
-        manifest = ClusterRepository(self._storage, prefix, part.cluster).node_manifest(
+        prefix, storage = self._settings.prefix, store_of(task, self._storage)
+        manifest = ClusterRepository(storage, prefix, part.cluster).node_manifest(
             part.backup_id, part.source, part.manifest
         )
         targets = {ref.source: ref.target for each in parts for ref in each.tables}
@@ -112,7 +113,7 @@ class DownloadWork:
                 return fetched.directory(table, number) / entry.name
 
             done = download_node(
-                NodeRepository(self._storage, prefix, part.cluster, part.source),
+                NodeRepository(storage, prefix, part.cluster, part.source),
                 lambda: manifest,
                 place,
                 journal=fetched.journal,

@@ -37,6 +37,7 @@ from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
 from magnetodb_backup.worker.restore.directories import directory_of, fetched_of
 from magnetodb_backup.worker.restore.rehearsal import Rehearsal
+from magnetodb_backup.worker.restore.store import store_of
 from magnetodb_backup.worker.tasks import TaskContext
 
 _SETTINGS = (*SETTINGS, *GUARDRAILS, MEMTABLES)
@@ -124,6 +125,7 @@ class PreflightWork:
             settings=settings,
             bytes_staged=found.there,
             superuser=superuser,
+            as_of=task.as_of,
         )
 
     def _settings_of_node(self) -> tuple[Mapping[str, str], bool]:
@@ -146,8 +148,8 @@ class PreflightWork:
         context: TaskContext,
     ) -> None:
         """Add what the parts of one node backup need; its node manifest is read once."""
-        source = parts[0].source
-        repository = NodeRepository(self._storage, self._settings.prefix, parts[0].cluster, source)
+        source, storage = parts[0].source, store_of(task, self._storage)
+        repository = NodeRepository(storage, self._settings.prefix, parts[0].cluster, source)
         try:
             summary = self._summary(task, parts)
         except CorruptObject as error:
@@ -168,7 +170,8 @@ class PreflightWork:
     def _summary(self, task: RunPreflight, parts: Sequence[Part]) -> NodeSummary:
         """Return what the parts take; CorruptObject if the manifest was changed."""
         part = parts[0]
-        cluster = ClusterRepository(self._storage, self._settings.prefix, part.cluster)
+        storage = store_of(task, self._storage)
+        cluster = ClusterRepository(storage, self._settings.prefix, part.cluster)
         manifest = cluster.node_manifest(part.backup_id, part.source, part.manifest)
         tables: set[TableName] = {ref.source for each in parts for ref in each.tables}
         fetched = fetched_of(part, self._node.known().data_directories)

@@ -26,6 +26,7 @@ from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.tasks.restore_schema import Compare, Compared, MakeSchema, SchemaMade
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.node import LocalNode
+from magnetodb_backup.worker.restore.store import store_of
 from magnetodb_backup.worker.restore.view_creation import settle_schema, unsettle_schema
 from magnetodb_backup.worker.tasks import TaskContext
 
@@ -165,7 +166,8 @@ class SchemaWork:
             raise SchemaDiffers("\n".join(refused))
 
     def _stored_schema(self, task: Compare | MakeSchema) -> StoredSchema:
-        repository = ClusterRepository(self._storage, self._prefix, task.source_cluster)
+        storage = store_of(task, self._storage)
+        repository = ClusterRepository(storage, self._prefix, task.source_cluster)
         return repository.schema_rows(task.backup_id)
 
 

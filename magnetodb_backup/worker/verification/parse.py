@@ -20,7 +20,7 @@ from magnetodb_backup.repository.download.download import DownloadSettings, down
 from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.sstables import SSTable, SSTableIndex
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.verification import Parsed, ParseSSTables
+from magnetodb_backup.tasks.verification import Parsed, ParseSSTables, ParseSSTablesAsOf
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.tasks import TaskContext
 from magnetodb_backup.worker.verification.failures import FailureList
@@ -52,16 +52,24 @@ class ParseWork:
 
     def handlers(self) -> list[TaskHandler]:
         """Return the handler of each kind of task."""
-        return [handles(ParseSSTables, self._parse)]
+        return [handles(ParseSSTables, self._parse), handles(ParseSSTablesAsOf, self._parse_as_of)]
 
     def _parse(self, task: ParseSSTables, context: TaskContext) -> Parsed:
+        return self._parse_from(self._storage, task, context)
+
+    def _parse_as_of(self, task: ParseSSTablesAsOf, context: TaskContext) -> Parsed:
+        return self._parse_from(self._storage.as_of(task.as_of), task, context)
+
+    def _parse_from(
+        self, storage: StorageDriver, task: ParseSSTables, context: TaskContext
+    ) -> Parsed:
         index = SSTableIndex()
         try:
-            repository = ClusterRepository(self._storage, self._settings.prefix, task.cluster)
+            repository = ClusterRepository(storage, self._settings.prefix, task.cluster)
             index.add(repository.node_manifest(task.backup_id, task.source, task.manifest))
             with self._scratch.home(context.raise_if_cancelled) as home:
                 directory = self._scratch.path
-                run = _Run(self._storage, self._settings, task, context, index, home, directory)
+                run = _Run(storage, self._settings, task, context, index, home, directory)
                 return run.result(ParsedTables(directory, task.job_id, task.source))
         finally:
             index.close()

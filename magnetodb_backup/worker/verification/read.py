@@ -19,7 +19,7 @@ from magnetodb_backup.repository.node_check import (
     check_node,
 )
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.verification import ReadPacks
+from magnetodb_backup.tasks.verification import ReadPacks, ReadPacksAsOf
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.tasks import TaskContext
 from magnetodb_backup.worker.verification.journal import ReadJournal
@@ -45,10 +45,18 @@ class ReadWork:
 
     def handlers(self) -> list[TaskHandler]:
         """Return the handler of each kind of task."""
-        return [handles(ReadPacks, self._read)]
+        return [handles(ReadPacks, self._read), handles(ReadPacksAsOf, self._read_as_of)]
 
     def _read(self, task: ReadPacks, context: TaskContext) -> NodeChecked:
-        storage, settings = self._storage, self._settings
+        return self._read_from(self._storage, task, context)
+
+    def _read_as_of(self, task: ReadPacksAsOf, context: TaskContext) -> NodeChecked:
+        return self._read_from(self._storage.as_of(task.as_of), task, context)
+
+    def _read_from(
+        self, storage: StorageDriver, task: ReadPacks, context: TaskContext
+    ) -> NodeChecked:
+        settings = self._settings
 
         def moved() -> None:
             context.raise_if_cancelled()

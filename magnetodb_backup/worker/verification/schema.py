@@ -11,7 +11,7 @@ from magnetodb_backup.domain.schema.trial import Trial, whole_trial
 from magnetodb_backup.domain.tables import Selection
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.storage.driver import StorageDriver
-from magnetodb_backup.tasks.verification import ApplySchema, SchemaApplied
+from magnetodb_backup.tasks.verification import ApplySchema, ApplySchemaAsOf, SchemaApplied
 from magnetodb_backup.worker.dispatch import TaskHandler, handles
 from magnetodb_backup.worker.tasks import TaskContext
 from magnetodb_backup.worker.verification.failures import FailureList
@@ -29,10 +29,18 @@ class SchemaTrialWork:
 
     def handlers(self) -> list[TaskHandler]:
         """Return the handler of each kind of task."""
-        return [handles(ApplySchema, self._apply)]
+        return [handles(ApplySchema, self._apply), handles(ApplySchemaAsOf, self._apply_as_of)]
 
     def _apply(self, task: ApplySchema, context: TaskContext) -> SchemaApplied:
-        repository = ClusterRepository(self._storage, self._prefix, task.cluster)
+        return self._apply_from(self._storage, task, context)
+
+    def _apply_as_of(self, task: ApplySchemaAsOf, context: TaskContext) -> SchemaApplied:
+        return self._apply_from(self._storage.as_of(task.as_of), task, context)
+
+    def _apply_from(
+        self, storage: StorageDriver, task: ApplySchema, context: TaskContext
+    ) -> SchemaApplied:
+        repository = ClusterRepository(storage, self._prefix, task.cluster)
         rows = repository.schema_rows(task.backup_id).rows
         selection = Selection.from_json(repository.read_backup(task.backup_id).selection)
         trial = whole_trial(

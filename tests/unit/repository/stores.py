@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
-from magnetodb_backup.storage.driver import ObjectInfo
+from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
 from magnetodb_backup.storage.memory import MemoryDriver
 
 
 class Store(MemoryDriver):
     """Records requests; the hooks ``before_…`` may raise.
 
-    ``unlisted`` names are not listed although they exist, ``ghosts`` (name: size) are although
-    they do not.
+    ``remember()`` keeps the present state for ``as_of()``. ``unlisted`` names are not listed
+    although they exist, ``ghosts`` (name: size) are although they do not.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,14 @@ class Store(MemoryDriver):
         self.after_put: Callable[[str, str], None] = lambda container, name: None
         self.unlisted: Callable[[str], bool] = lambda name: False
         self.ghosts: dict[str, int] = {}
+        self.earlier: dict[datetime, MemoryDriver] = {}
+
+    def remember(self, moment: datetime) -> None:
+        self.earlier[moment] = state = MemoryDriver()
+        state._containers = {name: dict(objects) for name, objects in self._containers.items()}
+
+    def as_of(self, moment: datetime) -> StorageDriver:
+        return self.earlier[moment] if moment in self.earlier else super().as_of(moment)
 
     def put(self, container: str, name: str, body: Any, *, size: int, md5: str) -> None:
         self.before_put(name)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from magnetodb_backup.domain.tables import (
 )
 from magnetodb_backup.errors import Conflict, InvalidValue, NotFound
 from magnetodb_backup.requests.restores import checked_request
-from tests.unit.domain.samples import BACKUP, BACKUP_ID
+from tests.unit.domain.samples import BACKUP, BACKUP_ID, TIME
 
 
 def holding(*tables: str, keyspaces: tuple[str, ...] = ()) -> Backup:
@@ -40,7 +41,7 @@ TWO = holding("a.t", "b.t", "b.u")
 
 
 def checked(backup: Backup = SHOP, **values: Any) -> RestoreRequest:
-    return checked_request(RestoreRequest(BACKUP_ID, **values), backup)
+    return checked_request(RestoreRequest(BACKUP_ID, **values), backup, TIME)
 
 
 @pytest.mark.parametrize(
@@ -169,3 +170,13 @@ def test_a_partial_backup_must_be_allowed() -> None:
 def test_other_backups_have_nothing_to_restore(status: BackupStatus) -> None:
     with pytest.raises(Conflict, match=f"{BACKUP_ID} is {status.value}; only CREATED and PARTIAL"):
         checked(replace(SHOP, status=status), allow_partial=True)
+
+
+def test_the_time_of_the_store_is_normalised() -> None:
+    earlier = (TIME - timedelta(days=1)).astimezone(timezone.utc)
+    assert checked().as_of == ""
+    assert checked(as_of=earlier.isoformat().replace("+00:00", "Z")).as_of == earlier.isoformat()
+    with pytest.raises(InvalidValue, match="in the future"):
+        checked(as_of=(TIME + timedelta(days=1)).isoformat())
+    with pytest.raises(InvalidValue, match="'noon' is not a time"):
+        checked(as_of="noon")
