@@ -24,6 +24,7 @@ from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.stored_backups import StoredBackups
 from magnetodb_backup.repository.verify import verify_backup
 from magnetodb_backup.requests.rebuild import Rebuild
+from magnetodb_backup.requests.rebuild_settings import SettingRebuild
 from magnetodb_backup.storage.driver import StorageDriver
 from magnetodb_backup.storage.swift import SwiftDriver
 from tests.contract.test_storage import KEYSTONE
@@ -222,7 +223,9 @@ def test_a_backup_is_whole_after_everything_was_destroyed(
 
 def _rebuilt(driver: StorageDriver, database: Database) -> dict[str, str]:
     """Rebuild the catalogue; return what happened to each backup, by ID."""
-    work = Rebuild(database.backups, StoredBackups(driver, PREFIX), _Unwatched(), as_of=utc_now())
+    stored = StoredBackups(driver, PREFIX)
+    settings = SettingRebuild(database.settings, stored)
+    work = Rebuild(database.backups, stored, _Unwatched(), settings, as_of=utc_now())
     try:
         return {finding.id: finding.result for finding in work.run(CLUSTER)}
     except NotFound:
