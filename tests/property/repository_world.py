@@ -74,6 +74,7 @@ class World:
         self.cluster = ClusterRepository(self.driver, PREFIX, CLUSTER)
         self.backups: dict[int, Saved] = {}
         self.behind: dict[_PACK, str] = {}  # what was done to a pack behind the service's back
+        self._full_sizes: dict[_PACK, int] = {}  # of the packs in ``behind``, before
         self.reported: set[_PACK] = set()  # found by a verification, and not stored again since
         self._number = 0
         self._acknowledged: list[int] = []  # what the catalogue knows, the newest first
@@ -250,6 +251,9 @@ class World:
     def harm(self, pack: _PACK, how: str) -> None:
         """Take a pack away, for good or but for its entry in the listing; cut or change it."""
         container, name = node_container(PREFIX, CLUSTER, pack[0]), pack_name(pack[1])
+        info = self.raw.head(container, name)
+        assert info is not None
+        self._full_sizes[pack] = info.size
         if how in ("lost", "ghost"):
             self.store.lose(container, name, listed=how == "ghost")
         elif how == "cut":
@@ -341,9 +345,8 @@ class World:
             if e.pack == pack
             for offset in range(e.offset, e.offset + e.length)
         }
-        # Other backups may have more in this pack than the newest one.
-        size = max(s.sizes.get((host, pack), 0) for s in self.backups.values())
-        return len(covered) == size
+        # Other backups, also unfinished and deleted ones, may have more in it than the newest one.
+        return len(covered) == self._full_sizes[host, pack]
 
     def check_new_backup(self, number: int, reported: set[_PACK]) -> None:
         """Require that a new backup needs no pack that is known to be harmed, or is missing."""

@@ -40,15 +40,18 @@ def collect_container(
     spool_directory: Path,
     caller: Caller,
     clock: Callable[[], float] = time.monotonic,
+    deletes: int = _DELETES,
 ) -> ContainerUse:
     """Look at a container and remove what is due.
 
     ``index`` is that of the worker that uploads to it, None if another worker collects it.
+    ``deletes`` is the number of packs that are deleted at the same time.
 
     :raises CollectionRefused: if it is not certain what a backup needs; nothing is removed then.
     """
     with Look() as look:
-        collection = _Collection(repository, cluster, index, terms, look, caller)
+        writer = repository.guarded(caller.may_delete)
+        collection = _Collection(writer, cluster, index, terms, look, caller, deletes)
         return collection.run(spool_directory, clock)
 
 
@@ -61,9 +64,10 @@ class _Collection:
         terms: Terms,
         look: Look,
         caller: Caller,
+        deletes: int,
     ) -> None:
         self._repository, self._index, self._terms = repository, index, terms
-        self._look, self._caller = look, caller
+        self._look, self._caller, self._deletes = look, caller, deletes
         self._marking = Marking(cluster, repository.host_id, terms, index, look, caller)
         self._until = terms.now - terms.grace
 
@@ -143,14 +147,13 @@ class _Collection:
 
     def _deleted(self, due: Iterator[tuple[str, int]]) -> Iterator[int]:
         """Delete packs, many at once; yield the size of each."""
-        with ThreadPoolExecutor(_DELETES, thread_name_prefix="delete") as pool:
+        with ThreadPoolExecutor(self._deletes, thread_name_prefix="delete") as pool:
             while batch := list(itertools.islice(due, _BATCH)):
                 self._caller.raise_if_cancelled()
                 yield from pool.map(self._delete, batch)
                 self._caller.get_on()
 
     def _delete(self, pack: tuple[str, int]) -> int:
-        self._caller.may_delete()
         self._repository.delete_pack(pack[0])
         return pack[1]
 
@@ -159,7 +162,6 @@ class _Collection:
         empty = use.packs == use.freed_packs and not self._look.any_marked()
         if not self._terms.remove_container or not empty:
             return use
-        self._caller.may_delete()
         try:
             self._repository.delete_container()
         except Conflict as error:

@@ -32,7 +32,8 @@ class Terms:
 class Caller:
     """Who waits for a collection.
 
-    ``raise_if_cancelled`` raises to end it, ``may_delete`` to end it before the next deletion;
+    ``raise_if_cancelled`` raises to end it. ``may_delete`` is called before each request that
+    changes the container, repeated ones included, and raises if it must not be sent any more.
     ``get_on`` is called for each manifest, and with each request of a listing or a deletion.
     """
 
