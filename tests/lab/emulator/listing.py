@@ -45,6 +45,11 @@ class Listings:
         with self._lock:
             self._ghosts[container, info.name] = info
 
+    def forget_ghosts(self) -> None:
+        """List no object any more that does not exist."""
+        with self._lock:
+            self._ghosts.clear()
+
     def lags(self, now: float) -> bool:
         """Return whether some listing does not show a change yet."""
         with self._lock:

@@ -112,6 +112,10 @@ class EmulatedStore(StorageDriver):
         """List an object for good that does not exist."""
         self._listings.haunt(container, info)
 
+    def forget_ghosts(self) -> None:
+        """List no object any more that does not exist, but for the lag."""
+        self._listings.forget_ghosts()
+
     def change(self, container: str, name: str, change: Callable[[bytes], bytes]) -> None:
         """Replace the bytes of an object."""
         body = change(b"".join(self.driver.read(container, name)))
