@@ -70,12 +70,19 @@ class Collector:
             self._world.put_back_indexes(before)
 
     def collect_by_another(
-        self, host: str, silent_from: int | None, stall: float, come_back: Callable[[], None]
+        self,
+        host: str,
+        silent_from: int | None,
+        stall: float,
+        come_back: Callable[[], None],
+        *,
+        in_sweep: bool,
     ) -> None:
         """Let another worker collect the container of a node that has left the ring.
 
-        Its conductor dies at the ``silent_from``-th question, and the worker stalls. After the
-        lease the node comes back, which ``come_back`` does, if the collection has not ended yet.
+        Its conductor dies at the check with the number ``silent_from``, counted from the begin or,
+        if ``in_sweep``, from the first look, and the worker stalls. After the lease the node comes
+        back, which ``come_back`` does, if the collection has not ended yet.
         """
         returned = False
 
@@ -91,6 +98,7 @@ class Collector:
                 come_back_once()
 
         context = self._parts.context(self._world.now, silent_from, stalls)
+        context.counting = not in_sweep
         self._other = (host, context, come_back_once)
         try:
             self._perform(host, self._others, context, known=True)
@@ -131,6 +139,8 @@ class Collector:
         if host is None:
             return
         if method == "PUT" and name == FIRST_LOOK:
+            if self._other is not None:
+                self._other[1].counting = True
             self._looks[host].append((self._world.now(), self._world.needed(host)))
         if method == "DELETE" and name.startswith("packs/"):
             self._comes_back_late(host)

@@ -63,7 +63,7 @@ class CollectionMachine(RuleBasedStateMachine):
         self.promises, self.deletions = Promises(self.world), Deletions(self.world)
         self.collector = Collector(self.world, root, self.parts)
         for seed, host in enumerate(HOSTS):
-            self.write_many(host, 2000 + seed)
+            self._write_files(host, 2000 + seed)
         if backed_up:
             self.world.back_up()
 
@@ -78,6 +78,9 @@ class CollectionMachine(RuleBasedStateMachine):
 
     @rule(host=hosts, seed=st.integers(10, 1000))
     def write_many(self, host: str, seed: int) -> None:
+        self._write_files(host, seed)
+
+    def _write_files(self, host: str, seed: int) -> None:
         for number in range(4):
             content = noise(10 * seed + number, SIZES[2 + number % 4])
             self.world.write(host, f"nb-{number}-big-Data.db", content, in_place=False)
@@ -156,11 +159,17 @@ class CollectionMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.saved)
     @rule(
-        which=numbers, host=hosts, silent_from=st.none() | st.integers(0, 12),
-        stall=st.sampled_from([0.0, LEASE / 2, LEASE * 2, GRACE]), collects=st.booleans(),
+        which=numbers, host=hosts, silent_from=st.none() | st.integers(0, 8),
+        in_sweep=st.booleans(), stall=st.sampled_from([0.0, LEASE / 2, LEASE * 2, GRACE]), collects=st.booleans(),
     )  # fmt: skip
     def collect_a_node_that_comes_back(
-        self, which: int, host: str, silent_from: int | None, stall: float, collects: bool
+        self,
+        which: int,
+        host: str,
+        silent_from: int | None,
+        in_sweep: bool,
+        stall: float,
+        collects: bool,
     ) -> None:
         """Another worker collects, is stalled, and goes on when the node is back."""
 
@@ -170,12 +179,16 @@ class CollectionMachine(RuleBasedStateMachine):
                 self.collector.collect(host)
 
         self._let_packs_be_due(which, host)
-        self.collector.collect_by_another(host, silent_from, stall, come_back)
+        self.collector.collect_by_another(host, silent_from, stall, come_back, in_sweep=in_sweep)
 
     def _let_packs_be_due(self, which: int, host: str) -> None:
         """Let a first look be old enough, and give the node the files of a destroyed backup."""
         numbers = sorted(self.world.saved)
         number = numbers[which % len(numbers)]
+        if which % 2:  # a backup that shares nothing
+            self._write_files(host, 10_000 + self.world.number)
+            self.world.back_up()
+            number = self.world.number
         self._finish_undeletions()
         self.deletions.destroy(number)
         self.deletions.purge()

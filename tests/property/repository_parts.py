@@ -18,7 +18,8 @@ from magnetodb_backup.worker.tasks import TaskContext
 class Asked(TaskContext):
     """A task whose conductor dies at the check with the number ``silent_from``, if at all.
 
-    Then ``stall`` is called: the worker is stalled, and goes on. ``now`` returns seconds.
+    Then ``stall`` is called: the worker is stalled, and goes on. ``now`` returns seconds. Checks
+    count while ``counting`` is set.
     """
 
     def __init__(
@@ -27,10 +28,11 @@ class Asked(TaskContext):
         super().__init__()
         self._clock, self._left, self._stall = now, silent_from, stall
         self._silent_since: float | None = None
+        self.counting = True
 
     @override
     def raise_if_cancelled(self) -> None:
-        if self._left is not None and self._silent_since is None:
+        if self.counting and self._left is not None and self._silent_since is None:
             if self._left == 0:
                 self._silent_since = self._clock()
                 self._stall()
