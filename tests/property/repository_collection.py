@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from magnetodb_backup.domain.backup.collection import ContainerUse
 from magnetodb_backup.errors import ConductorSilent
 from magnetodb_backup.repository.format.names import FIRST_LOOK, node_container
 from magnetodb_backup.storage.driver import StorageDriver
@@ -111,7 +112,7 @@ class Collector:
         self, host: str, containers: Containers, context: TaskContext, *, known: bool
     ) -> None:
         worker = host if containers is self._world.containers[host] else _other(host)
-        world, clock = self._world, self._world.store.clock
+        world = self._world
         container = node_container(PREFIX, CLUSTER, host)
         if container not in world.raw.containers(container):
             return  # the conductor finds no such container
@@ -120,7 +121,7 @@ class Collector:
             cast(StorageDriver, world.driver),
             containers,
             prefix=PREFIX,
-            collect=partial(self._parts.collect, clock=clock.now, deletes=1),
+            collect=self._one_by_one,
         )
         task = Collect(
             host_id=worker,
@@ -133,6 +134,13 @@ class Collector:
         )
         (handler,) = work.handlers()
         handler.perform(encode(task), context)
+
+    def _one_by_one(self, *arguments: Any, **more: Any) -> ContainerUse:
+        """Collect by the emulated clock; packs are deleted in their order."""
+        *parts, terms = arguments
+        return self._parts.collect(
+            *parts, replace(terms, deletes=1), clock=self._world.store.clock.now, **more
+        )
 
     def _watch(self, method: str, container: str, name: str) -> None:
         host = _CONTAINERS.get(container)

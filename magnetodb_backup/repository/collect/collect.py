@@ -27,7 +27,6 @@ from magnetodb_backup.repository.node import NodeRepository
 from magnetodb_backup.repository.upload.file_index import FileIndex
 
 LOG = logging.getLogger(__name__)
-_DELETES = 16  # requests at once
 _BATCH = 256
 
 
@@ -40,18 +39,16 @@ def collect_container(
     spool_directory: Path,
     caller: Caller,
     clock: Callable[[], float] = time.monotonic,
-    deletes: int = _DELETES,
 ) -> ContainerUse:
     """Look at a container and remove what is due.
 
     ``index`` is that of the worker that uploads to it, None if another worker collects it.
-    ``deletes`` is the number of packs that are deleted at the same time.
 
     :raises CollectionRefused: if it is not certain what a backup needs; nothing is removed then.
     """
     with Look() as look:
         writer = repository.guarded(caller.may_delete)
-        collection = _Collection(writer, cluster, index, terms, look, caller, deletes)
+        collection = _Collection(writer, cluster, index, terms, look, caller)
         return collection.run(spool_directory, clock)
 
 
@@ -64,10 +61,9 @@ class _Collection:
         terms: Terms,
         look: Look,
         caller: Caller,
-        deletes: int,
     ) -> None:
         self._repository, self._index, self._terms = repository, index, terms
-        self._look, self._caller, self._deletes = look, caller, deletes
+        self._look, self._caller = look, caller
         self._marking = Marking(cluster, repository.host_id, terms, index, look, caller)
         self._until = terms.now - terms.grace
 
@@ -147,7 +143,7 @@ class _Collection:
 
     def _deleted(self, due: Iterator[tuple[str, int]]) -> Iterator[int]:
         """Delete packs, many at once; yield the size of each."""
-        with ThreadPoolExecutor(self._deletes, thread_name_prefix="delete") as pool:
+        with ThreadPoolExecutor(self._terms.deletes, thread_name_prefix="delete") as pool:
             while batch := list(itertools.islice(due, _BATCH)):
                 self._caller.raise_if_cancelled()
                 yield from pool.map(self._delete, batch)
