@@ -291,8 +291,10 @@ class World:
                 work()
 
         self._interruption = (request, interrupt)
-        yield
-        self._interruption = None
+        try:
+            yield
+        finally:
+            self._interruption = None
         if waits:
             work()
 
