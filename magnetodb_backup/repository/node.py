@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format import names as layout
 from magnetodb_backup.repository.node_manifests import NodeManifests
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.storage.guarded import guarded
 
 _SLICE = 1024 * 1024
 _HEADS = 16  # requests at once
@@ -33,6 +35,15 @@ class NodeRepository:
         self._container = layout.node_container(prefix, cluster, host_id)
         self.host_id = host_id
         self.manifests = NodeManifests(ClusterRepository(driver, prefix, cluster), host_id)
+
+    def guarded(self, check: Callable[[], None]) -> NodeRepository:
+        """Return a copy that calls ``check`` before each request that changes the container.
+
+        What ``check`` raises ends the request, whose repetitions are such requests too.
+        """
+        other = copy.copy(self)
+        other._driver = guarded(self._driver, check)
+        return other
 
     def ensure(self) -> None:
         """Create the container if it does not exist."""

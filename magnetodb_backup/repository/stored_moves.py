@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -20,6 +20,7 @@ from magnetodb_backup.errors import CorruptObject, FormatProblem, NotFound
 from magnetodb_backup.repository.format.moves import Move, MovesHeader, write_moves
 from magnetodb_backup.repository.moves import Moves
 from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.storage.guarded import guarded
 
 LOG = logging.getLogger(__name__)
 _SLICE = 1024 * 1024
@@ -38,6 +39,14 @@ class StoredMoves:
 
     def __init__(self, driver: StorageDriver, places: Mapping[str, str], host_id: str) -> None:
         self._driver, self._places, self._host_id = driver, places, host_id
+
+    def guarded(self, check: Callable[[], None]) -> StoredMoves:
+        """Return a copy that calls ``check`` before each request that changes a copy.
+
+        A collection that has ended must not replace later moves. What ``check`` raises ends the
+        request, whose repetitions are such requests too.
+        """
+        return StoredMoves(guarded(self._driver, check), self._places, self._host_id)
 
     def located(self, entries: Iterator[FileEntry]) -> Iterator[FileEntry]:
         """Yield files with the extents where their bytes are now.

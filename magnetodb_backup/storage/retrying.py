@@ -56,6 +56,28 @@ class Retrying(StorageDriver):
         self._on_retry = on_retry
         self._clock, self._sleep = clock, sleep
 
+    def around(
+        self, wrap: Callable[[StorageDriver], StorageDriver], *, before_retry: Callable[[], None]
+    ) -> Retrying:
+        """Return a copy with what ``wrap`` makes of the driver inside.
+
+        ``before_retry`` is called for each failure that will be retried; an error that it raises
+        ends the operation.
+        """
+
+        def on_retry(problem: str) -> None:
+            before_retry()
+            if self._on_retry is not None:
+                self._on_retry(problem)
+
+        return Retrying(
+            wrap(self._driver),
+            deadline=self._deadline,
+            on_retry=on_retry,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+
     @override
     def ensure_container(self, container: str) -> None:
         self._call(lambda: self._driver.ensure_container(container))

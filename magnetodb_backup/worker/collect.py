@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -31,9 +32,11 @@ class CollectWork:
         *,
         prefix: str,
         pack_size: int,
+        collect: Callable[..., ContainerUse] = collect_container,
     ) -> None:
         self._node, self._storage = node, storage
         self._containers, self._prefix, self._pack_size = containers, prefix, pack_size
+        self._collect_container = collect
 
     def handlers(self) -> tuple[TaskHandler, ...]:
         """Return the handler of each kind of task."""
@@ -57,7 +60,7 @@ class CollectWork:
         # A report beside an upload leaves the index to the upload.
         index = self._containers.index(task.source) if own and not task.beside_uploads else None
         try:
-            return collect_container(
+            return self._collect_container(
                 NodeRepository(self._storage, self._prefix, task.cluster, task.source),
                 ClusterRepository(self._storage, self._prefix, task.cluster),
                 index,

@@ -36,18 +36,19 @@ class Store:
             return bytes(answer.read())
 
     def names(self, container: str, prefix: str) -> list[str]:
-        """Return the names that the store lists."""
-        found: list[str] = []
+        """Return the names of all objects that start with ``prefix``, in order."""
+        names: list[str] = []
         while True:
-            query = f"?prefix={quote(prefix)}&marker={quote(found[-1] if found else '')}"
+            marker = quote(names[-1], safe="") if names else ""
             request = urllib.request.Request(
-                f"{self.url}/{quote(container)}{query}", headers={"X-Auth-Token": self.token}
+                f"{self.url}/{quote(container)}?prefix={quote(prefix, safe='')}&marker={marker}",
+                headers={"X-Auth-Token": self.token},
             )
             with urllib.request.urlopen(request, timeout=60) as answer:
                 page = answer.read().decode().splitlines()
             if not page:
-                return found
-            found += page
+                return names
+            names += page
 
     def delete(self, container: str, name: str) -> None:
         request = urllib.request.Request(
@@ -87,6 +88,24 @@ class Reader:
         manifest: dict[str, Any] = json.loads(text)
         assert manifest["format"] == 1
         return manifest
+
+    def deleted_ids(self) -> list[str]:
+        """Return the backups that are deleted and can be undeleted."""
+        return [name.split("/")[1] for name in self.store.names(self.container, "deleted/")]
+
+    def deleted(self, backup_id: str) -> dict[str, Any]:
+        """Return what is kept of a deleted backup; ``manifest`` is the text of its manifest."""
+        text = self.store.get(self.container, f"deleted/{backup_id}/manifest.json")
+        kept: dict[str, Any] = json.loads(text)
+        assert (kept["format"], kept["backup_id"]) == (1, backup_id)
+        manifest = kept["manifest"].encode(errors="surrogateescape")
+        assert hashlib.sha256(manifest).hexdigest() == kept["manifest_sha256"]
+        return kept
+
+    def undelete(self, backup_id: str) -> None:
+        """Put the manifest of a deleted backup back, by hand."""
+        manifest = self.deleted(backup_id)["manifest"].encode(errors="surrogateescape")
+        self.store.put(self.container, f"backups/{backup_id}/manifest.json", manifest)
 
     def object(self, name: str) -> bytes:
         """Return an object of the cluster's container."""

@@ -3,7 +3,8 @@
 
 The model knows nothing of packs but their names: what a backup needs is read from its node
 manifests once, when it is committed, and from then on every byte of it has to be in the store,
-unless the test itself took it away behind the service's back (``behind``).
+unless the test itself took it away behind the service's back (``behind``), until the backup is
+destroyed. That of a deleted one can come back.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from magnetodb_backup.domain.backup.manifest import FileEntry
-from magnetodb_backup.domain.backup.records import CommittedBackup
-from magnetodb_backup.errors import CorruptObject
 from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.download.download import DownloadSettings, download_node
 from magnetodb_backup.repository.findings import VerificationReport
@@ -28,7 +28,6 @@ from magnetodb_backup.repository.format.names import (
     cluster_container,
     manifest_name,
     node_container,
-    node_manifest_name,
     pack_name,
 )
 from magnetodb_backup.repository.node import NodeRepository
@@ -36,14 +35,19 @@ from magnetodb_backup.repository.upload.upload import EarlierBackups
 from magnetodb_backup.repository.verify import verify_backup
 from magnetodb_backup.storage.memory import MemoryDriver
 from magnetodb_backup.storage.retrying import Retrying
+from magnetodb_backup.worker.tasks import TaskContext
 from tests.lab.emulator.store import EmulatedStore, Killed
+from tests.property.repository_catalogue import Catalogue, Record, Status
+from tests.property.repository_parts import Parts
 from tests.unit.repository.backups import commit
 from tests.unit.repository.disk import CLUSTER, HOST, ONE_BY_ONE, PREFIX, Disk, backup_id
 
 HOSTS = (HOST, "22222222-2222-4222-8222-222222222222")
 CONTAINER = cluster_container(PREFIX, CLUSTER)
 _PATIENCE = 3600.0  # seconds by the emulated clock; longer than any storm
-_PACK = tuple[str, str]  # host ID and SHA-256
+Pack = tuple[str, str]  # host ID and SHA-256
+Kill = tuple[int, bool]  # the number of a write, and whether that is executed
+Request = tuple[str, int]  # a method, and the number of a request with it
 
 
 @dataclass(frozen=True)
@@ -53,33 +57,50 @@ class Saved:
     number: int
     contents: Mapping[str, Mapping[str, bytes]]
     entries: Mapping[str, Mapping[str, FileEntry]]
-    sizes: Mapping[_PACK, int]  # of each pack that it needs
+    sizes: Mapping[Pack, int]  # of each pack that it needs
     identities: Mapping[str, Mapping[str, tuple[int, int, int]]]
     manifest_sha256: str
+    at: float  # seconds
 
-    def packs(self) -> set[_PACK]:
+    def packs(self) -> set[Pack]:
         return set(self.sizes)
+
+
+@dataclass
+class Death:
+    """Whether a process was killed."""
+
+    killed: bool = False
 
 
 class World:
     """The nodes' disks, the store, and the model."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, parts: Parts) -> None:
         self._root = root
         self.raw = MemoryDriver()  # the truth, which no fault hides
         self.store = EmulatedStore(self.raw)
         clock = self.store.clock
         self.driver = Retrying(self.store, deadline=_PATIENCE, clock=clock.now, sleep=clock.sleep)
         self.disks = {h: Disk(root, cast(Any, self.driver), h) for h in HOSTS}
+        self.containers = {h: parts.containers(root) for h in HOSTS}  # of each node's worker
+        for host, disk in self.disks.items():
+            disk.index_path = root / f"files-{host}.sqlite"
         self.cluster = ClusterRepository(self.driver, PREFIX, CLUSTER)
-        self.backups: dict[int, Saved] = {}
-        self.behind: dict[_PACK, str] = {}  # what was done to a pack behind the service's back
-        self.reported: set[_PACK] = set()  # found by a verification, and not stored again since
-        self._number = 0
-        self._acknowledged: list[int] = []  # what the catalogue knows, the newest first
-        self._fresh: dict[str, bool] = dict.fromkeys(
-            HOSTS, False
-        )  # is the index that of the newest
+        self.catalogue = Catalogue()
+        self.saved: dict[int, Saved] = {}  # each backup that was ever committed
+        self.backups: dict[int, Saved] = {}  # those that exist
+        self.deleted: dict[int, Saved] = {}  # those that can exist again
+        self.behind: dict[Pack, str] = {}  # what was done to a pack behind the service's back
+        self.full_sizes: dict[Pack, int] = {}  # of these packs, before
+        self.reported: set[Pack] = set()  # found by a verification, and not stored again since
+        self.number = 0  # of the newest backup, finished or not
+        self.fresh = dict.fromkeys(HOSTS, False)  # is the index that of the newest
+        # Called before each request with method, container and name.
+        self.watchers: list[Callable[[str, str, str], None]] = []
+        self._interruption: tuple[Request, Callable[[], None]] | None = None
+        self._counting = threading.Lock()
+        self.store.on_request = self._on_request
         self._times = itertools.count(1_700_000_000_000_000_007, 1_000_003)
         self._restores = itertools.count()
 
@@ -99,13 +120,13 @@ class World:
     def lose_index(self, host: str) -> None:
         for path in self._index_files(host):
             path.unlink()
-        self._fresh[host] = False
+        self.fresh[host] = False
 
     def _index_files(self, host: str) -> list[Path]:
         path = self.disks[host].index_path
         return sorted(path.parent.glob(f"{path.name}*"))
 
-    def _identities(self, host: str) -> dict[str, tuple[int, int, int]]:
+    def identities(self, host: str) -> dict[str, tuple[int, int, int]]:
         found = {}
         for path in self.disks[host].root.iterdir():
             status = path.stat()
@@ -117,7 +138,7 @@ class World:
     def back_up(
         self,
         *,
-        killed_at: tuple[int, bool] | None = None,
+        killed_at: Kill | None = None,
         keep_index: bool = True,
         repeat: bool = False,
         with_catalogue: bool = True,
@@ -128,46 +149,48 @@ class World:
         last changes in the crash unless it is to be kept. A backup that was killed is repeated
         under the same ID if ``repeat`` is set.
         """
-        if not repeat or self._number in self.backups or self._number == 0:
-            self._number += 1
-        number, before = self._number, self._copied_indexes()
+        if not repeat or self._is_finished(self.number):
+            self.number += 1
+        number, before = self.number, self.copied_indexes()
+        record = self.catalogue.records.setdefault(number, Record())
         expected = {h: disk.contents() for h, disk in self.disks.items()}
-        identities = {h: self._identities(h) for h in HOSTS}
-        if killed_at is not None:
-            self.store.kill_at(killed_at[0], stored=killed_at[1])
-        with contextlib.suppress(Killed):
-            self._upload_and_commit(number, with_catalogue)
-        killed = self.store.revive()
-        if killed and not keep_index:
-            self._put_back(before)
-        self._fresh = dict.fromkeys(HOSTS, not killed)
+        identities = {h: self.identities(h) for h in HOSTS}
+        with self.dying(killed_at) as death:
+            self._upload_and_commit(number, record, with_catalogue)
+        if death.killed and not keep_index:
+            self.put_back_indexes(before)
+        self.fresh = dict.fromkeys(HOSTS, not death.killed)
         if self.raw.head(CONTAINER, manifest_name(backup_id(number))) is None:
-            assert killed, "a finished backup has no manifest"
+            assert death.killed, "a finished backup has no manifest"
             return False
-        self.backups[number] = self._saved(number, expected, identities)
-        if not killed:
-            self._acknowledged.insert(0, number)
+        self.saved[number] = self._saved(number, expected, identities)
+        self.settle(number)
+        if not death.killed:
+            record.status, record.sha256 = Status.CREATED, self.saved[number].manifest_sha256
         return True
 
-    def _upload_and_commit(self, number: int, with_catalogue: bool) -> None:
-        known = tuple(
-            CommittedBackup(backup_id(n), self.backups[n].manifest_sha256)
-            for n in self._acknowledged[:10]
-        )
+    def _is_finished(self, number: int) -> bool:
+        record = self.catalogue.records.get(number)
+        return record is None or record.status is not Status.CREATING or number in self.saved
+
+    def _upload_and_commit(self, number: int, record: Record, with_catalogue: bool) -> None:
+        known = self.catalogue.newest(10) if with_catalogue else ()
         uploads = {}
         for host, disk in self.disks.items():
-            earlier = EarlierBackups(
-                known if with_catalogue else (),
-                frozenset(pack for h, pack in self.reported if h == host),
-            )
-            uploads[host] = disk.upload(number, earlier=earlier, **ONE_BY_ONE)
+            distrusted = frozenset(pack for h, pack in self.reported if h == host)
+            disk.repository.ensure()  # its container may have been removed
+            with self.containers[host].hold(host, TaskContext()):
+                uploads[host] = disk.upload(
+                    number, earlier=EarlierBackups(known, distrusted), **ONE_BY_ONE
+                )
+            record.manifests[host] = uploads[host].manifest
         commit(self.cluster, number, uploads)
         self.reported -= {(h, pack) for h, done in uploads.items() for pack in done.replaced}
 
-    def _copied_indexes(self) -> dict[Path, bytes]:
+    def copied_indexes(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for host in HOSTS for path in self._index_files(host)}
 
-    def _put_back(self, files: Mapping[Path, bytes]) -> None:
+    def put_back_indexes(self, files: Mapping[Path, bytes]) -> None:
         for host in HOSTS:
             for path in self._index_files(host):
                 path.unlink()
@@ -176,27 +199,25 @@ class World:
 
     def _saved(self, number: int, contents: Any, identities: Any) -> Saved:
         cluster = ClusterRepository(self.raw, PREFIX, CLUSTER)
-        entries, sizes = {}, dict[_PACK, int]()
+        entries, sizes = {}, dict[Pack, int]()
         for host in HOSTS:
             entries[host] = {e.name: e for e in cluster.node_manifest(backup_id(number), host)}
             for extent in (e for entry in entries[host].values() for e in entry.extents):
                 end = extent.offset + extent.length
                 sizes[host, extent.pack] = max(end, sizes.get((host, extent.pack), 0))
         _, stored = cluster.read_commit(backup_id(number))
-        return Saved(number, contents, entries, sizes, identities, stored.sha256)
+        return Saved(number, contents, entries, sizes, identities, stored.sha256, self.now())
 
-    def delete(self, number: int, killed_at: tuple[int, bool] | None = None) -> None:
-        """Delete a backup; until its manifest is gone, it has to be whole."""
-        if killed_at is not None:
-            self.store.kill_at(killed_at[0], stored=killed_at[1])
-        with contextlib.suppress(Killed):
-            self.cluster.delete_backup(backup_id(number), HOSTS)
-        killed = self.store.revive()
-        if self.raw.head(CONTAINER, manifest_name(backup_id(number))) is None:
-            del self.backups[number]
-            self._acknowledged = [n for n in self._acknowledged if n != number]
-        else:
-            assert killed, "a deleted backup has a manifest"
+    def settle(self, number: int) -> None:
+        """Note by what the store has whether a committed backup exists, or can exist again."""
+        self.backups.pop(number, None)
+        self.deleted.pop(number, None)
+        if number not in self.saved:
+            return
+        if self.raw.head(CONTAINER, manifest_name(backup_id(number))) is not None:
+            self.backups[number] = self.saved[number]
+        elif not self.catalogue.records[number].doomed:
+            self.deleted[number] = self.saved[number]
 
     def verify(self, number: int, *, read_data: bool) -> VerificationReport:
         """Verify a backup; the next backup is informed of the packs that are reported."""
@@ -237,9 +258,60 @@ class World:
         manifest = self.cluster.read_backup(backup_id(number))
         return next(share.manifest for share in manifest.nodes if share.host_id == host)
 
+    # Time, death, and what happens at the same time.
+
+    def now(self) -> float:
+        """Return the seconds of the emulated clock."""
+        return self.store.clock.now()
+
+    @contextlib.contextmanager
+    def dying(self, at: Kill | None) -> Iterator[Death]:
+        """Let the process that runs the block die at a write; another one may follow."""
+        if at is not None:
+            self.store.kill_at(at[0], stored=at[1])
+        death = Death()
+        with contextlib.suppress(Killed):
+            yield death
+        death.killed = self.store.revive()
+
+    @contextlib.contextmanager
+    def beside(
+        self, request: Request, hosts: Iterable[str], work: Callable[[], object]
+    ) -> Iterator[None]:
+        """Do ``work`` before this request of the block, or after it if it has to wait.
+
+        It has to wait while the container of one of the ``hosts`` is in use.
+        """
+        waits = True
+
+        def interrupt() -> None:
+            nonlocal waits
+            if not any(self.containers[host].is_held(host) for host in hosts):
+                waits = False
+                work()
+
+        self._interruption = (request, interrupt)
+        try:
+            yield
+        finally:
+            self._interruption = None
+        if waits:
+            work()
+
+    def _on_request(self, method: str, container: str, name: str) -> None:
+        for watcher in self.watchers:
+            watcher(method, container, name)
+        with self._counting:
+            if self._interruption is None or self._interruption[0][0] != method:
+                return
+            (_, left), work = self._interruption
+            self._interruption = ((method, left - 1), work) if left else None
+        if not left:
+            work()
+
     # What happens behind the service's back.
 
-    def stored_packs(self) -> list[_PACK]:
+    def stored_packs(self) -> list[Pack]:
         """Return all packs that the store has, in order."""
         return [
             (host, info.name.rpartition("/")[2])
@@ -247,9 +319,12 @@ class World:
             for info in self.raw.list(node_container(PREFIX, CLUSTER, host), "packs/")
         ]
 
-    def harm(self, pack: _PACK, how: str) -> None:
+    def harm(self, pack: Pack, how: str) -> None:
         """Take a pack away, for good or but for its entry in the listing; cut or change it."""
         container, name = node_container(PREFIX, CLUSTER, pack[0]), pack_name(pack[1])
+        info = self.raw.head(container, name)
+        assert info is not None
+        self.full_sizes[pack] = info.size
         if how in ("lost", "ghost"):
             self.store.lose(container, name, listed=how == "ghost")
         elif how == "cut":
@@ -258,9 +333,9 @@ class World:
             self.store.change(container, name, lambda body: bytes([body[0] ^ 1]) + body[1:])
         self.behind[pack] = how
 
-    # What must be true.
+    # What the store has.
 
-    def is_whole(self, pack: _PACK) -> bool:
+    def is_whole(self, pack: Pack) -> bool:
         """Return whether the store has the bytes of a pack."""
         container, name = node_container(PREFIX, CLUSTER, pack[0]), pack_name(pack[1])
         if self.raw.head(container, name) is None:
@@ -268,86 +343,7 @@ class World:
         body = b"".join(self.raw.read(container, name))
         return hashlib.sha256(body).hexdigest() == pack[1]
 
-    def harmed(self, saved: Saved) -> dict[_PACK, str]:
-        """Return the packs of a backup that are not whole, and what was done to them."""
-        return {p: how for p, how in self.behind.items() if p in saved.sizes}
-
-    def check_store(self) -> None:
-        """Require all that backups need, but for what was taken away behind the service's back."""
-        for pack in [p for p in self.behind if self.is_whole(p)]:
-            del self.behind[pack]
-        for saved in self.backups.values():
-            lost = {p for p in saved.packs() - self.behind.keys() if not self.is_whole(p)}
-            assert lost == set(), f"backup {saved.number} needs packs that are gone: {lost}"
-            cluster = ClusterRepository(self.raw, PREFIX, CLUSTER)
-            manifest, stored = cluster.read_commit(backup_id(saved.number))
-            assert stored.sha256 == saved.manifest_sha256
-            assert cluster.digest_schema(backup_id(saved.number)) == manifest.schema
-            for share in manifest.nodes:
-                name = node_manifest_name(backup_id(saved.number), share.host_id)
-                assert self.raw.head(CONTAINER, name) is not None, f"{name} is gone"
-                found = cluster.digest_node_manifest(backup_id(saved.number), share.host_id)
-                assert found == share.manifest
-
-    def check_verification(self, number: int, *, read_data: bool) -> None:
-        """Require that a verification reports the harmed packs, and nothing else."""
-        self.check_store()
-        harmed = self.harmed(saved := self.backups[number])
-        if not read_data:
-            harmed = {p: how for p, how in harmed.items() if self._is_seen(p, how, saved)}
-        report = self.verify(number, read_data=read_data)
-        assert {(p.host_id, p.pack) for p in report.problems} == set(harmed), report.problems
-        assert report.problem_count == len(harmed)
-
-    def _is_seen(self, pack: _PACK, how: str, saved: Saved) -> bool:
-        """Return whether a HEAD request shows the harm: the pack is missing or too short."""
-        info = self.raw.head(node_container(PREFIX, CLUSTER, pack[0]), pack_name(pack[1]))
-        return info is None or info.size < saved.sizes[pack]
-
-    def check_restore(self, number: int, host: str) -> None:
-        """Require the exact bytes; a backup that was harmed may be refused instead."""
-        self.check_store()
-        saved = self.backups[number]
-        harmed = any(h == host for h, _ in self.harmed(saved))
-        try:
-            found = self.restore(number, host)
-        except CorruptObject:
-            assert harmed, f"backup {number} is whole, and cannot be restored"
-            return
-        assert found == saved.contents[host]
-
-    def must_be_healed(self) -> Iterator[_PACK]:
-        """Yield the packs that the next backup has to store again, for older backups too.
-
-        Those are the packs of the newest backup whose harm is known and whose bytes are still on
-        the disk, in files that are the very ones of that backup, as the index knows.
-        """
-        newest = max(self.backups, default=0)
-        if newest != self._number or newest == 0:
-            return
-        saved = self.backups[newest]
-        for (host, pack), how in self.harmed(saved).items():
-            known = how in ("lost", "ghost") or (host, pack) in self.reported
-            if known and self._fresh[host] and self._is_on_disk(saved, host, pack):
-                yield host, pack
-
-    def _is_on_disk(self, saved: Saved, host: str, pack: str) -> bool:
-        present = self._identities(host)
-        kept = [n for n, identity in saved.identities[host].items() if present.get(n) == identity]
-        covered = {
-            offset
-            for name in kept
-            for e in saved.entries[host][name].extents
-            if e.pack == pack
-            for offset in range(e.offset, e.offset + e.length)
-        }
-        # Other backups may have more in this pack than the newest one.
-        size = max(s.sizes.get((host, pack), 0) for s in self.backups.values())
-        return len(covered) == size
-
-    def check_new_backup(self, number: int, reported: set[_PACK]) -> None:
-        """Require that a new backup needs no pack that is known to be harmed, or is missing."""
-        self.check_store()
-        for pack, how in self.harmed(self.backups[number]).items():
-            assert how in ("changed", "cut"), f"backup {number} needs {pack}, which is {how}"
-            assert pack not in reported, f"backup {number} needs {pack}, reported as damaged"
+    def needed(self, host: str) -> set[str]:
+        """Return the packs of a node that a backup needs, or a deleted one that can come back."""
+        every = (*self.backups.values(), *self.deleted.values())
+        return {pack for saved in every for h, pack in saved.packs() if h == host}

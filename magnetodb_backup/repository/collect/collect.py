@@ -30,7 +30,6 @@ from magnetodb_backup.repository.stored_moves import StoredMoves
 from magnetodb_backup.repository.upload.file_index import FileIndex
 
 LOG = logging.getLogger(__name__)
-_DELETES = 16  # requests at once
 _BATCH = 256
 
 
@@ -50,7 +49,8 @@ def collect_container(
 
     :raises CollectionRefused: if it is not certain what a backup needs; nothing is removed then.
     """
-    stored = cluster.moves(repository.host_id)
+    writer = repository.guarded(caller.may_delete)
+    stored = cluster.moves(repository.host_id).guarded(caller.may_delete)
     try:
         newest = stored.newest()
     except FormatProblem as error:
@@ -61,11 +61,10 @@ def collect_container(
     with Look() as look, LiveExtents() as live, newest.moves:
         if not newest.healthy and not terms.report_only:
             # Before this look: what it finds dead must be dead for readers too.
-            caller.may_delete()
             stored.store(newest.moves, newest.moves.generation, spool_directory)
         places = Places(newest.moves, live if terms.repacking else None)
         marking = Marking(cluster, repository.host_id, terms, index, look, caller, places)
-        collection = _Collection(repository, index, terms, look, caller, marking)
+        collection = _Collection(writer, index, terms, look, caller, marking)
         moving = _Moving(stored, newest.moves.generation, live)
         return collection.run(spool_directory, clock, moving)
 
@@ -135,7 +134,6 @@ class _Collection:
             packs, size = repack.added()
             return replace(use, packs=use.packs + packs, bytes=use.bytes + size)
         if moving.generation and not self._marking.any_moved:
-            self._caller.may_delete()
             moving.stored.remove()
         return use
 
@@ -195,14 +193,13 @@ class _Collection:
 
     def _deleted(self, due: Iterator[tuple[str, int]]) -> Iterator[int]:
         """Delete packs, many at once; yield the size of each."""
-        with ThreadPoolExecutor(_DELETES, thread_name_prefix="delete") as pool:
+        with ThreadPoolExecutor(self._terms.deletes, thread_name_prefix="delete") as pool:
             while batch := list(itertools.islice(due, _BATCH)):
                 self._caller.raise_if_cancelled()
                 yield from pool.map(self._delete, batch)
                 self._caller.get_on()
 
     def _delete(self, pack: tuple[str, int]) -> int:
-        self._caller.may_delete()
         self._repository.delete_pack(pack[0])
         return pack[1]
 
@@ -211,7 +208,6 @@ class _Collection:
         empty = use.packs == use.freed_packs and not self._look.any_marked()
         if not self._terms.remove_container or not empty:
             return use
-        self._caller.may_delete()
         try:
             self._repository.delete_container()
         except Conflict as error:

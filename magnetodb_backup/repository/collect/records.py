@@ -18,7 +18,8 @@ class Terms:
     begin. A pack is removed once a stored look, at least ``grace`` old, found that no backup needs
     it. With ``report_only`` nothing is stored and nothing is removed. With ``remove_container`` a
     container without any pack is removed. ``repacking`` asks for it, with packs of ``pack_size``
-    bytes; the container has to be that of the worker's own node.
+    bytes; the container has to be that of the worker's own node. So many ``deletes`` are requested
+    at the same time.
     """
 
     known: Mapping[str, KnownManifest]
@@ -29,13 +30,15 @@ class Terms:
     remove_container: bool = False
     repacking: Repacking | None = None
     pack_size: int = 32 * 1024 * 1024
+    deletes: int = 16
 
 
 @dataclass(frozen=True)
 class Caller:
     """Who waits for a collection.
 
-    ``raise_if_cancelled`` raises to end it, ``may_delete`` to end it before the next deletion;
+    ``raise_if_cancelled`` raises to end it. ``may_delete`` is called before each request that
+    changes the container, repeated ones included, and raises if it must not be sent any more.
     ``get_on`` is called for each manifest, and with each request of a listing or a deletion.
     """
 

@@ -93,7 +93,6 @@ class Repack:
     ) -> None:
         """Let readers, this look and the index find the bytes in the new packs."""
         self._live.follow()
-        self._caller.may_delete()  # a collection that has ended must not replace later moves
         moves.store(self._live.moves(), generation, spool_directory)
         look.move(self._written, self._live.emptied())
         if index is not None:

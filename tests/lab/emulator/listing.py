@@ -45,6 +45,16 @@ class Listings:
         with self._lock:
             self._ghosts[container, info.name] = info
 
+    def forget_ghosts(self) -> None:
+        """List no object any more that does not exist."""
+        with self._lock:
+            self._ghosts.clear()
+
+    def lags(self, now: float) -> bool:
+        """Return whether some listing does not show a change yet."""
+        with self._lock:
+            return any(pending.due > now for pending in self._pending.values())
+
     def shown(
         self, container: str, prefix: str, true: Iterable[ObjectInfo], now: float
     ) -> Iterator[ObjectInfo]:

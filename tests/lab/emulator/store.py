@@ -81,6 +81,10 @@ class EmulatedStore(StorageDriver):
         with self._lock:
             return sum(method in ("", m) and name_contains in n for m, n in self._seen)
 
+    def lags(self) -> bool:
+        """Return whether some listing does not show a change yet."""
+        return self._listings.lags(self.clock.now())
+
     def kill_at(self, write: int, *, stored: bool) -> None:
         """Kill the user of the store at its ``write``-th PUT or DELETE from now on, from 0.
 
@@ -107,6 +111,10 @@ class EmulatedStore(StorageDriver):
     def haunt(self, container: str, info: ObjectInfo) -> None:
         """List an object for good that does not exist."""
         self._listings.haunt(container, info)
+
+    def forget_ghosts(self) -> None:
+        """List no object any more that does not exist, but for the lag."""
+        self._listings.forget_ghosts()
 
     def change(self, container: str, name: str, change: Callable[[bytes], bytes]) -> None:
         """Replace the bytes of an object."""

@@ -33,19 +33,6 @@ from tests.unit.repository.disk import (
 LIST = cluster_container(PREFIX, CLUSTER)
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    """Backup 1 has a, b and c; backup 2 has b, c and d; 1 is deleted. A pack holds one file."""
-    depot = Depot(tmp_path)
-    for number, name in enumerate("abc"):
-        depot.disk.write(name, noise(number, PACK_SIZE))
-    depot.backup(1)
-    (depot.disk.root / "a").unlink()
-    depot.disk.write("d", noise(9, PACK_SIZE))
-    depot.backup(2)
-    return depot
-
-
 def only_of_1(depot: Depot) -> set[str]:
     return depot.packs_of(1) - depot.packs_of(2)
 
