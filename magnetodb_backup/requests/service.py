@@ -7,13 +7,14 @@ import logging
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.database.retention import Plan
+from magnetodb_backup.domain.backup import sampling
 from magnetodb_backup.domain.backup.data_centers import checked_names
-from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
+from magnetodb_backup.domain.backup.proofs import rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.sample import MOST_SEED
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
@@ -24,6 +25,7 @@ from magnetodb_backup.domain.retention.policy import (
     check_policy,
     check_reason,
 )
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.records import (
     Schedule,
     ScheduleRequest,
@@ -149,19 +151,20 @@ class RecordedRequests:
 
         :raises NotFound: if the cluster has none.
         """
-        return self._database.retention.remove(self._with_policy(cluster))
+        found = [record.cluster for record in self._database.retention.list()]
+        return self._database.retention.remove(retention.choose_with_policy(cluster, found))
 
     def plan_retention(self, cluster: str | None) -> Plan:
-        """Return what the retention policy of a cluster decides now.
+        """Return what the retention policies of a cluster and its schedules decide now.
 
-        :raises NotFound: if the cluster has none.
+        :raises NotFound: if there is none.
         """
         return self._database.retention.plan(self._with_policy(cluster))
 
     def apply_retention(self, cluster: str | None) -> Job:
         """Ask for the deletion of what expires; return the job.
 
-        :raises NotFound: if the cluster has no policy.
+        :raises NotFound: if neither the cluster nor a schedule of it has a policy.
         :raises Conflict: if such a job of the cluster is not finished.
         """
         chosen = self._with_policy(cluster)
@@ -170,8 +173,7 @@ class RecordedRequests:
         return job
 
     def _with_policy(self, cluster: str | None) -> str:
-        found = [record.cluster for record in self._database.retention.list()]
-        return retention.choose_with_policy(cluster, found)
+        return retention.choose_with_policy(cluster, self._database.retention.covered())
 
     def verify_backup(
         self,
@@ -190,18 +192,15 @@ class RecordedRequests:
         wanted = rungs_of(rungs, read_data=read_data)
         backup = self._database.backups.get(backup_id)
         backups.check_verifiable(backup)
-        parameters: dict[str, Any] = {
-            "read_data": Rung.READ_DATA in wanted,
-            "rungs": [rung.value for rung in wanted],
-        }
         verifications.check_sample(wanted, sample, seed)
+        chosen, series = None, ""
         if sample is not None:
             earlier = self._database.jobs.newest_parameters(
-                JobKind.VERIFICATION, backup.cluster, verifications.LOOKED_AT
+                JobKind.VERIFICATION, backup.cluster, sampling.LOOKED_AT
             )
-            series = verifications.series_of(backup, sample)
-            chosen = verifications.choose_sample(sample, seed, series, earlier, self._draw)
-            parameters["sample"] = {**asdict(chosen), "series": series}
+            series = sampling.series_of(backup, sample)
+            chosen = sampling.choose_sample(sample, seed, series, earlier, self._draw)
+        parameters = sampling.parameters_of(wanted, chosen, series)
         job = self._database.jobs.create(
             JobKind.VERIFICATION, Subject.backup(backup_id), backup.cluster, parameters
         )
@@ -273,9 +272,13 @@ class RecordedRequests:
         :raises NotFound: for a cluster or a data centre that no worker reports.
         :raises Conflict: if a schedule has the name.
         """
-        schedules.check_request(request)
-        backup, cluster = self._checked_backup(request.backup)
-        schedule = self._database.schedules.create(replace(request, backup=backup), cluster)
+        request = schedules.checked_request(request)
+        if request.action is Action.BACKUP:
+            backup, cluster = self._checked_backup(request.backup)
+            request = replace(request, backup=backup)
+        else:
+            cluster = choose_cluster(request.backup.cluster, self._clusters())
+        schedule = self._database.schedules.create(request, cluster)
         self._wake_conductor()
         return schedule
 
@@ -288,22 +291,23 @@ class RecordedRequests:
         :raises Conflict: if another schedule has the name.
         """
         schedule = self._database.schedules.get(schedule_id)
-        request = schedule.as_request().changed(changes)
-        schedules.check_request(request)
-        backup = self._checked_options(request.backup, schedule.cluster)
-        changed = self._database.schedules.update(schedule_id, replace(request, backup=backup))
+        request = schedules.checked_request(schedule.as_request().changed(changes))
+        if request.action is Action.BACKUP:
+            backup = self._checked_options(request.backup, schedule.cluster)
+            request = replace(request, backup=backup)
+        changed = self._database.schedules.update(schedule_id, request)
         self._wake_conductor()
         return changed
 
     def delete_schedule(self, schedule_id: str) -> None:
-        """Remove a schedule; its backups stay, and one that runs continues.
+        """Remove a schedule; its backups stay, and what runs continues.
 
         :raises NotFound: if there is no such schedule.
         """
         self._database.schedules.delete(schedule_id)
 
     def pause_schedule(self, schedule_id: str) -> Schedule:
-        """Let a schedule begin no backup by itself; one that runs continues.
+        """Let a schedule begin nothing by itself; what runs continues.
 
         :raises NotFound: if there is no such schedule.
         :raises Conflict: if it is paused.
@@ -311,7 +315,7 @@ class RecordedRequests:
         return self._database.schedules.set_status(schedule_id, ScheduleStatus.PAUSED)
 
     def resume_schedule(self, schedule_id: str) -> Schedule:
-        """Let a paused schedule begin backups again, at its next planned time.
+        """Let a paused schedule run again, at its next planned time.
 
         :raises NotFound: if there is no such schedule.
         :raises Conflict: if it is not paused.
@@ -321,9 +325,10 @@ class RecordedRequests:
         return schedule
 
     def run_schedule(self, schedule_id: str) -> ScheduleRun:
-        """Record a backup of a schedule that begins now, also while it is paused.
+        """Record a run of a schedule that begins now, also while it is paused.
 
         :raises NotFound: if there is no such schedule.
+        :raises Conflict: if there is nothing to start, or if such work is not finished.
         """
         run = self._database.scheduling.run_now(schedule_id)
         self._wake_conductor()

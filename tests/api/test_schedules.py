@@ -54,7 +54,9 @@ def test_defaults(api: Api) -> None:
         ({"scope": {"type": "x"}}, "'x'"),
         ({"jitter": "5"}, "body['jitter']: '5' is not of type 'integer'"),
         ({"overlap": "never"}, "body['overlap']: 'never' is not one of ['queue', 'skip']"),
-        ({"retention": 5}, "'retention' was unexpected"),
+        ({"retention": 5}, "body['retention']: 5 is not of type 'object', 'null'"),
+        ({"retention": {"hourly": 1}}, "'hourly' was unexpected"),
+        ({"color": 5}, "'color' was unexpected"),
         ({"name": ""}, "body['name']"),
     ],
 )

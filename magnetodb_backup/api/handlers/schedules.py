@@ -9,7 +9,7 @@ from magnetodb_backup.api.handlers.collection import accept
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.paging import page
 from magnetodb_backup.api.schemas.document import read_body
-from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.domain.backup.views import backup_view, job_view
 from magnetodb_backup.domain.schedule.records import ScheduleRequest
 from magnetodb_backup.domain.schedule.views import schedule_view
 
@@ -90,11 +90,15 @@ class Schedule:
     def on_post_run(
         self, request: falcon.Request, response: falcon.Response, schedule_id: str
     ) -> None:
-        """Request a backup now; 202 with the backup."""
+        """Request a run now; 202 with the backup, or with the first job of another action."""
         self._tools.allow(request, "schedules:run")
         run = self._tools.requests.run_schedule(schedule_id)
-        response.location = f"{request.root_path}/v1/backups/{run.backup_id}"
-        accept(response, backup_view(self._tools.database.backups.get(run.backup_id)))
+        if run.backup_id:
+            response.location = f"{request.root_path}/v1/backups/{run.backup_id}"
+            accept(response, backup_view(self._tools.database.backups.get(run.backup_id)))
+        else:
+            response.location = f"{request.root_path}{_ALL}/{schedule_id}"
+            accept(response, job_view(self._tools.database.jobs.get(run.jobs[0])))
 
 
 def _show(tools: Tools, response: falcon.Response, schedule_id: str) -> None:

@@ -7,7 +7,7 @@ _ADMIN = "role:admin"
 _ONE = "/v1/schedules/{id}"
 RULES = [
     policy.DocumentedRuleDefault(
-        "schedules:create", _ADMIN, "Create a schedule of backups.",
+        "schedules:create", _ADMIN, "Create a schedule.",
         [{"path": "/v1/schedules", "method": "POST"}],
     ),
     policy.DocumentedRuleDefault(
@@ -31,7 +31,7 @@ RULES = [
         [{"path": f"{_ONE}/resume", "method": "POST"}],
     ),
     policy.DocumentedRuleDefault(
-        "schedules:run", _ADMIN, "Create a backup of a schedule now.",
+        "schedules:run", _ADMIN, "Begin a run of a schedule now.",
         [{"path": f"{_ONE}/run", "method": "POST"}],
     ),
 ]  # fmt: skip
