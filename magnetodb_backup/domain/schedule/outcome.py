@@ -15,7 +15,8 @@ def problem_of(job: Job) -> str:
         return f"{_name(job)} is {job.status.value}: {job.error}"
     result = job.result or {}
     if job.kind == JobKind.VERIFICATION and (count := result.get("problem_count", 0)):
-        return f"{_name(job)} found {count} problems, see backup show {job.backup_id}"
+        found = "1 problem" if count == 1 else f"{count} problems"
+        return f"{_name(job)} found {found}, see backup show {job.backup_id}"
     return ""
 
 
@@ -24,7 +25,8 @@ def remark_of(job: Job) -> str:
     left = (job.result or {}).get("left", ())
     if job.kind != JobKind.RETENTION or not left:
         return ""
-    return f"{len(left)} deletions were refused and are repeated by the next run"
+    refused = "1 deletion was" if len(left) == 1 else f"{len(left)} deletions were"
+    return f"{refused} refused; the next run repeats what is refused"
 
 
 def status_of(ends: Iterable[tuple[JobStatus, str]]) -> RunStatus:
