@@ -18,7 +18,8 @@ RULES = [
         "schedules:get", _ADMIN, "Show a schedule and its runs.", [{"path": _ONE, "method": "GET"}]
     ),
     policy.DocumentedRuleDefault(
-        "schedules:update", _ADMIN, f"Change a schedule. {_ALSO}", [{"path": _ONE, "method": "PATCH"}]
+        "schedules:update", _ADMIN, f"Change a schedule. {_ALSO}",
+        [{"path": _ONE, "method": "PATCH"}],
     ),
     policy.DocumentedRuleDefault(
         "schedules:delete", _ADMIN, "Delete a schedule.", [{"path": _ONE, "method": "DELETE"}]
