@@ -13,12 +13,14 @@ from magnetodb_backup.errors import InvalidValue
 _FIELDS = ("type", "allow_partial", "on_corrupt", "figures", "data_centers")
 
 
-def add_backup_options(parser: ArgumentParser, *, change: bool = False) -> None:
+def add_backup_options(
+    parser: ArgumentParser, *, change: bool = False, scope_required: bool = True
+) -> None:
     """Add the options; with ``change`` none is required, none has a default, and flags can be off.
 
     Options without a value are None then.
     """
-    _add_scope(parser, required=not change)
+    _add_scope(parser, required=scope_required and not change)
     parser.add_argument(
         "--dc",
         action="append",

@@ -18,7 +18,7 @@ from magnetodb_backup.cli.verification import problems_of
 from magnetodb_backup.domain.backup.proofs import Rung
 from magnetodb_backup.domain.backup.views import job_view
 
-_RUNGS = {
+RUNGS = {
     Rung.EXISTS: "prove that the store has all bytes; the default",
     Rung.READ_DATA: "read every byte and compare its digest, on all nodes side by side",
     Rung.PARSE: "fetch all SSTables to their nodes, where Cassandra's own verifier opens each one "
@@ -27,7 +27,8 @@ _RUNGS = {
 }
 
 
-def _percentage(text: str) -> float:
+def percentage(text: str) -> float:
+    """Return a percentage with or without its sign."""
     try:
         return float(text.strip().removesuffix("%"))
     except ValueError:
@@ -45,13 +46,13 @@ class Verify(OnBackup):
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser = super().get_parser(prog_name)
-        for rung, text in _RUNGS.items():
+        for rung, text in RUNGS.items():
             parser.add_argument(
                 f"--{rung.value}", dest="rungs", action="append_const", const=rung.value, help=text
             )
         parser.add_argument(
             "--sample",
-            type=_percentage,
+            type=percentage,
             metavar="N%",
             help="with --read-data: read only N percent of the packs. Successive samples of "
             "backups with the same scope cover all packs",

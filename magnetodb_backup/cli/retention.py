@@ -16,6 +16,7 @@ from typing_extensions import override
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL, ServiceCommand
 from magnetodb_backup.cli.backup import add_backup
 from magnetodb_backup.cli.messages import complain
+from magnetodb_backup.cli.policy_words import words_of
 from magnetodb_backup.cli.show import RecordCommand
 from magnetodb_backup.cli.summary import backup_fields
 from magnetodb_backup.cli.units import count
@@ -24,7 +25,7 @@ from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.views import backup_view
 from magnetodb_backup.domain.jobs import Job, JobStatus
 from magnetodb_backup.domain.retention.policy import ClusterPolicy, Policy
-from magnetodb_backup.domain.retention.views import decision_view, policy_view
+from magnetodb_backup.domain.retention.views import decision_view, policy_view, schedule_policy_view
 from magnetodb_backup.errors import NotFound
 from magnetodb_backup.requests.retention import choose_known, choose_with_policy
 
@@ -39,7 +40,7 @@ _OPTIONS = {
     "failed-days": ("DAYS", "delete failed and cancelled backups after DAYS days"),
 }
 _MEMBERS = {"window": "window_days"}
-_COLUMNS = ("backup_id", "name", "scope", "finished_at", "state", "kept", "reasons")
+_COLUMNS = ("backup_id", "name", "scope", "schedule", "finished_at", "state", "kept", "reasons")
 
 
 class _Kept(FormattableColumn[bool]):
@@ -56,6 +57,14 @@ class _Reasons(FormattableColumn[list[str]]):
     @override
     def human_readable(self) -> str:
         return "\n".join(self._value)
+
+
+class _SchedulePolicies(FormattableColumn[list[dict[str, Any]]]):
+    """The policies of schedules: lines of text in tables, a list in structured forms."""
+
+    @override
+    def human_readable(self) -> str:
+        return "\n".join(f"{own['schedule']}: {words_of(own)}" for own in self._value)
 
 
 def add_policy(parser: ArgumentParser) -> None:
@@ -100,12 +109,19 @@ class _PolicyCommand(ServiceCommand, ShowOne):
 
 
 class Show(_PolicyCommand):
-    """Show the retention policy of a cluster."""
+    """Show the retention policy of a cluster, and those that its schedules have for themselves."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        policies = {r.cluster: r for r in self.services.database().retention.list()}
-        return self._columns(policies[choose_with_policy(parsed_args.cluster, list(policies))])
+        store = self.services.database().retention
+        cluster = choose_with_policy(parsed_args.cluster, store.covered())
+        own = [schedule_policy_view(policy) for policy in store.schedules(cluster)]
+        try:
+            view = policy_view(store.get(cluster))
+        except NotFound:
+            view = {"cluster": cluster}
+        view["schedules"] = _SchedulePolicies(own)
+        return tuple(view), tuple(view.values())
 
 
 class Set(_PolicyCommand):
@@ -141,10 +157,12 @@ class Clear(_PolicyCommand):
 
 
 class Apply(ServiceCommand, Lister):
-    """Delete the backups that no rule of the retention policy keeps.
+    """Delete the backups that no rule of a retention policy keeps.
 
-    Lists each backup with the reasons that keep it, or with the reason for which it expires. The
-    exit code is 3 if the deletion of an expired backup was refused, which --wait shows.
+    The backups of a schedule with a policy of its own are judged by that, all others by that of the
+    cluster. Lists each backup with the reasons that keep it, or with the reason for which it
+    expires. The exit code is 3 if the deletion of an expired backup was refused, which --wait
+    shows.
     """
 
     _code = DONE
@@ -168,12 +186,12 @@ class Apply(ServiceCommand, Lister):
         requests = self.services.requests()
         plan = requests.plan_retention(parsed_args.cluster)
         if not parsed_args.dry_run:
-            job = requests.apply_retention(plan.policy.cluster)
+            job = requests.apply_retention(plan.cluster)
             if parsed_args.wait:
                 self._report(Waiter(self.services, parsed_args.timeout).job(job.id))
             else:
                 sys.stderr.write(f"job {job.id} records the deletions\n")
-        views = [decision_view(decision) for decision in plan.decisions]
+        views = [decision_view(d, plan.schedule_of(d)) for d in plan.decisions]
         shown = [{**v, "kept": _Kept(v["kept"]), "reasons": _Reasons(v["reasons"])} for v in views]
         return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in shown]
 

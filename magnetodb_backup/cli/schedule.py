@@ -4,19 +4,26 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import ServiceCommand
 from magnetodb_backup.cli.backup_options import add_backup_options, backup_options
+from magnetodb_backup.cli.policy_words import words_of
+from magnetodb_backup.cli.schedule_options import (
+    action_options,
+    add_action,
+    add_timing,
+    timing_options,
+)
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import follow_up, scope_text
 from magnetodb_backup.cli.units import count, moment
+from magnetodb_backup.domain.backup.proofs import Rung
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.records import (
-    Missed,
-    Overlap,
     RunStatus,
     Schedule,
     ScheduleRequest,
@@ -27,69 +34,11 @@ from magnetodb_backup.domain.schedule.records import (
 from magnetodb_backup.domain.schedule.views import run_view, schedule_view
 from magnetodb_backup.errors import InvalidValue
 
-_TIMING = ("cron", "zone", "jitter", "begin_within", "overlap", "missed")
 _SHOWN_RUNS = 10
 
 
 def _add_schedule(parser: ArgumentParser) -> None:
     parser.add_argument("schedule", help="ID, name, or the ID's first 8 or more digits")
-
-
-def _add_timing(parser: ArgumentParser, *, change: bool = False) -> None:
-    parser.add_argument(
-        "--cron",
-        required=not change,
-        metavar="EXPRESSION",
-        help="planned times: minute, hour, day of month, month and day of week, as in a crontab; "
-        "30 2 * * * is half past two on every day",
-    )
-    parser.add_argument(
-        "--zone", help="time zone of the expression, for example Europe/Berlin; UTC by default"
-    )
-    parser.add_argument(
-        "--jitter",
-        type=int,
-        metavar="SECONDS",
-        help="begin each run up to so many seconds after its planned time, so that many clusters "
-        "do not begin at once; 0 by default",
-    )
-    parser.add_argument(
-        "--begin-within",
-        type=int,
-        metavar="SECONDS",
-        help="time after which a run that has not begun is late; 3600 by default",
-    )
-    limit = parser.add_mutually_exclusive_group()
-    limit.add_argument(
-        "--finish-within",
-        type=int,
-        metavar="SECONDS",
-        help="time after its begin after which a backup that is not complete is cancelled; by "
-        "default there is no limit",
-    )
-    if change:
-        limit.add_argument(
-            "--no-finish-within", action="store_true", help="cancel no backup because of its time"
-        )
-    parser.add_argument(
-        "--overlap",
-        choices=[rule.value for rule in Overlap],
-        help="let a run wait for the end of another backup of the cluster, or leave it out; queue "
-        "by default",
-    )
-    parser.add_argument(
-        "--missed",
-        choices=[rule.value for rule in Missed],
-        help="begin a late run as soon as possible, once for all planned times that have passed, "
-        "or leave it out; run by default",
-    )
-
-
-def _timing(parsed_args: Namespace) -> dict[str, Any]:
-    """Return the fields of the timing that have a value."""
-    names = (*_TIMING, "finish_within")
-    values = {name: getattr(parsed_args, name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 class _ScheduleCommand(RecordCommand):
@@ -123,17 +72,18 @@ class _OnSchedule(_ScheduleCommand):
 
 
 class Create(_ScheduleCommand):
-    """Create a schedule of backups."""
+    """Create a schedule of backups, of verifications, of collections or of expiries."""
 
     @override
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("name", help="unique name; the names of the backups begin with it")
+        parser.add_argument("name", help="unique name; the names of its backups begin with it")
         parser.add_argument(
-            "--cluster", help="cluster to back up; required if the service has several"
+            "--cluster", help="cluster of the schedule; required if the service has several"
         )
-        _add_timing(parser)
-        add_backup_options(parser)
+        add_timing(parser)
+        add_action(parser)
+        add_backup_options(parser, scope_required=False)
         parser.add_argument("--paused", action="store_true", help="create the schedule paused")
         return parser
 
@@ -143,7 +93,8 @@ class Create(_ScheduleCommand):
             "name": parsed_args.name,
             "cluster": parsed_args.cluster,
             "paused": parsed_args.paused,
-            **_timing(parsed_args),
+            **timing_options(parsed_args),
+            **action_options(parsed_args),
             **backup_options(parsed_args),
         }
         request = ScheduleRequest.from_json(body)
@@ -156,8 +107,8 @@ class List(ListCommand):
 
     noun = "schedule"
     columns = (
-        "id", "name", "cluster", "status", "cron", "zone", "next_run_at", "last_run_at",
-        "last_run_status",
+        "id", "name", "action", "cluster", "status", "cron", "zone", "next_run_at", "last_run_at",
+        "last_run_status", "last_run_end",
     )  # fmt: skip
 
     @override
@@ -168,7 +119,11 @@ class List(ListCommand):
 
 def _listed(view: dict[str, Any]) -> dict[str, Any]:
     last = view["last_run"] or {}
-    view |= {"last_run_at": last.get("due_at"), "last_run_status": last.get("status")}
+    view |= {
+        "last_run_at": last.get("due_at"),
+        "last_run_status": last.get("status"),
+        "last_run_end": last.get("finished_at"),
+    }
     return {name: "" if value is None else value for name, value in view.items()}
 
 
@@ -201,13 +156,18 @@ class Set(_OnSchedule):
     def get_parser(self, prog_name: str) -> ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument("--name", help="new name; earlier backups keep theirs")
-        _add_timing(parser, change=True)
+        add_timing(parser, change=True)
+        add_action(parser, change=True)
         add_backup_options(parser, change=True)
         return parser
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
-        changes = {**_timing(parsed_args), **backup_options(parsed_args)}
+        changes = {
+            **timing_options(parsed_args),
+            **action_options(parsed_args),
+            **backup_options(parsed_args),
+        }
         if parsed_args.name is not None:
             changes["name"] = parsed_args.name
         if parsed_args.no_finish_within:
@@ -220,7 +180,7 @@ class Set(_OnSchedule):
 
 
 class Pause(_OnSchedule):
-    """Pause a schedule. A backup that runs continues."""
+    """Pause a schedule. What runs continues."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
@@ -240,12 +200,13 @@ class Resume(_OnSchedule):
 
 
 class Run(_OnSchedule):
-    """Create a backup of a schedule now, also of a paused one. Planned runs are not changed."""
+    """Begin a run of a schedule now, also of a paused one. Planned runs are not changed."""
 
     @override
     def take_action(self, parsed_args: Namespace) -> Any:
         run = self.services.requests().run_schedule(self.find(parsed_args).id)
-        self._below = follow_up(self.services.command, "backup", run.backup_id)
+        if run.backup_id:
+            self._below = follow_up(self.services.command, "backup", run.backup_id)
         view = run_view(run)
         return self.shown(parsed_args, view, brief=lambda: view)
 
@@ -276,8 +237,28 @@ def _cell(name: str, value: Any) -> Any:
 
 
 def _view_line(run: Mapping[str, Any]) -> str:
-    rest = [f"backup {run['backup_id']}" if run["backup_id"] else "", run["reason"]]
+    rest = [_started(run["backup_id"], run["jobs"]), run["reason"]]
     return ": ".join(text for text in (run["due_at"], run["status"], *rest) if text)
+
+
+def _started(backup_id: str, jobs: Sequence[str]) -> str:
+    """Return what a run has started: a backup, or jobs of another action."""
+    if backup_id or not jobs:
+        return f"backup {backup_id}" if backup_id else ""
+    return f"job {jobs[0]}" if len(jobs) == 1 else count(len(jobs), "job")
+
+
+def _verifies(schedule: Schedule) -> str:
+    """Return what is verified, as a text."""
+    verify = schedule.verify
+    if verify is None:
+        return Rung.EXISTS.value if schedule.action is Action.VERIFY else ""
+    parts = [", ".join(rung.value for rung in verify.wanted)]
+    if verify.sample is not None:
+        parts.append(f"{verify.sample:g} % of the packs")
+    if verify.each_in is not None:
+        parts.append(f"each in {count(verify.each_in, 'day')}")
+    return "; ".join(parts)
 
 
 def _fields(state: ScheduleState) -> dict[str, Any]:
@@ -289,14 +270,17 @@ def _fields(state: ScheduleState) -> dict[str, Any]:
         "name": schedule.name,
         "cluster": schedule.cluster,
         "status": schedule.status.value,
+        "action": schedule.action.value,
         "runs at": f"{timing.cron} in {timing.zone}",
         "jitter": f"up to {count(timing.jitter, 'second')}" if timing.jitter else "",
         "begins within": count(timing.begin_within, "second"),
         "finishes within": "" if finish is None else count(finish, "second"),
         "overlap": timing.overlap.value,
         "missed": timing.missed.value,
-        "scope": scope_text(schedule.backup.scope),
+        "scope": scope_text(schedule.backup.scope) if schedule.backup.scope else "",
         "data centres": ", ".join(schedule.backup.data_centers),
+        "verifies": _verifies(schedule),
+        "retention": words_of(schedule.retention) if schedule.retention else "",
         "next run": _next(state),
         "due": _due(state),
         "last runs": "\n".join(_run_line(run) for run in state.runs),
@@ -319,18 +303,19 @@ def _due(state: ScheduleState) -> str:
         return ""
     cause = "a conductor begins it with its next look"
     if state.waiting_for:
-        cause = f"waits for the end of backup {state.waiting_for}"
+        what = "backup" if state.schedule.action is Action.BACKUP else "job"
+        cause = f"waits for the end of {what} {state.waiting_for}"
     return f"since {moment(state.due_since)}: {cause}"
 
 
 def _run_line(run: ScheduleRun) -> str:
-    end = f" at {moment(run.finished_at)}" if run.finished_at and run.backup_id else ""
+    end = f" at {moment(run.finished_at)}" if run.finished_at and run.begun else ""
     if run.status is RunStatus.RUNNING:
         end = " now"
     kind = "requested" if run.manual else "planned"
     parts = [
         f"{moment(run.planned_at)} ({kind}): {run.status.value}{end}",
-        f"backup {run.backup_id}" if run.backup_id else "",
+        _started(run.backup_id, run.jobs),
         run.reason,
     ]
     return ", ".join(text for text in parts if text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Begins the backups of schedules at their times; any number of conductors may do so."""
+"""Begins the runs of schedules at their times; any number of conductors may do so."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ScheduleLoop:
     """Looks at the schedules, at the latest when the next run is due.
 
     ``interval``: maximum time in seconds between two looks. ``begun`` is called when a look has
-    recorded a backup, or asked for the end of one. The database decides what is due, by its own
-    clock, and which conductor begins it.
+    recorded a backup or a job, or asked for the end of one. The database decides what is due, by
+    its own clock, and which conductor begins it.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ScheduleLoop:
             except Permanent as error:
                 self._report_invalid(schedule, error)
                 continue
-            changed = changed or bool(run and run.backup_id)
+            changed = changed or bool(run and run.begun)
             following += [due] if due else []
         if changed:
             self._begun()
@@ -85,11 +85,13 @@ class ScheduleLoop:
     def _decided(self, schedule: Schedule, survey: Survey) -> ScheduleRun | None:
         """Decide a schedule's time if one is due; mostly none is, and then nothing is locked."""
         set_back = schedule.planned_until > survey.now
-        if not set_back and decide(schedule, survey.now, survey.busy[schedule.cluster]) is None:
+        if not set_back and decide(schedule, survey.now, survey.busy[schedule.id]) is None:
             return None
         run = self._database.scheduling.advance(schedule.id)
         if run is not None:
-            what = f"backup {run.backup_id}" if run.backup_id else "no backup"
+            what = f"backup {run.backup_id}" if run.backup_id else f"no {schedule.action.value}"
+            if run.jobs:
+                what = f"{schedule.action.value}: {len(run.jobs)} jobs from {run.jobs[0]}"
             reason = f": {run.reason}" if run.reason else ""
             LOG.info("schedule %s (%s), %s: %s, %s%s", schedule.id, schedule.name,
                      _text(run.planned_at), run.status.value, what, reason)  # fmt: skip
@@ -97,9 +99,9 @@ class ScheduleLoop:
 
     def _cancelled(self) -> tuple[str, ...]:
         late = self._database.scheduling.cancel_late()
-        for backup_id in late:
-            LOG.warning("backup %s is cancelled: it was not complete in the time of its schedule",
-                        backup_id)  # fmt: skip
+        for id_ in late:
+            LOG.warning("backup or job %s is cancelled: it was not complete in the time of its "
+                        "schedule", id_)  # fmt: skip
         return late
 
     def _report_invalid(self, schedule: Schedule, error: BackupError) -> None:

@@ -22,7 +22,8 @@ from magnetodb_backup.database.findings import forget_objects
 from magnetodb_backup.database.models import BackupRow, NodeBackupRow
 from magnetodb_backup.database.proofs import forget_proofs
 from magnetodb_backup.database.records import NodeParts, Page
-from magnetodb_backup.database.retention_guard import lock_policy, refuse_loss
+from magnetodb_backup.database.retention_guard import lock_policies, refuse_loss
+from magnetodb_backup.database.schedule_actions import verify_made
 from magnetodb_backup.database.schedule_runs import record_outcome
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.collection import KnownManifest, NodeManifests
@@ -207,7 +208,9 @@ class BackupStore:
             BACKUPS.set(row, values)
             if status in _ENDS:  # a deletion is no other end of the backup
                 row.finished_at, row.waiting_for = row.finished_at or row.updated_at, ""
-                record_outcome(session, backup_id, status, error, row.updated_at)
+                run = record_outcome(session, backup_id, status, error, row.updated_at)
+                if run is not None and status is BackupStatus.CREATED:
+                    verify_made(session, run, row)
             if status is BackupStatus.DELETED:
                 forget_proofs(session, backup_id)
                 forget_objects(session, backup_id)
@@ -242,22 +245,22 @@ class BackupStore:
         cluster = self.get(backup_id).cluster
 
         def work(session: Session) -> Job:
-            # Deletions of a cluster that has a policy are recorded one after the other.
-            policy = lock_policy(session, cluster)
+            # Where a policy exists, of the cluster or a schedule, one deletion follows the other.
+            policies = lock_policies(session, cluster)
             return record_deletion(
                 session,
                 backup_id,
-                lambda backup: refuse_loss(session, backup, policy, allow_loss=allow_loss),
+                lambda backup: refuse_loss(session, backup, policies, allow_loss=allow_loss),
             )
 
         return self._transactions.write(work)
 
     def expire(self, cluster: str, backup_ids: Sequence[str]) -> dict[str, str]:
-        """Record the deletion of those of the cluster's backups that its policy lets expire now.
+        """Record the deletion of those of the cluster's backups that expire now.
 
         Returns by ID why others are not deleted. Those that are deleted already are left out.
 
-        :raises NotFound: if the cluster has no policy.
+        :raises NotFound: if neither the cluster nor a schedule of it has a policy.
         """
         return self._transactions.write(
             lambda session: expire_backups(session, cluster, backup_ids)

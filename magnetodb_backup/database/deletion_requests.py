@@ -17,7 +17,7 @@ from magnetodb_backup.database.backup_rows import (
 )
 from magnetodb_backup.database.models import BackupRow, JobRow, RestoreRow
 from magnetodb_backup.database.records import now
-from magnetodb_backup.database.retention_guard import decisions_now, lock_policy
+from magnetodb_backup.database.retention_guard import decisions_now, lock_policies
 from magnetodb_backup.domain.backup.status import BackupStatus, check_transition
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject
 from magnetodb_backup.domain.restore.records import RestoreStatus
@@ -73,17 +73,17 @@ def record_deletion(
 
 
 def expire_backups(session: Session, cluster: str, backup_ids: Sequence[str]) -> dict[str, str]:
-    """Record the deletion of those of the backups that the policy of the cluster lets expire now.
+    """Record the deletion of those of the backups of the cluster that expire now.
 
     Returns by ID why others are not deleted.
 
-    :raises NotFound: if the cluster has no policy.
+    :raises NotFound: if neither the cluster nor a schedule of it has a policy.
     """
     wanted = select(BackupRow.id).where(BackupRow.id.in_(backup_ids)).order_by(BackupRow.id)
-    policy = lock_policy(session, cluster)
+    policies = lock_policies(session, cluster)
     # All locks come before the first read without one, which fixes what MariaDB shows.
     present = list(session.scalars(wanted.with_for_update()))
-    decisions = decisions_now(session, cluster, policy)
+    decisions = decisions_now(session, cluster, policies)
     refused = {id_: f"there is no backup {id_!r}" for id_ in backup_ids}
     for backup_id in present:
         del refused[backup_id]

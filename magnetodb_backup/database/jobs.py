@@ -14,6 +14,7 @@ from magnetodb_backup.database import ownership
 from magnetodb_backup.database.backup_rows import BACKUPS, UNFINISHED, unfinished_about
 from magnetodb_backup.database.models import BackupRow, JobRow, JobStepRow, RestoreRow
 from magnetodb_backup.database.records import now
+from magnetodb_backup.database.schedule_runs import record_job_outcome
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.jobs import Fence, Job, JobStatus, Resource, Subject, SubjectKind
 from magnetodb_backup.errors import Conflict, NotFound
@@ -174,6 +175,7 @@ class JobStore:
             row.result = dict(result) if result is not None else None
             row.error, row.error_code = error, error_code
             ownership.forget(session, Resource.job(job_id))
+            record_job_outcome(session, row.record(), row.updated_at)
             session.flush()
             return row.record()
 

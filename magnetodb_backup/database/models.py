@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Double, Index, Integer, String, Text, false
+from sqlalchemy import BigInteger, Boolean, Double, Index, Integer, String, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from magnetodb_backup.database.column_types import LONG_TEXT, Document, UtcTime
@@ -282,7 +282,10 @@ class NodeRestoreRow(NodeRecordRow):
 
 
 class ScheduleRow(ListedRow):
-    """One schedule. ``planned_until``: planned times up to this one are decided."""
+    """One schedule. ``planned_until``: planned times up to this one are decided.
+
+    ``turn`` is the number of the sample that its verifications read.
+    """
 
     __tablename__ = "schedules"
     __table_args__ = (
@@ -301,6 +304,10 @@ class ScheduleRow(ListedRow):
     missed: Mapped[str] = mapped_column(String(8))
     backup: Mapped[Any] = mapped_column(Document)
     planned_until: Mapped[datetime] = mapped_column(UtcTime)
+    action: Mapped[str] = mapped_column(String(16), default="backup", server_default="backup")
+    verify: Mapped[Any] = mapped_column(Document, nullable=True)
+    retention: Mapped[Any] = mapped_column(Document, nullable=True)
+    turn: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
 
 
 class ScheduleRunRow(Base):
@@ -339,6 +346,25 @@ class SettingCopyRow(Base):
     cluster: Mapped[str] = mapped_column(String(255))
     generation: Mapped[int] = mapped_column(BigInteger)
     pending: Mapped[bool] = mapped_column(Boolean)
+
+
+class ScheduleJobRow(Base):
+    """A job that a run of a schedule has started, other than the job of a backup.
+
+    ``status`` is that of the job; ``problem`` says what a finished one found or could not do.
+    """
+
+    __tablename__ = "schedule_jobs"
+    __table_args__ = (
+        Index("ix_schedule_jobs_run", "schedule_id", "planned_at"),
+        Base.__table_args__,
+    )
+
+    job_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    schedule_id: Mapped[str] = mapped_column(String(36))
+    planned_at: Mapped[datetime] = mapped_column(UtcTime)
+    status: Mapped[str] = mapped_column(String(16))
+    problem: Mapped[str] = mapped_column(LONG_TEXT, default="")
 
 
 class NodeRow(Base):

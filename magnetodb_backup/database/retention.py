@@ -10,18 +10,20 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import BackupRow, RetentionPolicyRow
+from magnetodb_backup.database.models import BackupRow, RetentionPolicyRow, ScheduleRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.retention_guard import (
     candidates,
     database_now,
-    lock_policy,
+    lock_policies,
+    policies_of,
     policy_of,
 )
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.database.setting_changes import record_change
 from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
-from magnetodb_backup.domain.retention.decide import Decision, decide
+from magnetodb_backup.domain.retention.decide import Decision
+from magnetodb_backup.domain.retention.policies import Policies, SchedulePolicy
 from magnetodb_backup.domain.retention.policy import ClusterPolicy, Policy
 from magnetodb_backup.domain.settings.records import SettingKind
 from magnetodb_backup.errors import NotFound
@@ -29,11 +31,20 @@ from magnetodb_backup.errors import NotFound
 
 @dataclass(frozen=True)
 class Plan:
-    """What a policy decides on the cluster's backups at a moment of the database's clock."""
+    """What the policies decide on a cluster's backups at a moment of the database's clock.
 
-    policy: ClusterPolicy
+    ``policy`` is None if only schedules have one.
+    """
+
+    cluster: str
+    policy: ClusterPolicy | None
+    schedules: tuple[SchedulePolicy, ...]
     now: datetime
     decisions: tuple[Decision, ...]
+
+    def schedule_of(self, decision: Decision) -> str:
+        """Return the name of the schedule by whose own policy a backup is judged, or nothing."""
+        return Policies(None, self.schedules).name_of(decision.candidate.schedule_id)
 
 
 class RetentionStore:
@@ -92,15 +103,33 @@ class RetentionStore:
         return self._transactions.write(work)
 
     def plan(self, cluster: str) -> Plan:
-        """Return what the policy of a cluster decides now.
+        """Return what the policies of a cluster and its schedules decide now.
 
-        :raises NotFound: if it has none.
+        :raises NotFound: if there is none.
         """
 
         def work(session: Session) -> Plan:
-            record, moment = _get(session, cluster), database_now(session)
-            found = candidates(session, cluster)
-            return Plan(record, moment, decide(record.policy, found, moment))
+            policies = policies_of(session, cluster)
+            if not policies.schedules:
+                _get(session, cluster)
+            record = None if policies.cluster is None else _get(session, cluster)
+            moment = database_now(session)
+            decisions = policies.decide(candidates(session, cluster, policies), moment)
+            return Plan(cluster, record, policies.schedules, moment, decisions)
+
+        return self._transactions.run(work)
+
+    def schedules(self, cluster: str) -> tuple[SchedulePolicy, ...]:
+        """Return the policies that schedules of a cluster have for their own backups."""
+        return self._transactions.run(lambda session: policies_of(session, cluster).schedules)
+
+    def covered(self) -> tuple[str, ...]:
+        """Return the names of the clusters that have a policy, or a schedule with one."""
+
+        def work(session: Session) -> tuple[str, ...]:
+            own = select(ScheduleRow.cluster).where(ScheduleRow.retention.is_not(None))
+            queries = (select(RetentionPolicyRow.cluster), own)
+            return tuple(sorted({name for query in queries for name in session.scalars(query)}))
 
         return self._transactions.run(work)
 
@@ -112,7 +141,7 @@ class RetentionStore:
         """
 
         def work(session: Session) -> None:
-            lock_policy(session, cluster)  # no deletion is decided on at the same time
+            lock_policies(session, cluster)  # no deletion is decided on at the same time
             row = session.get(BackupRow, backup_id, with_for_update=True)
             if row is None:
                 raise NotFound(f"there is no backup {backup_id!r}; see backup list")

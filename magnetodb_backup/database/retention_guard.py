@@ -17,15 +17,17 @@ from magnetodb_backup.database.models import (
     FindingRow,
     ProofRow,
     RetentionPolicyRow,
+    ScheduleRow,
+    ScheduleRunRow,
 )
 from magnetodb_backup.domain.backup.findings import DamagedObject
 from magnetodb_backup.domain.backup.notes import needs_lost_packs
 from magnetodb_backup.domain.backup.proofs import Outcome
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.retention.candidates import Candidate, group_of, state_of
-from magnetodb_backup.domain.retention.decide import Decision, decide
-from magnetodb_backup.domain.retention.policy import Policy
-from magnetodb_backup.domain.retention.promise import promise_broken
+from magnetodb_backup.domain.retention.decide import Decision
+from magnetodb_backup.domain.retention.policies import Policies, SchedulePolicy
+from magnetodb_backup.domain.retention.policy import Policy, policy_from_json
 from magnetodb_backup.errors import Conflict, NotFound
 
 _SHOWN = 5  # losses in a message
@@ -33,15 +35,30 @@ _SHOWN = 5  # losses in a message
 _NEEDED = (DamagedObject.MANIFEST.value, DamagedObject.SCHEMA.value)
 
 
-def lock_policy(session: Session, cluster: str) -> Policy | None:
-    """Return the cluster's policy, locked until the transaction ends; None if it has none.
+def lock_policies(session: Session, cluster: str) -> Policies:
+    """Return the policies of a cluster and its schedules, locked until the transaction ends.
 
     Each transaction that decides by the cluster's backups calls this before it reads anything, so
     that it decides on what the transaction before has left.
     """
-    query = select(RetentionPolicyRow).where(RetentionPolicyRow.cluster == cluster)
-    row = session.scalars(query.with_for_update()).first()
-    return policy_of(row) if row is not None else None
+    return policies_of(session, cluster, lock=True)
+
+
+def policies_of(session: Session, cluster: str, *, lock: bool = False) -> Policies:
+    """Return the policies of a cluster and of its schedules, which may be none."""
+    whole = select(RetentionPolicyRow).where(RetentionPolicyRow.cluster == cluster)
+    own = select(ScheduleRow).where(
+        ScheduleRow.cluster == cluster, ScheduleRow.retention.is_not(None)
+    )
+    own = own.order_by(ScheduleRow.id)
+    if lock:
+        whole, own = whole.with_for_update(), own.with_for_update()
+    row = session.scalars(whole).first()
+    schedules = [
+        SchedulePolicy(found.id, found.name, policy_from_json(found.retention))
+        for found in session.scalars(own)
+    ]
+    return Policies(None if row is None else policy_of(row), tuple(schedules))
 
 
 def policy_of(row: RetentionPolicyRow) -> Policy:
@@ -56,7 +73,7 @@ def database_now(session: Session) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def candidates(session: Session, cluster: str) -> tuple[Candidate, ...]:
+def candidates(session: Session, cluster: str, policies: Policies) -> tuple[Candidate, ...]:
     """Return the cluster's backups that retention decides on."""
     columns = (
         BackupRow.id, BackupRow.name, BackupRow.status, BackupRow.scope, BackupRow.data_centers,
@@ -66,6 +83,7 @@ def candidates(session: Session, cluster: str) -> tuple[Candidate, ...]:
         BackupRow.cluster == cluster, BackupRow.status != BackupStatus.DELETED.value
     )
     damaged = _damaged(session, cluster)
+    made_by = _made_by(session, policies)
     found = []
     for row in session.execute(query):
         broken = row.id in damaged or needs_lost_packs(row.notes or ())
@@ -73,8 +91,20 @@ def candidates(session: Session, cluster: str) -> tuple[Candidate, ...]:
         if state is not None:
             group = group_of(row.scope, row.data_centers or ())
             moment = row.finished_at or row.created_at
-            found.append(Candidate(row.id, group, state, moment, row.kept_reason, row.name))
+            schedule = made_by.get(row.id, "")
+            found.append(
+                Candidate(row.id, group, state, moment, row.kept_reason, row.name, schedule)
+            )
     return tuple(found)
+
+
+def _made_by(session: Session, policies: Policies) -> dict[str, str]:
+    """Return the IDs of the schedules that have a policy, by the backups that they made."""
+    ids = [own.schedule_id for own in policies.schedules]
+    query = select(ScheduleRunRow.backup_id, ScheduleRunRow.schedule_id).where(
+        ScheduleRunRow.schedule_id.in_(ids), ScheduleRunRow.backup_id != ""
+    )
+    return {row.backup_id: row.schedule_id for row in session.execute(query)} if ids else {}
 
 
 def _damaged(session: Session, cluster: str) -> set[str]:
@@ -94,7 +124,7 @@ def _damaged(session: Session, cluster: str) -> set[str]:
 
 
 def refuse_loss(
-    session: Session, backup: BackupRow, policy: Policy | None, *, allow_loss: bool
+    session: Session, backup: BackupRow, policies: Policies, *, allow_loss: bool
 ) -> dict[str, Any]:
     """Check that a deletion breaks no promise; return the parameters of its job.
 
@@ -102,10 +132,10 @@ def refuse_loss(
 
     :raises Conflict: naming what is lost.
     """
-    if policy is None and not backup.kept_reason:
+    if not policies and not backup.kept_reason:
         return {}
-    now = database_now(session)
-    losses = promise_broken(policy, candidates(session, backup.cluster), {backup.id}, now)
+    now, found = database_now(session), candidates(session, backup.cluster, policies)
+    losses = policies.promise_broken(found, {backup.id}, now)
     if not losses:
         return {}
     if allow_loss:
@@ -118,12 +148,13 @@ def refuse_loss(
     )
 
 
-def decisions_now(session: Session, cluster: str, policy: Policy | None) -> dict[str, Decision]:
-    """Return what the policy of a cluster decides now, by the IDs of the backups.
+def decisions_now(session: Session, cluster: str, policies: Policies) -> dict[str, Decision]:
+    """Return what the policies of a cluster decide now, by the IDs of the backups.
 
-    :raises NotFound: if the cluster has none.
+    :raises NotFound: if there is none.
     """
-    if policy is None:
+    if not policies:
         raise NotFound(f"cluster {cluster!r} has no retention policy; see retention set")
-    decisions = decide(policy, candidates(session, cluster), database_now(session))
+    found = candidates(session, cluster, policies)
+    decisions = policies.decide(found, database_now(session))
     return {decision.candidate.id: decision for decision in decisions}

@@ -12,14 +12,24 @@ from typing import Any
 from sqlalchemy import Double, delete, literal, select
 from sqlalchemy.orm import Session
 
+from magnetodb_backup.database.backup_rows import UNFINISHED
 from magnetodb_backup.database.clock import DatabaseTime
-from magnetodb_backup.database.models import BackupRow, ScheduleRow, ScheduleRunRow
+from magnetodb_backup.database.models import (
+    BackupRow,
+    JobRow,
+    ScheduleJobRow,
+    ScheduleRow,
+    ScheduleRunRow,
+)
 from magnetodb_backup.database.records import Page, Rows
 from magnetodb_backup.database.schedule_runs import last_runs, newest_runs
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.database.setting_changes import record_change
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, SubjectKind
+from magnetodb_backup.domain.retention.policy import policy_from_json
+from magnetodb_backup.domain.schedule.actions import Action, Verifying
 from magnetodb_backup.domain.schedule.decision import state_of
 from magnetodb_backup.domain.schedule.records import (
     BACKUP_FIELDS,
@@ -48,16 +58,61 @@ def schedule_record(row: ScheduleRow) -> Schedule:
     stored["data_centers"] = tuple(stored.get("data_centers", ()))
     backup = BackupRequest(**stored, cluster=row.cluster)
     values = {name: getattr(row, name) for name in _COLUMNS}
-    return Schedule(**values, status=ScheduleStatus(row.status), timing=timing, backup=backup)
-
-
-def busy_backup(session: Session, cluster: str) -> str:
-    """Return the ID of the oldest backup of a cluster that is CREATING, empty if there is none."""
-    query = select(BackupRow.id).where(
-        BackupRow.cluster == cluster, BackupRow.status == BackupStatus.CREATING.value
+    return Schedule(
+        **values,
+        status=ScheduleStatus(row.status),
+        timing=timing,
+        backup=backup,
+        action=Action(row.action),
+        verify=None if row.verify is None else Verifying.from_json(row.verify),
+        retention=None if row.retention is None else policy_from_json(row.retention),
     )
-    found = session.scalars(query.order_by(BackupRow.created_at, BackupRow.id).limit(1))
-    return found.first() or ""
+
+
+def busy_with(session: Session, cluster: str, action: Action) -> str:
+    """Return the ID of what a run with this action waits for, empty if there is nothing.
+
+    It is the oldest backup of the cluster that is CREATING, for another action the oldest job of
+    the kind that it starts. A verification also waits for the job whose backup is CREATED already.
+    """
+    if action is Action.BACKUP:
+        creating = select(BackupRow.id).where(
+            BackupRow.cluster == cluster, BackupRow.status == BackupStatus.CREATING.value
+        )
+        oldest = creating.order_by(BackupRow.created_at, BackupRow.id).limit(1)
+        return session.scalars(oldest).first() or ""
+    unfinished = select(JobRow.id).where(JobRow.cluster == cluster, JobRow.status.in_(UNFINISHED))
+    jobs = [unfinished.where(JobRow.kind == action.job_kind)]
+    if action is Action.VERIFY:
+        created = select(BackupRow.id).where(
+            BackupRow.cluster == cluster, BackupRow.status == BackupStatus.CREATED.value
+        )
+        jobs.append(
+            unfinished.where(
+                JobRow.kind == JobKind.BACKUP,
+                JobRow.subject_kind == SubjectKind.BACKUP.value,
+                JobRow.subject_id.in_(created),
+            )
+        )
+    for query in jobs:
+        if found := session.scalars(query.order_by(JobRow.created_at, JobRow.id).limit(1)).first():
+            return found
+    return ""
+
+
+class Busy:
+    """What runs wait for, read once for each cluster and action."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._found: dict[tuple[str, Action], str] = {}
+
+    def of(self, schedule: Schedule) -> str:
+        """Return the ID of what a run of the schedule waits for, empty if there is nothing."""
+        key = (schedule.cluster, schedule.action)
+        if key not in self._found:
+            self._found[key] = busy_with(self._session, *key)
+        return self._found[key]
 
 
 def time_in(session: Session, clock: Callable[[], float] | None) -> datetime:
@@ -73,6 +128,9 @@ def columns_of(request: ScheduleRequest) -> Mapping[str, Any]:
         "name": request.name,
         **request.timing.as_json(),
         "backup": {name: stored[name] for name in BACKUP_FIELDS},
+        "action": request.action.value,
+        "verify": None if request.verify is None else request.verify.as_json(),
+        "retention": None if request.retention is None else asdict(request.retention),
     }
 
 
@@ -136,7 +194,7 @@ class ScheduleStore:
             return state_of(
                 schedule,
                 time_in(session, self._clock),
-                busy_backup(session, schedule.cluster),
+                Busy(session).of(schedule),
                 newest_runs(session, schedule_id, max(1, runs)),
             )
 
@@ -161,10 +219,10 @@ class ScheduleStore:
             rows = SCHEDULES.page(session, page, key="created_at", descending=True)
             schedules = [schedule_record(row) for row in rows]
             now = time_in(session, self._clock)
-            busy = {name: busy_backup(session, name) for name in {s.cluster for s in schedules}}
+            busy = Busy(session)
             last = last_runs(session, [s.id for s in schedules])
             return tuple(
-                state_of(s, now, busy[s.cluster], (last[s.id],) if s.id in last else ())
+                state_of(s, now, busy.of(s), (last[s.id],) if s.id in last else ())
                 for s in schedules
             )
 
@@ -225,7 +283,8 @@ class ScheduleStore:
             row = SCHEDULES.get(session, schedule_id, lock=True)
             record_change(session, SettingKind.SCHEDULE, row.id, row.cluster)
             session.delete(row)
-            session.execute(delete(ScheduleRunRow).where(ScheduleRunRow.schedule_id == schedule_id))
+            for made in (ScheduleRunRow, ScheduleJobRow):
+                session.execute(delete(made).where(made.schedule_id == schedule_id))
 
         self._transactions.write(work)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 class Work(str, enum.Enum):
-    """What works on backups. A rebuild is the command, which is no job."""
+    """What works on backups. An expiry applies retention; a rebuild is a command, not a job."""
 
     BACKUP = "backup"
     RESTORE = "restore"
@@ -22,14 +22,15 @@ class Work(str, enum.Enum):
     VERIFICATION = "verification"
     COLLECTION = "collection"
     SURVEY = "survey"
+    EXPIRY = "expiry"
     REBUILD = "catalogue rebuild"
 
 
 class Relation(str, enum.Enum):
     """What the second work has in common with the one that runs.
 
-    The cluster of a restore is its target. Collections, surveys and rebuilds work on all backups of
-    their cluster.
+    The cluster of a restore is its target. Collections, surveys, expiries and rebuilds work on all
+    backups of their cluster.
     """
 
     SAME_BACKUP = "the same backup"
@@ -71,6 +72,7 @@ _CANCELS = Outcomes(Outcome.CANCELS, Outcome.RUNS, Outcome.RUNS)
 _NEW = Outcomes(Outcome.IMPOSSIBLE, Outcome.RUNS, Outcome.RUNS)
 _NEW_WAITS = Outcomes(Outcome.IMPOSSIBLE, Outcome.WAITS, Outcome.RUNS)
 
+_REFUSED_IN_CLUSTER = Outcomes(Outcome.REFUSED, Outcome.REFUSED, Outcome.RUNS)
 _WAITS = Outcomes(Outcome.WAITS, Outcome.WAITS, Outcome.RUNS)
 
 # By the work that runs and the one that is asked for meanwhile.
@@ -83,6 +85,7 @@ RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
         Work.VERIFICATION: _REFUSED,
         Work.COLLECTION: _WAITS,
         Work.SURVEY: _RUNS,
+        Work.EXPIRY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.RESTORE: {
@@ -93,6 +96,7 @@ RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
         Work.VERIFICATION: _RUNS,
         Work.COLLECTION: _WAITS,
         Work.SURVEY: _RUNS,
+        Work.EXPIRY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.DELETION: {
@@ -103,6 +107,7 @@ RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
         Work.VERIFICATION: _REFUSED,
         Work.COLLECTION: _RUNS,
         Work.SURVEY: _RUNS,
+        Work.EXPIRY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.UNDELETION: {
@@ -113,6 +118,7 @@ RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
         Work.VERIFICATION: _REFUSED,
         Work.COLLECTION: _RUNS,
         Work.SURVEY: _RUNS,
+        Work.EXPIRY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.VERIFICATION: {
@@ -123,6 +129,7 @@ RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
         Work.VERIFICATION: _REFUSED,
         Work.COLLECTION: _RUNS,
         Work.SURVEY: _RUNS,
+        Work.EXPIRY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.COLLECTION: {
@@ -131,11 +138,23 @@ RULES: Mapping[Work, Mapping[Work, Outcomes]] = {
         Work.DELETION: _RUNS,
         Work.UNDELETION: _RUNS,
         Work.VERIFICATION: _RUNS,
-        Work.COLLECTION: Outcomes(Outcome.REFUSED, Outcome.REFUSED, Outcome.RUNS),
+        Work.COLLECTION: _REFUSED_IN_CLUSTER,
         Work.SURVEY: _RUNS,
+        Work.EXPIRY: _RUNS,
         Work.REBUILD: _RUNS,
     },
     Work.SURVEY: {Work.BACKUP: _NEW} | {work: _RUNS for work in Work if work is not Work.BACKUP},
+    Work.EXPIRY: {
+        Work.BACKUP: _NEW,
+        Work.RESTORE: _RUNS,
+        Work.DELETION: _RUNS,
+        Work.UNDELETION: _RUNS,
+        Work.VERIFICATION: _RUNS,
+        Work.COLLECTION: _RUNS,
+        Work.SURVEY: _RUNS,
+        Work.EXPIRY: _REFUSED_IN_CLUSTER,
+        Work.REBUILD: _RUNS,
+    },
     Work.REBUILD: {Work.BACKUP: _NEW} | {work: _RUNS for work in Work if work is not Work.BACKUP},
 }
 

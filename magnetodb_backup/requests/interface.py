@@ -83,10 +83,10 @@ class Requests(Protocol):
         """Remove a schedule; its backups stay."""
 
     def pause_schedule(self, schedule_id: str) -> Schedule:
-        """Let a schedule begin no backup by itself."""
+        """Let a schedule begin nothing by itself."""
 
     def resume_schedule(self, schedule_id: str) -> Schedule:
-        """Let a paused schedule begin backups again."""
+        """Let a paused schedule run again."""
 
     def run_schedule(self, schedule_id: str) -> ScheduleRun:
         """Begin a run of a schedule now."""
@@ -101,7 +101,7 @@ class Requests(Protocol):
         """Remove the retention policy of a cluster; return it."""
 
     def plan_retention(self, cluster: str | None) -> Plan:
-        """Return what the retention policy of a cluster decides now."""
+        """Return what the retention policies of a cluster and its schedules decide now."""
 
     def apply_retention(self, cluster: str | None) -> Job:
         """Ask for the deletion of what expires; return the job."""

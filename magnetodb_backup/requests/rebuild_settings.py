@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from magnetodb_backup.domain.retention.policy import check_policy, check_reason
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.decision import next_due
 from magnetodb_backup.domain.schedule.records import ScheduleStatus
 from magnetodb_backup.domain.settings.judging import RecordedSetting, Verdict
@@ -187,8 +188,9 @@ def _check(copy: SettingCopy) -> None:
                 f"the copy of schedule {key.subject} is one of schedule {setting.id!r} of cluster "
                 f"{setting.cluster!r}; another program changed it"
             )
-        schedules.check_request(setting.schedule(setting.updated_at).as_request())
-        backups.check_request(setting.backup)
+        schedules.checked_request(setting.schedule(setting.updated_at).as_request())
+        if setting.action is Action.BACKUP:
+            backups.check_request(setting.backup)
     elif isinstance(setting, PolicySetting):
         check_policy(setting.policy)
     elif isinstance(setting, MarkSetting):

@@ -7,15 +7,16 @@ import logging
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from magnetodb_backup.database import Database
 from magnetodb_backup.database.retention import Plan
 from magnetodb_backup.domain.as_of import PARAMETER, check_as_of
+from magnetodb_backup.domain.backup import sampling
 from magnetodb_backup.domain.backup.data_centers import checked_names
-from magnetodb_backup.domain.backup.proofs import Rung, rungs_of
+from magnetodb_backup.domain.backup.proofs import rungs_of
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.sample import MOST_SEED
 from magnetodb_backup.domain.jobs import Job, JobKind, Subject, SubjectKind
@@ -26,6 +27,7 @@ from magnetodb_backup.domain.retention.policy import (
     check_policy,
     check_reason,
 )
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.records import (
     Schedule,
     ScheduleRequest,
@@ -155,21 +157,22 @@ class RecordedRequests:
 
         :raises NotFound: if the cluster has none.
         """
-        record = self._database.retention.remove(self._with_policy(cluster))
+        found = [record.cluster for record in self._database.retention.list()]
+        record = self._database.retention.remove(retention.choose_with_policy(cluster, found))
         self._wake_conductor()
         return record
 
     def plan_retention(self, cluster: str | None) -> Plan:
-        """Return what the retention policy of a cluster decides now.
+        """Return what the retention policies of a cluster and its schedules decide now.
 
-        :raises NotFound: if the cluster has none.
+        :raises NotFound: if there is none.
         """
         return self._database.retention.plan(self._with_policy(cluster))
 
     def apply_retention(self, cluster: str | None) -> Job:
         """Ask for the deletion of what expires; return the job.
 
-        :raises NotFound: if the cluster has no policy.
+        :raises NotFound: if neither the cluster nor a schedule of it has a policy.
         :raises Conflict: if such a job of the cluster is not finished.
         """
         chosen = self._with_policy(cluster)
@@ -178,8 +181,7 @@ class RecordedRequests:
         return job
 
     def _with_policy(self, cluster: str | None) -> str:
-        found = [record.cluster for record in self._database.retention.list()]
-        return retention.choose_with_policy(cluster, found)
+        return retention.choose_with_policy(cluster, self._database.retention.covered())
 
     def verify_backup(
         self,
@@ -201,19 +203,16 @@ class RecordedRequests:
         wanted = rungs_of(rungs, read_data=read_data)
         backup = self._database.backups.get(backup_id)
         backups.check_verifiable(backup, deleted_too=as_of is not None)
-        parameters: dict[str, Any] = {
-            "read_data": Rung.READ_DATA in wanted,
-            "rungs": [rung.value for rung in wanted],
-        }
         verifications.check_sample(wanted, sample, seed)
+        chosen, series = None, ""
         if sample is not None:
             earlier = self._database.jobs.newest_parameters(
-                JobKind.VERIFICATION, backup.cluster, verifications.LOOKED_AT
+                JobKind.VERIFICATION, backup.cluster, sampling.LOOKED_AT
             )
-            series = verifications.series_of(backup, sample)
-            chosen = verifications.choose_sample(sample, seed, series, earlier, self._draw)
-            # A sample of an earlier state covers no packs of the present one.
-            parameters["sample"] = {**asdict(chosen), "series": "" if as_of else series}
+            series = sampling.series_of(backup, sample)
+            chosen = sampling.choose_sample(sample, seed, series, earlier, self._draw)
+        # A sample of an earlier state covers no packs of the present one.
+        parameters = sampling.parameters_of(wanted, chosen, "" if as_of else series)
         if as_of is not None:
             check_as_of(as_of, self._database.deletions.now())
             parameters[PARAMETER] = as_of.isoformat()
@@ -300,9 +299,13 @@ class RecordedRequests:
         :raises NotFound: for a cluster or a data centre that no worker reports.
         :raises Conflict: if a schedule has the name.
         """
-        schedules.check_request(request)
-        backup, cluster = self._checked_backup(request.backup)
-        schedule = self._database.schedules.create(replace(request, backup=backup), cluster)
+        request = schedules.checked_request(request)
+        if request.action is Action.BACKUP:
+            backup, cluster = self._checked_backup(request.backup)
+            request = replace(request, backup=backup)
+        else:
+            cluster = choose_cluster(request.backup.cluster, self._clusters())
+        schedule = self._database.schedules.create(request, cluster)
         self._wake_conductor()
         return schedule
 
@@ -315,15 +318,16 @@ class RecordedRequests:
         :raises Conflict: if another schedule has the name.
         """
         schedule = self._database.schedules.get(schedule_id)
-        request = schedule.as_request().changed(changes)
-        schedules.check_request(request)
-        backup = self._checked_options(request.backup, schedule.cluster)
-        changed = self._database.schedules.update(schedule_id, replace(request, backup=backup))
+        request = schedules.checked_request(schedule.as_request().changed(changes))
+        if request.action is Action.BACKUP:
+            backup = self._checked_options(request.backup, schedule.cluster)
+            request = replace(request, backup=backup)
+        changed = self._database.schedules.update(schedule_id, request)
         self._wake_conductor()
         return changed
 
     def delete_schedule(self, schedule_id: str) -> None:
-        """Remove a schedule; its backups stay, and one that runs continues.
+        """Remove a schedule; its backups stay, and what runs continues.
 
         :raises NotFound: if there is no such schedule.
         """
@@ -331,7 +335,7 @@ class RecordedRequests:
         self._wake_conductor()
 
     def pause_schedule(self, schedule_id: str) -> Schedule:
-        """Let a schedule begin no backup by itself; one that runs continues.
+        """Let a schedule begin nothing by itself; what runs continues.
 
         :raises NotFound: if there is no such schedule.
         :raises Conflict: if it is paused.
@@ -341,7 +345,7 @@ class RecordedRequests:
         return schedule
 
     def resume_schedule(self, schedule_id: str) -> Schedule:
-        """Let a paused schedule begin backups again, at its next planned time.
+        """Let a paused schedule run again, at its next planned time.
 
         :raises NotFound: if there is no such schedule.
         :raises Conflict: if it is not paused.
@@ -351,9 +355,10 @@ class RecordedRequests:
         return schedule
 
     def run_schedule(self, schedule_id: str) -> ScheduleRun:
-        """Record a backup of a schedule that begins now, also while it is paused.
+        """Record a run of a schedule that begins now, also while it is paused.
 
         :raises NotFound: if there is no such schedule.
+        :raises Conflict: if there is nothing to start, or if such work is not finished.
         """
         run = self._database.scheduling.run_now(schedule_id)
         self._wake_conductor()

@@ -31,8 +31,10 @@ from magnetodb_backup.domain.restore.records import Existing, RestoreRequest, Re
 from magnetodb_backup.domain.restore.views import node_restore_view, restore_view
 from magnetodb_backup.domain.retention.candidates import Candidate, State, group_of
 from magnetodb_backup.domain.retention.decide import Decision
+from magnetodb_backup.domain.retention.policies import SchedulePolicy
 from magnetodb_backup.domain.retention.policy import ClusterPolicy, Policy
-from magnetodb_backup.domain.retention.views import decision_view, policy_view
+from magnetodb_backup.domain.retention.views import decision_view, policy_view, schedule_policy_view
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.records import (
     BACKUP_FIELDS,
     Missed,
@@ -157,6 +159,7 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
         ("ScheduleRun", run_view(SCHEDULE_RUN)),
         ("RetentionPolicy", policy_view(ClusterPolicy("c", Policy(), TIME, TIME))),
         ("RetentionDecision", decision_view(Decision(CANDIDATE))),
+        ("ScheduleRetention", schedule_policy_view(SchedulePolicy("s", "n", Policy()))),
     ],
 )
 def test_every_field_is_described(schema: str, view: dict[str, Any]) -> None:
@@ -192,9 +195,15 @@ def test_every_field_of_a_request_is_described() -> None:
 
 def test_every_field_of_a_schedule_is_described() -> None:
     changes = SCHEMAS["ScheduleChanges"]["properties"]
-    assert set(changes) == {"name", *Timing.__dataclass_fields__, *BACKUP_FIELDS}
+    verifying = {"verify", "sample", "each_in"}
+    assert set(changes) == {
+        "name", "retention", *verifying, *Timing.__dataclass_fields__, *BACKUP_FIELDS
+    }  # fmt: skip
     request = SCHEMAS["ScheduleRequest"]["properties"]
-    assert set(request) == {*changes, "cluster", "paused"}
+    assert set(request) == {*changes, "action", "cluster", "paused"}
+    assert request["action"]["enum"] == [action.value for action in Action]
+    own = changes["retention"]["properties"]
+    assert own == SCHEMAS["RetentionRequest"]["properties"]
     for enum_, field in ((Overlap, "overlap"), (Missed, "missed")):
         assert changes[field]["enum"] == request[field]["enum"] == [e.value for e in enum_]
     run = SCHEMAS["ScheduleRun"]["properties"]

@@ -79,3 +79,28 @@ def test_refusal_comes_before_the_body_is_looked_at(make_api: MakeApi, tmp_path:
     headers = {"Content-Type": "text/plain"}
     for path in ("/v1/backups", f"/v1/backups/{MISSING}/verify", "/v1/restores"):
         api.refused(403, "POST", path, body="x", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"action": "verify"}, "backups:verify"),
+        ({"action": "collect"}, "collections:create"),
+        ({"action": "expire"}, "retention:apply"),
+        ({"scope": {"type": "all"}, "verify": ["exists"]}, "backups:verify"),
+        ({"scope": {"type": "all"}, "retention": {"daily": 7}}, "retention:set"),
+    ],
+)
+def test_a_schedule_is_no_way_around_a_rule(
+    make_api: MakeApi, tmp_path: Path, fields: dict[str, Any], rule: str
+) -> None:
+    api = with_policy(make_api, tmp_path, f'"{rule}": "!"\n')
+    body = {"name": "n", "cron": "0 2 * * *", **fields}
+    message = api.refused(403, "POST", "/v1/schedules", **as_json(body))
+    assert message == f"the policy forbids {rule}"
+    assert api.database.schedules.list() == ()
+    changes = {name: value for name, value in fields.items() if name not in ("action", "scope")}
+    if changes:
+        made = api.call("POST", "/v1/schedules", **as_json(BODY)).json
+        path = f"/v1/schedules/{made['id']}"
+        assert rule in api.refused(403, "PATCH", path, **as_json(changes))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -54,7 +55,9 @@ def test_defaults(api: Api) -> None:
         ({"scope": {"type": "x"}}, "'x'"),
         ({"jitter": "5"}, "body['jitter']: '5' is not of type 'integer'"),
         ({"overlap": "never"}, "body['overlap']: 'never' is not one of ['queue', 'skip']"),
-        ({"retention": 5}, "'retention' was unexpected"),
+        ({"retention": 5}, "body['retention']: 5 is not of type 'object', 'null'"),
+        ({"retention": {"hourly": 1}}, "'hourly' was unexpected"),
+        ({"color": 5}, "'color' was unexpected"),
         ({"name": ""}, "body['name']"),
     ],
 )
@@ -132,3 +135,53 @@ def test_delete(api: Api) -> None:
     api.refused(404, "GET", path)
     api.refused(404, "DELETE", path)
     assert len(api.get("/v1/backups")["backups"]) == 1
+
+
+def test_other_actions(api: Api) -> None:
+    fields = {"cron": "0 3 * * *", "each_in": 30}
+    answer = api.call("POST", ALL, **as_json({"name": "scrub", "action": "verify", **fields}))
+    assert answer.status_code == 201, answer.text
+    made = answer.json
+    assert (made["action"], made["verify"], made["sample"], made["each_in"]) == (
+        "verify", ["read-data"], 3.34, 30,
+    )  # fmt: skip
+    path = f"{ALL}/{made['id']}"
+    changed = api.call("PATCH", path, **as_json({"sample": 5, "verify": ["read-data", "parse"]}))
+    assert (changed.json["verify"], changed.json["sample"], changed.json["each_in"]) == (
+        ["read-data", "parse"], 5, None,
+    )  # fmt: skip
+    assert "no CREATED backup" in api.refused(409, "POST", f"{path}/run")
+    backup = api.backup(BackupStatus.CREATED)
+    answer = api.call("POST", f"{path}/run")
+    assert (answer.status_code, answer.json["kind"]) == (202, "verification")
+    assert answer.json["backup_id"] == backup.id
+    assert api.get(answer.headers["location"])["runs"][0]["jobs"] == [answer.json["id"]]
+    assert [schedule["action"] for schedule in api.get(ALL)["schedules"]] == ["verify"]
+
+
+def test_wrong_combinations(api: Api) -> None:
+    body = {"name": "n", "cron": "0 3 * * *"}
+    assert "needs a scope" in api.refused(400, "POST", ALL, **as_json(body))
+    wrong = {**body, "action": "collect", "verify": ["exists"]}
+    message = api.refused(400, "POST", ALL, **as_json(wrong))
+    assert "verify cannot be used for a schedule whose action is collect" in message
+    both = {**body, "action": "verify", "sample": 5, "each_in": 7}
+    assert "exclude each other" in api.refused(400, "POST", ALL, **as_json(both))
+    assert "'action' was unexpected" in api.refused(
+        400, "PATCH", f"{ALL}/{create(api)['id']}", **as_json({"action": "collect"})
+    )
+
+
+def test_the_own_policy_of_a_schedule(api: Api) -> None:
+    made = create(api, retention={"redundancy": 2, "window_days": 7}, verify=["exists"])
+    assert (made["retention"]["redundancy"], made["retention"]["floor"]) == (2, 1)
+    plan = api.get(f"/v1/retention/{quote(CLUSTER)}/plan")
+    assert (plan["policy"], plan["decisions"]) == (None, [])
+    (own,) = plan["schedules"]
+    assert own == {"schedule_id": made["id"], "schedule": "nightly", **made["retention"]}
+    path = f"{ALL}/{made['id']}"
+    changed = api.call("PATCH", path, **as_json({"retention": None, "verify": []})).json
+    assert (changed["retention"], changed["verify"]) == (None, [])
+    assert "'rule' was unexpected" in api.refused(
+        400, "PATCH", path, **as_json({"retention": {"rule": 1}})
+    )

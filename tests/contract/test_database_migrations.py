@@ -22,6 +22,7 @@ from magnetodb_backup.database.models import Base
 from magnetodb_backup.database.session import make_engine
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.jobs import Subject
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.errors import Conflict, InvalidValue
 
 BACKUP_ID = "11111111-1111-4111-8111-111111111111"
@@ -359,3 +360,25 @@ def test_new_sqlite_files_opened_and_closed_at_the_same_time(tmp_path: Path) -> 
     """SQLite's own waiting does not cover the journal's coming and going."""
     for number in range(40):
         assert _upgrade_at_the_same_time(f"sqlite:///{tmp_path}/{number}.sqlite") == []
+
+
+def test_schedules_of_an_older_version_make_backups(database_url: str) -> None:
+    _upgrade_to(database_url, "0015")
+    engine, then = make_engine(database_url), datetime(2026, 11, 29)
+    with engine.begin() as connection:
+        schedules = Table("schedules", MetaData(), autoload_with=connection)
+        values = {
+            "id": BACKUP_ID, "cluster": "c", "status": "ACTIVE", "created_at": then,
+            "updated_at": then, "name": "nightly", "cron": "0 2 * * *", "zone": "UTC",
+            "jitter": 0, "begin_within": 3600, "finish_within": None, "overlap": "queue",
+            "missed": "run", "backup": '{"scope":{"type":"all"}}', "planned_until": then,
+        }  # fmt: skip
+        connection.execute(schedules.insert().values(values))
+    engine.dispose()
+    database = connect(database_url)
+    database.sync()
+    found = database.schedules.get(BACKUP_ID)
+    assert (found.action, found.verify, found.retention) == (Action.BACKUP, None, None)
+    run = database.scheduling.run_now(BACKUP_ID)
+    assert database.backups.get(run.backup_id).scope == {"type": "all"}
+    database.close()

@@ -135,6 +135,7 @@ READS = {
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
     *("damaged_packs.found_in", "findings.list"),
     *("retention.get", "retention.list", "retention.plan", "retention.clusters"),
+    *("retention.covered", "retention.schedules"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results", "deletions.now", "deletions.due"),
 }

@@ -11,9 +11,11 @@ from datetime import datetime, timezone
 
 import pytest
 
+from magnetodb_backup.cli.policy_words import policy_from_words
 from magnetodb_backup.cli.retention import add_policy, policy_from
 from magnetodb_backup.domain.retention.candidates import Candidate, State, group_of
 from magnetodb_backup.domain.retention.decide import decide
+from magnetodb_backup.domain.retention.policies import Policies, SchedulePolicy
 from magnetodb_backup.domain.retention.policy import Policy, check_policy
 from tests.lab.documents import DOCUMENTS
 
@@ -21,6 +23,10 @@ NOW = datetime(2026, 12, 1, 12, tzinfo=timezone.utc)
 Row = tuple[str, str, str, str]
 _ROW = re.compile(
     r"   \* - (\d{4}-\d\d-\d\d \d\d:\d\d)\n     - (\S+)\n     - (kept|expires)\n     - (.+)\n"
+)
+
+_MADE = re.compile(
+    r"   \* - (\d{4}-\d\d-\d\d \d\d:\d\d)\n     - (.+)\n     - (kept|expires)\n     - (.+)\n"
 )
 
 
@@ -57,6 +63,29 @@ def test_an_example_is_what_retention_decides(title: str, options: str, rows: li
         )
         for d in decide(policy, backups, NOW)
     ]
+    assert decided == rows
+
+
+def test_the_example_of_a_schedule_with_a_policy_of_its_own() -> None:
+    text = (DOCUMENTS / "admin" / "retention.rst").read_text()
+    section = text.partition("\nThe policy of a schedule\n")[2].partition("\nKeep a backup")[0]
+    ((name, words),) = re.findall(r"schedule create (\w+) .* --retention (.+)", section)
+    (options,) = re.findall(r"retention set (.+)", section.partition("At noon")[0])
+    parser = ArgumentParser()
+    add_policy(parser)
+    own = SchedulePolicy(name, name, Policy(**policy_from_words(words)))
+    policies = Policies(policy_from(parser.parse_args(shlex.split(options)), Policy()), (own,))
+    rows = _MADE.findall(section)
+    group = group_of({"type": "all"})
+    backups = [
+        Candidate(time, group, State.RESTORABLE, moment(time), schedule_id=made_by)
+        for time, made_by, _, _ in rows
+    ]
+    decided = [
+        (d.candidate.id, d.candidate.schedule_id, "kept" if d.kept else "expires", d.why)
+        for d in policies.decide(backups, NOW)
+    ]
+    assert len(rows) == 6
     assert decided == rows
 
 

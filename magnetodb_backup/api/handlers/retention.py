@@ -11,7 +11,7 @@ from magnetodb_backup.api.schemas.document import read_body
 from magnetodb_backup.domain.backup.views import job_view, time_view
 from magnetodb_backup.domain.jobs import JobKind, Subject
 from magnetodb_backup.domain.retention.policy import Policy
-from magnetodb_backup.domain.retention.views import decision_view, policy_view
+from magnetodb_backup.domain.retention.views import decision_view, policy_view, schedule_policy_view
 from magnetodb_backup.errors import NotFound
 
 _PATH = "/v1/retention/{cluster}"
@@ -53,13 +53,14 @@ class Retention:
         response.media = policy_view(self._tools.requests.clear_retention(cluster))
 
     def on_get_plan(self, request: falcon.Request, response: falcon.Response, cluster: str) -> None:
-        """Return what the policy decides now."""
+        """Return what the policies of the cluster and its schedules decide now."""
         self._tools.allow(request, "retention:get")
         plan = self._tools.requests.plan_retention(cluster)
         response.media = {
-            "policy": policy_view(plan.policy),
+            "policy": None if plan.policy is None else policy_view(plan.policy),
+            "schedules": [schedule_policy_view(own) for own in plan.schedules],
             "now": time_view(plan.now),
-            "decisions": [decision_view(decision) for decision in plan.decisions],
+            "decisions": [decision_view(d, plan.schedule_of(d)) for d in plan.decisions],
         }
 
     def on_post_apply(

@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import falcon
 
 from magnetodb_backup.api.handlers.collection import accept
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.paging import page
 from magnetodb_backup.api.schemas.document import read_body
-from magnetodb_backup.domain.backup.views import backup_view
+from magnetodb_backup.domain.backup.views import backup_view, job_view
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.records import ScheduleRequest
 from magnetodb_backup.domain.schedule.views import schedule_view
 
 _ALL = "/v1/schedules"
+_RULES = {
+    Action.VERIFY: "backups:verify",
+    Action.COLLECT: "collections:create",
+    Action.EXPIRE: "retention:apply",
+}
 
 
 class Schedules:
@@ -36,7 +45,9 @@ class Schedules:
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
         """Record a schedule; 201."""
         self._tools.allow(request, "schedules:create")
-        wanted = ScheduleRequest.from_json(read_body(request, _ALL))
+        body = read_body(request, _ALL)
+        wanted = ScheduleRequest.from_json(body)
+        _allow_work(self._tools, request, wanted.action, body)
         schedule = self._tools.requests.create_schedule(wanted)
         response.location = f"{request.root_path}{_ALL}/{schedule.id}"
         response.status = falcon.HTTP_201
@@ -60,6 +71,8 @@ class Schedule:
         """Change the fields of the body."""
         self._tools.allow(request, "schedules:update")
         changes = read_body(request, f"{_ALL}/{{id}}", "patch")
+        schedule = self._tools.database.schedules.get(schedule_id)
+        _allow_work(self._tools, request, schedule.action, changes)
         self._tools.requests.change_schedule(schedule_id, changes)
         _show(self._tools, response, schedule_id)
 
@@ -90,11 +103,27 @@ class Schedule:
     def on_post_run(
         self, request: falcon.Request, response: falcon.Response, schedule_id: str
     ) -> None:
-        """Request a backup now; 202 with the backup."""
+        """Request a run now; 202 with the backup, or with the first job of another action."""
         self._tools.allow(request, "schedules:run")
         run = self._tools.requests.run_schedule(schedule_id)
-        response.location = f"{request.root_path}/v1/backups/{run.backup_id}"
-        accept(response, backup_view(self._tools.database.backups.get(run.backup_id)))
+        if run.backup_id:
+            response.location = f"{request.root_path}/v1/backups/{run.backup_id}"
+            accept(response, backup_view(self._tools.database.backups.get(run.backup_id)))
+        else:
+            response.location = f"{request.root_path}{_ALL}/{schedule_id}"
+            accept(response, job_view(self._tools.database.jobs.get(run.jobs[0])))
+
+
+def _allow_work(
+    tools: Tools, request: falcon.Request, action: Action, body: Mapping[str, Any]
+) -> None:
+    """Check the rules of what the schedule does besides backups, as if it were requested."""
+    if action in _RULES:
+        tools.allow(request, _RULES[action])
+    if body.get("verify"):
+        tools.allow(request, _RULES[Action.VERIFY])
+    if "retention" in body:
+        tools.allow(request, "retention:set")
 
 
 def _show(tools: Tools, response: falcon.Response, schedule_id: str) -> None:

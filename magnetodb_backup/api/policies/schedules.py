@@ -5,9 +5,10 @@ from oslo_policy import policy
 
 _ADMIN = "role:admin"
 _ONE = "/v1/schedules/{id}"
+_ALSO = "The rule of what it starts besides backups applies, too."
 RULES = [
     policy.DocumentedRuleDefault(
-        "schedules:create", _ADMIN, "Create a schedule of backups.",
+        "schedules:create", _ADMIN, f"Create a schedule. {_ALSO}",
         [{"path": "/v1/schedules", "method": "POST"}],
     ),
     policy.DocumentedRuleDefault(
@@ -17,7 +18,8 @@ RULES = [
         "schedules:get", _ADMIN, "Show a schedule and its runs.", [{"path": _ONE, "method": "GET"}]
     ),
     policy.DocumentedRuleDefault(
-        "schedules:update", _ADMIN, "Change a schedule.", [{"path": _ONE, "method": "PATCH"}]
+        "schedules:update", _ADMIN, f"Change a schedule. {_ALSO}",
+        [{"path": _ONE, "method": "PATCH"}],
     ),
     policy.DocumentedRuleDefault(
         "schedules:delete", _ADMIN, "Delete a schedule.", [{"path": _ONE, "method": "DELETE"}]
@@ -31,7 +33,7 @@ RULES = [
         [{"path": f"{_ONE}/resume", "method": "POST"}],
     ),
     policy.DocumentedRuleDefault(
-        "schedules:run", _ADMIN, "Create a backup of a schedule now.",
+        "schedules:run", _ADMIN, "Begin a run of a schedule now.",
         [{"path": f"{_ONE}/run", "method": "POST"}],
     ),
 ]  # fmt: skip

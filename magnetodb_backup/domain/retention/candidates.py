@@ -54,7 +54,8 @@ class Candidate:
     """A backup that retention keeps or lets expire.
 
     ``moment`` is its end: what it restores existed then or earlier. ``group`` is that of its scope.
-    ``kept_reason`` is why it is to be kept for ever, empty if it is not.
+    ``kept_reason`` is why it is to be kept for ever, empty if it is not. ``schedule_id`` is that of
+    the schedule that made it, if the schedule has a policy of its own; else it is empty.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Candidate:
     moment: datetime
     kept_reason: str = ""
     name: str = ""
+    schedule_id: str = ""
 
     @property
     def kept(self) -> bool:

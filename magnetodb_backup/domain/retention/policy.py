@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The retention policy of a cluster, and the reasons that keep a backup."""
+"""Retention policies of clusters and schedules, and the reasons that keep a backup."""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from magnetodb_backup.errors import InvalidValue
@@ -27,6 +29,7 @@ class Rule(str, enum.Enum):
     YEARLY = "yearly"
     FLOOR = "floor"
     FAILED = "failed"
+    UNLIMITED = "unlimited"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class ClusterPolicy:
     policy: Policy
     created_at: datetime
     updated_at: datetime
+
+
+def policy_from_json(stored: Mapping[str, Any]) -> Policy:
+    """Return a stored policy; fields that a newer version stored are left out."""
+    known = {f.name for f in fields(Policy)}
+    return Policy(**{name: value for name, value in stored.items() if name in known})
 
 
 def check_policy(policy: Policy) -> None:

@@ -33,9 +33,16 @@ class Loss:
 
 
 def promise_broken(
-    policy: Policy | None, candidates: Iterable[Candidate], without: Collection[str], now: datetime
+    policy: Policy | None,
+    candidates: Iterable[Candidate],
+    without: Collection[str],
+    now: datetime,
+    *,
+    whose: str = "",
 ) -> tuple[Loss, ...]:
     """Return what is lost if the backups with the IDs ``without`` are deleted.
+
+    ``whose`` follows the name of a group in the texts.
 
     The promise of a group: a number of restorable backups remains (redundancy, floor); each moment
     of the recovery window is restored from the same backup as now; each promised day, week, month
@@ -48,7 +55,7 @@ def promise_broken(
         after = [c for c in before if c.id not in without]
         if policy is None or len(after) == len(before):
             continue
-        rules, of_group = Rules(policy, now), f"of {group_text(group)}"
+        rules, of_group = Rules(policy, now), f"of {group_text(group)}{whose}"
         losses += _numbers(policy, len(after), of_group)
         losses += _moments(rules, before, after, of_group)
         losses += _periods(rules, before, after, of_group)

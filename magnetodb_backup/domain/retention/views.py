@@ -9,6 +9,7 @@ from typing import Any
 from magnetodb_backup.domain.backup.views import time_view
 from magnetodb_backup.domain.retention.candidates import group_text
 from magnetodb_backup.domain.retention.decide import Decision
+from magnetodb_backup.domain.retention.policies import SchedulePolicy
 from magnetodb_backup.domain.retention.policy import ClusterPolicy
 
 
@@ -22,13 +23,22 @@ def policy_view(record: ClusterPolicy) -> dict[str, Any]:
     }
 
 
-def decision_view(decision: Decision) -> dict[str, Any]:
-    """Return the fields of the decision on a backup."""
+def schedule_policy_view(own: SchedulePolicy) -> dict[str, Any]:
+    """Return the fields of a schedule's own policy."""
+    return {"schedule_id": own.schedule_id, "schedule": own.name, **asdict(own.policy)}
+
+
+def decision_view(decision: Decision, schedule: str = "") -> dict[str, Any]:
+    """Return the fields of the decision on a backup.
+
+    ``schedule`` is the name of the schedule by whose own policy it is judged.
+    """
     candidate = decision.candidate
     return {
         "backup_id": candidate.id,
         "name": candidate.name,
         "scope": group_text(candidate.group),
+        "schedule": schedule,
         "finished_at": time_view(candidate.moment),
         "state": candidate.state.value,
         "kept": decision.kept,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schedules of backups: planned times, rules and records."""
+"""Schedules: planned times, what is started at them, rules and records."""

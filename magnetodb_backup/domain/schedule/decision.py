@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.records import (
     Missed,
     Overlap,
@@ -32,9 +33,9 @@ class Decision:
 def decide(schedule: Schedule, now: datetime, busy: str) -> Decision | None:
     """Return the decision for the latest planned time that is due, None if there is none.
 
-    ``busy`` is the ID of a backup of the cluster that is CREATING, empty if there is none. None
-    also means that the run waits for it. Earlier times that are due are never run: one backup of
-    the present moment is all that they could give.
+    ``busy`` is the ID of what a run waits for, empty if there is none: a backup of the cluster that
+    is CREATING, for other actions a job. None also means that the run waits for it. Earlier times
+    that are due are never run: one run at the present moment is all that they could give.
     """
     planned = latest_due(schedule, now)
     if planned is None:
@@ -44,7 +45,7 @@ def decide(schedule: Schedule, now: datetime, busy: str) -> Decision | None:
     notes = _overtaken(schedule, planned)
     if busy:
         if timing.overlap is Overlap.SKIP:
-            reason = f"backup {busy} of the cluster was not complete"
+            reason = _unfinished(schedule, busy)
             return Decision(RunStatus.SKIPPED, planned, due, "; ".join([reason, *notes]))
         if not late or timing.missed is Missed.RUN:
             return None
@@ -96,11 +97,17 @@ def _overtaken(schedule: Schedule, planned: datetime) -> list[str]:
 
 
 def _lateness(schedule: Schedule, late_by: timedelta, busy: str) -> str:
-    cause = f"backup {busy} of the cluster was not complete" if busy else "none could begin it"
+    cause = _unfinished(schedule, busy) if busy else "none could begin it"
     return (
         f"late by {late_by.total_seconds():.0f} s, {schedule.timing.begin_within} s are allowed: "
         f"{cause}"
     )
+
+
+def _unfinished(schedule: Schedule, busy: str) -> str:
+    if schedule.action is Action.BACKUP:
+        return f"backup {busy} of the cluster was not complete"
+    return f"job {busy} of the cluster was not finished"
 
 
 def _text(moment: datetime) -> str:

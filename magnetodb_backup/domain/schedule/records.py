@@ -11,18 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from magnetodb_backup.domain.backup.records import BackupRequest
+from magnetodb_backup.domain.retention.policy import Policy
+from magnetodb_backup.domain.schedule.actions import Action, Verifying
 from magnetodb_backup.domain.schedule.timetable import Timetable
+from magnetodb_backup.errors import InvalidValue
 
 
 class ScheduleStatus(str, enum.Enum):
-    """A schedule that is PAUSED begins no backup by itself."""
+    """A schedule that is PAUSED begins nothing by itself."""
 
     ACTIVE = "ACTIVE"
     PAUSED = "PAUSED"
 
 
 class Overlap(str, enum.Enum):
-    """What happens to a run while another backup of the cluster is CREATING."""
+    """What happens to a run while work of the same kind on the cluster is not finished."""
 
     QUEUE = "queue"
     SKIP = "skip"
@@ -36,9 +39,14 @@ class Missed(str, enum.Enum):
 
 
 class RunStatus(str, enum.Enum):
-    """How a run ended: as its backup did, or without one."""
+    """How a run ended: as its backup or its jobs did, or without any.
+
+    DONE, FAILED and CANCELLED are of jobs; a verification that finds damage is FAILED.
+    """
 
     RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
     CREATED = "CREATED"
     PARTIAL = "PARTIAL"
     CREATE_FAILED = "CREATE_FAILED"
@@ -52,7 +60,7 @@ class Timing:
     """When a schedule runs.
 
     ``jitter``: each run begins up to so many seconds after its planned time. ``begin_within``: a
-    run that cannot begin in so many seconds after that is late. ``finish_within``: its backup is
+    run that cannot begin in so many seconds after that is late. ``finish_within``: its work is
     cancelled if it is not complete so many seconds after the run began; None for no limit.
     """
 
@@ -77,23 +85,40 @@ class Timing:
 _TIMING = frozenset(f.name for f in fields(Timing))
 # A run's backup has a name and the cluster of its schedule.
 BACKUP_FIELDS = tuple(f.name for f in fields(BackupRequest) if f.name not in ("name", "cluster"))
+_VERIFYING = {"verify": "rungs", "sample": "sample", "each_in": "each_in"}
 
 
 @dataclass(frozen=True)
 class ScheduleRequest:
-    """What a user asks for; ``backup`` is the request of each run, without a name."""
+    """What a user asks for; ``backup`` is the request of each run, without a name.
+
+    It has no scope if the action is another one. ``retention`` is the own policy of the schedule's
+    backups, None if they have that of the cluster. ``verify`` is what VERIFY verifies, and what is
+    verified after each backup of a BACKUP schedule, None for nothing.
+    """
 
     name: str
     timing: Timing
     backup: BackupRequest
     paused: bool = False
+    action: Action = Action.BACKUP
+    verify: Verifying | None = None
+    retention: Policy | None = None
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> ScheduleRequest:
         """Return the request with the fields of a body, whose names and types are checked."""
         timing, backup = _split(body)
-        request = BackupRequest(**backup, cluster=body.get("cluster"))
-        return cls(body["name"], Timing(**timing), request, bool(body.get("paused", False)))
+        request = BackupRequest(**{"scope": {}, **backup}, cluster=body.get("cluster"))
+        return cls(
+            body["name"],
+            Timing(**timing),
+            request,
+            bool(body.get("paused", False)),
+            Action(body.get("action", Action.BACKUP)),
+            _verifying(body, None),
+            _policy(body, None),
+        )
 
     def changed(self, changes: Mapping[str, Any]) -> ScheduleRequest:
         """Return the request with the fields of ``changes`` instead of its own."""
@@ -103,7 +128,38 @@ class ScheduleRequest:
             name=changes.get("name", self.name),
             timing=replace(self.timing, **timing),
             backup=replace(self.backup, **backup),
+            verify=_verifying(changes, self.verify),
+            retention=_policy(changes, self.retention),
         )
+
+
+def _verifying(body: Mapping[str, Any], present: Verifying | None) -> Verifying | None:
+    """Return what is verified, with the fields of a body instead of those of ``present``.
+
+    A sample replaces a number of days, and the other way round.
+
+    :raises InvalidValue: if both are given.
+    """
+    given = {member: body[name] for name, member in _VERIFYING.items() if name in body}
+    if not given:
+        return present
+    sampled = given.get("sample") is not None, given.get("each_in") is not None
+    if all(sampled):
+        raise InvalidValue("sample and each_in exclude each other: each_in chooses the sample")
+    if "rungs" in given:
+        given["rungs"] = tuple(given["rungs"])
+        if not given["rungs"] and not any(sampled):
+            return None
+    if any(sampled):
+        given = {"sample": None, "each_in": None, **given}
+    changed = replace(present or Verifying(), **given)
+    return None if changed == Verifying() else changed
+
+
+def _policy(body: Mapping[str, Any], present: Policy | None) -> Policy | None:
+    if "retention" not in body:
+        return present
+    return None if body["retention"] is None else Policy(**body["retention"])
 
 
 def _split(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,7 +175,10 @@ def _split(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule's record. Planned times up to ``planned_until`` have been decided."""
+    """A schedule's record. Planned times up to ``planned_until`` have been decided.
+
+    The other fields are those of its request.
+    """
 
     id: str
     name: str
@@ -130,6 +189,9 @@ class Schedule:
     planned_until: datetime
     created_at: datetime
     updated_at: datetime
+    action: Action = Action.BACKUP
+    verify: Verifying | None = None
+    retention: Policy | None = None
 
     def due_at(self, planned: datetime) -> datetime:
         """Return when the run of a planned time begins: the same for each conductor."""
@@ -142,14 +204,17 @@ class Schedule:
     def as_request(self) -> ScheduleRequest:
         """Return the request that makes this schedule."""
         paused = self.status is ScheduleStatus.PAUSED
-        return ScheduleRequest(self.name, self.timing, self.backup, paused)
+        return ScheduleRequest(
+            self.name, self.timing, self.backup, paused, self.action, self.verify, self.retention
+        )
 
 
 @dataclass(frozen=True)
 class ScheduleRun:
     """What was decided for one planned time. ``due_at`` is that time with its jitter.
 
-    ``backup_id`` is empty if there is no backup; ``reason`` says why, or what went wrong.
+    ``backup_id`` is empty if there is no backup; ``jobs`` are the IDs of other jobs that it
+    started. ``reason`` says why there is neither, or what went wrong.
     """
 
     schedule_id: str
@@ -162,6 +227,12 @@ class ScheduleRun:
     manual: bool = False
     finish_by: datetime | None = None
     finished_at: datetime | None = None
+    jobs: tuple[str, ...] = ()
+
+    @property
+    def begun(self) -> bool:
+        """True if the run has started work."""
+        return bool(self.backup_id or self.jobs)
 
 
 @dataclass(frozen=True)
@@ -169,7 +240,7 @@ class ScheduleState:
     """A schedule with its newest run, and the next planned time.
 
     ``next_run_at`` is None if it is paused. A run whose time has come but that has not begun is
-    named by ``due_since``, and the backup that it waits for by ``waiting_for``.
+    named by ``due_since``, and the backup or job that it waits for by ``waiting_for``.
     """
 
     schedule: Schedule

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,7 @@ from magnetodb_backup.errors import InvalidValue
 
 _EXAMPLE = "write five fields: minute, hour, day of month, month, day of week, e.g. '0 2 * * *'"
 _LONGEST_CRON, _LONGEST_ZONE = 255, 64
+_SEARCHED_FROM = datetime(2024, 1, 1, tzinfo=timezone.utc)
 # Names that Python finds but that mean another zone on each machine, or none.
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 # How far before a moment its latest planned time is searched first: most have one in the last
@@ -69,6 +71,24 @@ class Timetable:
             if found is not None or start <= after:
                 return found
         return None  # pragma: no cover - the last span reaches back to ``after``
+
+    def fewest(self, days: int) -> int:
+        """Return how many planned times so many days have at least, change of clocks apart.
+
+        It is found in three years that begin with 2024, a leap year.
+        """
+        fields = self.cron.split()
+        parsed = CronSim(self.cron, _SEARCHED_FROM)
+        end, span = _SEARCHED_FROM + timedelta(days=1096), timedelta(days=days)
+        waiting, fewest = deque[datetime](), days
+        for day in Timetable(f"0 0 {' '.join(fields[2:])}", "UTC").after(_SEARCHED_FROM):
+            while waiting and day > waiting[0] + span:
+                waiting.popleft()
+                fewest = min(fewest, len(waiting))
+            if day > end:
+                break
+            waiting.append(day)
+        return fewest * len(parsed.minutes) * len(parsed.hours)
 
     def local(self, moment: datetime) -> datetime:
         """Return a moment in the schedule's zone."""

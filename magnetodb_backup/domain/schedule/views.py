@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from magnetodb_backup.domain.backup.views import time_view
+from magnetodb_backup.domain.schedule.actions import Verifying
 from magnetodb_backup.domain.schedule.records import ScheduleRun, ScheduleState
 
 
@@ -20,6 +22,7 @@ def schedule_view(state: ScheduleState, *, with_runs: bool = False) -> dict[str,
         "name": schedule.name,
         "cluster": schedule.cluster,
         "status": schedule.status.value,
+        "action": schedule.action.value,
         **timing.as_json(),
         "scope": dict(backup.scope),
         "type": backup.type,
@@ -27,6 +30,8 @@ def schedule_view(state: ScheduleState, *, with_runs: bool = False) -> dict[str,
         "allow_partial": backup.allow_partial,
         "on_corrupt": backup.on_corrupt,
         "figures": backup.figures,
+        **_verifying_view(schedule.verify),
+        "retention": None if schedule.retention is None else asdict(schedule.retention),
         "created_at": time_view(schedule.created_at),
         "updated_at": time_view(schedule.updated_at),
         "next_run_at": time_view(state.next_run_at),
@@ -40,6 +45,14 @@ def schedule_view(state: ScheduleState, *, with_runs: bool = False) -> dict[str,
     return view
 
 
+def _verifying_view(verify: Verifying | None) -> dict[str, Any]:
+    """Return the fields of what is verified; without anything they are empty."""
+    if verify is None:
+        return {"verify": [], "sample": None, "each_in": None}
+    rungs = [rung.value for rung in verify.wanted]
+    return {"verify": rungs, "sample": verify.sample, "each_in": verify.each_in}
+
+
 def run_view(run: ScheduleRun) -> dict[str, Any]:
     """Return the fields of a run."""
     return {
@@ -49,6 +62,7 @@ def run_view(run: ScheduleRun) -> dict[str, Any]:
         "finished_at": time_view(run.finished_at),
         "status": run.status.value,
         "backup_id": run.backup_id,
+        "jobs": list(run.jobs),
         "reason": run.reason,
         "manual": run.manual,
     }

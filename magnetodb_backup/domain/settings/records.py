@@ -15,6 +15,7 @@ import msgspec
 
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.retention.policy import Policy
+from magnetodb_backup.domain.schedule.actions import Action, Verifying
 from magnetodb_backup.domain.schedule.records import Schedule, ScheduleStatus, Timing
 
 _SECOND = 1_000_000  # generations
@@ -54,6 +55,9 @@ class ScheduleSetting:
     backup: BackupRequest
     created_at: AwareTime
     updated_at: AwareTime
+    action: Action = Action.BACKUP
+    verify: Verifying | None = None
+    retention: Policy | None = None
 
     @classmethod
     def of(cls, schedule: Schedule) -> ScheduleSetting:
@@ -61,6 +65,7 @@ class ScheduleSetting:
         return cls(
             schedule.id, schedule.name, schedule.cluster, schedule.status, schedule.timing,
             schedule.backup, schedule.created_at, schedule.updated_at,
+            schedule.action, schedule.verify, schedule.retention,
         )  # fmt: skip
 
     def schedule(self, planned_until: datetime) -> Schedule:
@@ -68,6 +73,7 @@ class ScheduleSetting:
         return Schedule(
             self.id, self.name, self.cluster, self.status, self.timing, self.backup,
             planned_until, self.created_at, self.updated_at,
+            self.action, self.verify, self.retention,
         )  # fmt: skip
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from magnetodb_backup.conductor.definition import JobContext
+from magnetodb_backup.conductor.registry import DEFINITIONS
+from magnetodb_backup.conductor.retention import Retention
 from magnetodb_backup.conductor.waiting import waits_for
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.concurrency import RULES, Outcome, Relation, Work, outcomes
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject
 from magnetodb_backup.domain.restore.records import RestoreRequest
+from magnetodb_backup.domain.retention.policy import Policy
 from magnetodb_backup.domain.ring import NodeReport
 from magnetodb_backup.errors import Conflict
 from magnetodb_backup.repository.format.names import (
@@ -47,8 +52,9 @@ KINDS = {
     Work.UNDELETION: JobKind.UNDELETION,
     Work.VERIFICATION: JobKind.VERIFICATION,
 }
+KEEP_ALL = Policy(redundancy=100)
 EXCLUSIVE = (Work.BACKUP, Work.RESTORE, Work.COLLECTION)
-OF_CLUSTER = (Work.COLLECTION, Work.SURVEY, Work.REBUILD)
+OF_CLUSTER = (Work.COLLECTION, Work.SURVEY, Work.EXPIRY, Work.REBUILD)
 
 
 class Silent:
@@ -57,6 +63,17 @@ class Silent:
     def begin(self, cluster: str, manifests: int) -> None: ...
     def advance(self) -> None: ...
     def note(self, text: str) -> None: ...
+
+
+class HeldExpiry(Retention):
+    """Stops before its first step, where a test asks for it."""
+
+    def __init__(self) -> None:
+        self.held: Callable[[], object] = lambda: None
+
+    def run(self, job: Job, context: JobContext) -> Mapping[str, Any] | None:
+        self.held()
+        return super().run(job, context)
 
 
 class Bench:
@@ -81,6 +98,7 @@ class Bench:
             Relation.SAME_CLUSTER: delete(cluster, cluster.backup()),
             Relation.OTHER_CLUSTER: self._deleted_elsewhere(),
         }
+        self.expiry = HeldExpiry()
         self.looks = 0
         self.rebuilding: threading.Thread | None = None
 
@@ -114,6 +132,12 @@ class Bench:
 
         self.cluster.store.before_read = self.cluster.store.before_delete = wait
 
+    def wait(self) -> None:
+        """Stop the one that calls this first."""
+        if not self.begun.is_set():
+            self.begun.set()
+            self.release.wait(60)
+
     def hold_tasks(self, kind: TaskKind) -> None:
         held = Held(self.cluster.work(1), kind, self.release)
         self.cluster.workers.restart("worker-1", held)
@@ -127,7 +151,9 @@ class Bench:
             self.rebuilding.start()
             assert self.begun.wait(20)
             return None
-        if work is Work.UNDELETION:
+        if work is Work.EXPIRY:
+            self.expiry.held = self.wait
+        elif work is Work.UNDELETION:
             backup = self.backups[Relation.SAME_BACKUP] = self.deleted[Relation.SAME_BACKUP]
             self.hold(deleted_manifest_name(backup.id))
         elif work in OF_CLUSTER:
@@ -169,8 +195,11 @@ class Bench:
             return self.requests.create_collection(target)
         if work is Work.SURVEY:
             return self.requests.create_survey(target)
+        if work is Work.EXPIRY:
+            self.database.retention.put(target, KEEP_ALL)
+            return self.requests.apply_retention(target)
         if work is Work.DELETION:
-            self.requests.delete_backup(backup.id)
+            self.requests.delete_backup(backup.id, allow_loss=True)
         elif work is Work.UNDELETION:
             if relation is not Relation.SAME_BACKUP:
                 backup = self.deleted[relation]
@@ -221,7 +250,11 @@ def bench(tmp_path: Path, database_file: Path) -> Iterator[Bench]:
         bench.cluster,
         "conductor-1",
         30.0,
-        runner=bench.cluster.runner(outage_deadline=1.0, collection=SETTINGS),
+        runner=bench.cluster.runner(
+            [d for d in DEFINITIONS if d.kind != JobKind.RETENTION] + [bench.expiry],
+            outage_deadline=1.0,
+            collection=SETTINGS,
+        ),
         concurrent_jobs=8,
     )
     conductor.loop.also(bench.looked)

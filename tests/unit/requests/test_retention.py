@@ -47,7 +47,7 @@ def test_a_cluster_without_workers_that_has_backups(
     with pytest.raises(InvalidValue, match="several clusters, name one: 'Test Cluster', 'old'"):
         requests.set_retention(None, POLICY)
     assert requests.set_retention("old", POLICY).cluster == "old"
-    assert requests.plan_retention(None).policy.cluster == "old"
+    assert requests.plan_retention(None).cluster == "old"
 
 
 def test_a_policy_is_asked_for_by_its_cluster(requests: RecordedRequests) -> None:
