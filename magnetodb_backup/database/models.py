@@ -117,6 +117,22 @@ class DamagedPackRow(Base):
     cluster: Mapped[str] = mapped_column(String(255))
 
 
+class AffectedBackupRow(Base):
+    """A backup that needs a damaged pack, whether or not it was verified itself."""
+
+    __tablename__ = "affected_backups"
+    __table_args__ = (
+        Index("ix_affected_backups_backup_id", "backup_id"),
+        Index("ix_affected_backups_cluster", "cluster"),
+        Base.__table_args__,
+    )
+
+    host_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    pack: Mapped[str] = mapped_column(String(64), primary_key=True)
+    backup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    cluster: Mapped[str] = mapped_column(String(255))
+
+
 class FindingRow(Base):
     """Damage of a pack, or of an object of a backup, that a verification found."""
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from magnetodb_backup.database.backup_rows import UNFINISHED
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
+    AffectedBackupRow,
     BackupRow,
     JobRow,
     JobStepRow,
@@ -104,7 +105,11 @@ class PruningStore:
                 ~exists().where(RestoreRow.backup_id == BackupRow.id),
             )
             ids = list(session.scalars(found.limit(limit)))
-            for column in (NodeBackupRow.backup_id, ProofRow.backup_id, BackupRow.id):
+            columns = (
+                NodeBackupRow.backup_id, ProofRow.backup_id, AffectedBackupRow.backup_id,
+                BackupRow.id,
+            )  # fmt: skip
+            for column in columns:
                 _remove(session, column, ids)
             _remove_jobs_about(session, SubjectKind.BACKUP, ids)
             return len(ids)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
+    AffectedBackupRow,
     BackupRow,
     DamagedPackRow,
     FindingRow,
@@ -78,8 +79,9 @@ def candidates(session: Session, cluster: str) -> tuple[Candidate, ...]:
 
 
 def _damaged(session: Session, cluster: str) -> set[str]:
-    """Return the IDs of the backups that a verification has found damaged."""
+    """Return the IDs of the backups that need what a verification has found damaged."""
     packs = select(DamagedPackRow.backup_id).where(DamagedPackRow.cluster == cluster)
+    shared = select(AffectedBackupRow.backup_id).where(AffectedBackupRow.cluster == cluster)
     proofs = (
         select(ProofRow.backup_id)
         .join(BackupRow, BackupRow.id == ProofRow.backup_id)
@@ -90,7 +92,11 @@ def _damaged(session: Session, cluster: str) -> set[str]:
         FindingRow.object.in_(_NEEDED),
         FindingRow.healed_at.is_(None),
     )
-    return {id_ for query in (packs, proofs, objects) for id_ in session.scalars(query.distinct())}
+    return {
+        id_
+        for query in (packs, shared, proofs, objects)
+        for id_ in session.scalars(query.distinct())
+    }
 
 
 def refuse_loss(

@@ -52,7 +52,7 @@ class Owned:
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
         names = "backups node_backups jobs job_steps restores node_restores "
-        names += "damaged_packs findings backup_proofs retention_policies"
+        names += "damaged_packs affected_backups findings backup_proofs retention_policies"
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -100,6 +100,7 @@ WRITES: dict[str, Write] = {
         [Damage(DamagedObject.PACK, "host", "pack", "corrupt", "")],
         read_data=True,
     ),
+    "damaged_packs.need": lambda d, o: d.damaged_packs.need("c", "host", o.source.id, ["pack"]),
     "damaged_packs.forget": lambda d, o: d.damaged_packs.forget(
         "host", {"pack": ["verification"]}, o.backup.id
     ),
@@ -133,7 +134,7 @@ READS = {
     "backups.manifests_of",
     *("backups.outlines", "backups.clusters"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
-    *("damaged_packs.found_in", "findings.list"),
+    *("damaged_packs.found_in", "damaged_packs.found_by", "findings.list", "findings.of_backup"),
     *("retention.get", "retention.list", "retention.plan", "retention.clusters"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),
     *("restores.live_ids", "jobs.step_results", "deletions.now", "deletions.due"),

@@ -12,6 +12,7 @@ from magnetodb_backup.domain.backup.sample import Sample
 from magnetodb_backup.repository.findings import Problem
 from magnetodb_backup.tasks.verification import Failure
 from magnetodb_backup.tasks.verification_steps import (
+    BackupsAffected,
     NodeParsed,
     SchemaTried,
     SSTablesParsed,
@@ -28,7 +29,8 @@ class WholeReport:
     The first members are those that each release had. ``rungs`` are those that were tried;
     ``statements`` were applied to a scratch Cassandra, ``nodes`` parsed their SSTables. With a
     ``sample`` the bytes of ``packs_read`` packs were read, and ``read_data`` is false. ``read_by``
-    has, by host ID, the node that read a node backup; empty for the conductor.
+    has, by host ID, the node that read a node backup; empty for the conductor. ``affected`` has
+    the other backups that need damaged packs, with the number of these packs.
     """
 
     backup_id: str
@@ -47,6 +49,7 @@ class WholeReport:
     packs_read: int = 0
     sample: Sample | None = None
     read_by: Mapping[str, str] = field(default_factory=dict)
+    affected: Mapping[str, int] = field(default_factory=dict)
 
 
 def whole_report(rungs: Sequence[Rung], results: Results) -> WholeReport:
@@ -77,7 +80,13 @@ def whole_report(rungs: Sequence[Rung], results: Results) -> WholeReport:
         packs_read=store.packs_read,
         sample=store.sample,
         read_by=checked.read_by,
+        affected=_others(results, store.backup_id),
     )
+
+
+def _others(results: Results, backup_id: str) -> Mapping[str, int]:
+    affected = results.find(BackupsAffected)
+    return {b: n for b, n in affected.backups.items() if b != backup_id} if affected else {}
 
 
 def _of_schema(tried: SchemaTried | None) -> Iterator[Problem]:
