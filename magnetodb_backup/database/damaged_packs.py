@@ -143,11 +143,12 @@ class DamagedPackStore:
 
         return self._transactions.run(work)
 
-    def forget(self, host_id: str, replaced: Mapping[str, Sequence[str]], backup_id: str) -> None:
-        """Remove damaged packs of a node that a backup has uploaded again; this heals them.
+    def forget(self, host_id: str, replaced: Mapping[str, Sequence[str]], by: str) -> None:
+        """Remove damaged packs of a node that are uploaded again or gone; this closes findings.
 
-        ``replaced`` has, by pack, the verifications that the upload knew of: a later one has found
-        damage of the new pack.
+        ``replaced`` has, by pack, the verifications that the caller knew of: a later one has found
+        damage of the new pack. ``by`` is the backup that uploaded them, or the collection that
+        removed them.
         """
 
         def work(session: Session) -> None:
@@ -159,7 +160,7 @@ class DamagedPackStore:
                 )
                 session.execute(statement)
             known = [(host_id, pack) for pack, verifications in replaced.items() if verifications]
-            heal_packs(session, known, backup_id)
+            heal_packs(session, known, by)
 
         if replaced:
             self._transactions.write(work)

@@ -18,7 +18,8 @@ class Collect(Task[ContainerUse]):
     ring. ``now`` is the time by the database's clock; ``known`` and ``absent`` are as in ``Terms``.
     No pack is deleted once the conductor has not asked for the task for ``lease`` seconds. With
     ``report_only`` nothing is removed; with ``beside_uploads`` an upload is not waited for then.
-    ``by_backup`` asks for the bytes that only one backup needs.
+    ``by_backup`` asks for the bytes that only one backup needs. ``damaged`` are packs that
+    verifications found damaged.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.COLLECT
@@ -35,3 +36,4 @@ class Collect(Task[ContainerUse]):
     report_only: bool = False
     beside_uploads: bool = False
     by_backup: bool = False
+    damaged: tuple[str, ...] = ()

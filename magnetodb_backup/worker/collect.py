@@ -67,6 +67,7 @@ class CollectWork:
                     absent=frozenset(task.absent),
                     report_only=task.report_only,
                     remove_container=not own,
+                    damaged=task.damaged,
                 ),
                 spool_directory=self._containers.state_dir,
                 caller=Caller(

@@ -37,7 +37,10 @@ from magnetodb_backup.tasks.collection_steps import (
 )
 
 _AT_ONCE = 32  # nodes: what the catalogue knows of their manifests is in memory
+_MOST_DAMAGED = 50_000  # packs that the arguments of a task name
 _LONGEST_ERROR = 2000  # characters
+# By host ID and pack: the IDs of the verifications that found it damaged.
+DamagedPacks = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 class CollectionJob:
@@ -92,21 +95,41 @@ class CollectionJob:
 
     def _collect_some(self, containers: Sequence[Container], of_all: int) -> None:
         by_task = {self._task_id(c): c for c in containers}
+        damaged = self._damaged(containers)
 
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome.error, Cancelled):
                 container = by_task[outcome.call.task_id]
-                self._keep(container, _collected(container, outcome))
+                node = _collected(container, outcome)
+                self._keep(container, self._closed(node, container.source, damaged))
                 self._show(Collected.step, of_all)
 
-        calls = [self._call(container) for container in containers]
+        calls = [self._call(c, tuple(damaged.get(c.source, ()))) for c in containers]
         outcomes = self._context.fanout().run(calls, ended=ended, stop_at_first_error=False)
         self._let_expire(o for o in outcomes if by_task[o.call.task_id].adopted)
         for outcome in outcomes:
             if isinstance(outcome.error, Cancelled):
                 raise outcome.error
 
-    def _call(self, container: Container) -> Call:
+    def _damaged(self, containers: Sequence[Container]) -> DamagedPacks:
+        """Return some damaged packs of each node, with the verifications that found them."""
+        if self._dry_run:
+            return {}
+        sources = {container.source for container in containers}
+        found = self._context.database.damaged_packs.of(self._job.cluster).items()
+        return {
+            source: dict(itertools.islice(sorted(packs.items()), _MOST_DAMAGED))
+            for source, packs in found
+            if source in sources
+        }
+
+    def _closed(self, node: NodeCollected, source: str, damaged: DamagedPacks) -> NodeCollected:
+        """Close the findings on packs that are gone, before the result is stored without them."""
+        gone = {p: damaged[source][p] for p in node.use.gone if p in damaged.get(source, {})}
+        self._context.database.damaged_packs.forget(source, gone, self._job.id)
+        return replace(node, use=replace(node.use, gone=()))
+
+    def _call(self, container: Container, damaged: tuple[str, ...]) -> Call:
         database, cluster = self._context.database, self._job.cluster
         manifests = database.backups.manifests_of(cluster, container.source)
         task = Collect(
@@ -121,6 +144,7 @@ class CollectionJob:
             report_only=self._dry_run,
             beside_uploads=self._survey,
             by_backup=self._dry_run,
+            damaged=damaged,
         )
         return call_of(task, container, container.worker_id, self._task_id(container))
 

@@ -41,7 +41,8 @@ class ContainerUse:
     dead: ``waiting`` ones were not seen dead for long enough, ``due`` ones were. ``freed`` is what
     was removed. ``manifests`` counts the node manifests. ``backups`` has, by ID, the bytes of the
     packs that only this backup needs, if they were asked for. ``in_use``: a backup is being
-    uploaded, and what it has stored so far counts as dead.
+    uploaded, and what it has stored so far counts as dead. ``gone`` are the damaged packs
+    that no backup needs and that are not stored any more.
     """
 
     packs: int = 0
@@ -59,6 +60,7 @@ class ContainerUse:
     backups: Mapping[str, int] = field(default_factory=dict)
     in_use: bool = False
     container_removed: bool = False
+    gone: tuple[str, ...] = ()
 
 
 def total(uses: Iterable[ContainerUse]) -> ContainerUse:

@@ -45,8 +45,8 @@ class Finding:
 
     ``job_id`` is the verification that found it last, ``backup_id`` the backup that this one read;
     ``found_in`` has all backups whose verifications found it, ``affected`` all complete backups
-    that need a pack, oldest first. ``healed_by`` is the backup that uploaded the pack again, or the
-    verification that found it whole.
+    that need a pack, oldest first. ``healed_by`` is the backup that uploaded the pack again, the
+    verification that found it whole, or the collection that removed a pack that no backup needs.
     """
 
     object: DamagedObject

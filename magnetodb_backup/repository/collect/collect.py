@@ -87,7 +87,8 @@ class _Collection:
             store_first_look(self._repository, self._look, now, spool_directory)
         elif self._index is not None:
             self._forget()
-        return self._remove_container(use)
+        gone = tuple(self._look.gone(self._terms.damaged))
+        return self._remove_container(replace(use, gone=gone))
 
     def _list(self) -> ContainerUse:
         """Compare the listing with the marks."""

@@ -17,7 +17,7 @@ class Terms:
     node, and those in which it has no share. ``now`` is the time by the database's clock at the
     begin. A pack is removed once a stored look, at least ``grace`` old, found that no backup needs
     it. With ``report_only`` nothing is stored and nothing is removed. With ``remove_container`` a
-    container without any pack is removed.
+    container without any pack is removed. ``damaged`` are packs that verifications found damaged.
     """
 
     known: Mapping[str, KnownManifest]
@@ -26,6 +26,7 @@ class Terms:
     absent: frozenset[str] = frozenset()
     report_only: bool = False
     remove_container: bool = False
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

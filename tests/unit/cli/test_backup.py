@@ -118,9 +118,7 @@ def test_show_has_the_values_of_the_rest_api(shell: Shell) -> None:
     node = shell.node_backup(backup)
     outcome = shell("backup", "show", backup.id, "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.json == backup_view(
-        shell.database.backups.get(backup.id), [node], [], []
-    )
+    assert outcome.json == backup_view(shell.database.backups.get(backup.id), [node], [], [])
 
 
 def test_show_says_how_far_a_verification_is(shell: Shell) -> None:
