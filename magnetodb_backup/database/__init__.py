@@ -10,6 +10,7 @@ from magnetodb_backup.database.backups import BackupStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
 from magnetodb_backup.database.deletions import DeletionStore
 from magnetodb_backup.database.findings import FindingStore
+from magnetodb_backup.database.growth import GrowthStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
@@ -29,6 +30,7 @@ __all__ = [
     "Database",
     "DeletionStore",
     "FindingStore",
+    "GrowthStore",
     "JobStore",
     "NodeStore",
     "OwnershipStore",
@@ -58,6 +60,7 @@ class Database:
         self.retention = RetentionStore(transactions)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
+        self.growth = GrowthStore(transactions)
         self.findings = FindingStore(transactions)
         self.ownership = OwnershipStore(transactions)
 

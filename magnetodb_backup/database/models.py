@@ -117,6 +117,18 @@ class DamagedPackRow(Base):
     cluster: Mapped[str] = mapped_column(String(255))
 
 
+class BackupTableRow(Base):
+    """The bytes of a table in a backup, and those that were not in the store before."""
+
+    __tablename__ = "backup_tables"
+
+    backup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    keyspace: Mapped[str] = mapped_column(String(255), primary_key=True)
+    table_name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    bytes_new: Mapped[int] = mapped_column(BigInteger)
+
+
 class AffectedBackupRow(Base):
     """A backup that needs a damaged pack, whether or not it was verified itself."""
 

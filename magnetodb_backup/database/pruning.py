@@ -15,6 +15,7 @@ from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
     AffectedBackupRow,
     BackupRow,
+    BackupTableRow,
     JobRow,
     JobStepRow,
     NodeBackupRow,
@@ -107,6 +108,7 @@ class PruningStore:
             ids = list(session.scalars(found.limit(limit)))
             columns = (
                 NodeBackupRow.backup_id, ProofRow.backup_id, AffectedBackupRow.backup_id,
+                BackupTableRow.backup_id,
                 BackupRow.id,
             )  # fmt: skip
             for column in columns:

@@ -89,5 +89,9 @@ class StorageDriver(Protocol):
         :raises Conflict: if it has objects; nothing is deleted then.
         """
 
+    def quota(self) -> int | None:
+        """Return how many bytes the account may hold; None without a quota, or if none is shown."""
+        return None
+
     def close(self) -> None:
         """Release connections."""

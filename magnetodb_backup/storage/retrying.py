@@ -128,6 +128,10 @@ class Retrying(StorageDriver):
         self._call(lambda: self._driver.delete_container(container))
 
     @override
+    def quota(self) -> int | None:
+        return self._call(self._driver.quota)
+
+    @override
     def close(self) -> None:
         self._driver.close()
 

@@ -256,6 +256,15 @@ class SwiftDriver(StorageDriver):
                 raise Conflict(f"container {container!r} has objects; delete them first")
 
     @override
+    def quota(self) -> int | None:
+        found = self._ask(
+            "asking for the quota of the account",
+            lambda url, token, conn: client.head_account(url, token, http_conn=conn),
+        )
+        quota = found.get("x-account-meta-quota-bytes", "")
+        return int(quota) if quota.isascii() and quota.isdigit() else None
+
+    @override
     def close(self) -> None:
         self._access.close()
 

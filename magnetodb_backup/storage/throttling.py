@@ -149,5 +149,9 @@ class Throttled(StorageDriver):
         self._driver.delete_container(container)
 
     @override
+    def quota(self) -> int | None:
+        return self._driver.quota()
+
+    @override
     def close(self) -> None:
         self._driver.close()

@@ -66,7 +66,8 @@ class Collected:
     """Step *collect*, and the result of the job: what was found and freed, by host ID.
 
     ``grace`` in seconds. With ``dry_run`` nothing was removed. ``backups`` has, by ID, the bytes
-    of the packs that only this backup needs, if the report was to have them.
+    of the packs that only this backup needs, if the report was to have them. ``quota`` is how many
+    bytes the account may hold, None if the store shows no quota.
     """
 
     step: ClassVar[str] = "collect"
@@ -77,3 +78,4 @@ class Collected:
     total: ContainerUse
     nodes: Mapping[str, NodeCollected]
     backups: Mapping[str, int] = field(default_factory=dict)
+    quota: int | None = None

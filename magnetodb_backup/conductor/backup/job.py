@@ -23,6 +23,7 @@ from magnetodb_backup.conductor.backup.one_ring import (
     require_same_schema,
     require_same_tables,
 )
+from magnetodb_backup.conductor.backup.table_bytes import record_tables
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, typed_step
@@ -235,6 +236,7 @@ class _Round:
         left = {h: p for h, p in database.damaged_packs.of(cluster).items() if h in done.results}
         note_affected(self._context, cluster, left, only=self._backup.id)
         note_lost_packs(database, self._backup, done.results)
+        record_tables(database, self._backup.id, done.results)
         return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:

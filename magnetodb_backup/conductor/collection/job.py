@@ -12,6 +12,7 @@ backup asks for each pack by HEAD, after the claim of the collection has ended i
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from magnetodb_backup.tasks.collection_steps import (
     NodeCollected,
 )
 
+LOG = logging.getLogger(__name__)
 _AT_ONCE = 32  # nodes: what the catalogue knows of their manifests is in memory
 _MOST_DAMAGED = 50_000  # packs that the arguments of a task name
 _LONGEST_ERROR = 2000  # characters
@@ -193,7 +195,16 @@ class CollectionJob:
             total=replace(sums, backups={}),
             nodes={h: replace(n, use=replace(n.use, backups={})) for h, n in nodes.items()},
             backups=sums.backups,
+            quota=self._quota(),
         )
+
+    def _quota(self) -> int | None:
+        """Return the quota of the account; a store that does not show it fails no collection."""
+        try:
+            return self._context.storage().quota()
+        except BackupError as error:
+            LOG.info("the quota of the account is not known: %s", error)
+            return None
 
     def _show(self, step: str, of_all: int = 0) -> None:
         progress = {"step": step, "nodes_total": of_all, "nodes_done": len(self._done)}

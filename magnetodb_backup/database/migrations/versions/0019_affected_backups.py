@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged packs and the backups that need them."""
+"""The backups that need damaged packs, and the bytes of tables in backups."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the tables."""
     op.create_table(
         "affected_backups",
         sa.Column("host_id", sa.String(36), primary_key=True),
@@ -24,3 +24,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_affected_backups_backup_id", "affected_backups", ["backup_id"])
     op.create_index("ix_affected_backups_cluster", "affected_backups", ["cluster"])
+    op.create_table(
+        "backup_tables",
+        sa.Column("backup_id", sa.String(36), primary_key=True),
+        sa.Column("keyspace", sa.String(255), primary_key=True),
+        sa.Column("table_name", sa.String(255), primary_key=True),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("bytes_new", sa.BigInteger(), nullable=False),
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
