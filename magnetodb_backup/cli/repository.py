@@ -105,6 +105,7 @@ class Collect(_OnPacks):
             "waits for the grace period": f"{_amount(total, 'waiting')} "
             f"({duration(view['grace'])})",
             "needed by backups": _amount(total, "live"),
+            "empty containers removed": "\n".join(view.get("retired", ())),
             "nodes": "\n".join(
                 f"{node['by'] or host}: {_node(node, freed)}"
                 for host, node in view["nodes"].items()

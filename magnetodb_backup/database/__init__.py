@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
+from magnetodb_backup.database.clusters import ClusterStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
 from magnetodb_backup.database.deletions import DeletionStore
 from magnetodb_backup.database.findings import FindingStore
@@ -26,6 +27,7 @@ from magnetodb_backup.errors import InvalidValue
 
 __all__ = [
     "BackupStore",
+    "ClusterStore",
     "DamagedPackStore",
     "Database",
     "DeletionStore",
@@ -50,6 +52,7 @@ class Database:
     def __init__(self, transactions: Transactions, clock: Callable[[], float] | None) -> None:
         self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
+        self.clusters = ClusterStore(transactions)
         self.deletions = DeletionStore(transactions, clock)
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)

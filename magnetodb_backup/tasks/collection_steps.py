@@ -39,6 +39,15 @@ class DeletionsPurged:
 
 
 @dataclass(frozen=True)
+class RetiredRemoved:
+    """Step *retired*: the empty containers of clusters of which nothing is left."""
+
+    step: ClassVar[str] = "retired"
+
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ContainersFound:
     """Step *containers*: the pack containers of the cluster."""
 
@@ -67,7 +76,8 @@ class Collected:
 
     ``grace`` in seconds. With ``dry_run`` nothing was removed. ``backups`` has, by ID, the bytes
     of the packs that only this backup needs, if the report was to have them. ``quota`` is how many
-    bytes the account may hold, None if the store shows no quota.
+    bytes the account may hold, None if the store shows no quota. ``retired`` are the removed
+    containers of clusters of which nothing is left.
     """
 
     step: ClassVar[str] = "collect"
@@ -79,3 +89,4 @@ class Collected:
     nodes: Mapping[str, NodeCollected]
     backups: Mapping[str, int] = field(default_factory=dict)
     quota: int | None = None
+    retired: tuple[str, ...] = ()

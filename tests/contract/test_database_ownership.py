@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import (
     BackupStore,
+    ClusterStore,
     DamagedPackStore,
     Database,
     DeletionStore,
@@ -175,6 +176,7 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "backups": BackupStore,
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
+        "clusters": ClusterStore,
         "findings": FindingStore,
         "growth": GrowthStore,
         "proofs": ProofStore,

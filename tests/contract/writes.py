@@ -144,6 +144,7 @@ READS = {
         "findings.list",
         "findings.of_backup",
         "growth.growth",
+        "clusters.retired",
     ),
     *("retention.get", "retention.list", "retention.plan", "retention.clusters"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),

@@ -20,6 +20,7 @@ from typing import Any
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.collection.containers import find_containers
+from magnetodb_backup.conductor.collection.retired import remove_retired
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.deletion import purge_due
 from magnetodb_backup.conductor.fanout import Call, Outcome
@@ -35,6 +36,7 @@ from magnetodb_backup.tasks.collection_steps import (
     ContainersFound,
     DeletionsPurged,
     NodeCollected,
+    RetiredRemoved,
 )
 
 LOG = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class CollectionJob:
     def _steps(self) -> list[Step]:
         return [
             typed_step(DeletionsPurged, self._purge),
+            typed_step(RetiredRemoved, self._remove_retired),
             typed_step(ContainersFound, self._find),
             typed_step(Collected, self._collect),
         ]
@@ -80,6 +83,9 @@ class CollectionJob:
         if self._dry_run:
             return DeletionsPurged()
         return DeletionsPurged(purge_due(self._context, self._job.cluster))
+
+    def _remove_retired(self, results: Results) -> RetiredRemoved:
+        return RetiredRemoved(() if self._dry_run else remove_retired(self._context))
 
     def _find(self, results: Results) -> ContainersFound:
         return find_containers(self._context, self._job.cluster, self._job.id)
@@ -93,7 +99,8 @@ class CollectionJob:
         left = iter([c for c in containers if c.source not in self._done])
         while batch := list(itertools.islice(left, _AT_ONCE)):
             self._collect_some(batch, len(containers))
-        return self._result()
+        removed = results.find(RetiredRemoved)
+        return self._result(removed.containers if removed else ())
 
     def _collect_some(self, containers: Sequence[Container], of_all: int) -> None:
         by_task = {self._task_id(c): c for c in containers}
@@ -178,7 +185,7 @@ class CollectionJob:
         )
         self._done[container.source] = node
 
-    def _result(self) -> Collected:
+    def _result(self, retired: tuple[str, ...]) -> Collected:
         """Return the sums.
 
         :raises BackupError: the first error, if no container was collected.
@@ -196,6 +203,7 @@ class CollectionJob:
             nodes={h: replace(n, use=replace(n.use, backups={})) for h, n in nodes.items()},
             backups=sums.backups,
             quota=self._quota(),
+            retired=retired,
         )
 
     def _quota(self) -> int | None:

@@ -28,6 +28,7 @@ class Store(MemoryDriver):
         self.after_put: Callable[[str, str], None] = lambda container, name: None
         self.unlisted: Callable[[str], bool] = lambda name: False
         self.ghosts: dict[str, int] = {}
+        self.undeletable: dict[str, Exception] = {}  # containers
 
     def put(self, container: str, name: str, body: Any, *, size: int, md5: str) -> None:
         self.before_put(name)
@@ -53,6 +54,11 @@ class Store(MemoryDriver):
     def delete(self, container: str, name: str) -> None:
         self.before_delete(name)
         super().delete(container, name)
+
+    def delete_container(self, container: str) -> None:
+        if container in self.undeletable:
+            raise self.undeletable[container]
+        super().delete_container(container)
 
     def packs_put(self) -> builtins.list[str]:
         """Return the names of packs that were put since the last call of this method."""
