@@ -17,6 +17,7 @@ from magnetodb_backup.api.handlers.backups import Backup, backups
 from magnetodb_backup.api.handlers.collections import Collections
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.handlers.findings import Findings
+from magnetodb_backup.api.handlers.growth import GrowthOfCluster
 from magnetodb_backup.api.handlers.nodes import Nodes
 from magnetodb_backup.api.handlers.restores import Restore, restores
 from magnetodb_backup.api.handlers.retention import Policies, Retention
@@ -161,6 +162,7 @@ def make_routes(
     app.add_route("/v1/findings", Findings(tools))
     _add_retention(app, tools)
     app.add_route("/v1/nodes", Nodes(tools))
+    app.add_route("/v1/repository/growth/{cluster}", GrowthOfCluster(tools))
     app.add_route("/v1/repository/collections", collection)
     app.add_route("/v1/repository/collections/{collection_id}", collection, suffix="one")
     return app

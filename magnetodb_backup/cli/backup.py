@@ -13,8 +13,9 @@ from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL
 from magnetodb_backup.cli.backup_options import add_backup_options, backup_options
 from magnetodb_backup.cli.show import ListCommand, RecordCommand, cell
 from magnetodb_backup.cli.summary import backup_fields, backup_summary, follow_up
-from magnetodb_backup.cli.verification import proof_lines, running_lines
+from magnetodb_backup.cli.verification import finding_lines, proof_lines, running_lines
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
+from magnetodb_backup.domain.backup.findings import MOST_FINDINGS, Finding
 from magnetodb_backup.domain.backup.proofs import Proof
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest, NodeBackup
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -50,6 +51,8 @@ def _cell(name: str, value: Any) -> Any:
         return ", ".join(value)
     if name == "proofs":
         return "\n".join(_proof_line(group) for group in value)
+    if name == "findings":
+        return "\n".join(f"{f['object']} {f['name']}: {f['problem']}" for f in value)
     if name == "coverage" and value:
         return "\n".join(f"{keyspace}: {found['status']}" for keyspace, found in value.items())
     return cell(name, value)
@@ -79,13 +82,18 @@ class BackupCommand(RecordCommand):
         nodes: Sequence[NodeBackup] | None,
         proofs: Sequence[Proof] | None = None,
         verification: Sequence[str] = (),
+        findings: Sequence[Finding] | None = None,
     ) -> Any:
         """Return columns for cliff; ``verification`` are lines on one that runs."""
         return self.shown(
             parsed_args,
-            backup_view(backup, nodes, proofs),
+            backup_view(backup, nodes, proofs, findings),
             brief=lambda: backup_fields(
-                backup, nodes or (), tuple(proof_lines(proofs or ())), verification
+                backup,
+                nodes or (),
+                tuple(proof_lines(proofs or ())),
+                verification,
+                tuple(finding_lines(findings or ())),
             ),
             text=_cell,
         )
@@ -144,7 +152,8 @@ class Show(BackupCommand):
         nodes, proofs = database.backups.node_backups(backup.id), database.proofs.of(backup.id)
         job = database.jobs.latest(Subject.backup(backup.id), JobKind.VERIFICATION)
         running = tuple(running_lines(job)) if job is not None else ()
-        return self.backup_columns(parsed_args, backup, nodes, proofs, running)
+        findings = database.findings.of_backup(backup.id, MOST_FINDINGS)
+        return self.backup_columns(parsed_args, backup, nodes, proofs, running, findings)
 
 
 class Create(BackupCommand):

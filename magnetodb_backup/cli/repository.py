@@ -10,9 +10,12 @@ from typing import Any
 from typing_extensions import override
 
 from magnetodb_backup.cli.app import DONE, FAILED, PARTIAL
+from magnetodb_backup.cli.growth import growth_fields
 from magnetodb_backup.cli.show import RecordCommand, cell
 from magnetodb_backup.cli.units import count, duration, size
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
+from magnetodb_backup.domain.backup.growth import check_capacity
+from magnetodb_backup.domain.backup.growth_views import growth_view
 from magnetodb_backup.domain.backup.views import collection_view
 from magnetodb_backup.domain.jobs import Job, JobStatus
 from magnetodb_backup.requests.collections import LEAST_FREED
@@ -37,7 +40,12 @@ class _OnPacks(RecordCommand):
             self._judge(job)
         view = collection_view(job)
         view |= view.pop("result") or {}
+        view |= self._more(parsed_args, job.cluster)
         return self.shown(parsed_args, view, brief=lambda: self._brief(view))
+
+    def _more(self, parsed_args: Namespace, cluster: str) -> dict[str, Any]:
+        """Return further fields of the output."""
+        return {}
 
     def _judge(self, job: Job) -> None:
         if job.status is not JobStatus.DONE:
@@ -119,6 +127,7 @@ class Collect(_OnPacks):
             f"({duration(view['grace'])})",
             "needed by backups": _amount(total, "live"),
             **(_repacking(view) if view["repack"] is not None else {}),
+            "empty containers removed": "\n".join(view.get("retired", ())),
             "nodes": "\n".join(
                 f"{node['by'] or host}: {_node(node, freed)}"
                 for host, node in view["nodes"].items()
@@ -131,12 +140,35 @@ class Show(_OnPacks):
 
     The workers read all node manifests for this; nothing is changed. Old versions of objects, which
     the store keeps with [swift] versions, are not counted; their space is freed only when they are
-    removed.
+    removed. How fast each table's backups grow, and when the store is full, follows from what the
+    backups of the last 30 days added.
     """
 
     @override
+    def get_parser(self, prog_name: str) -> ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--capacity",
+            type=int,
+            metavar="BYTES",
+            help="what the store can hold for the cluster, for the forecast of when it is full; by "
+            "default the quota of the Swift account",
+        )
+        return parser
+
+    @override
     def take_action(self, parsed_args: Namespace) -> Any:
+        check_capacity(parsed_args.capacity)
         return self._ended(parsed_args, self.services.requests().create_survey(parsed_args.cluster))
+
+    @override
+    def _more(self, parsed_args: Namespace, cluster: str) -> dict[str, Any]:
+        found = self.services.database().growth.growth(cluster, parsed_args.capacity)
+        return {"growth": growth_view(found)}
+
+    @override
+    def _brief(self, view: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super()._brief(view), **growth_fields(view["growth"])}
 
     @override
     def _of_total(self, view: Mapping[str, Any]) -> dict[str, Any]:

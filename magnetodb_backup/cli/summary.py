@@ -157,11 +157,12 @@ def backup_fields(
     nodes: Iterable[NodeBackup],
     proofs: Sequence[str] = (),
     verification: Sequence[str] = (),
+    damage: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what a table shows of a backup; empty values are left out there.
 
     ``proofs`` are lines about how far it is proved, ``verification`` those about a verification
-    that runs.
+    that runs, ``damage`` those about damage of what the backup needs.
     """
     whole = backup.status in _WHOLE
     running = backup.status is BackupStatus.CREATING
@@ -174,6 +175,7 @@ def backup_fields(
         "error": backup.error,
         "waiting for": backup.waiting_for,
         "notes": "\n".join(backup.notes),
+        "damage": "\n".join(damage),
         "scope": scope_text(backup.scope),
         "data centres": ", ".join(backup.data_centers),
         "tables": _tables(backup),

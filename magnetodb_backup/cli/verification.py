@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from magnetodb_backup.cli.units import count, moment, size
 from magnetodb_backup.domain.as_of import as_of_in
+from magnetodb_backup.domain.backup.findings import Finding
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung, grouped, rungs_of
 from magnetodb_backup.domain.backup.sample import sample_of
 from magnetodb_backup.domain.jobs import Job, JobStatus
@@ -18,6 +20,7 @@ STEPS = {
     Rung.SCHEMA: ("schema", "apply the schema to a scratch Cassandra"),
     Rung.PARSE: ("parse", "let Cassandra read every SSTable"),
 }
+_AFFECTED = ("affected", "find the backups that need what is damaged")
 _NEW_BACKUP = "make a new backup: it uploads again what is missing"
 _REMEDIES = {
     "sstable": "run nodetool scrub on the named tables of the node and nodetool repair --full, "
@@ -32,6 +35,8 @@ _SHOWN = 5  # failed tables
 def steps_of(job: Job) -> dict[str, str]:
     """Return name and text of the steps of a verification, in order."""
     steps = dict(STEPS[rung] for rung in STEPS if rung in wanted_rungs(job))
+    store = STEPS[Rung.EXISTS][0]
+    steps = {store: steps[store], **dict([_AFFECTED]), **steps}
     if sample := sample_of(job.parameters):
         steps[STEPS[Rung.READ_DATA][0]] = f"read {sample.percent:g} % of the packs"
     return steps
@@ -57,6 +62,7 @@ def problems_of(job: Job) -> Iterator[str]:
         yield f"{where}: {what}: {problem['detail']}{affected}"
     if (more := result.get("problem_count", 0) - len(problems)) > 0:
         yield f"there are {more} more problems"
+    yield from _affected(result.get("affected", {}))
     if as_of_in(job.parameters) is None:
         yield from dict.fromkeys(_REMEDIES.get(p["kind"], _NEW_BACKUP) for p in problems)
     elif not result.get("as_of"):
@@ -65,6 +71,24 @@ def problems_of(job: Job) -> Iterator[str]:
             "the same release of magnetodb-backup everywhere"
         )
     yield from _not_tried(job, result)
+
+
+def _affected(affected: Mapping[str, int]) -> Iterator[str]:
+    """Yield an error for each other backup that needs damaged packs, those that need most first."""
+    ordered = sorted(affected.items(), key=lambda item: (-item[1], item[0]))
+    for backup_id, packs in ordered[:_SHOWN]:
+        yield f"backup {backup_id} needs {count(packs, 'damaged pack')}, too"
+    if (more := len(ordered) - _SHOWN) > 0:
+        yield f"{count(more, 'more backup')} need damaged packs; see repository findings"
+
+
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each kind of damage of what a backup needs, with the number of objects."""
+    kinds = Counter((f.object.value, f.problem) for f in findings)
+    for (what, problem), number in sorted(kinds.items()):
+        yield f"{count(number, what)}: {problem}"
+    if findings:
+        yield "see repository findings"
 
 
 def _not_tried(job: Job, result: Mapping[str, Any]) -> Iterator[str]:

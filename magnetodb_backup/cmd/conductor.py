@@ -83,7 +83,11 @@ def make_conductor(
         concurrent_jobs=conf.conductor.concurrent_jobs,
         stopping=stopping,
     )
-    pruning = PruningSettings(conf.conductor.prune_steps_after, conf.conductor.prune_jobs_after)
+    pruning = PruningSettings(
+        conf.conductor.prune_steps_after,
+        conf.conductor.prune_jobs_after,
+        conf.conductor.prune_workers_after,
+    )
     loop.also(Pruner(database, pruning).look)
     schedules = ScheduleLoop(
         database, loop.wake, interval=conf.conductor.schedule_interval, stopping=stopping

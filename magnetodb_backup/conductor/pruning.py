@@ -18,10 +18,14 @@ _AT_ONCE = 50  # jobs or records in a transaction
 
 @dataclass(frozen=True)
 class PruningSettings:
-    """Ages in seconds since the end of a job or record; 0 keeps them for ever."""
+    """Ages in seconds since the end of a job or record, or the last report of a worker.
+
+    0 keeps them for ever.
+    """
 
     steps_after: float
     jobs_after: float
+    workers_after: float = 0.0
 
 
 class Pruner:
@@ -43,6 +47,8 @@ class Pruner:
             ("restores", settings.jobs_after, pruning.restores),
             ("backups that are gone", settings.jobs_after, pruning.backups),
             ("jobs", settings.jobs_after, pruning.jobs),
+            ("runs of schedules", settings.jobs_after, pruning.schedule_runs),
+            ("reports of silent workers", settings.workers_after, pruning.workers),
         ]
 
     def look(self) -> None:

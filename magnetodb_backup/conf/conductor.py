@@ -127,8 +127,18 @@ OPTS = [
         min=0,
         max=3153600000,
         help="Time in seconds after its end when a job is removed from the database, and the "
-        "record of a backup that is DELETED, CREATE_FAILED or CANCELLED, or of a restore. The "
-        "newest job of each kind about a backup or another subject stays as long as its record. "
-        "The records of other backups always stay. 0 means that all stay.",
+        "record of a backup that is DELETED, CREATE_FAILED or CANCELLED, of a restore, or of a run "
+        "of a schedule. The newest run of each schedule stays. The newest job of each kind about a "
+        "backup or another subject stays as long as its record. The records of other backups "
+        "always stay. 0 means that all stay.",
+    ),
+    cfg.FloatOpt(
+        "prune_workers_after",
+        default=7776000.0,
+        min=0,
+        max=3153600000,
+        help="Time in seconds since the last report of a worker, by default 90 days, after which "
+        "its report is removed from the database, as by node forget. A worker that starts again "
+        "reports again. 0 means that the reports stay.",
     ),
 ]

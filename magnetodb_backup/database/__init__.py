@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from magnetodb_backup.database import migration
 from magnetodb_backup.database.backups import BackupStore
+from magnetodb_backup.database.clusters import ClusterStore
 from magnetodb_backup.database.damaged_packs import DamagedPackStore
 from magnetodb_backup.database.deletions import DeletionStore
 from magnetodb_backup.database.findings import FindingStore
+from magnetodb_backup.database.growth import GrowthStore
 from magnetodb_backup.database.jobs import JobStore
 from magnetodb_backup.database.nodes import NodeStore
 from magnetodb_backup.database.ownership import FencedTransactions, OwnershipStore
@@ -26,10 +28,12 @@ from magnetodb_backup.errors import InvalidValue
 
 __all__ = [
     "BackupStore",
+    "ClusterStore",
     "DamagedPackStore",
     "Database",
     "DeletionStore",
     "FindingStore",
+    "GrowthStore",
     "JobStore",
     "NodeStore",
     "OwnershipStore",
@@ -50,6 +54,7 @@ class Database:
     def __init__(self, transactions: Transactions, clock: Callable[[], float] | None) -> None:
         self._engine, self._clock = transactions.engine, clock
         self.backups = BackupStore(transactions)
+        self.clusters = ClusterStore(transactions)
         self.deletions = DeletionStore(transactions, clock)
         self.jobs = JobStore(transactions)
         self.proofs = ProofStore(transactions)
@@ -61,6 +66,7 @@ class Database:
         self.settings = SettingStore(transactions, clock)
         self.nodes = NodeStore(transactions, clock)
         self.damaged_packs = DamagedPackStore(transactions)
+        self.growth = GrowthStore(transactions)
         self.findings = FindingStore(transactions)
         self.ownership = OwnershipStore(transactions)
 

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.findings import FoundBy, heal_objects, heal_packs, note_damage
-from magnetodb_backup.database.models import DamagedPackRow
+from magnetodb_backup.database.models import AffectedBackupRow, DamagedPackRow
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
 from magnetodb_backup.domain.backup.sample import Sample
 
+T = TypeVar("T")
 _AT_ONCE = 1000  # rows in a statement
 
 
@@ -46,10 +48,11 @@ class DamagedPackStore:
         packs = sorted({(d.host_id, d.name) for d in found if d.object is DamagedObject.PACK})
 
         def is_void(row: DamagedPackRow) -> bool:
-            if row.verification_id == by.job_id:
-                return True
-            was_read = row.host_id not in unread and (sample is None or sample.has(row.pack))
-            return read_data and was_read
+            return row.verification_id == by.job_id or was_read(row)
+
+        def was_read(row: DamagedPackRow | AffectedBackupRow) -> bool:
+            of_sample = sample is None or sample.has(row.pack)
+            return read_data and of_sample and row.host_id not in unread
 
         def work(session: Session) -> None:
             of_backup = select(DamagedPackRow).where(DamagedPackRow.backup_id == by.backup_id)
@@ -57,6 +60,10 @@ class DamagedPackStore:
             keys = {(row.host_id, row.pack) for row in void}
             for row in void:
                 session.delete(row)
+            affected = select(AffectedBackupRow).where(AffectedBackupRow.backup_id == by.backup_id)
+            for needed in session.scalars(affected):
+                if was_read(needed):
+                    session.delete(needed)
             session.flush()
             rows = (
                 {
@@ -68,7 +75,7 @@ class DamagedPackStore:
                 }
                 for host_id, pack in packs
             )
-            while batch := list(islice(rows, _AT_ONCE)):
+            for batch in _batches(rows):
                 session.execute(insert(DamagedPackRow), batch)
             note_damage(session, by, found)
             heal_packs(session, keys, by.job_id)
@@ -90,6 +97,43 @@ class DamagedPackStore:
 
         return self._transactions.run(work)
 
+    def found_by(self, verification_id: str) -> dict[str, frozenset[str]]:
+        """Return the packs that a verification found and that are still damaged, by host ID."""
+
+        def work(session: Session) -> dict[str, frozenset[str]]:
+            query = select(DamagedPackRow.host_id, DamagedPackRow.pack).where(
+                DamagedPackRow.verification_id == verification_id
+            )
+            found: dict[str, set[str]] = {}
+            for host_id, pack in session.execute(query):
+                found.setdefault(host_id, set()).add(pack)
+            return {host_id: frozenset(packs) for host_id, packs in found.items()}
+
+        return self._transactions.run(work)
+
+    def need(self, cluster: str, host_id: str, backup_id: str, packs: Collection[str]) -> None:
+        """Record that a backup needs damaged packs of a node. May be repeated.
+
+        Those that are not damaged any more are left out.
+        """
+
+        def work(session: Session) -> None:
+            for batch in _batches(sorted(packs)):
+                damaged = select(DamagedPackRow.pack).where(
+                    DamagedPackRow.host_id == host_id, DamagedPackRow.pack.in_(batch)
+                )
+                known = select(AffectedBackupRow.pack).where(
+                    AffectedBackupRow.host_id == host_id,
+                    AffectedBackupRow.backup_id == backup_id,
+                    AffectedBackupRow.pack.in_(batch),
+                )
+                names = set(session.scalars(damaged)) - set(session.scalars(known))
+                values = {"host_id": host_id, "backup_id": backup_id, "cluster": cluster}
+                if rows := [{**values, "pack": pack} for pack in sorted(names)]:
+                    session.execute(insert(AffectedBackupRow), rows)
+
+        self._transactions.write(work)
+
     def found_in(self, backup_id: str) -> bool:
         """Return whether a verification of the backup found a pack that is still damaged."""
 
@@ -99,11 +143,12 @@ class DamagedPackStore:
 
         return self._transactions.run(work)
 
-    def forget(self, host_id: str, replaced: Mapping[str, Sequence[str]], backup_id: str) -> None:
-        """Remove damaged packs of a node that a backup has uploaded again; this heals them.
+    def forget(self, host_id: str, replaced: Mapping[str, Sequence[str]], by: str) -> None:
+        """Remove damaged packs of a node that are uploaded again or gone; this closes findings.
 
-        ``replaced`` has, by pack, the verifications that the upload knew of: a later one has found
-        damage of the new pack.
+        ``replaced`` has, by pack, the verifications that the caller knew of: a later one has found
+        damage of the new pack. ``by`` is the backup that uploaded them, or the collection that
+        removed them.
         """
 
         def work(session: Session) -> None:
@@ -115,7 +160,13 @@ class DamagedPackStore:
                 )
                 session.execute(statement)
             known = [(host_id, pack) for pack, verifications in replaced.items() if verifications]
-            heal_packs(session, known, backup_id)
+            heal_packs(session, known, by)
 
         if replaced:
             self._transactions.write(work)
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, _AT_ONCE)):
+        yield batch

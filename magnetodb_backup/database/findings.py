@@ -3,24 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import DamagedPackRow, FindingRow
+from magnetodb_backup.database.models import (
+    AffectedBackupRow,
+    BackupRow,
+    DamagedPackRow,
+    FindingRow,
+)
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.domain.backup.findings import CONTENT, Damage, DamagedObject, Finding
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.errors import InvalidValue
 
 T = TypeVar("T")
 _AT_ONCE = 500  # names in a statement
 _LONGEST_DETAIL = 1000  # characters
+_COMPLETE = (BackupStatus.CREATED.value, BackupStatus.PARTIAL.value)
 Key = tuple[str, str, str]  # host ID, object, name
 
 
@@ -59,8 +66,25 @@ class FindingStore:
                 FindingRow.last_seen.desc(), FindingRow.host_id, FindingRow.object, FindingRow.name
             )
             rows = session.scalars(query.limit(limit)).all()
-            found_in = _found_in(session, [row.name for row in rows])
-            return tuple(_finding(row, found_in.get((row.host_id, row.name), ())) for row in rows)
+            return _findings(session, rows)
+
+        return self._transactions.run(work)
+
+    def of_backup(self, backup_id: str, limit: int) -> tuple[Finding, ...]:
+        """Return the open findings on what a backup needs, newest first."""
+
+        def work(session: Session) -> tuple[Finding, ...]:
+            own = (FindingRow.object != DamagedObject.PACK.value) & (FindingRow.name == backup_id)
+            query = select(FindingRow).where(
+                FindingRow.healed_at.is_(None),
+                own
+                | _is_needed(AffectedBackupRow, backup_id)
+                | _is_needed(DamagedPackRow, backup_id),
+            )
+            query = query.order_by(
+                FindingRow.last_seen.desc(), FindingRow.host_id, FindingRow.object, FindingRow.name
+            )
+            return _findings(session, session.scalars(query.limit(limit)).all())
 
         return self._transactions.run(work)
 
@@ -117,6 +141,11 @@ def heal_packs(session: Session, packs: Collection[tuple[str, str]], by: str) ->
         left = {(h, p) for h, p in session.execute(query.where(DamagedPackRow.pack.in_(names)))}
         for host_id, pack in set(batch) - left:
             session.execute(
+                delete(AffectedBackupRow).where(
+                    AffectedBackupRow.host_id == host_id, AffectedBackupRow.pack == pack
+                )
+            )
+            session.execute(
                 update(FindingRow)
                 .where(_is(host_id, DamagedObject.PACK.value, pack))
                 .where(FindingRow.healed_at.is_(None))
@@ -141,6 +170,40 @@ def _is(host_id: str, object_: str, name: str) -> ColumnElement[bool]:
 def _rows(session: Session, names: Collection[str]) -> Iterator[FindingRow]:
     for batch in _batches(sorted(names)):
         yield from session.scalars(select(FindingRow).where(FindingRow.name.in_(batch)))
+
+
+def _is_needed(
+    row: type[AffectedBackupRow | DamagedPackRow], backup_id: str
+) -> ColumnElement[bool]:
+    """Choose the findings on packs that a backup needs, as the rows say."""
+    return (FindingRow.object == DamagedObject.PACK.value) & exists().where(
+        row.host_id == FindingRow.host_id, row.pack == FindingRow.name, row.backup_id == backup_id
+    )
+
+
+def _findings(session: Session, rows: Sequence[FindingRow]) -> tuple[Finding, ...]:
+    names = [row.name for row in rows]
+    found_in, affected = _found_in(session, names), _affected(session, names)
+    return tuple(
+        _finding(row, found_in.get(key, ()), affected.get(key, ()))
+        for row in rows
+        for key in [(row.host_id, row.name)]
+    )
+
+
+def _affected(session: Session, names: Collection[str]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the complete backups that need packs, oldest first, by host ID and pack."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for batch in _batches(sorted(set(names))):
+        query = (
+            select(AffectedBackupRow)
+            .join(BackupRow, BackupRow.id == AffectedBackupRow.backup_id)
+            .where(AffectedBackupRow.pack.in_(batch), BackupRow.status.in_(_COMPLETE))
+            .order_by(BackupRow.created_at, BackupRow.id)
+        )
+        for row in session.scalars(query):
+            found.setdefault((row.host_id, row.pack), []).append(row.backup_id)
+    return {key: tuple(ids) for key, ids in found.items()}
 
 
 def _found_in(session: Session, names: Collection[str]) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -174,7 +237,7 @@ def _values(damage: Damage, by: FoundBy, at: datetime) -> dict[str, object]:
     }
 
 
-def _finding(row: FindingRow, found_in: tuple[str, ...]) -> Finding:
+def _finding(row: FindingRow, found_in: tuple[str, ...], affected: tuple[str, ...]) -> Finding:
     return Finding(
         DamagedObject(row.object),
         row.cluster,
@@ -189,6 +252,7 @@ def _finding(row: FindingRow, found_in: tuple[str, ...]) -> Finding:
         found_in or (row.backup_id,),
         row.healed_at,
         row.healed_by,
+        affected,
     )
 
 

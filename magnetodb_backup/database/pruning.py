@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removes what jobs leave in the database, by its age."""
+"""Removes what jobs, schedules and workers leave in the database, by its age."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from magnetodb_backup.database.backup_rows import UNFINISHED
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
+    AffectedBackupRow,
     BackupRow,
+    BackupTableRow,
     JobRow,
     JobStepRow,
     NodeBackupRow,
     NodeRestoreRow,
+    NodeRow,
     ProofRow,
     RestoreRow,
-    SettingCopyRow,
 )
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.database.setting_models import ScheduleJobRow, ScheduleRunRow, SettingCopyRow
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobStatus, SubjectKind
 from magnetodb_backup.domain.restore.records import RestoreStatus
+from magnetodb_backup.domain.schedule.records import RunStatus
 
 _ENDED = tuple(s.value for s in JobStatus if s.finished)
+_UNSYNCHRONIZED = {"synchronize_session": False}
 _ENDED_WITHOUT = (BackupStatus.CREATE_FAILED.value, BackupStatus.CANCELLED.value)
 
 
@@ -105,8 +110,12 @@ class PruningStore:
                 ~exists().where(RestoreRow.backup_id == BackupRow.id),
             )
             ids = list(session.scalars(found.limit(limit)))
-            of_backups = (NodeBackupRow.backup_id, ProofRow.backup_id, SettingCopyRow.subject)
-            for column in (*of_backups, BackupRow.id):
+            columns = (
+                NodeBackupRow.backup_id, ProofRow.backup_id, AffectedBackupRow.backup_id,
+                BackupTableRow.backup_id,
+                SettingCopyRow.subject, BackupRow.id,
+            )  # fmt: skip
+            for column in columns:
                 _remove(session, column, ids)
             _remove_jobs_about(session, SubjectKind.BACKUP, ids)
             return len(ids)
@@ -129,6 +138,59 @@ class PruningStore:
                 _remove(session, column, ids)
             _remove_jobs_about(session, SubjectKind.RESTORE, ids)
             return len(ids)
+
+        return self._transactions.write(work)
+
+    def schedule_runs(self, age: float, limit: int) -> int:
+        """Remove the runs of schedules that ended ``age`` seconds ago; return how many.
+
+        The newest run of each schedule stays, and each that is not finished or whose backup has a
+        record: the retention policy of its schedule decides about that backup.
+        """
+
+        def work(session: Session) -> int:
+            newer = aliased(ScheduleRunRow)
+            query = select(ScheduleRunRow.schedule_id, ScheduleRunRow.planned_at).where(
+                ScheduleRunRow.status != RunStatus.RUNNING.value,
+                func.coalesce(ScheduleRunRow.finished_at, ScheduleRunRow.decided_at)
+                < self._before(session, age),
+                exists().where(
+                    newer.schedule_id == ScheduleRunRow.schedule_id,
+                    newer.planned_at > ScheduleRunRow.planned_at,
+                ),
+                ~exists().where(BackupRow.id == ScheduleRunRow.backup_id),
+            )
+            found = session.execute(query.order_by(ScheduleRunRow.planned_at).limit(limit)).all()
+            for schedule_id, planned_at in found:
+                same = (ScheduleRunRow.schedule_id == schedule_id) & (
+                    ScheduleRunRow.planned_at == planned_at
+                )
+                of_jobs = (ScheduleJobRow.schedule_id == schedule_id) & (
+                    ScheduleJobRow.planned_at == planned_at
+                )
+                for statement in (
+                    delete(ScheduleRunRow).where(same),
+                    delete(ScheduleJobRow).where(of_jobs),
+                ):
+                    session.execute(statement, execution_options=_UNSYNCHRONIZED)
+            return len(found)
+
+        return self._transactions.write(work)
+
+    def workers(self, age: float, limit: int) -> int:
+        """Remove the reports of workers that were silent for ``age`` seconds; return how many.
+
+        A worker that starts again reports again.
+        """
+
+        def work(session: Session) -> int:
+            silent = NodeRow.last_seen < self._before(session, age).timestamp()
+            query = select(NodeRow.worker_id).where(silent).order_by(NodeRow.last_seen)
+            found = list(session.scalars(query.limit(limit)))
+            # One that has reported since it was read stays.
+            removed = delete(NodeRow).where(NodeRow.worker_id.in_(found), silent)
+            session.execute(removed, execution_options=_UNSYNCHRONIZED)
+            return len(found)
 
         return self._transactions.write(work)
 
@@ -179,7 +241,7 @@ def _remove(session: Session, column: InstrumentedAttribute[str], ids: Collectio
     """Remove the rows of the column's table that have one of these values in it."""
     if ids:
         statement = delete(column.class_).where(column.in_(ids))
-        session.execute(statement, execution_options={"synchronize_session": False})
+        session.execute(statement, execution_options=_UNSYNCHRONIZED)
 
 
 def _remove_jobs(session: Session, ids: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import BackupRow, RetentionPolicyRow, ScheduleRow
+from magnetodb_backup.database.models import BackupRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.retention_guard import (
     candidates,
@@ -21,6 +21,7 @@ from magnetodb_backup.database.retention_guard import (
 )
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.database.setting_changes import record_change
+from magnetodb_backup.database.setting_models import RetentionPolicyRow, ScheduleRow
 from magnetodb_backup.domain.backup.status import BackupStatus, check_restorable
 from magnetodb_backup.domain.retention.decide import Decision
 from magnetodb_backup.domain.retention.policies import Policies, SchedulePolicy

@@ -12,14 +12,13 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.clock import DatabaseTime
 from magnetodb_backup.database.models import (
+    AffectedBackupRow,
     BackupRow,
     DamagedPackRow,
     FindingRow,
     ProofRow,
-    RetentionPolicyRow,
-    ScheduleRow,
-    ScheduleRunRow,
 )
+from magnetodb_backup.database.setting_models import RetentionPolicyRow, ScheduleRow, ScheduleRunRow
 from magnetodb_backup.domain.backup.findings import DamagedObject
 from magnetodb_backup.domain.backup.notes import needs_lost_packs
 from magnetodb_backup.domain.backup.proofs import Outcome
@@ -108,8 +107,9 @@ def _made_by(session: Session, policies: Policies) -> dict[str, str]:
 
 
 def _damaged(session: Session, cluster: str) -> set[str]:
-    """Return the IDs of the backups that a verification has found damaged."""
+    """Return the IDs of the backups that need what a verification has found damaged."""
     packs = select(DamagedPackRow.backup_id).where(DamagedPackRow.cluster == cluster)
+    shared = select(AffectedBackupRow.backup_id).where(AffectedBackupRow.cluster == cluster)
     proofs = (
         select(ProofRow.backup_id)
         .join(BackupRow, BackupRow.id == ProofRow.backup_id)
@@ -120,7 +120,11 @@ def _damaged(session: Session, cluster: str) -> set[str]:
         FindingRow.object.in_(_NEEDED),
         FindingRow.healed_at.is_(None),
     )
-    return {id_ for query in (packs, proofs, objects) for id_ in session.scalars(query.distinct())}
+    return {
+        id_
+        for query in (packs, shared, proofs, objects)
+        for id_ in session.scalars(query.distinct())
+    }
 
 
 def refuse_loss(

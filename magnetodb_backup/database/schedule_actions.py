@@ -18,16 +18,11 @@ from magnetodb_backup.database.backup_rows import (
     named_backups,
     unfinished_about,
 )
-from magnetodb_backup.database.models import (
-    BackupRow,
-    JobRow,
-    ScheduleJobRow,
-    ScheduleRow,
-    ScheduleRunRow,
-)
+from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.retention_guard import policies_of
 from magnetodb_backup.database.schedule_runs import add_job
+from magnetodb_backup.database.setting_models import ScheduleJobRow, ScheduleRow, ScheduleRunRow
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.sample import MOST_SEED, Sample
 from magnetodb_backup.domain.backup.sampling import (

@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import JobRow, ScheduleJobRow, ScheduleRunRow
+from magnetodb_backup.database.models import JobRow
+from magnetodb_backup.database.setting_models import ScheduleJobRow, ScheduleRunRow
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobStatus
 from magnetodb_backup.domain.schedule.outcome import problem_of, remark_of, status_of

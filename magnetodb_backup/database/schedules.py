@@ -14,17 +14,12 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.backup_rows import UNFINISHED
 from magnetodb_backup.database.clock import DatabaseTime
-from magnetodb_backup.database.models import (
-    BackupRow,
-    JobRow,
-    ScheduleJobRow,
-    ScheduleRow,
-    ScheduleRunRow,
-)
+from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.records import Page, Rows
 from magnetodb_backup.database.schedule_runs import last_runs, newest_runs
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.database.setting_changes import record_change
+from magnetodb_backup.database.setting_models import ScheduleJobRow, ScheduleRow, ScheduleRunRow
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import JobKind, SubjectKind

@@ -15,11 +15,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.backup_rows import UNFINISHED, unfinished_about
-from magnetodb_backup.database.models import JobRow, ScheduleRow, ScheduleRunRow
+from magnetodb_backup.database.models import JobRow
 from magnetodb_backup.database.schedule_actions import begin, nothing_to_do
 from magnetodb_backup.database.schedule_runs import jobs_of, run_record
 from magnetodb_backup.database.schedules import SCHEDULES, Busy, schedule_record, time_in
 from magnetodb_backup.database.session import Transactions
+from magnetodb_backup.database.setting_models import ScheduleRow, ScheduleRunRow
 from magnetodb_backup.domain.jobs import JobKind, Subject
 from magnetodb_backup.domain.schedule.actions import Action
 from magnetodb_backup.domain.schedule.decision import Decision, decide

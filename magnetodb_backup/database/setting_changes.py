@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import SettingCopyRow
 from magnetodb_backup.database.retention_guard import database_now
+from magnetodb_backup.database.setting_models import SettingCopyRow
 from magnetodb_backup.domain.settings.records import SettingKey, SettingKind, generation_at
 
 

@@ -9,12 +9,7 @@ from dataclasses import asdict
 from sqlalchemy import select, tuple_, update
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import (
-    BackupRow,
-    RetentionPolicyRow,
-    ScheduleRow,
-    SettingCopyRow,
-)
+from magnetodb_backup.database.models import BackupRow
 from magnetodb_backup.database.retention_guard import policy_of
 from magnetodb_backup.database.schedules import (
     columns_of,
@@ -24,6 +19,7 @@ from magnetodb_backup.database.schedules import (
 )
 from magnetodb_backup.database.session import Transactions
 from magnetodb_backup.database.setting_changes import add_copy_row, copy_row, record_change
+from magnetodb_backup.database.setting_models import RetentionPolicyRow, ScheduleRow, SettingCopyRow
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.settings.judging import RecordedSetting, Verdict, judge
 from magnetodb_backup.domain.settings.records import (

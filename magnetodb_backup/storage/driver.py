@@ -105,5 +105,9 @@ class StorageDriver(Protocol):
             f"{moment} is lost; only Swift keeps them, with [swift] versions = true"
         )
 
+    def quota(self) -> int | None:
+        """Return how many bytes the account may hold; None without a quota, or if none is shown."""
+        return None
+
     def close(self) -> None:
         """Release connections."""

@@ -83,5 +83,9 @@ class Guarded(StorageDriver):
         return self._driver.as_of(moment)
 
     @override
+    def quota(self) -> int | None:
+        return self._driver.quota()
+
+    @override
     def close(self) -> None:
         self._driver.close()

@@ -158,6 +158,10 @@ class Retrying(StorageDriver):
         return view
 
     @override
+    def quota(self) -> int | None:
+        return self._call(self._driver.quota)
+
+    @override
     def close(self) -> None:
         self._driver.close()
 

@@ -208,6 +208,15 @@ class SwiftDriver(StorageDriver):
                 )
 
     @override
+    def quota(self) -> int | None:
+        found = self._requests.ask(
+            "asking for the quota of the account",
+            lambda url, token, conn: client.head_account(url, token, http_conn=conn),
+        )
+        quota = found.get("x-account-meta-quota-bytes", "")
+        return int(quota) if quota.isascii() and quota.isdigit() else None
+
+    @override
     def close(self) -> None:
         self._access.close()
 

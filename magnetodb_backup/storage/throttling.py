@@ -157,5 +157,9 @@ class Throttled(StorageDriver):
         return view
 
     @override
+    def quota(self) -> int | None:
+        return self._driver.quota()
+
+    @override
     def close(self) -> None:
         self._driver.close()

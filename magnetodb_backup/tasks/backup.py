@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from magnetodb_backup.domain.backup.growth import TableBytes
 from magnetodb_backup.domain.backup.manifest import StoredObject
 from magnetodb_backup.domain.backup.records import CommittedBackup, Progress
 from magnetodb_backup.domain.fingerprints import TableFingerprints
@@ -192,7 +193,8 @@ class Uploaded:
 
     ``replaced`` has the damaged packs that were uploaded again, with the IDs of the verifications
     that found them damaged. ``unrestorable`` has by SSTable version, which a restore of this
-    release would object to, the tables that have such SSTables.
+    release would object to, the tables that have such SSTables. ``tables`` has the bytes of each
+    table; None from older releases, and in the stored results of a step.
     """
 
     manifest: StoredObject
@@ -208,6 +210,7 @@ class Uploaded:
     lost_count: int = 0
     harmed: Mapping[str, int] = field(default_factory=dict)
     recounted: bool = False
+    tables: tuple[TableBytes, ...] | None = None
 
     @property
     def corrupt(self) -> int:

@@ -19,7 +19,7 @@ class Collect(Task[ContainerUse]):
     No pack is deleted once the conductor has not asked for the task for ``lease`` seconds. With
     ``report_only`` nothing is removed; with ``beside_uploads`` an upload is not waited for then.
     ``by_backup`` asks for the bytes that only one backup needs. ``repacking`` is done only by the
-    worker of ``source`` itself.
+    worker of ``source`` itself. ``damaged`` are packs that verifications found damaged.
     """
 
     kind: ClassVar[TaskKind] = TaskKind.COLLECT
@@ -37,3 +37,4 @@ class Collect(Task[ContainerUse]):
     beside_uploads: bool = False
     by_backup: bool = False
     repacking: Repacking | None = None
+    damaged: tuple[str, ...] = ()

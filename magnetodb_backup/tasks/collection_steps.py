@@ -39,6 +39,15 @@ class DeletionsPurged:
 
 
 @dataclass(frozen=True)
+class RetiredRemoved:
+    """Step *retired*: the empty containers of clusters of which nothing is left."""
+
+    step: ClassVar[str] = "retired"
+
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ContainersFound:
     """Step *containers*: the pack containers of the cluster."""
 
@@ -66,7 +75,9 @@ class Collected:
     """Step *collect*, and the result of the job: what was found and freed, by host ID.
 
     ``grace`` in seconds. With ``dry_run`` nothing was removed. ``backups`` has, by ID, the bytes
-    of the packs that only this backup needs, if the report was to have them.
+    of the packs that only this backup needs, if the report was to have them. ``quota`` is how many
+    bytes the account may hold, None if the store shows no quota. ``retired`` are the removed
+    containers of clusters of which nothing is left.
     """
 
     step: ClassVar[str] = "collect"
@@ -77,3 +88,5 @@ class Collected:
     total: ContainerUse
     nodes: Mapping[str, NodeCollected]
     backups: Mapping[str, int] = field(default_factory=dict)
+    quota: int | None = None
+    retired: tuple[str, ...] = ()

@@ -41,6 +41,18 @@ class StoreChecked:
 
 
 @dataclass(frozen=True)
+class BackupsAffected:
+    """Step *affected*: the backups that need damaged packs, with the number of these packs.
+
+    The backup that is verified is among them.
+    """
+
+    step: ClassVar[str] = "affected"
+
+    backups: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SchemaTried:
     """Step *schema*: the schema on a scratch Cassandra of one node, by its host ID."""
 

@@ -74,6 +74,7 @@ class CollectWork:
                     # Only the worker that uploads to a container adds packs to it.
                     repacking=task.repacking if own else None,
                     pack_size=self._pack_size,
+                    damaged=task.damaged,
                 ),
                 spool_directory=self._containers.state_dir,
                 caller=Caller(

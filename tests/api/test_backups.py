@@ -32,7 +32,7 @@ def test_creating(api: Api) -> None:
     assert {name: record[name] for name in body} == body
     assert (record["status"], record["cluster"]) == ("CREATING", CLUSTER)
     assert answer.headers["location"] == f"/v1/backups/{record['id']}"
-    assert api.get(answer.headers["location"]) == {**record, "proofs": []}
+    assert api.get(answer.headers["location"]) == {**record, "proofs": [], "findings": []}
     backup = api.database.backups.get(record["id"])
     assert backup_view(backup) == record
     assert api.job(backup).status is JobStatus.PENDING
@@ -129,7 +129,7 @@ def test_deleting(api: Api, status: S) -> None:
     path = f"/v1/backups/{backup.id}"
     answer = api.call("DELETE", path)
     assert (answer.status_code, answer.json["status"]) == (202, "DELETING")
-    assert api.get(path) == {**answer.json, "proofs": []}
+    assert api.get(path) == {**answer.json, "proofs": [], "findings": []}
     assert api.job(backup, JobKind.DELETION).status is JobStatus.PENDING
     assert "a deletion" in api.refused(409, "DELETE", path)
 

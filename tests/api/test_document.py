@@ -16,6 +16,8 @@ from magnetodb_backup.api.app import make_routes
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.policies import list_rules
 from magnetodb_backup.api.schemas.document import document
+from magnetodb_backup.domain.backup.growth import growth
+from magnetodb_backup.domain.backup.growth_views import growth_view
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import (
@@ -144,11 +146,12 @@ def test_schemas_are_schemas_and_all_are_used() -> None:
     ("schema", "view"),
     [
         ("Backup", backup_view(BACKUP)),
-        ("BackupDetails", backup_view(BACKUP, proofs=[PROOF])),
+        ("BackupDetails", backup_view(BACKUP, proofs=[PROOF], findings=[FINDING])),
         ("ProofGroup", backup_view(BACKUP, proofs=[PROOF])["proofs"][0]),
         ("NodeBackup", node_backup_view(NODE_BACKUP)),
         ("Node", node_view(NODE)),
         ("Finding", finding_view(FINDING)),
+        ("Growth", growth_view(growth("c", TIME, [], None))),
         ("Job", job_view(JOB)),
         ("Collection", collection_view(JOB)),
         ("Restore", restore_view(RESTORE)),

@@ -7,6 +7,7 @@ import pytest
 
 from magnetodb_backup.database.findings import FoundBy
 from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
+from magnetodb_backup.domain.backup.status import BackupStatus
 from tests.api.conftest import Api
 
 JOB, BACKUP = "11111111-2222-4333-8444-555555555555", "22222222-2222-4333-8444-555555555555"
@@ -43,3 +44,12 @@ def test_findings_by_cluster_status_and_number(api: Api) -> None:
 @pytest.mark.parametrize("query", ["status=healed", "limit=0", "limit=x", "host=h"])
 def test_wrong_queries(api: Api, query: str) -> None:
     assert query.partition("=")[0] in api.refused(400, "GET", f"/v1/findings?{query}")
+
+
+def test_a_backup_has_the_findings_on_what_it_needs(api: Api) -> None:
+    first, second = (api.backup(BackupStatus.CREATED) for _ in range(2))
+    damage(api, first.cluster, "p")
+    api.database.damaged_packs.need(first.cluster, "h", second.id, ["p"])
+    (finding,) = api.get(f"/v1/backups/{second.id}")["findings"]
+    assert (finding["name"], finding["affected"]) == ("p", [second.id])
+    assert api.get(f"/v1/backups/{first.id}")["findings"] == []

@@ -12,7 +12,9 @@ from magnetodb_backup.database import Database
 from magnetodb_backup.database.findings import FoundBy
 from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
 from magnetodb_backup.domain.backup.sample import Sample
+from magnetodb_backup.domain.backup.status import BackupStatus as S
 from magnetodb_backup.errors import InvalidValue
+from tests.lab.catalogue import recorded
 
 
 def damaged(host_id: str, *packs: str) -> list[Damage]:
@@ -146,3 +148,48 @@ def test_many_findings_are_known_again(database: Database) -> None:
     found = database.findings.list()
     assert len(found) == 1200
     assert {f.job_id for f in found} == {"v3"}
+
+
+def test_all_complete_backups_that_need_a_pack(database: Database) -> None:
+    first, second = (recorded(database, "c", S.CREATED) for _ in range(2))
+    for other in (S.CREATING, S.CREATE_FAILED, S.DELETED):
+        backup = recorded(database, "c", other)
+        _record(database, "v1", first.id, "p", "q")
+        database.damaged_packs.need("c", "host", backup.id, ["p"])
+    assert database.damaged_packs.found_by("v1") == {"host": frozenset({"p", "q"})}
+    assert database.damaged_packs.found_by("v2") == {}
+    for _ in range(2):
+        database.damaged_packs.need("c", "host", second.id, ["p", "whole"])
+        database.damaged_packs.need("c", "host", first.id, ["p", "q"])
+    affected = {f.name: f.affected for f in database.findings.list()}
+    assert affected == {"p": (first.id, second.id), "q": (first.id,)}
+    assert _of_backup(database, first.id) == ["p", "q"]
+    assert _of_backup(database, second.id) == ["p"]
+    database.damaged_packs.need("c", "other", second.id, ["q"])  # of another node
+    assert _of_backup(database, second.id) == ["p"]
+    database.damaged_packs.forget("host", {"p": ["v1"]}, "healer")
+    assert _of_backup(database, second.id) == []
+    assert [f.affected for f in database.findings.list()] == [(first.id,)]
+    _record(database, "v3", first.id, "p")  # damaged again, and needed by others again or not
+    assert {f.name: f.affected for f in database.findings.list()} == {"p": ()}
+
+
+def test_the_findings_on_a_backup_are_few_and_its_own(database: Database) -> None:
+    by = FoundBy("v1", "b1", "c")
+    schema = Damage(DamagedObject.SCHEMA, "", "b1", "schema", "is gone")
+    database.damaged_packs.record(by, [schema, *damaged("host", "p", "q")], read_data=True)
+    assert _of_backup(database, "b1") == ["b1", "p", "q"]
+    assert len(database.findings.of_backup("b1", limit=2)) == 2
+    assert _of_backup(database, "b2") == []
+
+
+def test_thousands_of_packs_are_needed(database: Database) -> None:
+    backup = recorded(database, "c", S.CREATED)
+    packs = [f"{n:064x}" for n in range(2500)]
+    _record(database, "v1", "b1", *packs)
+    database.damaged_packs.need("c", "host", backup.id, packs)
+    assert len(database.findings.of_backup(backup.id, limit=9999)) == 2500
+
+
+def _of_backup(database: Database, backup_id: str) -> list[str]:
+    return sorted(f.name for f in database.findings.of_backup(backup_id, limit=10))

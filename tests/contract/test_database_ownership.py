@@ -15,10 +15,12 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import (
     BackupStore,
+    ClusterStore,
     DamagedPackStore,
     Database,
     DeletionStore,
     FindingStore,
+    GrowthStore,
     JobStore,
     RestoreStore,
     RetentionStore,
@@ -174,7 +176,9 @@ def test_each_method_is_known_to_read_or_to_write() -> None:
         "backups": BackupStore,
         "restores": RestoreStore,
         "damaged_packs": DamagedPackStore,
+        "clusters": ClusterStore,
         "findings": FindingStore,
+        "growth": GrowthStore,
         "proofs": ProofStore,
         "deletions": DeletionStore,
         "retention": RetentionStore,

@@ -6,22 +6,28 @@ from __future__ import annotations
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
 
 from magnetodb_backup.database import Database
-from magnetodb_backup.database.models import BackupRow, JobRow, RestoreRow
+from magnetodb_backup.database.models import BackupRow, JobRow, NodeRow, RestoreRow
+from magnetodb_backup.database.setting_models import ScheduleRunRow
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus, Subject, SubjectKind
 from magnetodb_backup.domain.restore.records import RestoreRequest, RestoreStatus
+from magnetodb_backup.domain.retention.policy import Policy
+from magnetodb_backup.domain.schedule.records import RunStatus
 from magnetodb_backup.errors import NotFound
 from tests.lab.catalogue import job_of, recorded
-from tests.unit.domain.samples import NODE_BACKUP
+from tests.lab.schedules import scheduled
+from tests.unit.domain.samples import NODE_BACKUP, REPORT
 
 S = BackupStatus
 DAY = 86400.0
@@ -241,3 +247,66 @@ def test_the_clock_of_the_database_decides(database: Database) -> None:
     backup = recorded(database, "c", S.DELETED)
     assert database.pruning.backups(60, 10) == 0
     assert database.backups.get(backup.id).status is S.DELETED
+
+
+def _run(old: Old, schedule_id: str, days: float, status: RunStatus = RunStatus.CREATED) -> None:
+    """Record a run that was planned, and ended, so many days ago."""
+    at = datetime.now(timezone.utc) - timedelta(days=days)
+    ended = None if status is RunStatus.RUNNING else at
+    row = ScheduleRunRow(
+        schedule_id=schedule_id, planned_at=at, due_at=at, status=status.value, decided_at=at,
+        finished_at=ended,
+    )  # fmt: skip
+    with Session(old.database._engine) as session, session.begin():
+        session.add(row)
+
+
+def test_runs_of_schedules_go_by_their_age(old: Old) -> None:
+    """Also those that were skipped; the newest one says how the schedule was last decided."""
+    for days in (900, 800, 401, 399, 1):
+        _run(old, "daily", days)
+    _run(old, "daily", 700, RunStatus.SKIPPED)
+    _run(old, "daily", 600, RunStatus.RUNNING)
+    _run(old, "paused", 900)
+    _run(old, "paused", 800, RunStatus.CREATE_FAILED)
+    assert old.database.pruning.schedule_runs(AGE, 2) == 2
+    assert old.database.pruning.schedule_runs(AGE, 10) == 3
+    assert old.database.pruning.schedule_runs(AGE, 10) == 0
+    assert old.rows("schedule_runs") == 4
+    with Session(old.database._engine) as session:
+        left = set(session.scalars(select(ScheduleRunRow.status)))
+    assert left == {"CREATED", "RUNNING", "CREATE_FAILED"}
+
+
+def test_reports_of_workers_that_are_gone(old: Old) -> None:
+    database = old.database
+    for number, days in enumerate((91, 100, 89, 0)):
+        worker_id = f"worker-{number}"
+        database.nodes.report(replace(REPORT, worker_id=worker_id))
+        statement = update(NodeRow).where(NodeRow.worker_id == worker_id)
+        with database._engine.begin() as connection:
+            values = {"last_seen": NodeRow.last_seen - days * DAY}
+            connection.execute(statement.values(values))
+    assert database.pruning.workers(90 * DAY, 1) == 1
+    assert database.pruning.workers(90 * DAY, 10) == 1
+    assert database.pruning.workers(90 * DAY, 10) == 0
+    left = {node.report.worker_id for node in database.nodes.list(live_within=1)}
+    assert left == {"worker-2", "worker-3"}
+
+
+def test_clusters_of_which_nothing_is_left(old: Old) -> None:
+    database = old.database
+    for name in ("deleted", "undeletable", "complete", "failed", "node", "policy", "job"):
+        status = {"complete": S.CREATED, "failed": S.CREATE_FAILED}.get(name, S.DELETED)
+        backup = recorded(database, name, status)
+        if name == "undeletable":
+            now = datetime.now(timezone.utc)
+            database.deletions.record(backup.id, now, undelete_until=now + timedelta(days=1))
+    recorded(database, "scheduled", S.DELETED)
+    scheduled(database, "scheduled")
+    database.nodes.report(replace(REPORT, worker_id="w", cluster="node"))
+    database.retention.put("policy", Policy(redundancy=1))
+    database.jobs.create(JobKind.COLLECTION, Subject.cluster("job"), "job", {})
+    ended = database.jobs.create(JobKind.COLLECTION, Subject.cluster("ended"), "ended", {})
+    database.jobs.finish(ended.id, JobStatus.DONE)
+    assert database.clusters.retired() == ("deleted", "ended")

@@ -116,6 +116,8 @@ def test_the_backups_of_a_plan(database: Database) -> None:
     }
     packs, proof = learned(database), learned(database)
     database.damaged_packs.record(FoundBy("v", packs, CLUSTER), [DAMAGE], read_data=False)
+    shared = learned(database)
+    database.damaged_packs.need(CLUSTER, "host", shared, ["pack"])
     objects = {what: learned(database) for what in (DamagedObject.SCHEMA, DamagedObject.FIGURES)}
     for what, id_ in objects.items():
         damage = Damage(what, "", id_, "missing", "")
@@ -125,7 +127,7 @@ def test_the_backups_of_a_plan(database: Database) -> None:
         database.proofs.put(proof, [found])
     for status in (S.CREATING, S.DELETING, S.DELETED):
         recorded(database, CLUSTER, status)
-    expected |= {packs: State.DAMAGED, proof: State.DAMAGED}
+    expected |= {packs: State.DAMAGED, shared: State.DAMAGED, proof: State.DAMAGED}
     expected[objects[DamagedObject.SCHEMA]] = State.DAMAGED
     expected[objects[DamagedObject.FIGURES]] = State.RESTORABLE  # but no restore can be checked
     assert states(database) == expected
@@ -133,7 +135,8 @@ def test_the_backups_of_a_plan(database: Database) -> None:
     assert {id_ for id_, state in expected.items() if state is State.RESTORABLE} <= kept
     # Uploaded again, the pack is whole.
     database.damaged_packs.forget("host", {"pack": ["v"]}, "healer")
-    assert states(database)[packs] is State.RESTORABLE
+    healed = states(database)
+    assert (healed[packs], healed[shared]) == (State.RESTORABLE, State.RESTORABLE)
 
 
 def test_the_time_of_a_plan_is_that_of_the_database(database: Database) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from magnetodb_backup.database import Database
 from magnetodb_backup.database.findings import FoundBy
 from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
+from magnetodb_backup.domain.backup.growth import TableBytes
 from magnetodb_backup.domain.backup.proofs import Outcome, Proof, Rung
 from magnetodb_backup.domain.backup.records import Backup, BackupRequest
 from magnetodb_backup.domain.backup.status import BackupStatus
@@ -52,7 +53,9 @@ class Owned:
     def everything(self) -> list[tuple[Any, ...]]:
         """Return all rows that a job writes."""
         names = "backups node_backups jobs job_steps restores node_restores "
-        names += "damaged_packs findings backup_proofs retention_policies"
+        names += (
+            "damaged_packs affected_backups backup_tables findings backup_proofs retention_policies"
+        )
         with self.database._engine.begin() as connection:
             return [
                 (table, *row)
@@ -100,9 +103,11 @@ WRITES: dict[str, Write] = {
         [Damage(DamagedObject.PACK, "host", "pack", "corrupt", "")],
         read_data=True,
     ),
+    "damaged_packs.need": lambda d, o: d.damaged_packs.need("c", "host", o.source.id, ["pack"]),
     "damaged_packs.forget": lambda d, o: d.damaged_packs.forget(
         "host", {"pack": ["verification"]}, o.backup.id
     ),
+    "growth.record": lambda d, o: d.growth.record(o.backup.id, [TableBytes("ks", "t", 2, 1)]),
     "proofs.put": lambda d, o: d.proofs.put(
         o.backup.id,
         [Proof("ks", "t", Rung.EXISTS, Outcome.PROVED, datetime.now(timezone.utc), "job")],
@@ -133,7 +138,14 @@ READS = {
     "backups.manifests_of",
     *("backups.outlines", "backups.clusters"),
     *("backups.newest_committed", "backups.noted", "damaged_packs.of", "proofs.of"),
-    *("damaged_packs.found_in", "findings.list"),
+    *(
+        "damaged_packs.found_in",
+        "damaged_packs.found_by",
+        "findings.list",
+        "findings.of_backup",
+        "growth.growth",
+        "clusters.retired",
+    ),
     *("retention.get", "retention.list", "retention.plan", "retention.clusters"),
     *("retention.covered", "retention.schedules"),
     *("restores.get", "restores.find", "restores.list", "restores.node_restores"),

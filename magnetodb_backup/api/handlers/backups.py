@@ -12,6 +12,7 @@ from magnetodb_backup.api.handlers.collection import Collection, Noun, accept
 from magnetodb_backup.api.handlers.context import Tools
 from magnetodb_backup.api.schemas.document import read_body, read_query
 from magnetodb_backup.domain.as_of import parse_as_of
+from magnetodb_backup.domain.backup.findings import MOST_FINDINGS
 from magnetodb_backup.domain.backup.records import Backup as BackupRecord
 from magnetodb_backup.domain.backup.records import BackupRequest
 from magnetodb_backup.domain.backup.views import backup_view, job_view, node_backup_view
@@ -49,7 +50,11 @@ class Backup:
         self._tools.allow(request, "backups:get")
         database = self._tools.database
         backup = database.backups.get(backup_id)
-        response.media = backup_view(backup, proofs=database.proofs.of(backup.id))
+        response.media = backup_view(
+            backup,
+            proofs=database.proofs.of(backup.id),
+            findings=database.findings.of_backup(backup.id, MOST_FINDINGS),
+        )
 
     def on_delete(self, request: falcon.Request, response: falcon.Response, backup_id: str) -> None:
         """Request the deletion; 202."""

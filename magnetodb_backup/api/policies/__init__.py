@@ -9,6 +9,7 @@ from magnetodb_backup.api.policies import (
     backups,
     collections,
     findings,
+    growth,
     nodes,
     restores,
     retention,
@@ -24,6 +25,7 @@ def list_rules() -> list[Any]:
         *collections.RULES,
         *schedules.RULES,
         *findings.RULES,
+        *growth.RULES,
         *retention.RULES,
         *nodes.RULES,
     ]

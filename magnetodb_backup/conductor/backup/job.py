@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from magnetodb_backup.conductor.backup.affected import note_affected
 from magnetodb_backup.conductor.backup.agreement import await_agreement
 from magnetodb_backup.conductor.backup.census import take_backup_census
 from magnetodb_backup.conductor.backup.commit import commit_backup, plan_commit
@@ -22,6 +23,7 @@ from magnetodb_backup.conductor.backup.one_ring import (
     require_same_schema,
     require_same_tables,
 )
+from magnetodb_backup.conductor.backup.table_bytes import record_tables
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.fanout import Fanout, Outcome
 from magnetodb_backup.conductor.job import Results, StartAgain, Step, typed_step
@@ -231,7 +233,10 @@ class _Round:
         for host_id, uploaded in done.results.items():
             self._records.finish(host_id, uploaded, snapshots[host_id])
         forget_replaced(database, self._backup, done.results)
+        left = {h: p for h, p in database.damaged_packs.of(cluster).items() if h in done.results}
+        note_affected(self._context, cluster, left, only=self._backup.id)
         note_lost_packs(database, self._backup, done.results)
+        record_tables(database, self._backup.id, done.results)
         return backup_steps.UploadDone(bounded_uploads(done.results), done.failed)
 
     def _release(self, results: Results) -> backup_steps.ReleaseDone:

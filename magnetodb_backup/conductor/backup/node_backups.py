@@ -98,7 +98,8 @@ class NodeBackups:
 def bounded_uploads(uploads: Mapping[str, Uploaded]) -> Mapping[str, Uploaded]:
     """Return uploads that name fewer corrupt files the more nodes there are; all are counted.
 
-    The results of all nodes are stored as one document; the records of the nodes name more.
+    The results of all nodes are stored as one document; the records of the nodes name more. The
+    bytes of tables have a table of their own.
     """
     most = max(1, _NAMED_FILES // max(1, len(uploads)))
     return {
@@ -106,6 +107,7 @@ def bounded_uploads(uploads: Mapping[str, Uploaded]) -> Mapping[str, Uploaded]:
             uploaded,
             corrupt_files=uploaded.corrupt_files[:most],
             corrupt_count=uploaded.corrupt,
+            tables=None,
         )
         for host_id, uploaded in uploads.items()
     }

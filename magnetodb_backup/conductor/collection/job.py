@@ -12,6 +12,7 @@ backup asks for each pack by HEAD, after the claim of the collection has ended i
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from typing import Any
 
 from magnetodb_backup.conductor.calls import call_of, result_of
 from magnetodb_backup.conductor.collection.containers import find_containers
+from magnetodb_backup.conductor.collection.retired import remove_retired
 from magnetodb_backup.conductor.definition import JobContext
 from magnetodb_backup.conductor.deletion import purge_due
 from magnetodb_backup.conductor.fanout import Call, Outcome
@@ -34,10 +36,15 @@ from magnetodb_backup.tasks.collection_steps import (
     ContainersFound,
     DeletionsPurged,
     NodeCollected,
+    RetiredRemoved,
 )
 
+LOG = logging.getLogger(__name__)
 _AT_ONCE = 32  # nodes: what the catalogue knows of their manifests is in memory
+_MOST_DAMAGED = 50_000  # packs that the arguments of a task name
 _LONGEST_ERROR = 2000  # characters
+# By host ID and pack: the IDs of the verifications that found it damaged.
+DamagedPacks = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 class CollectionJob:
@@ -67,6 +74,7 @@ class CollectionJob:
     def _steps(self) -> list[Step]:
         return [
             typed_step(DeletionsPurged, self._purge),
+            typed_step(RetiredRemoved, self._remove_retired),
             typed_step(ContainersFound, self._find),
             typed_step(Collected, self._collect),
         ]
@@ -76,6 +84,9 @@ class CollectionJob:
         if self._dry_run:
             return DeletionsPurged()
         return DeletionsPurged(purge_due(self._context, self._job.cluster))
+
+    def _remove_retired(self, results: Results) -> RetiredRemoved:
+        return RetiredRemoved(() if self._dry_run else remove_retired(self._context))
 
     def _find(self, results: Results) -> ContainersFound:
         return find_containers(self._context, self._job.cluster, self._job.id)
@@ -89,25 +100,46 @@ class CollectionJob:
         left = iter([c for c in containers if c.source not in self._done])
         while batch := list(itertools.islice(left, _AT_ONCE)):
             self._collect_some(batch, len(containers))
-        return self._result()
+        removed = results.find(RetiredRemoved)
+        return self._result(removed.containers if removed else ())
 
     def _collect_some(self, containers: Sequence[Container], of_all: int) -> None:
         by_task = {self._task_id(c): c for c in containers}
+        damaged = self._damaged(containers)
 
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome.error, Cancelled):
                 container = by_task[outcome.call.task_id]
-                self._keep(container, _collected(container, outcome))
+                node = _collected(container, outcome)
+                self._keep(container, self._closed(node, container.source, damaged))
                 self._show(Collected.step, of_all)
 
-        calls = [self._call(container) for container in containers]
+        calls = [self._call(c, tuple(damaged.get(c.source, ()))) for c in containers]
         outcomes = self._context.fanout().run(calls, ended=ended, stop_at_first_error=False)
         self._let_expire(o for o in outcomes if by_task[o.call.task_id].adopted)
         for outcome in outcomes:
             if isinstance(outcome.error, Cancelled):
                 raise outcome.error
 
-    def _call(self, container: Container) -> Call:
+    def _damaged(self, containers: Sequence[Container]) -> DamagedPacks:
+        """Return some damaged packs of each node, with the verifications that found them."""
+        if self._dry_run:
+            return {}
+        sources = {container.source for container in containers}
+        found = self._context.database.damaged_packs.of(self._job.cluster).items()
+        return {
+            source: dict(itertools.islice(sorted(packs.items()), _MOST_DAMAGED))
+            for source, packs in found
+            if source in sources
+        }
+
+    def _closed(self, node: NodeCollected, source: str, damaged: DamagedPacks) -> NodeCollected:
+        """Close the findings on packs that are gone, before the result is stored without them."""
+        gone = {p: damaged[source][p] for p in node.use.gone if p in damaged.get(source, {})}
+        self._context.database.damaged_packs.forget(source, gone, self._job.id)
+        return replace(node, use=replace(node.use, gone=()))
+
+    def _call(self, container: Container, damaged: tuple[str, ...]) -> Call:
         database, cluster = self._context.database, self._job.cluster
         manifests = database.backups.manifests_of(cluster, container.source)
         task = Collect(
@@ -123,6 +155,7 @@ class CollectionJob:
             beside_uploads=self._survey,
             by_backup=self._dry_run,
             repacking=self._repacking,
+            damaged=damaged,
         )
         return call_of(task, container, container.worker_id, self._task_id(container))
 
@@ -154,7 +187,7 @@ class CollectionJob:
         )
         self._done[container.source] = node
 
-    def _result(self) -> Collected:
+    def _result(self, retired: tuple[str, ...]) -> Collected:
         """Return the sums.
 
         :raises BackupError: the first error, if no container was collected.
@@ -171,7 +204,17 @@ class CollectionJob:
             total=replace(sums, backups={}),
             nodes={h: replace(n, use=replace(n.use, backups={})) for h, n in nodes.items()},
             backups=sums.backups,
+            quota=self._quota(),
+            retired=retired,
         )
+
+    def _quota(self) -> int | None:
+        """Return the quota of the account; a store that does not show it fails no collection."""
+        try:
+            return self._context.storage().quota()
+        except BackupError as error:
+            LOG.info("the quota of the account is not known: %s", error)
+            return None
 
     def _show(self, step: str, of_all: int = 0) -> None:
         progress = {"step": step, "nodes_total": of_all, "nodes_done": len(self._done)}

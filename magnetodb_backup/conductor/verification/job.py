@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from magnetodb_backup.conductor.any_worker import Choice
+from magnetodb_backup.conductor.backup.affected import note_affected
 from magnetodb_backup.conductor.backup.damaged_packs import record_damage
 from magnetodb_backup.conductor.backup.lost_packs import withdraw_proved
 from magnetodb_backup.conductor.definition import JobContext
@@ -29,6 +30,7 @@ from magnetodb_backup.repository.verify import check_manifests, verify_backup
 from magnetodb_backup.tasks.codec import encode
 from magnetodb_backup.tasks.verification import ApplySchema, ApplySchemaAsOf
 from magnetodb_backup.tasks.verification_steps import (
+    BackupsAffected,
     SchemaTried,
     SSTablesParsed,
     StoreChecked,
@@ -69,7 +71,10 @@ class VerificationJob:
         return tuple(Rung.SAMPLE if rung is Rung.READ_DATA else rung for rung in self._rungs)
 
     def _steps(self) -> list[Step]:
-        steps = [typed_step(StoreChecked, self._check_store)]
+        steps = [
+            typed_step(StoreChecked, self._check_store),
+            typed_step(BackupsAffected, self._find_affected),
+        ]
         if Rung.SCHEMA in self._rungs:
             steps.append(typed_step(SchemaTried, self._try_schema))
         if Rung.PARSE in self._rungs:
@@ -95,6 +100,11 @@ class VerificationJob:
             self._keep_sample(report.sample, failed)
         elif report.read_data:
             self._keep(Rung.READ_DATA, failed)
+
+    def _find_affected(self, results: Results) -> BackupsAffected:
+        """Find the other backups that need what is damaged; most verifications find no damage."""
+        damaged = self._context.database.damaged_packs.found_by(self._job.id)
+        return BackupsAffected(note_affected(self._context, self._backup.cluster, damaged))
 
     def _look_for_packs(self) -> StoreChecked:
         context, backup = self._context, self._backup

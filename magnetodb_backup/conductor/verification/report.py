@@ -13,6 +13,7 @@ from magnetodb_backup.domain.backup.sample import Sample
 from magnetodb_backup.repository.findings import Problem
 from magnetodb_backup.tasks.verification import Failure
 from magnetodb_backup.tasks.verification_steps import (
+    BackupsAffected,
     NodeParsed,
     SchemaTried,
     SSTablesParsed,
@@ -30,7 +31,8 @@ class WholeReport:
     ``statements`` were applied to a scratch Cassandra, ``nodes`` parsed their SSTables. With a
     ``sample`` the bytes of ``packs_read`` packs were read, and ``read_data`` is false. ``read_by``
     has, by host ID, the node that read a node backup; empty for the conductor. ``as_of`` is the
-    moment (ISO 8601) whose state of the store was read, empty for the present one.
+    moment (ISO 8601) whose state of the store was read, empty for the present one. ``affected`` has
+    the other backups that need damaged packs, with the number of these packs.
     """
 
     backup_id: str
@@ -50,6 +52,7 @@ class WholeReport:
     sample: Sample | None = None
     read_by: Mapping[str, str] = field(default_factory=dict)
     as_of: str = ""
+    affected: Mapping[str, int] = field(default_factory=dict)
 
 
 def whole_report(
@@ -83,7 +86,13 @@ def whole_report(
         sample=store.sample,
         read_by=checked.read_by,
         as_of=as_of.isoformat() if as_of else "",
+        affected=_others(results, store.backup_id),
     )
+
+
+def _others(results: Results, backup_id: str) -> Mapping[str, int]:
+    affected = results.find(BackupsAffected)
+    return {b: n for b, n in affected.backups.items() if b != backup_id} if affected else {}
 
 
 def _of_schema(tried: SchemaTried | None) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 
 from alembic import context
 
+import magnetodb_backup.database.setting_models  # noqa: F401 - its tables are in the metadata
 from magnetodb_backup.database.models import Base
 
 context.configure(

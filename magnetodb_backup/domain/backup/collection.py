@@ -60,7 +60,8 @@ class ContainerUse:
     dead: ``waiting`` ones were not seen dead for long enough, ``due`` ones were. ``freed`` is what
     was removed. ``manifests`` counts the node manifests. ``backups`` has, by ID, the bytes of the
     packs that only this backup needs, if they were asked for. ``in_use``: a backup is being
-    uploaded, and what it has stored so far counts as dead.
+    uploaded, and what it has stored so far counts as dead. ``gone`` are the damaged packs that no
+    backup needs and that are not stored any more.
 
     ``repack_``: packs of which little is live, what it costs to write their live bytes to other
     packs, and what that frees after the grace period. A report has what would be done.
@@ -91,6 +92,7 @@ class ContainerUse:
     repack_frees_bytes: int = 0
     repack_left_bytes: int = 0
     repack_unreadable: int = 0
+    gone: tuple[str, ...] = ()
 
 
 def total(uses: Iterable[ContainerUse]) -> ContainerUse:

@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+MOST_FINDINGS = 100  # that the record of a backup shows
 CONTENT = "content"  # the problem of a file that does not match its node manifest
 
 
@@ -43,8 +44,9 @@ class Finding:
     """Damage, since when it is known, and what has healed it.
 
     ``job_id`` is the verification that found it last, ``backup_id`` the backup that this one read;
-    ``found_in`` has all backups whose verifications found it. ``healed_by`` is the backup that
-    uploaded the pack again, or the verification that found it whole.
+    ``found_in`` has all backups whose verifications found it, ``affected`` all complete backups
+    that need a pack, oldest first. ``healed_by`` is the backup that uploaded the pack again, the
+    verification that found it whole, or the collection that removed a pack that no backup needs.
     """
 
     object: DamagedObject
@@ -60,3 +62,4 @@ class Finding:
     found_in: tuple[str, ...] = ()
     healed_at: datetime | None = None
     healed_by: str = ""
+    affected: tuple[str, ...] = ()

@@ -28,8 +28,9 @@ def backup_view(
     backup: Backup,
     nodes: Sequence[NodeBackup] | None = None,
     proofs: Sequence[Proof] | None = None,
+    findings: Sequence[Finding] | None = None,
 ) -> dict[str, Any]:
-    """Return a backup's fields; with ``nodes`` and ``proofs`` its node backups and proofs too."""
+    """Return a backup's fields; with ``nodes``, ``proofs`` and ``findings`` these too."""
     view: dict[str, Any] = {
         "id": backup.id,
         "name": backup.name,
@@ -64,6 +65,8 @@ def backup_view(
         view["nodes"] = [node_backup_view(n) for n in nodes]
     if proofs is not None:
         view["proofs"] = [_proof_view(group) for group in grouped(proofs)]
+    if findings is not None:
+        view["findings"] = [finding_view(finding) for finding in findings]
     return view
 
 
@@ -126,6 +129,7 @@ def finding_view(finding: Finding) -> dict[str, Any]:
         "last_seen": time_view(finding.last_seen),
         "job_id": finding.job_id,
         "found_in": list(finding.found_in),
+        "affected": list(finding.affected),
         "healed_at": time_view(finding.healed_at),
         "healed_by": finding.healed_by,
     }

@@ -115,7 +115,8 @@ class _Collection:
             store_first_look(self._repository, self._look, now, spool_directory)
         elif self._index is not None:
             self._forget()
-        return self._remove_container(use)
+        gone = tuple(self._look.gone(self._terms.damaged))
+        return self._remove_container(replace(use, gone=gone))
 
     def _repacked(self, use: ContainerUse, spool_directory: Path, moving: _Moving) -> ContainerUse:
         """Repack if it is asked for and frees enough, or remove moves that nothing needs."""

@@ -122,6 +122,15 @@ class Look:
         """Forget those packs: they are removed."""
         self._db.execute("DELETE FROM dead WHERE since <= ?", (until,))
 
+    def gone(self, packs: Iterable[str]) -> Iterator[str]:
+        """Yield those of the packs that no manifest names and that are not stored any more."""
+        query = """
+            SELECT 1 FROM marks WHERE pack = ?1 UNION ALL SELECT 1 FROM dead WHERE pack = ?1
+        """
+        for pack in packs:
+            if self._db.execute(query, (bytes.fromhex(pack),)).fetchone() is None:
+                yield pack
+
     def first_look(self, now: float) -> Iterator[tuple[str, float]]:
         """Yield each dead pack, and since when it is known to be that: ``now`` for new ones."""
         found = self._db.execute("SELECT pack, COALESCE(since, ?) FROM dead ORDER BY pack", (now,))

@@ -19,7 +19,7 @@ class Terms:
     it. With ``report_only`` nothing is stored and nothing is removed. With ``remove_container`` a
     container without any pack is removed. ``repacking`` asks for it, with packs of ``pack_size``
     bytes; the container has to be that of the worker's own node. So many ``deletes`` are requested
-    at the same time.
+    at the same time. ``damaged`` are packs that verifications found damaged.
     """
 
     known: Mapping[str, KnownManifest]
@@ -31,6 +31,7 @@ class Terms:
     repacking: Repacking | None = None
     pack_size: int = 32 * 1024 * 1024
     deletes: int = 16
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

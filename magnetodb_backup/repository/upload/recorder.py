@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from magnetodb_backup.domain.backup.growth import TableBytes
 from magnetodb_backup.domain.backup.manifest import Extent, FileEntry, SnapshotFile
 from magnetodb_backup.domain.backup.records import Progress
 from magnetodb_backup.repository.format.manifests import NodeManifestWriter
@@ -34,6 +35,7 @@ class Recorder:
         self._reported = 0.0
         self.progress = Progress()
         self.corrupt_files: list[str] = []
+        self._tables: dict[tuple[str, str], tuple[int, int]] = {}
 
     def read(self) -> None:
         """Note that a buffer was read, which may be all that happens for hours."""
@@ -73,6 +75,12 @@ class Recorder:
             progress = self.progress
         self._report(progress)
 
+    def tables(self) -> tuple[TableBytes, ...]:
+        """Return the bytes of each table."""
+        with self._lock:
+            found = sorted(self._tables.items())
+        return tuple(TableBytes(*table, *sizes) for table, sizes in found)
+
     def _record(self, file: SnapshotFile, known: Known, *, reused: bool) -> None:
         entry = FileEntry(
             keyspace=file.keyspace,
@@ -92,6 +100,9 @@ class Recorder:
             self._writer.add(entry)
             if known.corrupt:
                 self.corrupt_files.append(file.path)
+            table, new = (file.keyspace, file.table), 0 if reused else file.size
+            size, before = self._tables.get(table, (0, 0))
+            self._tables[table] = (size + file.size, before + new)
             self.progress = replace(
                 self.progress,
                 files_done=self.progress.files_done + 1,

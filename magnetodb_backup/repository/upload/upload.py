@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from magnetodb_backup.domain.backup.growth import TableBytes
 from magnetodb_backup.domain.backup.manifest import (
     Extent,
     NodeManifestHeader,
@@ -82,6 +83,7 @@ class NodeUpload:
     corrupt_files: tuple[str, ...]
     replaced: tuple[str, ...]
     lost: frozenset[str]
+    tables: tuple[TableBytes, ...] = ()
 
 
 def upload_node(
@@ -176,6 +178,7 @@ class _Upload:
             tuple(recorder.corrupt_files),
             tuple(sorted(self._packs.replaced)),
             self._packs.unrepaired(),
+            recorder.tables(),
         )
 
     def _put_manifest(self, file: BinaryIO) -> StoredObject:

@@ -115,6 +115,7 @@ class UploadWork:
                 pack: task.distrusted[pack] for pack in uploaded.replaced if pack in task.distrusted
             },
             unrestorable=odd.tables(),
+            tables=uploaded.tables,
         )
         context.report(result.progress)
         self._finished.keep(task.tag, result)

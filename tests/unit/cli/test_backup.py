@@ -118,7 +118,7 @@ def test_show_has_the_values_of_the_rest_api(shell: Shell) -> None:
     node = shell.node_backup(backup)
     outcome = shell("backup", "show", backup.id, "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.json == backup_view(shell.database.backups.get(backup.id), [node], [])
+    assert outcome.json == backup_view(shell.database.backups.get(backup.id), [node], [], [])
 
 
 def test_show_says_how_far_a_verification_is(shell: Shell) -> None:
@@ -238,7 +238,7 @@ def test_other_forms_have_all_fields(shell: Shell, form: str) -> None:
     backup = shell.backup(S.CREATED)
     plain = shell("backup", "show", backup.id, "-f", form).out
     assert plain == shell("backup", "show", backup.id, "-f", form, "--long").out
-    names = list(backup_view(backup, [], []))
+    names = list(backup_view(backup, [], [], []))
     assert len(table(shell("backup", "show", backup.id, "--long").out)) == len(names)
     if form == "shell":
         assert [line.partition("=")[0] for line in plain.splitlines()] == names

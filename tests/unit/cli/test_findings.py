@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from magnetodb_backup.cli.verification import problems_of, steps_of
 from magnetodb_backup.database.findings import FoundBy
 from magnetodb_backup.domain.backup.findings import Damage, DamagedObject
 from magnetodb_backup.domain.backup.manifest import (
@@ -19,6 +20,7 @@ from magnetodb_backup.domain.backup.manifest import (
 )
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.status import BackupStatus
+from magnetodb_backup.domain.jobs import JobKind, JobStatus, Subject
 from tests.unit.cli.conftest import CLUSTER, Shell
 
 PACK, OTHER = "ab" * 32, "cd" * 32
@@ -144,3 +146,31 @@ def test_findings_of_one_cluster_and_some(shell: Shell, backups: tuple[Backup, B
     assert len(listed(shell, "--cluster", CLUSTER)) == 2
     assert len(listed(shell, "--limit", "1")) == 1
     assert "limit is 0" in shell.refused(2, "repository", "findings", "--limit", "0")
+
+
+def test_show_names_the_damage_of_what_a_backup_needs(
+    shell: Shell, backups: tuple[Backup, Backup]
+) -> None:
+    first, second = backups
+    damage(shell, first, LOST, replace(LOST, name=OTHER))
+    assert "damage" not in shell("backup", "show", second.id).out
+    shell.database.damaged_packs.need(CLUSTER, "host-1", second.id, [PACK, OTHER])
+    out = shell("backup", "show", second.id).out
+    assert "2 packs: missing" in out
+    assert "see repository findings" in out
+    assert f"pack {PACK}: missing" in shell("backup", "show", second.id, "--long").out
+    found = shell("backup", "show", second.id, "-f", "json").json["findings"]
+    assert [f["affected"] for f in found] == [[second.id]] * 2
+
+
+def test_a_verification_names_the_other_backups(shell: Shell) -> None:
+    backup = shell.backup(BackupStatus.CREATED)
+    job = shell.database.jobs.create(
+        JobKind.VERIFICATION, Subject.backup(backup.id), CLUSTER, {"read_data": True}
+    )
+    affected = {f"other-{n}": n for n in range(1, 8)}
+    ended = replace(job, status=JobStatus.DONE, result={"affected": affected})
+    lines = list(problems_of(ended))
+    assert lines[0] == "backup other-7 needs 7 damaged packs, too"
+    assert lines[5] == "2 more backups need damaged packs; see repository findings"
+    assert list(steps_of(job)) == ["store", "affected"]

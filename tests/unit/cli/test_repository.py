@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from magnetodb_backup.cli.growth import growth_fields
+from magnetodb_backup.database.models import BackupRow
 from magnetodb_backup.domain.backup.collection import ContainerUse
+from magnetodb_backup.domain.backup.growth import TableBytes
+from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.backup.views import collection_view
 from magnetodb_backup.domain.jobs import Job, JobKind, JobStatus
 from magnetodb_backup.tasks.codec import encode
@@ -173,3 +179,52 @@ def test_what_is_stored_as_json(shell: Shell, meanwhile: Meanwhile) -> None:
     conducted(shell, meanwhile, JobKind.SURVEY, JobStatus.DONE, result=result(backups={OTHER: 5}))
     found = shell("repository", "show", "-f", "json").json
     assert (found["backups"], found["total"]["packs"]) == ({OTHER: 5}, 10)
+
+
+def grown(shell: Shell) -> None:
+    """Record backups of the last days, each with 100 new bytes of most of many tables."""
+    for days in (6, 4, 2, 0):
+        backup = shell.backup(BackupStatus.CREATED)
+        tables = [TableBytes("ks", f"t{n:02}", 1000, 100) for n in range(25)]
+        shell.database.growth.record(backup.id, tables)
+        with shell.database._engine.begin() as connection:
+            at = datetime.now(timezone.utc) - timedelta(days=days)
+            values = {"finished_at": at}
+            connection.execute(update(BackupRow).where(BackupRow.id == backup.id).values(values))
+
+
+@pytest.mark.parametrize(
+    ("options", "full"),
+    [
+        ([], "full in 73 days, at 100.0 kB"),
+        (["--capacity", "50000"], "full in 33 days, at 50.0 kB"),
+    ],
+)
+def test_growth_and_forecast(
+    shell: Shell, meanwhile: Meanwhile, options: list[str], full: str
+) -> None:
+    grown(shell)
+    conducted(shell, meanwhile, JobKind.SURVEY, JobStatus.DONE, result=result(quota=100_000))
+    shown = table(shell("repository", "show", *options).out)
+    assert shown["added in 30 days"] == "10.0 kB by 4 backups, 1.2 kB a day"
+    lines = [line.strip() for line in shown["added by table"].splitlines()]
+    assert lines[0] == "ks.t00: 400 bytes by 4 backups, 50 bytes a day"
+    assert (len(lines), lines[-1]) == (21, "5 more tables: 2.0 kB; see --long")
+    near, left = [line.strip() for line in shown["forecast"].splitlines()]
+    assert near == "45.5 kB in 30 days, 120.5 kB in 90 days, if nothing is removed"
+    assert left == full
+
+
+def test_growth_without_enough_data(shell: Shell, meanwhile: Meanwhile) -> None:
+    conducted(shell, meanwhile, JobKind.SURVEY, JobStatus.DONE, result=result())
+    assert table(shell("repository", "show").out)["forecast"].startswith("not enough data: 0 ")
+    outcome = shell("repository", "show", "--no-wait", "-f", "json")
+    assert outcome.json["growth"]["forecast"] is None
+    assert "the capacity is 0 bytes" in shell.refused(2, "repository", "show", "--capacity", "0")
+
+
+def test_growth_that_never_fills_the_store() -> None:
+    full = {"in_30_days": 1, "in_90_days": 1, "capacity": 1000, "days_left": None}
+    rate = {"backups": 3, "added": 0, "per_day": 0}
+    lines = growth_fields({**rate, "tables": [], "forecast": full, "missing": ""})["forecast"]
+    assert lines.splitlines()[1] == "not full: nothing is added, at 1.0 kB"

@@ -30,6 +30,7 @@ class Store(MemoryDriver):
         self.unlisted: Callable[[str], bool] = lambda name: False
         self.ghosts: dict[str, int] = {}
         self.earlier: dict[datetime, MemoryDriver] = {}
+        self.undeletable: dict[str, Exception] = {}  # containers
 
     def remember(self, moment: datetime) -> None:
         self.earlier[moment] = state = MemoryDriver()
@@ -62,6 +63,11 @@ class Store(MemoryDriver):
     def delete(self, container: str, name: str) -> None:
         self.before_delete(name)
         super().delete(container, name)
+
+    def delete_container(self, container: str) -> None:
+        if container in self.undeletable:
+            raise self.undeletable[container]
+        super().delete_container(container)
 
     def packs_put(self) -> builtins.list[str]:
         """Return the names of packs that were put since the last call of this method."""

@@ -43,6 +43,7 @@ class FakeSwift:
     tokens: int = 1
     identity_status: int = 200
     containers: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    account: dict[str, str] = field(default_factory=dict)  # headers
     stale: dict[tuple[str, str], bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -120,7 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = [unquote(part) for part in url.path.split("/", 4)[3:]]
         deed = fault.deed if fault else ""
-        if not parts:
+        if not parts and self.command == "HEAD":
+            self._answer(204, b"", **store.account)
+        elif not parts:
             self._listing([{"name": name} for name in sorted(store.containers)])
         elif len(parts) == 1:
             self._container(parts[0])

@@ -356,3 +356,21 @@ def test_only_an_empty_container_is_deleted(driver: SwiftDriver, store: FakeSwif
     driver.delete_container("c")
     assert "c" not in store.containers
     driver.delete_container("c")
+
+
+@pytest.mark.parametrize(
+    ("header", "quota"), [({}, None), ({"X_Account_Meta_Quota_Bytes": "5000"}, 5000)]
+)
+def test_quota_of_the_account(
+    driver: SwiftDriver, store: FakeSwift, header: dict[str, str], quota: int | None
+) -> None:
+    store.account = header
+    assert driver.quota() == quota
+    store.faults.append(Fault("HEAD", status=503))
+    with pytest.raises(StorageUnavailable):
+        driver.quota()
+
+
+def test_quota_that_is_no_number(driver: SwiftDriver, store: FakeSwift) -> None:
+    store.account = {"X_Account_Meta_Quota_Bytes": "unlimited"}
+    assert driver.quota() is None
