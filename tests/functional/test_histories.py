@@ -28,8 +28,11 @@ from tests.lab.sampling import sampled
 from tests.lab.standalone import Standalone
 
 _FIRST_HOST = 120
-_ALL, _EACH_COMMIT = 50, 5  # histories of each mode
-_BATCH = _EACH_COMMIT * len(Mode)  # that have one backup
+_ALL = 50  # histories of each mode
+# Those of REFUSE delete all rows of a table in different ways; without a TRUNCATE each one fails.
+_EACH_COMMIT = {mode: (0, 1, 2, 3, 4) for mode in Mode} | {Mode.REFUSE: (8, 18, 20, 25, 27)}
+_SAMPLE = [f"{mode.value}-{number}" for mode, some in _EACH_COMMIT.items() for number in some]
+_BATCH = len(_SAMPLE)  # that have one backup
 _CASES = [f"{mode.value}-{number}" for number in range(_ALL) for mode in Mode]
 
 
@@ -118,7 +121,7 @@ def lives(
         yield Lives(Bench(history_node, manage), cases)
 
 
-@pytest.mark.parametrize("case", sampled(_CASES, each_commit=_CASES[:_BATCH]))
+@pytest.mark.parametrize("case", sampled(_CASES, each_commit=_SAMPLE))
 def test_rows_after_a_restore(lives: Lives, case: str) -> None:
     failure = lives.of(case)
     assert not failure, failure
