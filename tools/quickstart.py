@@ -133,6 +133,7 @@ class Quickstart:
             },
         )
         self.service = self.standalone.process
+        self.newest = ""  # the ID of the schedule's backup
 
     def processes(self) -> list[ManagedProcess]:
         """Return all processes, the service first."""
@@ -204,7 +205,7 @@ class Quickstart:
         self._manage("schedule", "create", "nightly", "--cron", "30 2 * * *", "--all-keyspaces")
         say("not waiting for the night: it runs now")
         self._manage("schedule", "run", "nightly")
-        self._await_schedule()
+        self.newest = self._await_schedule()
         self._manage("schedule", "show", "nightly")
         say("keeping only the newest backup: the others expire")
         self._manage("retention", "set", "--redundancy", "1")
@@ -212,8 +213,12 @@ class Quickstart:
         self._manage("retention", "apply", "--wait")
         say("freeing what no backup needs: the first collection looks, a later one removes")
         stored = self._stored()
+        # Small files that later backups have too keep a pack of the tour: it is written again.
+        repack = ("--repack", "50", "--repack-minimum", "0")
+        self._manage("repository", "collect", *repack, "--dry-run")
+        self._manage("repository", "collect", *repack, "--wait")
         self._manage("repository", "collect", "--wait")
-        self._manage("repository", "collect", "--wait")
+        self._manage("backup", "verify", self.newest, "--read-data")
         left = wait_for(
             lambda: (now := self._stored()) < stored and now, deadline=120, what="freed bytes"
         )
@@ -224,14 +229,16 @@ class Quickstart:
             "needs stays for one day more"
         )
 
-    def _await_schedule(self) -> None:
-        def ended() -> bool:
+    def _await_schedule(self) -> str:
+        """Return the ID of the backup that the schedule has made."""
+
+        def ended() -> str:
             (run, *_) = self._json("schedule", "show", "nightly")["runs"]
             if run["status"].endswith("FAILED"):
                 raise Problem(f"the schedule's run ended as {run}")
-            return bool(run["status"] == "CREATED")
+            return str(run["backup_id"]) if run["status"] == "CREATED" else ""
 
-        wait_for(ended, deadline=120, what="the schedule's backup", interval=0.5)
+        return wait_for(ended, deadline=120, what="the schedule's backup", interval=0.5)
 
     def _stored(self) -> int:
         """Return the bytes of all packs that the store has."""
@@ -313,8 +320,9 @@ class Quickstart:
         say("everything goes on running. Try")
         sys.stdout.write(
             f"  {manage} backup create --table shop.orders --wait\n"
-            f"  {manage} backup show second\n"
-            f"  {manage} restore create first --table shop.orders --to-table old_orders --wait\n"
+            f"  {manage} backup show {self.newest}\n"
+            f"  {manage} restore create {self.newest} --table shop.orders --to-table old_orders "
+            "--wait\n"
             f"  curl http://{_Loopback.address(2)}:{self.api_port}/v1/backups\n"
             f"  {_HOME / 'nodetool'} status\n"
             f"  CQL at {self.node.address}:{self.node.native_port}; Swift's v1 authentication at "

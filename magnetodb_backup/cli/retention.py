@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from magnetodb_backup.cli.messages import complain
 from magnetodb_backup.cli.policy_words import words_of
 from magnetodb_backup.cli.show import RecordCommand
 from magnetodb_backup.cli.summary import backup_fields
-from magnetodb_backup.cli.units import count
+from magnetodb_backup.cli.units import count, size
 from magnetodb_backup.cli.waiting import Waiter, add_waiting
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.views import backup_view
@@ -172,9 +173,12 @@ class Apply(ServiceCommand, Lister):
         parser: ArgumentParser = super().get_parser(prog_name)
         _add_cluster(parser)
         parser.add_argument(
-            "--dry-run", action="store_true", help="list what would expire, and delete nothing"
+            "--dry-run",
+            action="store_true",
+            help="list what would expire, and delete nothing; the workers count how many bytes "
+            "that would free, unless there is --no-wait",
         )
-        add_waiting(parser, default=False)
+        add_waiting(parser, default=None)
         return parser
 
     @override
@@ -185,7 +189,11 @@ class Apply(ServiceCommand, Lister):
     def take_action(self, parsed_args: Namespace) -> Any:
         requests = self.services.requests()
         plan = requests.plan_retention(parsed_args.cluster)
-        if not parsed_args.dry_run:
+        expiring = [d.candidate.id for d in plan.decisions if not d.kept]
+        if parsed_args.dry_run:
+            if expiring and parsed_args.wait is not False:
+                self._count(parsed_args, plan.cluster, expiring)
+        else:
             job = requests.apply_retention(plan.cluster)
             if parsed_args.wait:
                 self._report(Waiter(self.services, parsed_args.timeout).job(job.id))
@@ -194,6 +202,27 @@ class Apply(ServiceCommand, Lister):
         views = [decision_view(d, plan.schedule_of(d)) for d in plan.decisions]
         shown = [{**v, "kept": _Kept(v["kept"]), "reasons": _Reasons(v["reasons"])} for v in views]
         return _COLUMNS, [tuple(v[c] for c in _COLUMNS) for v in shown]
+
+    def _count(self, parsed_args: Namespace, cluster: str, expiring: Sequence[str]) -> None:
+        """Write how many bytes only the expiring backups need."""
+        try:
+            job = self.services.requests().create_survey(cluster, expiring)
+            job = Waiter(self.services, parsed_args.timeout).job(job.id)
+        except NotFound as error:
+            complain("warning", f"the bytes that this frees are not counted: {error}")
+            return
+        result = job.result or {}
+        errors = [f"node {h}: {n['error']}" for h, n in result.get("nodes", {}).items()]
+        errors = [text for text in errors if not text.endswith(": ")]
+        if job.status is not JobStatus.DONE or errors:
+            why = job.error or "; ".join(errors)
+            complain("warning", f"the bytes that this frees are not counted: {why}")
+            return
+        freed = size(result["backups"].get(min(expiring), 0))
+        sys.stderr.write(
+            f"{count(len(expiring), 'deletion')} would free {freed}, once the undelete period is "
+            "over and repository collect has removed the packs\n"
+        )
 
     def _report(self, job: Job) -> None:
         if job.status is not JobStatus.DONE:

@@ -21,7 +21,7 @@ from magnetodb_backup.database.backup_rows import (
 from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.records import now
 from magnetodb_backup.database.retention_guard import policies_of
-from magnetodb_backup.database.schedule_runs import add_job
+from magnetodb_backup.database.schedule_runs import add_job, backup_name
 from magnetodb_backup.database.setting_models import ScheduleJobRow, ScheduleRow, ScheduleRunRow
 from magnetodb_backup.domain.backup.records import Backup
 from magnetodb_backup.domain.backup.sample import MOST_SEED, Sample
@@ -82,7 +82,7 @@ def verify_made(session: Session, run: ScheduleRunRow, made: BackupRow) -> None:
 
 
 def _add_backup(session: Session, schedule: Schedule, run: ScheduleRunRow) -> str:
-    name = f"{schedule.name}-{run.planned_at:%Y%m%dT%H%M%SZ}"
+    name = backup_name(schedule.name, run.planned_at)
     if named_backups(session, name):
         name = ""  # a user has taken it: no reason to leave the backup out
     request = replace(schedule.backup, name=name)

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timezone
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from magnetodb_backup.database.models import JobRow
+from magnetodb_backup.database.models import BackupRow, JobRow
 from magnetodb_backup.database.setting_models import ScheduleJobRow, ScheduleRunRow
 from magnetodb_backup.domain.backup.status import BackupStatus
 from magnetodb_backup.domain.jobs import Job, JobStatus
 from magnetodb_backup.domain.schedule.outcome import problem_of, remark_of, status_of
-from magnetodb_backup.domain.schedule.records import RunStatus, ScheduleRun
+from magnetodb_backup.domain.schedule.records import RunStatus, Schedule, ScheduleRun
 
+_PLANNED = "%Y%m%dT%H%M%SZ"
 _FIELDS = tuple(f.name for f in fields(ScheduleRun) if f.name != "jobs")
 
 
@@ -42,6 +43,48 @@ def record_outcome(
         row.status, row.finished_at = RunStatus(status.value).value, at
         row.reason = _joined(row.reason, error)
     return row
+
+
+def backup_name(schedule_name: str, planned_at: datetime) -> str:
+    """Return the name of a run's backup."""
+    return f"{schedule_name}-{planned_at:{_PLANNED}}"
+
+
+def bring_back_runs(session: Session, schedule: Schedule) -> None:
+    """Record the runs that made backups of the schedule's cluster, by the names of the backups.
+
+    For a schedule that comes back from the store, which has no runs: its own retention policy is
+    that of the backups of its runs. Backups of a time when it had another name are not found.
+    """
+    prefix = f"{schedule.name}-"
+    known = select(ScheduleRunRow.backup_id).where(ScheduleRunRow.schedule_id == schedule.id)
+    query = select(BackupRow).where(
+        BackupRow.cluster == schedule.cluster,
+        BackupRow.name.startswith(prefix, autoescape=True),
+        BackupRow.id.not_in(known),
+    )
+    for made in session.scalars(query):
+        try:
+            planned = datetime.strptime(made.name.removeprefix(prefix), _PLANNED)
+        except ValueError:
+            continue  # a name that a user has chosen
+        planned = planned.replace(tzinfo=timezone.utc)
+        if session.get(ScheduleRunRow, (schedule.id, planned)) is None:
+            session.add(
+                ScheduleRunRow(
+                    schedule_id=schedule.id, planned_at=planned, due_at=planned,
+                    status=_run_status(made), decided_at=made.created_at, backup_id=made.id,
+                    reason="from a rebuild of the catalogue", manual=False,
+                    finished_at=made.finished_at,
+                )
+            )  # fmt: skip
+            session.flush()
+
+
+def _run_status(made: BackupRow) -> str:
+    """Return how the run of a backup ended; a backup that was deleted had been complete."""
+    ends = {status.value for status in RunStatus}
+    return made.status if made.status in ends else RunStatus.CREATED.value
 
 
 def add_job(session: Session, run: ScheduleRunRow, job: JobRow) -> None:

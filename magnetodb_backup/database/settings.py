@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from magnetodb_backup.database.models import BackupRow
 from magnetodb_backup.database.retention_guard import policy_of
+from magnetodb_backup.database.schedule_runs import bring_back_runs
 from magnetodb_backup.database.schedules import (
     columns_of,
     refuse_name,
@@ -190,6 +191,7 @@ class SettingStore:
         row.created_at, row.updated_at = schedule.created_at, schedule.updated_at
         for name, value in columns_of(schedule.as_request()).items():
             setattr(row, name, value)
+        bring_back_runs(session, schedule)
 
 
 def _write_policy(session: Session, cluster: str, setting: PolicySetting) -> None:

@@ -64,7 +64,7 @@ class Requests(Protocol):
     ) -> Job:
         """Ask for the removal of the packs that no backup needs; return its job."""
 
-    def create_survey(self, cluster: str | None) -> Job:
+    def create_survey(self, cluster: str | None, together: Sequence[str] = ()) -> Job:
         """Ask for a report of what is stored; return its job."""
 
     def create_restore(self, request: RestoreRequest) -> Restore:

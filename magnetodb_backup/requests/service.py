@@ -253,13 +253,18 @@ class RecordedRequests:
         self._wake_conductor()
         return job
 
-    def create_survey(self, cluster: str | None) -> Job:
+    def create_survey(self, cluster: str | None, together: Sequence[str] = ()) -> Job:
         """Ask for a report of what is stored, and of what each backup alone holds.
+
+        The backups ``together`` count as one, the first of them by ID.
 
         :raises NotFound: for a cluster that no worker reports.
         """
         name = choose_cluster(cluster, self._clusters())
-        job = self._database.jobs.create(JobKind.SURVEY, Subject(SubjectKind.NONE), name, {})
+        parameters = {"together": list(together)} if together else {}
+        job = self._database.jobs.create(
+            JobKind.SURVEY, Subject(SubjectKind.NONE), name, parameters
+        )
         self._wake_conductor()
         return job
 

@@ -18,7 +18,8 @@ class Collect(Task[ContainerUse]):
     ring. ``now`` is the time by the database's clock; ``known`` and ``absent`` are as in ``Terms``.
     No pack is deleted once the conductor has not asked for the task for ``lease`` seconds. With
     ``report_only`` nothing is removed; with ``beside_uploads`` an upload is not waited for then.
-    ``by_backup`` asks for the bytes that only one backup needs. ``repacking`` is done only by the
+    ``by_backup`` asks for the bytes that only one backup needs, those of the backups ``together``
+    as if they were the first of them. ``repacking`` is done only by the
     worker of ``source`` itself. ``damaged`` are packs that verifications found damaged.
     """
 
@@ -37,4 +38,5 @@ class Collect(Task[ContainerUse]):
     beside_uploads: bool = False
     by_backup: bool = False
     repacking: Repacking | None = None
+    together: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()

@@ -75,6 +75,7 @@ class CollectWork:
                     repacking=task.repacking if own else None,
                     pack_size=self._pack_size,
                     damaged=task.damaged,
+                    together=frozenset(task.together),
                 ),
                 spool_directory=self._containers.state_dir,
                 caller=Caller(

@@ -103,7 +103,7 @@ class Refusing:
     ) -> Job:
         raise self._error
 
-    def create_survey(self, cluster: str | None) -> Job:
+    def create_survey(self, cluster: str | None, together: Sequence[str] = ()) -> Job:
         raise self._error
 
     def create_restore(self, request: RestoreRequest) -> Restore:

@@ -249,13 +249,19 @@ def test_the_clock_of_the_database_decides(database: Database) -> None:
     assert database.backups.get(backup.id).status is S.DELETED
 
 
-def _run(old: Old, schedule_id: str, days: float, status: RunStatus = RunStatus.CREATED) -> None:
+def _run(
+    old: Old,
+    schedule_id: str,
+    days: float,
+    status: RunStatus = RunStatus.CREATED,
+    backup_id: str = "",
+) -> None:
     """Record a run that was planned, and ended, so many days ago."""
     at = datetime.now(timezone.utc) - timedelta(days=days)
     ended = None if status is RunStatus.RUNNING else at
     row = ScheduleRunRow(
         schedule_id=schedule_id, planned_at=at, due_at=at, status=status.value, decided_at=at,
-        finished_at=ended,
+        finished_at=ended, backup_id=backup_id,
     )  # fmt: skip
     with Session(old.database._engine) as session, session.begin():
         session.add(row)
@@ -276,6 +282,16 @@ def test_runs_of_schedules_go_by_their_age(old: Old) -> None:
     with Session(old.database._engine) as session:
         left = set(session.scalars(select(ScheduleRunRow.status)))
     assert left == {"CREATED", "RUNNING", "CREATE_FAILED"}
+
+
+def test_run_of_a_backup_that_has_a_record_stays(old: Old) -> None:
+    """The retention policy of its schedule decides about that backup."""
+    kept = old.backup(BackupStatus.CREATED, 900)
+    for days, backup_id in ((900, kept.id), (800, str(uuid.uuid4())), (1, "")):
+        _run(old, "daily", days, backup_id=backup_id)
+    assert old.database.pruning.schedule_runs(AGE, 10) == 1
+    with Session(old.database._engine) as session:
+        assert set(session.scalars(select(ScheduleRunRow.backup_id))) == {kept.id, ""}
 
 
 def test_reports_of_workers_that_are_gone(old: Old) -> None:

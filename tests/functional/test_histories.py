@@ -30,7 +30,7 @@ from tests.lab.standalone import Standalone
 _FIRST_HOST = 120
 _ALL = 50  # histories of each mode
 # Those of REFUSE delete all rows of a table in different ways; without a TRUNCATE each one fails.
-_EACH_COMMIT = {mode: (0, 1, 2, 3, 4) for mode in Mode} | {Mode.REFUSE: (8, 18, 20, 25, 27)}
+_EACH_COMMIT = dict.fromkeys(Mode, (0, 1, 2, 3, 4)) | {Mode.REFUSE: (8, 18, 20, 25, 27)}
 _SAMPLE = [f"{mode.value}-{number}" for mode, some in _EACH_COMMIT.items() for number in some]
 _BATCH = len(_SAMPLE)  # that have one backup
 _CASES = [f"{mode.value}-{number}" for number in range(_ALL) for mode in Mode]

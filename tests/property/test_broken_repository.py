@@ -45,12 +45,12 @@ class _Hiding(ClusterRepository):
         self._hidden = hidden
 
     @override
-    def node_manifest(
+    def original_node_manifest(
         self, backup_id: str, host_id: str, expected: StoredObject | None = None
     ) -> NodeManifestReader:
         if backup_id == self._hidden:
             raise NotFound("hidden")
-        return super().node_manifest(backup_id, host_id, expected)
+        return super().original_node_manifest(backup_id, host_id, expected)
 
     @override
     def read_backup(self, backup_id: str) -> BackupManifest:

@@ -156,6 +156,7 @@ class CollectionJob:
             by_backup=self._dry_run,
             repacking=self._repacking,
             damaged=damaged,
+            together=tuple(self._job.parameters.get("together", ())),
         )
         return call_of(task, container, container.worker_id, self._task_id(container))
 

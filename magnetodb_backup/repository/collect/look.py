@@ -36,6 +36,8 @@ class Look:
         self._db.execute(f"PRAGMA cache_size = {_CACHE}")
         self._db.executescript(_TABLES)
         self._backups: list[str] = []
+        self._owners: dict[str, int] = {}
+        self._manifests = 0
 
     def __enter__(self) -> Look:
         return self
@@ -49,9 +51,15 @@ class Look:
         self._db.close()
 
     def mark(self, backup_id: str, packs: Iterable[str]) -> None:
-        """Note that a backup needs packs; repetitions are cheap if they follow each other."""
-        self._backups.append(backup_id)
-        owner = len(self._backups)
+        """Note that a backup needs packs; repetitions are cheap if they follow each other.
+
+        A backup that stands for several is marked with the manifest of each.
+        """
+        self._manifests += 1
+        if backup_id not in self._owners:
+            self._backups.append(backup_id)
+            self._owners[backup_id] = len(self._backups)
+        owner = self._owners[backup_id]
         different = (pack for pack, _ in itertools.groupby(packs))
         rows = ((bytes.fromhex(pack), owner) for pack in different)
         self._in_batches(_MARK, rows)
@@ -76,7 +84,7 @@ class Look:
     @property
     def manifests(self) -> int:
         """The number of node manifests that were read."""
-        return len(self._backups)
+        return self._manifests
 
     def any_marked(self) -> bool:
         """Return whether some backup needs a pack, stored or not."""

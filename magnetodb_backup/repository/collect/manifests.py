@@ -80,7 +80,7 @@ class Marking:
             expected = StoredObject(name, known.size, known.sha256)
         try:
             reader = self._cluster.original_node_manifest(backup_id, self._host_id, expected)
-            self._look.mark(backup_id, self._packs(reader, backup_id))
+            self._look.mark(self._owner(backup_id), self._packs(reader, backup_id))
         except NotFound:
             if required or self._is_named(backup_id):
                 raise self._refusal(backup_id, "its node manifest is missing") from None
@@ -88,6 +88,10 @@ class Marking:
                 self._index.forget_manifest(backup_id)
         except (FormatProblem, CorruptObject) as error:
             raise self._refusal(backup_id, str(error)) from None
+
+    def _owner(self, backup_id: str) -> str:
+        together = self._terms.together
+        return min(together) if backup_id in together else backup_id
 
     def _packs(self, reader: NodeManifestReader, backup_id: str) -> Iterator[str]:
         header = reader.header

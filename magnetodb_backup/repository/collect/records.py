@@ -20,6 +20,7 @@ class Terms:
     container without any pack is removed. ``repacking`` asks for it, with packs of ``pack_size``
     bytes; the container has to be that of the worker's own node. So many ``deletes`` are requested
     at the same time. ``damaged`` are packs that verifications found damaged.
+    What backups ``together`` need counts as need of the first of them, by ID.
     """
 
     known: Mapping[str, KnownManifest]
@@ -32,6 +33,7 @@ class Terms:
     pack_size: int = 32 * 1024 * 1024
     deletes: int = 16
     damaged: tuple[str, ...] = ()
+    together: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

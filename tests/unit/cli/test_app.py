@@ -91,7 +91,7 @@ def test_no_command_starts_no_shell(shell: Shell) -> None:
         ("backup create --all-keyspaces --type half", "invalid choice: 'half'"),
         ("backup create --all-keyspaces --timeout soon", "--timeout: invalid float"),
         ("schedule create n --all-keyspaces", "required: --cron"),
-        ("schedule create n --cron x", "--all-keyspaces --keyspace --table --scope is required"),
+        ("schedule create n --cron x --action restore", "invalid choice: 'restore'"),
         ("schedule set n --overlap never", "invalid choice: 'never'"),
         ("db sync --now", "unrecognized arguments: --now"),
         ("backup list --log-file x", "unrecognized arguments: --log-file"),

@@ -41,7 +41,7 @@ def stored(shell: Shell, number: int, *, cluster: str = CLUSTER, **values: Any) 
         BACKUP_MANIFEST,
         backup_id=str(values.pop("backup_id", backup_id(number))),
         cluster=cluster,
-        name=f"backup {number}",
+        name=str(values.pop("name", f"backup {number}")),
         created_at=f"2024-05-06T05:{59 - number % 60:02}:00+00:00",
         figures=(),
         **values,

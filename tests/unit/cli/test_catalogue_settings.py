@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from magnetodb_backup.repository.cluster import ClusterRepository
 from magnetodb_backup.repository.format.names import cluster_container, setting_name
 from magnetodb_backup.repository.settings import StoredSettings
 from tests.lab.catalogue import catalogue
-from tests.lab.schedules import scheduled
+from tests.lab.schedules import runs_of, scheduled
 from tests.lab.settings import SCHEDULE, copy_of, key_of
 from tests.unit.cli.conftest import CLUSTER, Shell
 from tests.unit.cli.test_catalogue import PREFIX, S, stored
@@ -48,11 +48,11 @@ class Lost:
     database: Database
     shell: Shell
 
-    def backup(self, number: int, day: int) -> str:
+    def backup(self, number: int, day: int, **values: Any) -> str:
         """Store and record a backup of a day of January; return its ID."""
         id_ = stored(
             self.shell, number, status="CREATED", missing_nodes=(),
-            committed_at=f"2026-01-{day:02}T05:00:00+00:00",
+            committed_at=f"2026-01-{day:02}T05:00:00+00:00", **values,
         )  # fmt: skip
         manifest, object_ = ClusterRepository(
             self.shell.catalogue.driver, PREFIX, CLUSTER
@@ -152,6 +152,26 @@ def test_a_kept_backup_is_not_expired_after_the_rebuild(shell: Shell, lost: Lost
     assert set(shell.database.backups.expire(CLUSTER, ids)) == {kept, newest}
     statuses = [shell.database.backups.get(id_).status for id_ in ids]
     assert statuses == [S.CREATED, S.DELETING, S.CREATED]
+
+
+def test_backups_of_a_schedule_keep_its_own_policy(shell: Shell, lost: Lost) -> None:
+    """Runs come back by the names of their backups, so that no other policy decides."""
+    own = asdict(Policy(redundancy=2))
+    schedule = scheduled(lost.database, CLUSTER, retention=own)
+    names = [f"{schedule.name}-2026010{day}T020000Z" for day in (1, 2, 3)]
+    made = [lost.backup(n, n, name=name) for n, name in enumerate(names, 1)]
+    by_hand = lost.backup(4, 4, name=f"{schedule.name}-before-the-move")
+    newest = lost.backup(5, 5)
+    lost.database.retention.put(CLUSTER, POLICY)
+    lost.copy()
+    rebuilt(shell)
+    decisions = shell.database.retention.plan(CLUSTER).decisions
+    assert {d.candidate.id for d in decisions if d.kept} == {*made[1:], newest}
+    assert {d.candidate.id for d in decisions if not d.kept} == {made[0], by_hand}
+    runs = runs_of(shell.database, schedule)
+    assert [run.backup_id for run in runs] == made[::-1]
+    assert set(rebuilt(shell).values()) == {"known"}
+    assert runs_of(shell.database, schedule) == runs
 
 
 def test_a_policy_never_sees_a_kept_backup_without_its_mark(shell: Shell, lost: Lost) -> None:

@@ -79,7 +79,7 @@ def test_show_and_clear(shell: Shell) -> None:
 def test_a_dry_run_names_what_goes_and_what_stays_and_why(shell: Shell) -> None:
     shell.database.retention.put(CLUSTER, Policy(redundancy=1, daily=2))
     old, middle, new = learned(shell, 9), learned(shell, 3), learned(shell, 1)
-    outcome = shell("retention", "apply", "--dry-run", "-f", "json")
+    outcome = shell("retention", "apply", "--dry-run", "--no-wait", "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
     rows = {row["backup_id"]: row for row in outcome.json}
     decisions = shell.database.retention.plan(CLUSTER).decisions
@@ -88,10 +88,38 @@ def test_a_dry_run_names_what_goes_and_what_stays_and_why(shell: Shell) -> None:
     assert rows[old]["reasons"] == ["no rule of the policy keeps it"]
     assert rows[new]["reasons"][0] == "redundancy: one of the last 1"
     assert rows[new]["scope"] == "all keyspaces"
-    assert shell("retention", "apply", "--dry-run").out.count("expires") == 1
+    assert shell("retention", "apply", "--dry-run", "--no-wait").out.count("expires") == 1
     assert shell.database.jobs.unfinished() == ()
     assert job_of(shell) is None
     assert shell.woken == 0
+
+
+def _surveyed(shell: Shell, meanwhile: Meanwhile, status: JobStatus, **values: Any) -> None:
+    def conduct() -> None:
+        wait_for(shell.database.jobs.unfinished, deadline=30, what="a job", interval=0.02)
+        (job,) = shell.database.jobs.unfinished()
+        assert job.kind == JobKind.SURVEY
+        shell.database.jobs.finish(job.id, status, **values)
+
+    meanwhile(conduct)
+
+
+def test_a_dry_run_counts_the_bytes_that_go(shell: Shell, meanwhile: Meanwhile) -> None:
+    shell.database.nodes.report(replace(REPORT, cluster=CLUSTER))
+    shell.database.retention.put(CLUSTER, Policy(redundancy=1))
+    expiring = [learned(shell, days) for days in (9, 3)]
+    learned(shell, 1)
+    found = {"backups": {min(expiring): 10_400_000}, "nodes": {"n": {"error": ""}}}
+    _surveyed(shell, meanwhile, JobStatus.DONE, result=found)
+    outcome = shell("retention", "apply", "--dry-run", "-f", "json")
+    assert (outcome.code, len(outcome.json)) == (0, 3)
+    assert "2 deletions would free 10.4 MB, once the undelete period is over" in outcome.err
+    _surveyed(shell, meanwhile, JobStatus.DONE, result={**found, "nodes": {"n": {"error": "x"}}})
+    uncounted = shell("retention", "apply", "--dry-run").err
+    assert "warning: the bytes that this frees are not counted: node n: x" in uncounted
+    _surveyed(shell, meanwhile, JobStatus.FAILED, error="no worker")
+    uncounted = shell("retention", "apply", "--dry-run").err
+    assert "warning: the bytes that this frees are not counted: no worker" in uncounted
 
 
 def test_applying_records_a_job(shell: Shell) -> None:

@@ -21,5 +21,6 @@ def test_domain_tests_import_no_server() -> None:
     result = subprocess.run(
         [sys.executable, "-c", _SCRIPT], cwd=_CHECKOUT, capture_output=True, text=True, timeout=120
     )
-    allowed = [f"tests.lab.{name}" for name in ("balance", "catalogue", "measuring", "servers")]
+    names = ("balance", "catalogue", "measuring", "schedules", "servers")
+    allowed = [f"tests.lab.{name}" for name in names]
     assert result.stdout.splitlines()[-1] == f"0 {allowed}", result

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 
+from magnetodb_backup.errors import NotFound
 from magnetodb_backup.repository.deleted import DeletedBackups
 from tests.lab.reader import Reader, Store
 from tests.unit.repository.backups import commit
@@ -25,7 +28,10 @@ class InMemory(Store):
         self.driver: Memory
 
     def get(self, container: str, name: str, start: int = 0, length: int | None = None) -> bytes:
-        return b"".join(self.driver.read(container, name, offset=start, length=length))
+        try:
+            return b"".join(self.driver.read(container, name, offset=start, length=length))
+        except NotFound as error:
+            raise HTTPError(name, 404, str(error), Message(), None) from None
 
     def put(self, container: str, name: str, body: bytes) -> None:
         md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -63,11 +63,11 @@ def test_applying_is_a_job(
     requests: RecordedRequests, database: Database, conductor: Conductor
 ) -> None:
     requests.set_retention(None, POLICY)
-    assert conductor.woken == 0
+    assert conductor.woken == 1  # to copy the policy to the store
     job = requests.apply_retention(CLUSTER)
     assert (job.kind, job.cluster, job.subject.id) == (JobKind.RETENTION, CLUSTER, CLUSTER)
     assert database.jobs.unfinished() == (job,)
-    assert conductor.woken == 1
+    assert conductor.woken == 2
     with pytest.raises(Conflict, match="a retention of cluster Test Cluster is PENDING; wait"):
         requests.apply_retention(CLUSTER)
 

@@ -49,8 +49,8 @@ def collect(cluster: Cluster, **parameters: Any) -> Collected:
     return result_of(run(cluster, requested(cluster, **parameters)))
 
 
-def survey(cluster: Cluster) -> Collected:
-    return result_of(run(cluster, requested(cluster, JobKind.SURVEY)))
+def survey(cluster: Cluster, **parameters: Any) -> Collected:
+    return result_of(run(cluster, requested(cluster, JobKind.SURVEY, **parameters)))
 
 
 def of_node(found: Collected, cluster: Cluster, number: int) -> NodeCollected:

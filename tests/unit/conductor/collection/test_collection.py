@@ -122,6 +122,14 @@ def test_survey_says_what_only_one_backup_holds(cluster: Cluster) -> None:
     assert before.live_bytes - after.live_bytes == found.backups[first.id]
 
 
+def test_survey_says_what_backups_hold_together(cluster: Cluster) -> None:
+    first, second = two_backups(cluster)
+    found = survey(cluster, together=[first.id, second.id])
+    assert found.backups == {
+        min(first.id, second.id): found.total.live_bytes - found.total.shared_bytes
+    }
+
+
 def test_survey_does_not_wait_for_the_cluster(cluster: Cluster, start: Start) -> None:
     cluster.backup()
     busy = cluster.database.ownership.claim([Resource.cluster(CLUSTER)], "other", timeout=30)

@@ -80,6 +80,13 @@ def test_what_only_one_backup_holds_is_counted(depot: Depot) -> None:
     assert use.manifests == 2
 
 
+def test_what_backups_hold_together_is_counted(depot: Depot) -> None:
+    """Deleting both frees what they share, too."""
+    both = frozenset({backup_id(1), backup_id(2)})
+    use = depot.collect(report_only=True, together=both)
+    assert (use.backups, use.shared_bytes) == ({backup_id(1): 4 * PACK_SIZE}, 0)
+
+
 def test_a_pack_that_lives_again_waits_anew(depot: Depot) -> None:
     """It was dead, a backup needs it again, and that backup is deleted: the wait begins again."""
     (dead,) = only_of_1(depot)
