@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from magnetodb_backup.domain.backup.collection import ContainerUse
+from magnetodb_backup.domain.backup.collection import ContainerUse, Repacking
 from magnetodb_backup.errors import ConductorSilent
 from magnetodb_backup.repository.format.names import FIRST_LOOK, node_container
 from magnetodb_backup.storage.driver import StorageDriver
@@ -51,6 +51,7 @@ class Collector:
         (root / "other").mkdir()
         self._others = Containers(root / "other")
         self._looks: dict[str, list[tuple[float, set[str]]]] = defaultdict(list)
+        self._repacking: Repacking | None = None
         self._other: tuple[str, Asked, Callable[[], None]] | None = None
         world.watchers.append(self._watch)
 
@@ -61,12 +62,19 @@ class Collector:
         *,
         keep_index: bool = True,
         with_catalogue: bool = True,
+        repack: int | None = None,
     ) -> None:
-        """Let the worker of a node collect its container; the catalogue may be lost."""
+        """Let the worker of a node collect its container; the catalogue may be lost.
+
+        Packs of which at most ``repack`` percent are live are written again.
+        """
         before = self._world.copied_indexes()
         known = with_catalogue or self._world.store.lags()
+        self._repacking = None if repack is None else Repacking(repack, least=0)
         with self._world.dying(killed_at) as death:
             self._perform(host, self._world.containers[host], TaskContext(), known=known)
+        self._repacking = None
+        self._world.relocate()
         if death.killed and not keep_index:
             self._world.put_back_indexes(before)
 
@@ -132,6 +140,7 @@ class Collector:
             now=world.now(),
             grace=GRACE,
             lease=LEASE,
+            repacking=self._repacking,
         )
         (handler,) = work.handlers()
         handler.perform(encode(task), context)
@@ -150,6 +159,7 @@ class Collector:
         if method == "PUT" and name == FIRST_LOOK:
             if self._other is not None:
                 self._other[1].counting = True
+            self._world.relocate()
             self._looks[host].append((self._world.now(), self._world.needed(host)))
         if method == "DELETE" and name.startswith("packs/"):
             self._comes_back_late(host)

@@ -137,6 +137,12 @@ class CollectionMachine(RuleBasedStateMachine):
             host, killed_at, keep_index=keep_index, with_catalogue=with_catalogue
         )
 
+    @rule(
+        host=hosts, killed_at=kills, keep_index=st.booleans(), percent=st.sampled_from([40, 90]),
+    )  # fmt: skip
+    def repack(self, host: str, killed_at: Kill | None, keep_index: bool, percent: int) -> None:
+        self.collector.collect(host, killed_at, keep_index=keep_index, repack=percent)
+
     @precondition(lambda self: self.world.saved)
     @rule(
         which=numbers, host=hosts, killed_at=kills,

@@ -15,8 +15,8 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,10 +52,14 @@ Request = tuple[str, int]  # a method, and the number of a request with it
 
 @dataclass(frozen=True)
 class Saved:
-    """A committed backup: the bytes of each node's files, and what the store must have of it."""
+    """A committed backup: the bytes of each node's files, and what the store must have of it.
+
+    ``entries`` and ``sizes`` are of where the bytes are now; the manifests have ``originals``.
+    """
 
     number: int
     contents: Mapping[str, Mapping[str, bytes]]
+    originals: Mapping[str, Sequence[FileEntry]]
     entries: Mapping[str, Mapping[str, FileEntry]]
     sizes: Mapping[Pack, int]  # of each pack that it needs
     identities: Mapping[str, Mapping[str, tuple[int, int, int]]]
@@ -199,14 +203,36 @@ class World:
 
     def _saved(self, number: int, contents: Any, identities: Any) -> Saved:
         cluster = ClusterRepository(self.raw, PREFIX, CLUSTER)
+        originals = {
+            host: tuple(cluster.original_node_manifest(backup_id(number), host)) for host in HOSTS
+        }
+        entries, sizes = self._located(originals)
+        _, stored = cluster.read_commit(backup_id(number))
+        return Saved(
+            number, contents, originals, entries, sizes, identities, stored.sha256, self.now()
+        )
+
+    def _located(
+        self, originals: Mapping[str, Sequence[FileEntry]]
+    ) -> tuple[dict[str, dict[str, FileEntry]], dict[Pack, int]]:
+        """Return where the bytes of files are now, and the packs that this takes."""
+        cluster = ClusterRepository(self.raw, PREFIX, CLUSTER)
         entries, sizes = {}, dict[Pack, int]()
-        for host in HOSTS:
-            entries[host] = {e.name: e for e in cluster.node_manifest(backup_id(number), host)}
+        for host, files in originals.items():
+            entries[host] = {e.name: e for e in cluster.moves(host).located(iter(files))}
             for extent in (e for entry in entries[host].values() for e in entry.extents):
                 end = extent.offset + extent.length
                 sizes[host, extent.pack] = max(end, sizes.get((host, extent.pack), 0))
-        _, stored = cluster.read_commit(backup_id(number))
-        return Saved(number, contents, entries, sizes, identities, stored.sha256, self.now())
+        return entries, sizes
+
+    def relocate(self) -> None:
+        """Follow a repacking: backups need other packs from now on."""
+        for number, saved in self.saved.items():
+            entries, sizes = self._located(saved.originals)
+            moved = replace(saved, entries=entries, sizes=sizes)
+            for kind in (self.saved, self.backups, self.deleted):
+                if number in kind:
+                    kind[number] = moved
 
     def settle(self, number: int) -> None:
         """Note by what the store has whether a committed backup exists, or can exist again."""

@@ -116,7 +116,7 @@ BROKEN = {
 # Without these rules a collection meets a backup sooner.
 _LEFT_OUT = (
     "write", "write_many", "drop", "delete", "undelete", "purge", "let_expire", "wait", "destroy",
-    "collect", "change_the_weather",
+    "collect", "repack", "change_the_weather",
 )  # fmt: skip
 
 
