@@ -54,7 +54,8 @@ class GrowthStore:
         """
 
         def work(session: Session) -> Growth:
-            until = database_now(session)
+            # Before the rows: MariaDB takes no statement while it sends the result of another one.
+            until, stored = database_now(session), _stored(session, cluster)
             query = (
                 select(BackupRow.id, BackupRow.finished_at, BackupTableRow)
                 .join(BackupTableRow, BackupTableRow.backup_id == BackupRow.id)
@@ -70,7 +71,7 @@ class GrowthStore:
                 for id_, ended, of in session.execute(query)
                 if ended is not None
             )
-            return growth(cluster, until, added, _stored(session, cluster), capacity)
+            return growth(cluster, until, added, stored, capacity)
 
         return self._transactions.run(work)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bench import KEYSPACE, Bench, Saved, make_bench
+from tests.faults.killing.prey import Prey, prey_on
 from tests.functional.sample import make_table
 from tests.lab.keystone import Keystone
+from tests.lab.ports import LoopbackBlock
 from tests.lab.rig import Rig
 
 
@@ -55,3 +57,17 @@ def saved(running: Bench) -> Saved:
     """A backup of the tables, with the rows that they have."""
     backup = running.rig.created("--keyspace", KEYSPACE)
     return Saved(backup["id"], running.rows())
+
+
+@pytest.fixture(scope="module")
+def prey(
+    rig: Rig, keystone: Keystone, tmp_path_factory: pytest.TempPathFactory, loopback: LoopbackBlock
+) -> Iterator[Prey]:
+    rig.heal()
+    rig.deployment.stop()
+    directory = tmp_path_factory.mktemp("prey")
+    try:
+        with prey_on(rig, keystone, directory, loopback.address(240)) as prey:
+            yield prey
+    finally:
+        rig.heal()

@@ -4,29 +4,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.killer import Killer
-from tests.faults.killing.prey import Prey, prey_on
-from tests.lab.keystone import Keystone
-from tests.lab.ports import LoopbackBlock
-from tests.lab.rig import Rig
-
-
-@pytest.fixture(scope="module")
-def prey(
-    rig: Rig, keystone: Keystone, tmp_path_factory: pytest.TempPathFactory, loopback: LoopbackBlock
-) -> Iterator[Prey]:
-    rig.heal()
-    rig.deployment.stop()
-    directory = tmp_path_factory.mktemp("prey")
-    try:
-        with prey_on(rig, keystone, directory, loopback.address(240)) as prey:
-            yield prey
-    finally:
-        rig.heal()
+from tests.faults.killing.prey import Prey
 
 
 @pytest.mark.timeout(1500)

@@ -58,6 +58,13 @@ class Store:
         )
         urllib.request.urlopen(request, timeout=60).close()
 
+    def make(self, container: str) -> None:
+        """Make a container."""
+        request = urllib.request.Request(
+            f"{self.url}/{quote(container)}", headers={"X-Auth-Token": self.token}, method="PUT"
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+
     def put(self, container: str, name: str, body: bytes) -> None:
         request = urllib.request.Request(
             f"{self.url}/{quote(container)}/{quote(name)}",
