@@ -18,6 +18,8 @@ from magnetodb_backup.cli.messages import complain
 from magnetodb_backup.cli.services import Services
 from magnetodb_backup.errors import BackupError, Conflict, InvalidValue, NotFound
 
+_NO_COLUMN = "No recognized column names"  # of cliff's error for --column
+
 DONE, FAILED, USAGE, PARTIAL, NOT_FOUND, CONFLICT = range(6)
 NAMESPACE = "magnetodb_backup.manage"
 
@@ -118,6 +120,11 @@ class ManageApp(App):
             if self.options.debug:
                 raise
             return exit_code(error)
+        except ValueError as error:
+            if not str(error).startswith(_NO_COLUMN):
+                raise
+            complain("error", f"{error} The command itself has been carried out")
+            return USAGE
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
             return FAILED

@@ -102,7 +102,7 @@ class SettingStore:
         return self._transactions.run(work)
 
     def get(self, key: SettingKey) -> Setting | None:
-        """Return a setting, None if there is none."""
+        """Return a setting, or None."""
         return self._transactions.run(lambda session: _setting(session, key))
 
     def generation(self, key: SettingKey) -> int:

@@ -34,7 +34,7 @@ def trapped(prey: Prey) -> Rig:
 
 @pytest.fixture
 def trap(trapped: Rig) -> Iterator[Rig]:
-    """With rows that no backup has yet; whatever the test breaks is repaired."""
+    """Yield it with rows that no backup has; repair what the test breaks."""
     trapped.insert_new(_TABLE)
     yield trapped
     trapped.heal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must be true of a world, whatever happened in it."""
+"""What must be true of a world after any history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Promises:
         return {p: how for p, how in self._world.behind.items() if p in saved.sizes}
 
     def check_store(self) -> None:
-        """Require all that backups need, but for what was taken away behind the service's back."""
+        """Require all that backups need, except what the test took away itself."""
         world = self._world
         for pack in [p for p in world.behind if world.is_whole(p)]:
             del world.behind[pack]

@@ -113,7 +113,7 @@ class EmulatedStore(StorageDriver):
         self._listings.haunt(container, info)
 
     def forget_ghosts(self) -> None:
-        """List no object any more that does not exist, but for the lag."""
+        """Remove the ghosts from the listings; the lag stays."""
         self._listings.forget_ghosts()
 
     def change(self, container: str, name: str, change: Callable[[bytes], bytes]) -> None:

@@ -81,6 +81,12 @@ def test_no_command_starts_no_shell(shell: Shell) -> None:
     assert outcome.err.splitlines()[-1].endswith("error: name a command; --help lists them")
 
 
+def test_a_column_that_does_not_exist_is_named(shell: Shell) -> None:
+    outcome = shell("db", "version", "-f", "json", "-c", "colour")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: No recognized column names in ['colour']. Recognized")
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

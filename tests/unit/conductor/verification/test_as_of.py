@@ -42,7 +42,7 @@ def report(cluster: Cluster, backup: Backup, *rungs: str, **more: Any) -> Mappin
 
 
 def destroy(cluster: Cluster) -> None:
-    """Delete all data and overwrite all manifests, as whoever has the credentials can."""
+    """Delete all data and overwrite all manifests, by the service's own credentials."""
     store = cluster.store
     for container in list(store.containers("")):
         for info in list(store.list(container)):

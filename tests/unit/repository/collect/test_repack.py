@@ -12,7 +12,14 @@ from typing import Any, cast
 import pytest
 
 from magnetodb_backup.domain.backup.collection import Repacking
-from magnetodb_backup.errors import CollectionRefused, FormatProblem, NotFound, StorageUnavailable
+from magnetodb_backup.errors import (
+    CollectionRefused,
+    ConductorSilent,
+    FormatProblem,
+    NotFound,
+    StorageUnavailable,
+)
+from magnetodb_backup.repository.collect.records import Caller
 from magnetodb_backup.repository.format.manifests import NodeManifestReader
 from magnetodb_backup.repository.format.names import MOVES, cluster_container, moves_name, pack_name
 from magnetodb_backup.repository.upload.file_index import FileIndex
@@ -223,6 +230,21 @@ def test_backup_is_whole_wherever_a_repacking_ends(depot: Depot, died_at: int) -
         assert restored(depot)
     assert depot.packs() == depot.packs_of(2)
     assert len(depot.packs()) == 1
+
+
+def test_trap_9_moves_are_not_stored_once_the_conductor_is_silent(depot: Depot) -> None:
+    """Another collection may have stored later ones; the new packs are in nobody's way."""
+    stored: list[str] = []
+
+    def may_delete() -> None:
+        if stored:
+            raise ConductorSilent("no conductor has asked")
+
+    depot.store.before_put = stored.append
+    with pytest.raises(ConductorSilent):
+        depot.collect(caller=Caller(may_delete=may_delete), **REPACK)
+    assert [name.partition("/")[0] for name in stored] == ["packs"]
+    assert restored(depot)
 
 
 def test_backup_that_can_be_undeleted_stays_restorable(depot: Depot) -> None:
