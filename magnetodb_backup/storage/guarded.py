@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from typing import BinaryIO
 
 from typing_extensions import override
 
-from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.storage.forwarding import Forwarding
 from magnetodb_backup.storage.retrying import Retrying
 
 
@@ -24,11 +24,12 @@ def guarded(driver: StorageDriver, check: Callable[[], None]) -> StorageDriver:
     return Guarded(driver, check)
 
 
-class Guarded(StorageDriver):
+class Guarded(Forwarding):
     """Passes requests to ``driver``; calls ``check`` before those that change something."""
 
     def __init__(self, driver: StorageDriver, check: Callable[[], None]) -> None:
-        self._driver, self._check = driver, check
+        super().__init__(driver)
+        self._check = check
 
     @override
     def ensure_container(self, container: str) -> None:
@@ -51,41 +52,3 @@ class Guarded(StorageDriver):
     def delete_container(self, container: str) -> None:
         self._check()
         self._driver.delete_container(container)
-
-    @override
-    def containers(self, prefix: str) -> Iterator[str]:
-        return self._driver.containers(prefix)
-
-    @override
-    def read(
-        self, container: str, name: str, *, offset: int = 0, length: int | None = None
-    ) -> Iterator[bytes]:
-        return self._driver.read(container, name, offset=offset, length=length)
-
-    @override
-    def read_newest(self, container: str, name: str, *, offset: int = 0) -> Iterator[bytes]:
-        return self._driver.read_newest(container, name, offset=offset)
-
-    @override
-    def head(self, container: str, name: str) -> ObjectInfo | None:
-        return self._driver.head(container, name)
-
-    @override
-    def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        return self._driver.list(container, prefix)
-
-    @override
-    def folders(self, container: str, prefix: str) -> Iterator[str]:
-        return self._driver.folders(container, prefix)
-
-    @override
-    def as_of(self, moment: datetime) -> StorageDriver:
-        return self._driver.as_of(moment)
-
-    @override
-    def quota(self) -> int | None:
-        return self._driver.quota()
-
-    @override
-    def close(self) -> None:
-        self._driver.close()

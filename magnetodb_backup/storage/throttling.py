@@ -13,7 +13,8 @@ from typing import BinaryIO, cast
 from typing_extensions import override
 
 from magnetodb_backup.storage.body import Body
-from magnetodb_backup.storage.driver import ObjectInfo, StorageDriver
+from magnetodb_backup.storage.driver import StorageDriver
+from magnetodb_backup.storage.forwarding import Forwarding
 
 # The rate is read again at least this often (seconds), so that a change takes effect soon.
 _GLANCE = 0.1
@@ -91,23 +92,15 @@ class _PacedBody:
         return piece
 
 
-class Throttled(StorageDriver):
+class Throttled(Forwarding):
     """A driver around another one that limits all bodies, sent and received, to ``rate()``.
 
     ``rate`` is called for each piece: bytes per second, 0 for no limit.
     """
 
     def __init__(self, driver: StorageDriver, rate: Callable[[], int]) -> None:
-        self._driver = driver
+        super().__init__(driver)
         self._pace = Pace(rate)
-
-    @override
-    def ensure_container(self, container: str) -> None:
-        self._driver.ensure_container(container)
-
-    @override
-    def containers(self, prefix: str) -> Iterator[str]:
-        return self._driver.containers(prefix)
 
     @override
     def put(
@@ -131,35 +124,7 @@ class Throttled(StorageDriver):
             yield chunk
 
     @override
-    def head(self, container: str, name: str) -> ObjectInfo | None:
-        return self._driver.head(container, name)
-
-    @override
-    def list(self, container: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        return self._driver.list(container, prefix)
-
-    @override
-    def folders(self, container: str, prefix: str) -> Iterator[str]:
-        return self._driver.folders(container, prefix)
-
-    @override
-    def delete(self, container: str, name: str) -> None:
-        self._driver.delete(container, name)
-
-    @override
-    def delete_container(self, container: str) -> None:
-        self._driver.delete_container(container)
-
-    @override
     def as_of(self, moment: datetime) -> StorageDriver:
         view = copy.copy(self)  # with the same pace
         view._driver = self._driver.as_of(moment)
         return view
-
-    @override
-    def quota(self) -> int | None:
-        return self._driver.quota()
-
-    @override
-    def close(self) -> None:
-        self._driver.close()
